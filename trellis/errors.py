@@ -1,0 +1,21 @@
+"""Every error this library raises on purpose: its message says what happened and what to do."""
+
+
+class TrellisError(Exception):
+    """Base of all deliberate errors; the message is fit to show to a user."""
+
+
+class InvalidInputError(TrellisError, ValueError):
+    """A picture, file or option that cannot be used, named together with the values that can."""
+
+
+class CheckpointError(TrellisError):
+    """A model folder or weight file that is missing, damaged or of another shape."""
+
+
+class MissingDependencyError(TrellisError, ImportError):
+    """An optional package that was asked for is not installed or not usable on this machine."""
+
+
+class Cancelled(TrellisError):  # noqa: N818 - the user's wish, not a fault
+    """The job was cancelled at a step boundary."""

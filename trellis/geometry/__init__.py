@@ -1,0 +1,1 @@
+"""Cameras, rotations, view sampling and axis conventions: pure functions."""
