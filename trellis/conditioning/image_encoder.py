@@ -1,0 +1,70 @@
+"""DINOv2 features of framed pictures, through `transformers`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trellis.conditioning.framing import PreparedImage
+from trellis.errors import CheckpointError
+from trellis.runtime import Runtime
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# Name used in published pipelines -> (repository on the hub, input side in pixels).
+PUBLISHED_ENCODERS = {"dinov2_vitl14_reg": ("facebook/dinov2-with-registers-large", 518)}
+
+
+class ImageEncoder(nn.Module):
+    """A DINOv2-with-registers network and the side of its input in pixels.
+
+    Features are taken before the final norm, all tokens (class, registers, patches), then a LayerNorm without affine
+    of eps 1e-5 (source: spec "TRELLIS model family", section 10).
+    """
+
+    def __init__(self, backbone: nn.Module, image_size: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.image_size = image_size
+
+    @classmethod
+    def from_pretrained(cls, reference: str | dict[str, Any], folder: Path, runtime: Runtime) -> "ImageEncoder":
+        """Load the encoder that a pipeline names: a published name, or {"path": folder, "image_size": pixels}.
+
+        A path is relative to the pipeline's `folder`. Raises CheckpointError when it is unknown or cannot be loaded.
+        """
+        from transformers import Dinov2WithRegistersModel
+
+        if isinstance(reference, dict):
+            location, image_size = str(folder / reference["path"]), int(reference["image_size"])
+        elif reference in PUBLISHED_ENCODERS:
+            location, image_size = PUBLISHED_ENCODERS[reference]
+            if runtime.model_folder is not None and (runtime.model_folder / location).is_dir():
+                location = str(runtime.model_folder / location)
+        else:
+            known = ", ".join(PUBLISHED_ENCODERS)
+            raise CheckpointError(f"Unknown image encoder {reference!r}; known are {known} and a local folder.")
+        try:
+            backbone = Dinov2WithRegistersModel.from_pretrained(
+                location, local_files_only=runtime.offline, dtype=torch.float32, use_safetensors=True
+            )
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"The image encoder {location} cannot be loaded: {error}") from error
+        return cls(backbone.eval(), image_size)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Tokens [B, 1 + registers + patches, C] float32 of pictures [B, 3, S, S] with values 0..1."""
+        mean = pictures.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+        std = pictures.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+        output = self.backbone((pictures - mean) / std, output_hidden_states=True)
+        features = output.hidden_states[-1].float()
+        return F.layer_norm(features, features.shape[-1:], eps=1e-5)
+
+
+def stack_pictures(prepared: list[PreparedImage], device: torch.device) -> Tensor:
+    """Framed pictures as one float32 tensor [B, 3, S, S] with values 0..1."""
+    pixels = np.stack([image.pixels for image in prepared])
+    return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
