@@ -11,7 +11,8 @@ from trellis.errors import InvalidInputError
 
 WORKING_SIDE = 512  # GrabCut runs at this size; the mask is scaled back smoothly
 BORDER = 0.04  # share of the side that is taken as background
-SHADOW_WEIGHT = 0.3  # how much darker-than-background counts against lighter or otherwise coloured
+SHADOW_WEIGHT = 0.2  # how much darker-than-background counts against lighter or otherwise coloured
+DARKEST_SHADOW = 0.4  # a shadow leaves at least this share of the light
 MIN_AREA = 0.002  # smallest object as a share of the picture
 
 
@@ -59,10 +60,21 @@ def _distance_from_background(color: np.ndarray) -> tuple[np.ndarray, float]:
         residual = np.linalg.norm(values - rows @ coefficients, axis=1)
         keep = residual <= max(2.0, 2.5 * float(np.median(residual)))
     noise = float(np.percentile(np.linalg.norm(values - rows @ coefficients, axis=1)[keep], 90))
-    offset = lab - basis @ coefficients
-    lightness = offset[..., 0]
-    lightness = np.where(lightness < 0, SHADOW_WEIGHT * lightness, lightness)
-    return np.sqrt(lightness**2 + offset[..., 1] ** 2 + offset[..., 2] ** 2), noise
+    return _shadow_aware_distance(color, lab, basis @ coefficients), noise
+
+
+def _shadow_aware_distance(color: np.ndarray, lab: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Lab distance [H, W] of a picture from `background` [H, W, 3], a shadow on it counting by SHADOW_WEIGHT.
+
+    A shadow scales all channels of the background by one factor; what that factor does not explain counts in full.
+    """
+    plain = cv2.cvtColor(background.astype(np.float32), cv2.COLOR_LAB2RGB).clip(0, 1)
+    picture = color.astype(np.float32) / 255
+    factor = (picture * plain).sum(-1) / np.maximum((plain * plain).sum(-1), 1e-6)
+    shaded = plain * factor.clip(DARKEST_SHADOW, 1)[..., None]
+    shaded_lab = cv2.cvtColor(shaded, cv2.COLOR_RGB2LAB)
+    darkening = background[..., 0] - shaded_lab[..., 0]
+    return np.linalg.norm(lab - shaded_lab, axis=-1) + SHADOW_WEIGHT * darkening.clip(0)
 
 
 def _seed(distance: np.ndarray, noise: float) -> np.ndarray:
