@@ -1,0 +1,80 @@
+"""Rasterisers in plain torch: vectorised over fragments, on any device, differentiable; what the others must equal."""
+
+import torch
+from torch import Tensor
+
+from trellis.ops.rasterize.fragments import expand
+
+_NOTHING = torch.iinfo(torch.int64).max
+
+
+def _edge(a: Tensor, b: Tensor, sample: Tensor) -> Tensor:
+    """Twice the signed area of (sample, a, b); exactly antisymmetric in a and b, so that shared edges leave no gap."""
+    swap = (a[..., 0] > b[..., 0]) | ((a[..., 0] == b[..., 0]) & (a[..., 1] > b[..., 1]))
+    first = torch.where(swap[..., None], b, a) - sample
+    second = torch.where(swap[..., None], a, b) - sample
+    area = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
+    return torch.where(swap, -area, area)
+
+
+def _barycentric(corners: Tensor, sample: Tensor, *, perspective: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights [m, 3], depth [m] and coverage [m] of triangles [m, 3, 3] at points [m, 2] of the image."""
+    a, b, c = corners[:, 0, :2], corners[:, 1, :2], corners[:, 2, :2]
+    edges = torch.stack([_edge(b, c, sample), _edge(c, a, sample), _edge(a, b, sample)], dim=1)
+    area = edges.sum(1)
+    covered = ((edges >= 0).all(1) | (edges <= 0).all(1)) & (area != 0)
+    weights = edges / torch.where(area == 0, torch.ones_like(area), area)[:, None]
+    if perspective:
+        scaled = weights / corners[:, :, 2]
+        depth = 1 / torch.where(covered, scaled.sum(1), torch.ones_like(area))
+        return scaled * depth[:, None], depth, covered
+    return weights, (weights * corners[:, :, 2]).sum(1), covered
+
+
+def _ordered_bits(depth: Tensor) -> Tensor:
+    """int64 with the order of float32 `depth`, negative values included."""
+    bits = depth.contiguous().view(torch.int32).long()
+    return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+
+
+def rasterize_triangles(
+    points: Tensor, faces: Tensor, height: int, width: int, *, perspective: bool, near: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(face_id [H, W] int32, barycentric [H, W, 3], depth [H, W]); see `ops.rasterize.rasterize_triangles`.
+
+    Every triangle becomes the samples of its bounding box; the nearest wins by an integer minimum over (depth, face).
+    """
+    faces = faces.long()
+    triangles = points[faces].detach()
+    low = torch.ceil(triangles[..., :2].amin(1) - 0.5)
+    high = torch.floor(triangles[..., :2].amax(1) - 0.5)
+    limit = torch.tensor([width - 1, height - 1], device=points.device)
+    usable = torch.isfinite(triangles).all(2).all(1) & (triangles[..., 2] > near).all(1)
+    low = torch.where(usable[:, None], low.clamp(min=0), 0).minimum(limit + 1).long()
+    high = torch.where(usable[:, None], high.clamp(min=-1), -1).minimum(limit).long()
+    span = (high - low + 1).clamp(min=0)
+    nearest = torch.full((height * width,), _NOTHING, dtype=torch.int64, device=points.device)
+    for face, offset in expand(span[:, 0] * span[:, 1]):
+        x = low[face, 0] + offset % span[face, 0]
+        y = low[face, 1] + offset // span[face, 0]
+        sample = torch.stack([x, y], dim=1).to(points.dtype) + 0.5
+        _, depth, covered = _barycentric(triangles[face], sample, perspective=perspective)
+        key = torch.where(covered, (_ordered_bits(depth) << 32) | face, _NOTHING)
+        nearest.scatter_reduce_(0, y * width + x, key, reduce="amin")
+    return _resolve(nearest, points, faces, height, width, perspective=perspective)
+
+
+def _resolve(
+    nearest: Tensor, points: Tensor, faces: Tensor, height: int, width: int, *, perspective: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Recompute weights and depth of the winning faces; differentiable in `points`."""
+    found = nearest != _NOTHING
+    face_id = torch.where(found, nearest & 0xFFFFFFFF, -1)
+    barycentric = points.new_zeros(height * width, 3)
+    depth = points.new_zeros(height * width)
+    where = found.nonzero().squeeze(1)
+    sample = torch.stack([where % width, where // width], dim=1).to(points.dtype) + 0.5
+    weights, z, _ = _barycentric(points[faces[face_id[where]]], sample, perspective=perspective)
+    barycentric = barycentric.index_put((where,), weights)
+    depth = depth.index_put((where,), z)
+    return face_id.int().view(height, width), barycentric.view(height, width, 3), depth.view(height, width)
