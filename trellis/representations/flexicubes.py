@@ -1,0 +1,361 @@
+"""FlexiCubes on a sparse shell of voxels: per-voxel features to a triangle mesh, differentiably.
+
+Only cubes at a sign change are visited; nothing of the size of the grid is allocated. Every sum is a gather over at
+most eight voxels or one loop of edges, so the same input gives the same bytes on every device. Source: FlexiCubes
+(Shen et al. 2023) as stated in spec "TRELLIS model", section 8, whose points are cited below.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trellis.errors import InvalidInputError
+from trellis.representations.flexicubes_tables import EDGES, CaseTables, case_tables, edge_index
+from trellis.representations.mesh import Mesh
+
+SDF, DEFORM, WEIGHTS, COLOR = slice(0, 8), slice(8, 32), slice(32, 53), slice(53, 101)
+PLAIN_CHANNELS, COLOR_CHANNELS = 53, 101
+
+
+@dataclass(frozen=True)
+class Regularisers:
+    """Scalar training terms, unweighted (the spec's factors are 0.5 for deviation and 0.2 for weights).
+
+    deviation: mean |distance of a dual vertex to its zero crossings - their mean|; weights: mean |raw alpha, beta| of
+    the shell; consistency: mean (corner value - vertex mean)^2 over sdf, deform and colour.
+    """
+
+    deviation: Tensor
+    weights: Tensor
+    consistency: Tensor
+
+
+@dataclass(frozen=True)
+class _Shell:
+    """Voxels sorted by key; a key is the x-major index of a cube's low corner in the (resolution + 1)^3 vertex grid.
+
+    A cube coordinate never equals `resolution`, so stepping a key over the border of the grid never hits a cube.
+    """
+
+    keys: Tensor
+    feats: Tensor
+    resolution: int
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        side = self.resolution + 1
+        return side * side, side, 1
+
+    def corner_offset(self, corner: int) -> int:
+        return sum(stride for axis, stride in enumerate(self.strides) if corner >> axis & 1)
+
+    def coordinate(self, keys: Tensor, axis: int) -> Tensor:
+        return keys // self.strides[axis] % (self.resolution + 1)
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """Cubes at a sign change and their dual vertices.
+
+    keys [S] sorted; case [S] case ids; grouping [S] case ids whose loops are used; corners [S, 8] index into the
+    vertices; first_dual [S]; dual_cube [D]; dual_loop [D]; beta [S, 12]; alpha [S, 8]; gamma [S];
+    points [U, 3]; sdf [U]; attributes [U, k].
+    """
+
+    keys: Tensor
+    case: Tensor
+    grouping: Tensor
+    corners: Tensor
+    first_dual: Tensor
+    dual_cube: Tensor
+    dual_loop: Tensor
+    beta: Tensor
+    alpha: Tensor
+    gamma: Tensor
+    points: Tensor
+    sdf: Tensor
+    attributes: Tensor
+
+
+def extract_mesh(coords: Tensor, feats: Tensor, *, resolution: int) -> Mesh:
+    """The surface of one sample; a field without sign change gives a mesh of 0 vertices and 0 faces.
+
+    coords [n, 3] distinct voxels of the resolution^3 grid; feats [n, 101] raw decoder values: sdf 8, deform 24,
+    weights 21, colour 48 (53: no colour, attributes None). World frame [-0.5, 0.5]^3, faces counter-clockwise seen
+    from positive sdf, attributes [V, 6] = colour and encoded normal in (0, 1). Runs in float32 on the device of feats.
+    Raises `InvalidInputError` for a wrong channel count, a voxel outside the grid or one given twice.
+    """
+    shell = _build_shell(coords, feats, resolution)
+    tables = case_tables(feats.device)
+    surface = _build_surface(shell, tables)
+    vertices, attributes, _ = _dual_vertices(surface, tables)
+    quads, low_inside, axis = _quads(shell, surface, tables)
+    faces = _split_quads(surface, quads, low_inside=low_inside, axis=axis)
+    return Mesh(vertices, faces.int(), attributes if feats.shape[1] == COLOR_CHANNELS else None)
+
+
+def extract_training_mesh(coords: Tensor, feats: Tensor, *, resolution: int) -> tuple[Mesh, Regularisers]:
+    """As `extract_mesh`, but each quad is a fan about a centre weighted by the gamma products (point 6), with losses.
+
+    The centre makes the split differentiable in gamma. All results carry gradients to `feats`.
+    """
+    shell = _build_shell(coords, feats, resolution)
+    tables = case_tables(feats.device)
+    surface = _build_surface(shell, tables)
+    vertices, attributes, deviation = _dual_vertices(surface, tables, with_deviation=True)
+    quads, low_inside, _ = _quads(shell, surface, tables)
+    vertices, attributes, faces = _fan_quads(surface, quads, low_inside, vertices, attributes)
+    losses = Regularisers(deviation, shell.feats[:, WEIGHTS][:, :20].abs().mean(), _consistency(shell))
+    return Mesh(vertices, faces.int(), attributes if feats.shape[1] == COLOR_CHANNELS else None), losses
+
+
+def _build_shell(coords: Tensor, feats: Tensor, resolution: int) -> _Shell:
+    if feats.ndim != 2 or feats.shape[1] not in (PLAIN_CHANNELS, COLOR_CHANNELS):
+        raise InvalidInputError(
+            f"FlexiCubes features must be [n, {PLAIN_CHANNELS}] or [n, {COLOR_CHANNELS}], not {list(feats.shape)}."
+        )
+    if coords.shape != (len(feats), 3):
+        raise InvalidInputError(f"FlexiCubes coords must be [{len(feats)}, 3], not {list(coords.shape)}.")
+    if len(coords) and not (int(coords.min()) >= 0 and int(coords.max()) < resolution):
+        raise InvalidInputError(f"FlexiCubes coords must lie in 0..{resolution - 1}; pass the fine grid's resolution.")
+    side = resolution + 1
+    x, y, z = coords.long().unbind(1)
+    keys, order = ((x * side + y) * side + z).sort()
+    if bool((keys[1:] == keys[:-1]).any()):
+        raise InvalidInputError("FlexiCubes coords name a voxel twice; pass the voxels of one sample only.")
+    return _Shell(keys, feats.float()[order], resolution)
+
+
+def _find(sorted_keys: Tensor, queries: Tensor) -> Tensor:
+    """Index of each query in `sorted_keys`, -1 where absent."""
+    if len(sorted_keys) == 0:
+        return torch.full_like(queries, -1)
+    at = torch.searchsorted(sorted_keys, queries).clamp_(max=len(sorted_keys) - 1)
+    return torch.where(sorted_keys[at] == queries, at, -1)
+
+
+def _corner_keys(shell: _Shell, cube_keys: Tensor) -> Tensor:
+    """Sorted keys of the vertices of the given cubes."""
+    for stride in shell.strides:
+        cube_keys = torch.cat([cube_keys, cube_keys + stride]).unique()
+    return cube_keys
+
+
+def _touching_cubes(shell: _Shell, vertex_keys: Tensor) -> Tensor:
+    """Sorted keys of all cubes of the grid that have one of the vertices as a corner."""
+    keys = vertex_keys
+    for axis, stride in enumerate(shell.strides):
+        coordinate = shell.coordinate(keys, axis)
+        keys = torch.cat([keys[coordinate < shell.resolution], keys[coordinate > 0] - stride]).unique()
+    return keys
+
+
+def _vertex_means(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[Tensor, Tensor]:
+    """Mean [U, k] over the voxels at each vertex of the corner values in `groups`, and their count [U] (point 1)."""
+    width = sum((group.stop - group.start) // 8 for group in groups)
+    total = shell.feats.new_zeros(len(vertex_keys), width)
+    count = torch.zeros_like(vertex_keys)
+    for corner in range(8):
+        voxel = _find(shell.keys, vertex_keys - shell.corner_offset(corner))
+        present = (voxel >= 0).nonzero().squeeze(1)
+        values = [_corner_values(shell.feats, group, corner)[voxel[present]] for group in groups]
+        total = total.index_put((present,), total[present] + torch.cat(values, 1))
+        count[present] += 1
+    return total / count.clamp(min=1)[:, None], count
+
+
+def _corner_values(feats: Tensor, group: slice, corner: int) -> Tensor:
+    width = (group.stop - group.start) // 8
+    return feats[:, group.start + corner * width : group.start + (corner + 1) * width]
+
+
+def _vertex_groups(shell: _Shell) -> list[slice]:
+    return [SDF, DEFORM, COLOR] if shell.feats.shape[1] == COLOR_CHANNELS else [SDF, DEFORM]
+
+
+@torch.no_grad()
+def _surface_cubes(shell: _Shell) -> tuple[Tensor, Tensor]:
+    """Keys [S] and case ids [S] of the cubes with a sign change; outside the shell the field is positive."""
+    vertex_keys = _corner_keys(shell, shell.keys)
+    sdf = _vertex_means(shell, vertex_keys, [SDF])[0].squeeze(1) - 1 / shell.resolution
+    inside_keys = vertex_keys[sdf < 0]
+    cubes = _touching_cubes(shell, inside_keys)
+    case = torch.zeros_like(cubes)
+    for corner in range(8):
+        case += (_find(inside_keys, cubes + shell.corner_offset(corner)) >= 0).long() << corner
+    crossing = case != 255
+    return cubes[crossing], case[crossing]
+
+
+def _resolve_ambiguity(shell: _Shell, keys: Tensor, case: Tensor, flagged_face: Tensor) -> Tensor:
+    """Case ids [S] whose loops are used: the complement where two flagged cubes share their face (point 4)."""
+    face = flagged_face[case]
+    strides = torch.tensor(shell.strides, device=keys.device)
+    step = strides[face.clamp(min=0) // 2] * (face % 2 * 2 - 1)
+    neighbour = _find(keys, keys + step)
+    # Opposite faces differ in the last bit of their index.
+    paired = (face >= 0) & (neighbour >= 0) & (face[neighbour] == face ^ 1)
+    return torch.where(paired, 255 - case, case)
+
+
+def _build_surface(shell: _Shell, tables: CaseTables) -> _Surface:
+    keys, case = _surface_cubes(shell)
+    grouping = _resolve_ambiguity(shell, keys, case, tables.flagged_face)
+    vertex_keys = _corner_keys(shell, keys)
+    corners = torch.stack([_find(vertex_keys, keys + shell.corner_offset(c)) for c in range(8)], 1)
+    means, count = _vertex_means(shell, vertex_keys, _vertex_groups(shell))
+    sdf = torch.where(count > 0, means[:, 0] - 1 / shell.resolution, 1.0)
+    grid = torch.stack([shell.coordinate(vertex_keys, axis) for axis in range(3)], 1)
+    reach = (1 - 1e-8) / (2 * shell.resolution)
+    points = grid / shell.resolution - 0.5 + reach * torch.tanh(means[:, 1:4])
+    voxel = _find(shell.keys, keys)
+    weights = torch.where((voxel >= 0)[:, None], shell.feats[:, WEIGHTS][voxel], 0.0)
+    duals = tables.loop_count[grouping]
+    first_dual = duals.cumsum(0) - duals
+    dual_cube = torch.repeat_interleave(torch.arange(len(keys), device=keys.device), duals)
+    return _Surface(
+        keys=keys,
+        case=case,
+        grouping=grouping,
+        corners=corners,
+        first_dual=first_dual,
+        dual_cube=dual_cube,
+        dual_loop=torch.arange(len(dual_cube), device=keys.device) - first_dual[dual_cube],
+        beta=torch.tanh(weights[:, :12]) * 0.99 + 1,
+        alpha=torch.tanh(weights[:, 12:20]) * 0.99 + 1,
+        gamma=torch.sigmoid(weights[:, 20]) * 0.99 + 0.005,
+        points=points,
+        sdf=sdf,
+        attributes=torch.sigmoid(means[:, 4:]),
+    )
+
+
+def _loop_edges(surface: _Surface, tables: CaseTables) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """For each slot of a loop: edge [D], its two corners [D, 2], and whether the loop is that long [D]."""
+    ends = torch.tensor(EDGES, device=surface.keys.device)
+    case = surface.grouping[surface.dual_cube]
+    length = tables.loop_length[case, surface.dual_loop]
+    for slot in range(tables.edges_of_loop.shape[2]):
+        edge = tables.edges_of_loop[case, surface.dual_loop, slot]
+        yield edge, ends[edge], slot < length
+
+
+def _zero_crossing(values: tuple[Tensor, Tensor], levels: tuple[Tensor, Tensor]) -> Tensor:
+    """(x_a s_b - x_b s_a) / (s_b - s_a) of values [D, k] at levels [D] of opposite sign (point 5)."""
+    low, high = levels[0][:, None], levels[1][:, None]
+    return (values[0] * high - values[1] * low) / (high - low)
+
+
+def _dual_vertices(
+    surface: _Surface, tables: CaseTables, *, with_deviation: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Dual vertices [D, 3], their attributes [D, k] and, on request, the deviation loss (else 0)."""
+    values = torch.cat([surface.points, surface.attributes], 1)
+    cube = surface.dual_cube
+    total = values.new_zeros(len(cube), values.shape[1])
+    mass = values.new_zeros(len(cube), 1)
+    crossings, slots = [], []
+    for edge, ends, present in _loop_edges(surface, tables):
+        a, b = surface.corners[cube, ends[:, 0]], surface.corners[cube, ends[:, 1]]
+        levels = surface.sdf[a], surface.sdf[b]
+        scaled = levels[0] * surface.alpha[cube, ends[:, 0]], levels[1] * surface.alpha[cube, ends[:, 1]]
+        weight = (surface.beta[cube, edge] * present)[:, None]
+        total = total + weight * _zero_crossing((values[a], values[b]), scaled)
+        mass = mass + weight
+        if with_deviation:
+            crossings.append(_zero_crossing((surface.points[a], surface.points[b]), levels))
+            slots.append(present)
+    result = total / mass
+    vertices, attributes = result[:, :3], result[:, 3:]
+    deviation = _deviation(vertices, crossings, slots) if with_deviation else vertices.new_zeros(())
+    return vertices, attributes, deviation
+
+
+def _deviation(vertices: Tensor, crossings: list[Tensor], slots: list[Tensor]) -> Tensor:
+    """Mean |distance of a dual vertex to a zero crossing - its mean distance|; 0 for an empty surface."""
+    if len(vertices) == 0:
+        return vertices.new_zeros(())
+    present = torch.stack(slots, 1)
+    difference = torch.stack(crossings, 1) - vertices[:, None]
+    # The small term keeps the gradient of the root finite where a crossing coincides with its vertex.
+    distance = (difference.square().sum(-1) + 1e-20).sqrt() * present
+    mean = distance.sum(1) / present.sum(1)
+    return ((distance - mean[:, None]).abs() * present).sum() / present.sum()
+
+
+def _consistency(shell: _Shell) -> Tensor:
+    """Mean squared difference of each voxel's corner values from the mean at that vertex."""
+    vertex_keys = _corner_keys(shell, shell.keys)
+    groups = _vertex_groups(shell)
+    means, _ = _vertex_means(shell, vertex_keys, groups)
+    total = means.new_zeros(())
+    for corner in range(8):
+        vertex = _find(vertex_keys, shell.keys + shell.corner_offset(corner))
+        values = torch.cat([_corner_values(shell.feats, group, corner) for group in groups], 1)
+        total = total + (values - means[vertex]).square().sum()
+    return total / max(1, 8 * len(shell.keys) * means.shape[1])
+
+
+def _quads(shell: _Shell, surface: _Surface, tables: CaseTables) -> tuple[Tensor, Tensor, Tensor]:
+    """Dual vertices [Q, 4] around each cut edge that four cubes share, with `low_inside` [Q] and `axis` [Q].
+
+    Order: counter-clockwise seen from the high end of the edge, starting at the cube high on both other axes.
+    """
+    quads, low_inside, axes = [], [], []
+    for axis in range(3):
+        b, c = (axis + 1) % 3, (axis + 2) % 3
+        inside = (surface.case & 1).bool()
+        owner = (inside != (surface.case >> (1 << axis) & 1).bool()).nonzero().squeeze(1)
+        ring = []
+        # A cube low on an axis sees the edge at its high corner there.
+        for low_b, low_c in ((0, 0), (1, 0), (1, 1), (0, 1)):
+            cube = _find(surface.keys, surface.keys[owner] - low_b * shell.strides[b] - low_c * shell.strides[c])
+            loop = tables.loop_of_edge[surface.grouping[cube], edge_index(axis, low_b << b | low_c << c)]
+            ring.append(torch.where(cube >= 0, surface.first_dual[cube] + loop, -1))
+        quad = torch.stack(ring, 1)
+        complete = (quad >= 0).all(1)
+        quads.append(quad[complete])
+        low_inside.append(inside[owner][complete])
+        axes.append(torch.full_like(quad[complete][:, 0], axis))
+    return torch.cat(quads), torch.cat(low_inside), torch.cat(axes)
+
+
+def _gamma_products(surface: _Surface, quads: Tensor) -> tuple[Tensor, Tensor]:
+    gamma = surface.gamma[surface.dual_cube[quads]]
+    return gamma[:, 0] * gamma[:, 2], gamma[:, 1] * gamma[:, 3]
+
+
+def _outward(quads: Tensor, low_inside: Tensor) -> Tensor:
+    """Turn quads whose positive side is the low end of the edge; corners 0 and 2 stay in place."""
+    return torch.where(low_inside[:, None], quads, quads[:, [0, 3, 2, 1]])
+
+
+def _split_quads(surface: _Surface, quads: Tensor, *, low_inside: Tensor, axis: Tensor) -> Tensor:
+    """Two triangles [2Q, 3] a quad, split along the larger gamma product, ties as published (point 6)."""
+    straight, crossed = _gamma_products(surface, quads)
+    # The first listed corner of an edge is its low end, except for y edges.
+    first_inside = low_inside != (axis == 1)
+    join_02 = (straight > crossed) | ((straight == crossed) & first_inside)
+    quads = _outward(quads, low_inside)
+    along_02 = quads[:, [0, 1, 2, 0, 2, 3]]
+    along_13 = quads[:, [0, 1, 3, 1, 2, 3]]
+    return torch.where(join_02[:, None], along_02, along_13).reshape(-1, 3)
+
+
+def _fan_quads(
+    surface: _Surface, quads: Tensor, low_inside: Tensor, vertices: Tensor, attributes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Four triangles a quad about a centre: the midpoints of its diagonals weighted by the gamma products."""
+    straight, crossed = (product[:, None] for product in _gamma_products(surface, quads))
+
+    def centre(values: Tensor) -> Tensor:
+        ring = values[quads]
+        along_02, along_13 = (ring[:, 0] + ring[:, 2]) / 2, (ring[:, 1] + ring[:, 3]) / 2
+        return (straight * along_02 + crossed * along_13) / (straight + crossed)
+
+    quads_out = _outward(quads, low_inside)
+    middle = len(vertices) + torch.arange(len(quads), device=quads.device)
+    faces = torch.stack([quads_out, quads_out.roll(-1, 1), middle[:, None].expand(-1, 4)], 2).reshape(-1, 3)
+    return torch.cat([vertices, centre(vertices)]), torch.cat([attributes, centre(attributes)]), faces
