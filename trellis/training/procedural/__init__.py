@@ -1,0 +1,19 @@
+"""Endless procedural objects: families of signed-distance parts with exact geometry, colours and pictures."""
+
+from trellis.training.procedural.families import FAMILIES
+from trellis.training.procedural.objects import HELD_OUT_SEEDS, TRAINING_SEEDS, ObjectBatch, sample_objects
+from trellis.training.procedural.pictures import Pictures, render_pictures, render_views
+from trellis.training.procedural.voxels import (
+    VOXEL_FEATURES,
+    SurfaceSamples,
+    occupancy,
+    occupied_coords,
+    surface_samples,
+    voxel_features,
+)
+
+__all__ = [
+    "FAMILIES", "HELD_OUT_SEEDS", "TRAINING_SEEDS", "VOXEL_FEATURES", "ObjectBatch", "Pictures", "SurfaceSamples",
+    "occupancy", "occupied_coords", "render_pictures", "render_views", "sample_objects", "surface_samples",
+    "voxel_features",
+]  # fmt: skip

@@ -1,0 +1,97 @@
+"""Furniture: chair, table, sofa, bed."""
+
+import torch
+
+from trellis.training.procedural.builder import Builder
+
+
+def chair(b: Builder) -> None:
+    """Seat, legs (four, or a column on a star), a back (panel, slats or round), optional arms and stretchers."""
+    p = b.palette
+    frame = b.plain(b.pick(p.wood, p.wood, p.metal, p.dark, p.main))
+    cushion = b.pattern(b.pick(p.main, p.second, p.light), p.accent, chance=0.45, axis=0)
+    w, d, leg = b.uniform(0.42, 0.62), b.uniform(0.42, 0.58), b.uniform(0.42, 0.72)
+    t, r = b.uniform(0.06, 0.12), b.uniform(0.055, 0.085)
+    office = b.chance(0.25)
+    round_seat = b.chance(0.3) & ~office
+    b.box((w, d, t), cushion, rounding=0.05, at=(0, 0, leg), present=~round_seat)
+    b.cylinder(w, t, cushion, rounding=0.04, at=(0, 0, leg), present=round_seat)
+    inset = torch.where(round_seat, 0.68, 0.95)
+    lx, ly, splay = w * inset - r, d * inset - r, b.uniform(0.0, 0.14)
+    b.limb(
+        (lx + splay, ly + splay, 0),
+        (lx, ly, leg),
+        r * b.uniform(0.7, 1.0),
+        frame,
+        end_radius=r,
+        mirror="xy",
+        flat=True,
+        present=~office,
+    )
+    b.box((lx, r * 0.7, r * 0.7), frame, at=(0, ly + splay / 2, leg * 0.4), mirror="y", present=~office & b.chance(0.4))
+    b.cylinder(r * 1.2, leg / 2, frame, at=(0, 0, leg / 2), present=office)
+    b.box((w * 0.55, r, r * 0.8), frame, at=(0, 0, r), radial=5, present=office, frame=None)
+    height, lean = b.uniform(0.5, 0.95), b.uniform(0.0, 0.18)
+    slats = b.chance(0.4)
+    z0 = leg + t
+    b.box(
+        (w, r, height * 0.5),
+        cushion,
+        rounding=0.06,
+        grow=(b.uniform(-0.15, 0.1), 0),
+        shear=(0, lean / 2),
+        at=(0, d - r + lean / 2, z0 + height / 2),
+        present=~slats,
+    )
+    b.limb((w - r, d - r, z0 - t), (w - r, d - r + lean, z0 + height), r, frame, mirror="x", present=slats)
+    n = b.integer(2, 3)
+    b.box(
+        (w - r, r * 0.8, height * 0.09),
+        frame,
+        at=(0, d - r + lean * 0.6, z0 + height * 0.6),
+        array=(2, height * 0.3, n),
+        present=slats,
+    )
+    arms = b.chance(0.35)
+    ah = b.uniform(0.24, 0.36)
+    b.box((r, d * 0.8, r * 0.8), frame, rounding=0.03, at=(w - r * 0.3, d * 0.15, z0 + ah), mirror="x", present=arms)
+    b.limb((w - r * 0.3, -d * 0.5, z0 - t), (w - r * 0.3, -d * 0.5, z0 + ah), r * 0.8, frame, mirror="x", present=arms)
+
+
+def table(b: Builder) -> None:
+    """Top (square or round), four legs, a pedestal or side panels; optional apron, shelf and drawer."""
+    p = b.palette
+    wood = b.plain(b.pick(p.wood, p.light, p.metal, p.dark))
+    top = b.pattern(b.pick(p.wood, p.wood, p.main, p.light), p.second, axis=0, chance=0.35, gloss=0.4)
+    w, d, h = b.uniform(0.6, 1.1), b.uniform(0.5, 0.8), b.uniform(0.5, 1.1)
+    t, r = b.uniform(0.055, 0.1), b.uniform(0.06, 0.1)
+    round_top, style = b.chance(0.35), b.integer(0, 2)
+    b.box((w, d, t), top, rounding=b.uniform(0.01, 0.06), at=(0, 0, h), present=~round_top)
+    b.cylinder(d, t, top, at=(0, 0, h), present=round_top)
+    legs, panels = (style == 0), (style == 2) & ~round_top
+    pedestal = ~(legs | panels)
+    reach_x, reach_y = torch.where(round_top, d * 0.62, w - r * 1.3), torch.where(round_top, d * 0.62, d - r * 1.3)
+    splay = b.uniform(0.0, 0.12)
+    b.limb(
+        (reach_x + splay, reach_y + splay, 0),
+        (reach_x, reach_y, h),
+        r * b.uniform(0.6, 1.0),
+        wood,
+        end_radius=r,
+        mirror="xy",
+        flat=True,
+        present=legs,
+    )
+    b.box((reach_x, reach_y, t * 1.3), wood, at=(0, 0, h - t * 2), present=legs & b.chance(0.5))
+    b.box((reach_x, reach_y, t * 0.8), wood, at=(0, 0, h * 0.35), present=legs & b.chance(0.35))
+    b.box((t, d * 0.85, h / 2), wood, at=(w * 0.8, 0, h / 2), mirror="x", present=panels)
+    b.box((w * 0.8, t, h * 0.2), wood, at=(0, d * 0.3, h * 0.6), present=panels)
+    b.cylinder(r * b.uniform(1.2, 2.2), h / 2, wood, top=r * b.uniform(1.1, 1.8), at=(0, 0, h / 2), present=pedestal)
+    b.cylinder(d * b.uniform(0.4, 0.65), t * 1.1, wood, top=d * 0.3, at=(0, 0, t * 1.1), blend=0.08, present=pedestal)
+    b.box(
+        (w * 0.45, d * 0.4, h * 0.16),
+        b.plain(p.second),
+        rounding=0.03,
+        at=(0, -d * 0.45, h - t - h * 0.16),
+        present=(legs | panels) & ~round_top & b.chance(0.4),
+    )
