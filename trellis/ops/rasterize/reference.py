@@ -1,9 +1,15 @@
 """Rasterisers in plain torch: vectorised over fragments, on any device, differentiable; what the others must equal."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from trellis.ops.rasterize.fragments import expand
+from trellis.ops.rasterize.compositing import band_fragments, blend, fragments_per_row, row_bands
+from trellis.ops.rasterize.fragments import FRAGMENT_BUDGET, expand
+
+if TYPE_CHECKING:
+    from trellis.ops.rasterize.gaussians import ScreenGaussians
 
 _NOTHING = torch.iinfo(torch.int64).max
 
@@ -78,3 +84,30 @@ def _resolve(
     barycentric = barycentric.index_put((where,), weights)
     depth = depth.index_put((where,), z)
     return face_id.int().view(height, width), barycentric.view(height, width, 3), depth.view(height, width)
+
+
+def composite_gaussians(gaussians: "ScreenGaussians", size: int) -> tuple[Tensor, Tensor]:
+    """(color [3, size, size], transmittance [size, size]); see `ops.rasterize.composite_gaussians`."""
+    boxes = gaussians.boxes
+    geometry = torch.cat([gaussians.means, gaussians.conics, gaussians.opacities[:, None]], dim=1)
+    colors, transmittances = [], []
+    for band in row_bands(fragments_per_row(boxes, size), FRAGMENT_BUDGET):
+        first, end, _ = band
+        owner, x, y = band_fragments(boxes, band)
+        mean_x, mean_y, xx, xy, yy, opacity = geometry[owner].unbind(1)
+        dx, dy = mean_x - x, mean_y - y
+        power = -0.5 * (xx * dx * dx + yy * dy * dy) - xy * dx * dy
+        alpha = (opacity * torch.exp(power.clamp(max=0))).clamp(max=0.99)
+        alpha = torch.where((power <= 0) & (alpha >= 1 / 255), alpha, 0.0)
+        pixels, order = torch.sort(((y - first) * size + x).int(), stable=True)
+        color, transmittance = blend(
+            pixels.long(),
+            alpha[order],
+            gaussians.colors[owner[order]],
+            count=(end - first) * size,
+            minimum=1e-4,
+            stop_before=True,
+        )
+        colors.append(color)
+        transmittances.append(transmittance)
+    return torch.cat(colors).T.reshape(3, size, size), torch.cat(transmittances).view(size, size)

@@ -1,0 +1,100 @@
+"""Gaussian splatting: projection with the mip filter, and front-to-back compositing of one image."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trellis.errors import InvalidInputError
+from trellis.ops.rasterize import reference
+from trellis.ops.rasterize.backends import choose_backend
+
+TILE = 16
+NEAR = 0.2
+MIN_ALPHA = 1 / 255
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class ScreenGaussians:
+    """n Gaussians of one image, sorted front to back.
+
+    means [n, 2] in pixels, the centre of pixel i being i; conics [n, 3] inverse covariance (xx, xy, yy);
+    opacities [n] after the mip filter; colors [n, 3]; boxes [n, 4] int64 half-open pixel ranges (x0, y0, x1, y1): all
+    pixels that the Gaussian's tiles hold and where its alpha can reach 1/255.
+    """
+
+    means: Tensor
+    conics: Tensor
+    opacities: Tensor
+    colors: Tensor
+    boxes: Tensor
+
+
+def project_gaussians(
+    positions: Tensor,
+    axes: Tensor,
+    *,
+    opacities: Tensor,
+    colors: Tensor,
+    extrinsics: Tensor,
+    intrinsics: Tensor,
+    size: int,
+    filter_2d: float,
+) -> ScreenGaussians:
+    """Project Gaussians into one camera (EWA) and sort them by camera z.
+
+    positions [n, 3] world; axes [n, 3, 3] rotation times scales (columns are the scaled axes); opacities [n];
+    colors [n, 3]; extrinsics [4, 4] world to camera, intrinsics [3, 3] normalised; `size` pixels a side;
+    filter_2d: variance in squared pixels added to the screen covariance, opacity being scaled by the change of area
+    (source: spec "Rendering and export", Gaussians). Differentiable.
+    """
+    rotation = extrinsics[:3, :3]
+    camera = torch.addmm(extrinsics[:3, 3], positions, rotation.T)
+    visible = camera[:, 2] > NEAR
+    z = torch.where(visible, camera[:, 2], 1.0)
+    ratio = camera[:, :2] / z[:, None]
+    focal = torch.stack([intrinsics[0, 0], intrinsics[1, 1]]) * size
+    means = ratio * focal + intrinsics[:2, 2] * size - 0.5
+    limit = 1.3 * 0.5 * size / focal
+    slope = torch.maximum(torch.minimum(ratio, limit), -limit)
+    rows = (focal / z[:, None])[:, :, None] * (rotation[:2] - slope[:, :, None] * rotation[2])
+    spread = rows @ axes
+    plain = torch.stack([(spread[:, 0] ** 2).sum(1), (spread[:, 0] * spread[:, 1]).sum(1), (spread[:, 1] ** 2).sum(1)])
+    a, b, c = plain[0] + filter_2d, plain[1], plain[2] + filter_2d
+    before = (plain[0] * plain[2] - b * b).clamp(min=_FLOOR)
+    after = (a * c - b * b).clamp(min=_FLOOR)
+    kept = visible & (before > _FLOOR) & (after > _FLOOR)
+    opacities = torch.where(kept, opacities * (before / (after + _FLOOR) + _FLOOR).sqrt(), 0.0)
+    conics = torch.stack([c, -b, a], dim=1) / after[:, None]
+    boxes = _boxes(means.detach(), torch.stack([a, b, c], 1).detach(), opacities.detach(), size)
+    order = torch.argsort(torch.where(kept, z, torch.inf).detach(), stable=True)
+    return ScreenGaussians(means[order], conics[order], opacities[order], colors[order], boxes[order])
+
+
+def _boxes(means: Tensor, covariance: Tensor, opacities: Tensor, size: int) -> Tensor:
+    """Pixels [n, 4] in the tiles within three standard deviations, less those where alpha stays under 1/255."""
+    half = 0.5 * (covariance[:, 0] + covariance[:, 2])
+    determinant = covariance[:, 0] * covariance[:, 2] - covariance[:, 1] ** 2
+    radius = torch.ceil(3 * (half + (half * half - determinant).clamp(min=0.1).sqrt()).sqrt())[:, None]
+    tiles = -(-size // TILE)
+    low = ((means - radius) / TILE).trunc().clamp(0, tiles) * TILE
+    high = (((means + radius + TILE - 1) / TILE).trunc().clamp(0, tiles) * TILE).clamp(max=size)
+    power = 2 * torch.log((opacities / MIN_ALPHA).clamp(min=1e-30))
+    reach = (power.clamp(min=0)[:, None] * covariance[:, [0, 2]]).sqrt() * 1.001 + 0.01  # wide of rounding
+    low = torch.maximum(low, torch.ceil(means - reach))
+    high = torch.minimum(high, torch.floor(means + reach) + 1)
+    seen = (power >= 0) & (high > low).all(1) & torch.isfinite(means).all(1) & torch.isfinite(covariance).all(1)
+    return torch.where(seen[:, None], torch.cat([low, high], dim=1), 0.0).long()
+
+
+def composite_gaussians(gaussians: ScreenGaussians, size: int, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
+    """Blend Gaussians front to back: color [3, size, size] over black and remaining transmittance [size, size].
+
+    alpha = min(0.99, opacity exp(power)); alphas under 1/255 are skipped; a pixel is finished when its transmittance
+    would fall under 1e-4. Differentiable on the reference back end. Raises InvalidInputError for an unknown back end.
+    """
+    if size < 1:
+        raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
+    choose_backend(backend, gaussians.means, gaussians.conics, gaussians.opacities, gaussians.colors)
+    return reference.composite_gaussians(gaussians, size)
