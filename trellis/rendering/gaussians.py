@@ -1,23 +1,13 @@
 """Pictures of Gaussian clouds (mip-splatting)."""
 
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
 
 from trellis.geometry.cameras import Cameras
 from trellis.geometry.rotations import quaternion_to_matrix
 from trellis.ops import rasterize
 from trellis.rendering.backgrounds import background_color
+from trellis.rendering.images import ColorImages
 from trellis.representations import GaussianCloud
-
-
-@dataclass(frozen=True)
-class ColorImages:
-    """color [V, 3, H, W] over the background, not clamped; alpha [V, H, W] coverage in [0, 1]."""
-
-    color: Tensor
-    alpha: Tensor
 
 
 def render_gaussians(

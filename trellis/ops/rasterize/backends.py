@@ -21,7 +21,8 @@ def choose_backend(name: str, *tensors: Tensor) -> str:
     """Resolve `name` to "reference" or "warp" for work on `tensors` (all on one device).
 
     `auto` takes Warp where it is installed, unless a gradient is wanted: only the reference is differentiable.
-    Raises InvalidInputError for an unknown name or a gradient asked of Warp, MissingDependencyError without the package.
+    Raises InvalidInputError for an unknown name or a gradient asked of Warp, MissingDependencyError where Warp is
+    not installed.
     """
     if name not in BACKENDS:
         raise InvalidInputError(f"Unknown rasteriser back end {name!r}; choose one of {', '.join(BACKENDS)}.")

@@ -40,7 +40,7 @@ def rasterize_triangles(
     """Find the nearest triangle at every sample of an image of `size` = H = W, or (H, W).
 
     points [V, 3] float32: x to the right and y downwards in pixels, and depth. Sample (row i, column j) lies at
-    (x, y) = (j + 0.5, i + 0.5), so an image spans [0, W] x [0, H]. faces [F, 3] int32 or int64; both windings are drawn.
+    (x, y) = (j + 0.5, i + 0.5): an image spans [0, W] x [0, H]. faces [F, 3] int32 or int64; both windings are drawn.
     perspective=True: depth is the camera's z > 0, barycentrics are perspective-correct, faces that reach nearer than
     `near` are left out. perspective=False: everything is linear in the image and depth may have any sign; for texture
     space pass uv * (W, H) with depth 0.

@@ -1,0 +1,41 @@
+"""Pictures of radiance fields."""
+
+import torch
+
+from trellis.geometry.cameras import Cameras
+from trellis.ops import rasterize
+from trellis.rendering.backgrounds import background_color
+from trellis.rendering.images import ColorImages
+from trellis.representations import RadianceField
+
+
+def render_radiance_field(
+    field: RadianceField,
+    cameras: Cameras,
+    *,
+    size: int,
+    background: str | tuple[float, float, float] = "black",
+    backend: str = "auto",
+) -> ColorImages:
+    """Render a field into V square images of `size` pixels on the field's device.
+
+    background: black, white, grey or an (r, g, b) in 0..1, added by the remaining transmittance. Cameras must be
+    outside the voxels. Differentiable in the field on the reference back end, which `auto` takes when a gradient is wanted.
+    Source: spec "Rendering and export", Radiance field. Raises InvalidInputError for unknown options.
+    """
+    behind = background_color(background).to(field.positions)
+    cameras = cameras.to(field.positions.device)
+    side = 1 / field.resolution
+    voxels = rasterize.VoxelField(
+        field.positions.float() - 0.5 - side / 2,
+        side,
+        field.trivec.float(),
+        field.density.float(),
+        field.features_dc.float(),
+    )
+    images, alphas = [], []
+    for extrinsics, intrinsics in zip(cameras.extrinsics, cameras.intrinsics):
+        color, transmittance = rasterize.integrate_voxels(voxels, extrinsics, intrinsics, size=size, backend=backend)
+        images.append(color + transmittance * behind[:, None, None])
+        alphas.append(1 - transmittance)
+    return ColorImages(torch.stack(images), torch.stack(alphas))
