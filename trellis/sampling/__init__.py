@@ -1,0 +1,26 @@
+"""Sampling of rectified flows: schedule, guidance, Euler integration, several images; functions on velocity functions."""
+
+from trellis.sampling.euler import euler_sample, initial_noise, predict_clean
+from trellis.sampling.guidance import (
+    MULTI_IMAGE_MODES,
+    Velocity,
+    alternate_images,
+    average_images,
+    combine_images,
+    guide,
+)
+from trellis.sampling.schedule import TIME_SCALE, timesteps
+
+__all__ = [
+    "MULTI_IMAGE_MODES",
+    "TIME_SCALE",
+    "Velocity",
+    "alternate_images",
+    "average_images",
+    "combine_images",
+    "euler_sample",
+    "guide",
+    "initial_noise",
+    "predict_clean",
+    "timesteps",
+]
