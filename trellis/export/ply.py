@@ -1,0 +1,122 @@
+"""PLY files: Gaussian clouds for splat viewers, and plain meshes."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from plyfile import PlyData, PlyParseError
+from torch import Tensor
+
+from trellis.errors import InvalidInputError
+from trellis.export.atomic import write_bytes
+from trellis.geometry.axes import VIEWER_QUATERNION, from_viewer_frame, to_viewer_frame
+from trellis.geometry.rotations import quaternion_multiply
+from trellis.representations import GaussianCloud, Mesh
+
+GAUSSIAN_FIELDS = (
+    *("x", "y", "z", "nx", "ny", "nz"),
+    *("f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
+    *("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
+)
+# Opacities nearer to 0 or 1 have no finite logit in float32.
+OPACITY_MARGIN = 1e-7
+
+
+def write_gaussian_ply(gaussians: GaussianCloud, path: str | Path) -> Path:
+    """Write a Gaussian cloud as the PLY that splat viewers expect and return its path."""
+    return write_bytes(path, gaussian_ply_bytes(gaussians))
+
+
+def gaussian_ply_bytes(gaussians: GaussianCloud) -> bytes:
+    """The PLY file of a cloud: little-endian float32 columns GAUSSIAN_FIELDS, turned to the viewers' y-down frame.
+
+    Opacity is stored as logit, scale as logarithm (source: spec "Rendering and export", PLY export).
+    """
+    columns = gaussian_columns(gaussians)
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(columns)}"]
+    header += [f"property float {name}" for name in GAUSSIAN_FIELDS] + ["end_header", ""]
+    return "\n".join(header).encode("ascii") + columns.numpy().astype("<f4").tobytes()
+
+
+def gaussian_columns(gaussians: GaussianCloud) -> Tensor:
+    """The columns [n, 17] of GAUSSIAN_FIELDS, float32 on the CPU."""
+    values = [
+        getattr(gaussians, name).detach().float().cpu()
+        for name in ("positions", "features_dc", "opacities", "scales", "rotations")
+    ]
+    positions, features, opacities, scales, rotations = values
+    rotations = torch.nn.functional.normalize(rotations, dim=-1)
+    turn = torch.tensor(VIEWER_QUATERNION).expand_as(rotations)
+    return torch.cat(
+        [
+            to_viewer_frame(positions),
+            torch.zeros_like(positions),
+            features,
+            torch.logit(opacities.double(), eps=OPACITY_MARGIN).float(),
+            scales.log(),
+            quaternion_multiply(turn, rotations),
+        ],
+        dim=1,
+    )
+
+
+def load_gaussian_ply(path: str | Path, *, filter_2d: float = 0.1) -> GaussianCloud:
+    """Read a Gaussian PLY of ours or of the published code: the inverse of `write_gaussian_ply` within 1e-5.
+
+    Higher spherical harmonics are ignored. Raises InvalidInputError for a file that is missing, damaged or of
+    another kind.
+    """
+    try:
+        vertex = PlyData.read(str(path))["vertex"].data
+    except (OSError, PlyParseError, KeyError, ValueError) as error:
+        raise InvalidInputError(f"{path} cannot be read as a PLY file: {error}") from error
+    missing = [name for name in GAUSSIAN_FIELDS if name not in vertex.dtype.names and not name.startswith("n")]
+    if missing:
+        raise InvalidInputError(f"{path} is no Gaussian PLY: it lacks {', '.join(missing)}.")
+
+    def columns(*names: str) -> Tensor:
+        return torch.from_numpy(np.stack([vertex[name] for name in names], axis=1).astype(np.float32))
+
+    back = torch.tensor(VIEWER_QUATERNION) * torch.tensor([1.0, -1.0, -1.0, -1.0])
+    rotations = torch.nn.functional.normalize(columns("rot_0", "rot_1", "rot_2", "rot_3"), dim=-1)
+    return GaussianCloud(
+        positions=from_viewer_frame(columns("x", "y", "z")),
+        features_dc=columns("f_dc_0", "f_dc_1", "f_dc_2"),
+        scales=columns("scale_0", "scale_1", "scale_2").exp(),
+        rotations=quaternion_multiply(back.expand_as(rotations), rotations),
+        opacities=columns("opacity").sigmoid(),
+        filter_2d=filter_2d,
+    )
+
+
+def write_mesh_ply(mesh: Mesh, path: str | Path) -> Path:
+    """Write a mesh, with vertex colours if it has some, as a binary PLY in the world frame (z-up); return its path."""
+    names = ["x", "y", "z"]
+    layout: list[tuple[str, str]] = [(name, "<f4") for name in names]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(mesh.vertices)}"]
+    header += [f"property float {name}" for name in names]
+    if mesh.colors is not None:
+        layout += [(name, "u1") for name in ("red", "green", "blue")]
+        header += [f"property uchar {name}" for name in ("red", "green", "blue")]
+    header += [f"element face {len(mesh.faces)}", "property list uchar int vertex_indices", "end_header", ""]
+    buffer = io.BytesIO()
+    buffer.write("\n".join(header).encode("ascii"))
+    buffer.write(_vertex_records(mesh, layout).tobytes())
+    records = np.zeros(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
+    records["count"], records["corners"] = 3, mesh.faces.cpu().numpy()
+    buffer.write(records.tobytes())
+    return write_bytes(path, buffer.getvalue())
+
+
+def _vertex_records(mesh: Mesh, layout: list[tuple[str, str]]) -> NDArray:
+    records = np.zeros(len(mesh.vertices), dtype=layout)
+    positions = mesh.vertices.detach().float().cpu().numpy()
+    for axis, name in enumerate(("x", "y", "z")):
+        records[name] = positions[:, axis]
+    if mesh.colors is not None:
+        colors = (mesh.colors.detach().float().clamp(0, 1) * 255).round().cpu().numpy()
+        for channel, name in enumerate(("red", "green", "blue")):
+            records[name] = colors[:, channel]
+    return records

@@ -1,0 +1,82 @@
+"""Texture coordinates: charts and packing by xatlas, in a child program that can be killed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trellis.errors import InvalidInputError
+from trellis.export.native import run_native
+from trellis.export.surface import Floats, Ints, Surface, vertex_normals
+from trellis.progress import Progress
+
+
+@dataclass(frozen=True)
+class UnwrapOptions:
+    """padding: texels between charts; iterations: refinements of the chart boundaries (1 fast, 4 straighter)."""
+
+    padding: int = 4
+    iterations: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.padding <= 64 or not 0 <= self.iterations <= 16:
+            raise InvalidInputError("padding must be 0..64 texels and iterations 0..16.")
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """A surface cut along chart borders.
+
+    vertices [N, 3] world; normals [N, 3] unit, smooth across the cuts; uvs [N, 2] in [0, 1], origin at the top left
+    of the texture; faces [F, 3] in the order of the source; vertex_map [N] numbers the source vertex.
+    charts: how many; utilisation: fraction of the square that faces cover.
+    """
+
+    vertices: Floats
+    normals: Floats
+    uvs: Floats
+    faces: Ints
+    vertex_map: Ints
+    charts: int
+    utilisation: float
+
+
+def unwrap(
+    surface: Surface, size: int, *, options: UnwrapOptions | None = None, progress: Progress | None = None
+) -> Unwrapped:
+    """Give `surface` texture coordinates for a square texture of `size` texels; the same input gives the same charts.
+
+    xatlas grows its atlas until the charts fit; the result is scaled back to the square, so that the padding may end
+    a little below the asked one. Raises InvalidInputError for an empty surface, Cancelled within a second of the wish.
+    """
+    options = options or UnwrapOptions()
+    if not len(surface.faces):
+        raise InvalidInputError("The mesh is empty, so there is nothing to unwrap; try another seed or picture.")
+    normals = vertex_normals(surface)
+    centre, scale = surface.vertices.mean(axis=0), max(surface.diagonal(), 1e-12)
+    arrays = {
+        "vertices": ((surface.vertices - centre) / scale).astype(np.float32),
+        "faces": surface.faces.astype(np.int32),
+        "normals": normals.astype(np.float32),
+        "resolution": np.array(size),
+        "padding": np.array(options.padding),
+        "iterations": np.array(options.iterations),
+        "texels_per_unit": np.array(0.0),
+    }
+    result = run_native("unwrap", arrays, progress=progress or Progress())
+    source, faces = result["vertex_map"], result["faces"].astype(np.int64)
+    uvs = result["uvs"] / result["size"].max()
+    return Unwrapped(
+        vertices=surface.vertices[source],
+        normals=normals[source],
+        uvs=uvs,
+        faces=faces,
+        vertex_map=source,
+        charts=int(result["charts"]),
+        utilisation=float(_areas(uvs[faces]).sum()),
+    )
+
+
+def _areas(corners: Floats) -> Floats:
+    """Areas [F] of flat triangles [F, 3, 2]."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return 0.5 * np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])

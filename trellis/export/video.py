@@ -1,0 +1,80 @@
+"""MP4 video: frames streamed to ffmpeg, so that memory stays flat, and renamed into place when complete."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from trellis.errors import InvalidInputError, MissingDependencyError, TrellisError
+
+BLOCK = 16
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 30, quality: int = 18) -> Path:
+    """Encode frames, uint8 [H, W, 3] of one size with H and W multiples of 16, as H.264 (main profile, yuv420p) MP4.
+
+    Frames are taken from the iterable one at a time; when it raises (a cancelled job does) or encoding fails, nothing
+    is left behind and an older file at `path` stays as it was. quality: ffmpeg's constant rate factor, 0 (lossless) to
+    51. Returns `path`. Raises InvalidInputError for unusable frames, MissingDependencyError without imageio-ffmpeg,
+    TrellisError when ffmpeg fails.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise InvalidInputError(f"A video file must end in .mp4, not {path.name!r}.")
+    if fps < 1 or not 0 <= quality <= 51:
+        raise InvalidInputError(f"Video needs fps >= 1 and quality 0..51, not {fps} and {quality}.")
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        raise InvalidInputError("A video needs at least one frame.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.partial.mp4")
+    try:
+        _encode(aside, itertools.chain([first], iterator), shape=first.shape, fps=fps, quality=quality)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def _encode(path: Path, frames: Iterator[np.ndarray], *, shape: tuple[int, ...], fps: int, quality: int) -> None:
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Video needs imageio-ffmpeg; install it with `pip install imageio-ffmpeg`."
+        ) from error
+    _check(shape, np.dtype(np.uint8), shape)
+    writer = imageio_ffmpeg.write_frames(
+        str(path),
+        (shape[1], shape[0]),
+        fps=fps,
+        codec="libx264",
+        pix_fmt_out="yuv420p",
+        macro_block_size=BLOCK,
+        ffmpeg_log_level="error",
+        # imageio-ffmpeg sets its own quality unless told; the constant rate factor replaces it.
+        quality=None,
+        output_params=["-profile:v", "main", "-preset", "fast", "-crf", str(quality), "-movflags", "+faststart"],
+    )
+    try:
+        writer.send(None)
+        for frame in frames:
+            _check(frame.shape, frame.dtype, shape)
+            writer.send(np.ascontiguousarray(frame))
+    except OSError as error:
+        raise TrellisError(f"ffmpeg could not write the video: {error}") from error
+    finally:
+        writer.close()
+    if not path.exists() or path.stat().st_size == 0:
+        raise TrellisError("ffmpeg wrote no video; is there space on the disk?")
+
+
+def _check(shape: tuple[int, ...], dtype: np.dtype, expected: tuple[int, ...]) -> None:
+    if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
+        raise InvalidInputError(f"Video frames must be uint8 [H, W, 3], not {dtype} {list(shape)}.")
+    if shape[0] % BLOCK or shape[1] % BLOCK:
+        raise InvalidInputError(f"Video frames need sides that are multiples of {BLOCK}, not {shape[1]} x {shape[0]}.")
+    if shape != expected:
+        raise InvalidInputError(f"All frames of a video must have one size: {list(expected)}, then {list(shape)}.")

@@ -1,0 +1,51 @@
+"""Closest point by Warp's bounding volume tree, on the CPU or an NVIDIA GPU."""
+
+import functools
+
+import torch
+import warp as wp
+from torch import Tensor
+
+
+@wp.kernel
+def _query(
+    mesh: wp.uint64,
+    points: wp.array(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.int32),
+    weights: wp.array(dtype=wp.vec3),
+):
+    i = wp.tid()
+    found = wp.mesh_query_point_no_sign(mesh, points[i], 1.0e30)
+    faces[i] = found.face
+    weights[i] = wp.vec3(found.u, found.v, 1.0 - found.u - found.v)
+
+
+@functools.cache
+def _start() -> None:
+    """Start Warp without its banner on the standard output; releases before 1.18 name the setting otherwise."""
+    if hasattr(wp.config, "log_level"):
+        wp.config.log_level = wp.LOG_ERROR
+    else:
+        wp.config.quiet = True
+    wp.init()
+
+
+def nearest(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """Face numbers [n] int64 and barycentrics [n, 3] of the surface points nearest to `points` [n, 3]."""
+    _start()
+    device = wp.device_from_torch(points.device)
+    found = torch.zeros(len(points), dtype=torch.int32, device=points.device)
+    weights = torch.zeros(len(points), 3, device=points.device)
+    with wp.ScopedDevice(device):
+        mesh = wp.Mesh(
+            points=wp.from_torch(vertices, dtype=wp.vec3),
+            indices=wp.from_torch(faces.int().contiguous().reshape(-1), dtype=wp.int32),
+        )
+        wp.launch(
+            _query,
+            dim=len(points),
+            inputs=[mesh.id, wp.from_torch(points, dtype=wp.vec3)],
+            outputs=[wp.from_torch(found, dtype=wp.int32), wp.from_torch(weights, dtype=wp.vec3)],
+        )
+        wp.synchronize_device(device)
+    return found.long(), weights
