@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from trellis.errors import InvalidInputError, MissingDependencyError, TrellisError
+from trellis.export.atomic import written_aside
 
 BLOCK = 16
 
@@ -28,13 +29,8 @@ def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 30, qual
     first = next(iterator, None)
     if first is None:
         raise InvalidInputError("A video needs at least one frame.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.partial.mp4")
-    try:
+    with written_aside(path) as aside:
         _encode(aside, itertools.chain([first], iterator), shape=first.shape, fps=fps, quality=quality)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 

@@ -1,0 +1,18 @@
+"""Representation and cameras to images: Gaussians, meshes, radiance fields, and the turntable preview."""
+
+from trellis.rendering.gaussians import render_gaussians
+from trellis.rendering.images import ColorImages
+from trellis.rendering.mesh import MeshImages, rasterize_mesh, render_mesh
+from trellis.rendering.radiance_field import render_radiance_field
+from trellis.rendering.turntable import TurntableConfig, turntable
+
+__all__ = [
+    "ColorImages",
+    "MeshImages",
+    "TurntableConfig",
+    "rasterize_mesh",
+    "render_gaussians",
+    "render_mesh",
+    "render_radiance_field",
+    "turntable",
+]

@@ -20,7 +20,8 @@ def render_radiance_field(
     """Render a field into V square images of `size` pixels on the field's device.
 
     background: black, white, grey or an (r, g, b) in 0..1, added by the remaining transmittance. Cameras must be
-    outside the voxels. Differentiable in the field on the reference back end, which `auto` takes when a gradient is wanted.
+    outside the voxels. Differentiable in the field on the reference back end, which `auto` takes when a gradient is
+    wanted.
     Source: spec "Rendering and export", Radiance field. Raises InvalidInputError for unknown options.
     """
     behind = background_color(background).to(field.positions)

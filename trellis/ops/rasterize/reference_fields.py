@@ -73,12 +73,12 @@ def _evaluate(
     cell = torch.floor(at).clamp(0, length - 2)
     fraction = (at - cell)[:, None, :]
     index = cell.long()
-    weight = None
+    factors = []
     for axis in range(3):
         vectors = field.trivec[:, :, axis]
         low, high = vectors[voxel, :, index[:, axis]], vectors[voxel, :, index[:, axis] + 1]
-        value = torch.lerp(low, high, fraction[:, :, axis])
-        weight = value if weight is None else weight * value
+        factors.append(torch.lerp(low, high, fraction[:, :, axis]))
+    weight = factors[0] * factors[1] * factors[2]
     density = torch.nn.functional.softplus((field.density[voxel] * weight).sum(1))
     color = torch.sigmoid(SH_C0 * (field.features_dc[voxel] * weight[:, :, None]).sum(1))
     return (1 - torch.exp(-density * field.step)).clamp(max=0.999), color
