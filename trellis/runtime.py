@@ -68,3 +68,10 @@ class Runtime:
 def matting_model_path() -> Path:
     """Where rembg keeps its u2net file: `U2NET_HOME`, else `~/.u2net`."""
     return Path(os.environ.get("U2NET_HOME", "~/.u2net")).expanduser() / "u2net.onnx"
+
+
+def has_flash_attention(device: torch.device) -> bool:
+    """The GPU has torch's flash attention kernels (NVIDIA, compute capability 8.0 or newer)."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -1,0 +1,109 @@
+"""Flow model of the structured latents (stage 2): sparse convolutions around a transformer on the coarse voxels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trellis.errors import InvalidInputError
+from trellis.models.config import FlowConfig
+from trellis.models.network import Network
+from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, head_norm, run_block
+from trellis.nn.conv import SparseResidualBlock
+from trellis.nn.embeddings import TimestepEmbedder, position_embedding
+from trellis.ops.segments import Segments
+from trellis.sparse import SparseTensor, TokenWindows, VoxelLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentFlowConfig(FlowConfig):
+    """io_block_channels: widths of the levels around the transformer, one for each halving by `patch_size`."""
+
+    num_io_res_blocks: int = 2
+    io_block_channels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 2 ** len(self.io_widths) != self.patch_size:
+            raise InvalidInputError(
+                f"patch_size {self.patch_size} needs log2(patch_size) io_block_channels, got {self.io_widths}."
+            )
+        if self.num_io_res_blocks < 1:
+            raise InvalidInputError("num_io_res_blocks must be at least 1.")
+
+    @property
+    def io_widths(self) -> tuple[int, ...]:
+        return self.io_block_channels or ()
+
+
+class LatentFlow(Network[LatentFlowConfig]):
+    """Velocity of structured latents, published as SLatFlowModel."""
+
+    def __init__(self, config: LatentFlowConfig) -> None:
+        super().__init__(config)
+        c, width = config, config.model_channels
+        widths = (*c.io_widths, width)
+        self.t_embedder = TimestepEmbedder(width)
+        self.adaLN_modulation = adaptive_modulation(width) if c.share_mod else None
+        self.input_layer = nn.Linear(c.in_channels, widths[0])
+        self.input_blocks = nn.ModuleList()
+        self.out_blocks = nn.ModuleList()
+        for inner, outer in zip(widths, widths[1:]):
+            for _ in range(c.num_io_res_blocks - 1):
+                self.input_blocks.append(SparseResidualBlock(inner, inner, time_width=width))
+            self.input_blocks.append(SparseResidualBlock(inner, outer, time_width=width, resample="down"))
+        self.blocks = nn.ModuleList(
+            ModulatedCrossBlock(
+                width,
+                c.heads,
+                cond_width=c.cond_channels,
+                mlp_ratio=c.mlp_ratio,
+                qk_rms_norm=c.qk_rms_norm,
+                qk_rms_norm_cross=c.qk_rms_norm_cross,
+                share_mod=c.share_mod,
+            )
+            for _ in range(c.num_blocks)
+        )
+        for inner, outer in zip(widths[-2::-1], widths[:0:-1]):
+            self.out_blocks.append(SparseResidualBlock(2 * outer, inner, time_width=width, resample="up"))
+            for _ in range(c.num_io_res_blocks - 1):
+                self.out_blocks.append(SparseResidualBlock(2 * inner, inner, time_width=width))
+        self.out_layer = nn.Linear(widths[0], c.out_channels)
+
+    def forward(self, x: SparseTensor, t: Tensor, cond: Tensor) -> SparseTensor:
+        """x [N, C] at `resolution`, t [B] on the 0..1000 scale, cond [B, L, Cc] -> velocity [N, C_out]."""
+        time = self.t_embedder(t)
+        modulation = time if self.adaLN_modulation is None else self.adaLN_modulation(time)
+        time, modulation, cond = (part.to(self.torso_dtype) for part in (time, modulation, cond))
+        h = x.replace(self.input_layer(x.feats).to(self.torso_dtype))
+        skips: list[Tensor] = []
+        fine: list[VoxelLayout] = []
+        for block in self.input_blocks:
+            if block.resample == "down":
+                fine.append(h.layout)
+            h = block(h, time)
+            skips.append(h.feats)
+        h = self._transform(h, modulation, cond)
+        for block in self.out_blocks:
+            h = h.replace(torch.cat([h.feats, skips.pop()], 1))
+            h = block(h, time, fine=fine.pop() if block.resample == "up" else None)
+        return h.replace(self.out_layer(head_norm(h.feats)))
+
+    def _transform(self, x: SparseTensor, modulation: Tensor, cond: Tensor) -> SparseTensor:
+        """The transformer on the coarse voxels of x."""
+        width, layout = self.config.model_channels, x.layout
+        position = layout.cached(("position", width), lambda: position_embedding(layout.coords[:, 1:], width))
+        h = x.feats + position.to(x.feats.dtype)
+        windows = TokenWindows(layout.segments)
+        cond_segments = Segments((cond.shape[1],) * cond.shape[0], cond.device)
+        for block in self.blocks:
+            h = run_block(
+                block,
+                h,
+                modulation,
+                cond=cond.flatten(0, 1),
+                windows=windows,
+                cond_segments=cond_segments,
+                recompute=self.recompute,
+            )
+        return x.replace(h)

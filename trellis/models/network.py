@@ -1,0 +1,35 @@
+"""What all networks share: their configuration and the precision of their torso."""
+
+from typing import Generic, TypeVar
+
+import torch
+from torch import nn
+
+from trellis.errors import InvalidInputError
+from trellis.models.config import ModelConfig
+from trellis.nn.precision import set_compute_dtype
+
+C = TypeVar("C", bound=ModelConfig)
+TORSO = ("input_blocks", "blocks", "middle_block", "out_blocks", "upsample")
+TORSO_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class Network(nn.Module, Generic[C]):
+    """A network with a published configuration; its torso may run in half precision, its ends are float32."""
+
+    def __init__(self, config: C) -> None:
+        super().__init__()
+        self.config = config
+        self.torso_dtype = torch.float32
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Convert the torso's linear and convolution weights to float32, float16 or bfloat16."""
+        if dtype not in TORSO_DTYPES:
+            raise InvalidInputError(f"Unknown torso precision {dtype}; choose one of {TORSO_DTYPES}.")
+        set_compute_dtype([getattr(self, name) for name in TORSO if hasattr(self, name)], dtype)
+        self.torso_dtype = dtype
+
+    @property
+    def recompute(self) -> bool:
+        """Blocks drop their activations and compute them again in the backward pass."""
+        return self.config.use_checkpoint and self.training

@@ -1,0 +1,88 @@
+"""Flow model of the sparse structure (stage 1): a transformer over a dense latent grid."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trellis.errors import InvalidInputError
+from trellis.models.config import FlowConfig
+from trellis.models.network import Network
+from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, head_norm, run_block
+from trellis.nn.embeddings import TimestepEmbedder, position_embedding
+from trellis.ops.segments import Segments
+from trellis.sparse import TokenWindows
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureFlowConfig(FlowConfig):
+    """Grid of `resolution`^3 with `in_channels`, cut into patches of `patch_size`^3."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resolution % self.patch_size:
+            raise InvalidInputError(f"resolution {self.resolution} is not a multiple of patch_size {self.patch_size}.")
+
+
+class StructureFlow(Network[StructureFlowConfig]):
+    """Velocity of structure latents, published as SparseStructureFlowModel."""
+
+    pos_emb: Tensor
+
+    def __init__(self, config: StructureFlowConfig) -> None:
+        super().__init__(config)
+        c, width, patch = config, config.model_channels, config.patch_size**3
+        self.t_embedder = TimestepEmbedder(width)
+        self.adaLN_modulation = adaptive_modulation(width) if c.share_mod else None
+        side = torch.arange(c.resolution // c.patch_size)
+        grid = torch.stack(torch.meshgrid(side, side, side, indexing="ij"), -1).reshape(-1, 3)
+        self.register_buffer("pos_emb", position_embedding(grid, width))
+        self.input_layer = nn.Linear(c.in_channels * patch, width)
+        self.blocks = nn.ModuleList(
+            ModulatedCrossBlock(
+                width,
+                c.heads,
+                cond_width=c.cond_channels,
+                mlp_ratio=c.mlp_ratio,
+                qk_rms_norm=c.qk_rms_norm,
+                qk_rms_norm_cross=c.qk_rms_norm_cross,
+                share_mod=c.share_mod,
+            )
+            for _ in range(c.num_blocks)
+        )
+        self.out_layer = nn.Linear(width, c.out_channels * patch)
+
+    def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        """x [B, C, r, r, r], t [B] on the 0..1000 scale, cond [B, L, Cc] -> velocity [B, C_out, r, r, r]."""
+        count, length = x.shape[0], self.pos_emb.shape[0]
+        tokens = self.input_layer(self._patchify(x)) + self.pos_emb
+        time = self.t_embedder(t)
+        modulation = time if self.adaLN_modulation is None else self.adaLN_modulation(time)
+        h = tokens.flatten(0, 1).to(self.torso_dtype)
+        modulation, cond = modulation.to(self.torso_dtype), cond.to(self.torso_dtype)
+        windows = TokenWindows(Segments((length,) * count, x.device))
+        cond_segments = Segments((cond.shape[1],) * count, x.device)
+        for block in self.blocks:
+            h = run_block(
+                block,
+                h,
+                modulation,
+                cond=cond.flatten(0, 1),
+                windows=windows,
+                cond_segments=cond_segments,
+                recompute=self.recompute,
+            )
+        return self._unpatchify(self.out_layer(head_norm(h)).unflatten(0, (count, length)))
+
+    def _patchify(self, x: Tensor) -> Tensor:
+        """[B, C, r, r, r] -> tokens [B, (r/p)^3, C p^3] in x-major order, channel c * p^3 + offset."""
+        p, side = self.config.patch_size, self.config.resolution // self.config.patch_size
+        b, c = x.shape[:2]
+        x = x.reshape(b, c, side, p, side, p, side, p).permute(0, 2, 4, 6, 1, 3, 5, 7)
+        return x.reshape(b, side**3, c * p**3)
+
+    def _unpatchify(self, tokens: Tensor) -> Tensor:
+        p, side = self.config.patch_size, self.config.resolution // self.config.patch_size
+        b = tokens.shape[0]
+        x = tokens.reshape(b, side, side, side, -1, p, p, p).permute(0, 4, 1, 5, 2, 6, 3, 7)
+        return x.reshape(b, -1, side * p, side * p, side * p)

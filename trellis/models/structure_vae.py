@@ -1,0 +1,90 @@
+"""Sparse structure VAE: a dense 3D convolutional network between an occupancy grid and its latents."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from trellis.models.config import ModelConfig
+from trellis.models.network import Network
+from trellis.nn.blocks import run_block
+from trellis.nn.conv import DenseDownsample, DenseResidualBlock, DenseUpsample
+from trellis.nn.norm import ChannelLayerNorm
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureVAEConfig(ModelConfig):
+    """channels: width of each level, in the order the network walks them."""
+
+    latent_channels: int
+    num_res_blocks: int
+    channels: tuple[int, ...]
+    num_res_blocks_middle: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureEncoderConfig(StructureVAEConfig):
+    """in_channels: 1 for occupancy."""
+
+    in_channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureDecoderConfig(StructureVAEConfig):
+    """out_channels: 1 for occupancy logits."""
+
+    out_channels: int
+
+
+def _middle(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(DenseResidualBlock(width, width) for _ in range(count)))
+
+
+def _head(width: int, out_width: int) -> nn.Sequential:
+    return nn.Sequential(ChannelLayerNorm(width), nn.SiLU(), nn.Conv3d(width, out_width, 3, padding=1))
+
+
+class StructureEncoder(Network[StructureEncoderConfig]):
+    """Occupancy to the posterior of its latents, published as SparseStructureEncoder."""
+
+    def __init__(self, config: StructureEncoderConfig) -> None:
+        super().__init__(config)
+        c, widths = config, config.channels
+        self.input_layer = nn.Conv3d(c.in_channels, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList()
+        for level, width in enumerate(widths):
+            self.blocks.extend(DenseResidualBlock(width, width) for _ in range(c.num_res_blocks))
+            if level + 1 < len(widths):
+                self.blocks.append(DenseDownsample(width, widths[level + 1]))
+        self.middle_block = _middle(widths[-1], c.num_res_blocks_middle)
+        self.out_layer = _head(widths[-1], 2 * c.latent_channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, 1, R, R, R] in 0..1 -> (mean, logvar), each [B, latent, r, r, r]; r halves per level."""
+        h = self.input_layer(x).to(self.torso_dtype)
+        for block in [*self.blocks, *self.middle_block]:
+            h = run_block(block, h, recompute=self.recompute)
+        mean, logvar = self.out_layer(h.to(x.dtype)).chunk(2, dim=1)
+        return mean, logvar
+
+
+class StructureDecoder(Network[StructureDecoderConfig]):
+    """Latents to occupancy logits, published as SparseStructureDecoder; a voxel is occupied where the logit > 0."""
+
+    def __init__(self, config: StructureDecoderConfig) -> None:
+        super().__init__(config)
+        c, widths = config, config.channels
+        self.input_layer = nn.Conv3d(c.latent_channels, widths[0], 3, padding=1)
+        self.middle_block = _middle(widths[0], c.num_res_blocks_middle)
+        self.blocks = nn.ModuleList()
+        for level, width in enumerate(widths):
+            self.blocks.extend(DenseResidualBlock(width, width) for _ in range(c.num_res_blocks))
+            if level + 1 < len(widths):
+                self.blocks.append(DenseUpsample(width, widths[level + 1]))
+        self.out_layer = _head(widths[-1], c.out_channels)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z [B, latent, r, r, r] -> logits [B, 1, R, R, R]."""
+        h = self.input_layer(z).to(self.torso_dtype)
+        for block in [*self.middle_block, *self.blocks]:
+            h = run_block(block, h, recompute=self.recompute)
+        return self.out_layer(h.to(z.dtype))
