@@ -26,10 +26,9 @@ def render_radiance_field(
     """
     behind = background_color(background).to(field.positions)
     cameras = cameras.to(field.positions.device)
-    side = 1 / field.resolution
     voxels = rasterize.VoxelField(
-        field.positions.float() - 0.5 - side / 2,
-        side,
+        (field.positions * field.resolution).floor().long(),
+        field.resolution,
         field.trivec.float(),
         field.density.float(),
         field.features_dc.float(),

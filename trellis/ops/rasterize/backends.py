@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
 
-BACKENDS = ("auto", "reference")
+BACKENDS = ("auto", "reference", "warp")
 
 
 @functools.cache
@@ -28,7 +28,7 @@ def choose_backend(name: str, *tensors: Tensor) -> str:
         raise InvalidInputError(f"Unknown rasteriser back end {name!r}; choose one of {', '.join(BACKENDS)}.")
     needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if name == "auto":
-        return "reference"
+        return "warp" if warp_installed() and not needs_gradient else "reference"
     if name == "warp" and not warp_installed():
         raise MissingDependencyError("The warp back end needs NVIDIA Warp; install it with `pip install warp-lang`.")
     if name == "warp" and needs_gradient:

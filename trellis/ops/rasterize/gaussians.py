@@ -96,5 +96,9 @@ def composite_gaussians(gaussians: ScreenGaussians, size: int, *, backend: str =
     """
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
-    choose_backend(backend, gaussians.means, gaussians.conics, gaussians.opacities, gaussians.colors)
+    if choose_backend(backend, gaussians.means, gaussians.conics, gaussians.opacities, gaussians.colors) == "warp":
+        # Imported at the call: Warp takes half a second to load.
+        from trellis.ops.rasterize import warp_gaussians
+
+        return warp_gaussians.composite_gaussians(gaussians, size)
     return reference.composite_gaussians(gaussians, size)

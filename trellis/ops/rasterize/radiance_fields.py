@@ -1,5 +1,6 @@
 """Radiance fields of trivec voxels: front-to-back integration along camera rays."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -12,17 +13,27 @@ from trellis.ops.rasterize.backends import choose_backend
 
 @dataclass(frozen=True)
 class VoxelField:
-    """n voxels that each carry a rank-R product of three vectors of length D.
+    """n voxels of a grid over the world cube [-0.5, 0.5]^3, each with a rank-R product of three vectors of length D.
 
-    corners [n, 3] float32 low corners in world space; side: length of a voxel; trivec [n, R, 3, D]; density [n, R];
-    features_dc [n, R, 3].
+    coords [n, 3] int64, distinct, in 0..resolution-1; resolution: voxels along the cube's side; trivec [n, R, 3, D], D >= 2;
+    density [n, R]; features_dc [n, R, 3].
     """
 
-    corners: Tensor
-    side: float
+    coords: Tensor
+    resolution: int
     trivec: Tensor
     density: Tensor
     features_dc: Tensor
+
+    @property
+    def side(self) -> float:
+        """Length of a voxel in the world."""
+        return 1 / self.resolution
+
+    @functools.cached_property
+    def corners(self) -> Tensor:
+        """Low corners [n, 3] in the world."""
+        return self.coords.float() * self.side - 0.5
 
     @property
     def step(self) -> float:
@@ -52,8 +63,12 @@ def integrate_voxels(
     """
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
-    choose_backend(backend, field.trivec, field.density, field.features_dc)
     origin, directions = camera_rays(extrinsics, intrinsics, size)
+    if choose_backend(backend, field.trivec, field.density, field.features_dc) == "warp":
+        # Imported at the call: Warp takes half a second to load.
+        from trellis.ops.rasterize import warp_fields
+
+        return warp_fields.integrate_voxels(field, origin, directions)
     boxes = voxel_boxes(field, extrinsics, intrinsics, size)
     return reference_fields.integrate_voxels(field, origin, directions, boxes)
 

@@ -55,8 +55,12 @@ def rasterize_triangles(
         )
     if height < 1 or width < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {height} x {width}.")
-    choose_backend(backend, points)
     draw = reference.rasterize_triangles
+    if choose_backend(backend, points) == "warp":
+        # Imported at the call: Warp takes half a second to load.
+        from trellis.ops.rasterize import warp_triangles
+
+        draw = warp_triangles.rasterize_triangles
     lowest = near if perspective else -float("inf")
     return TriangleSamples(*draw(points.float(), faces, height, width, perspective=perspective, near=lowest))
 

@@ -1,0 +1,153 @@
+"""Radiance-field integration in Warp: one thread a ray, walking the voxel grid."""
+
+# Warp takes a bare number for a constant; float(0.0) declares a variable.
+# ruff: noqa: UP018, RUF046
+
+from typing import TYPE_CHECKING
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from trellis.ops.rasterize import warp_device
+
+if TYPE_CHECKING:
+    from trellis.ops.rasterize.radiance_fields import VoxelField
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.func
+def _leave(origin: wp.vec3, direction: wp.vec3, low: wp.vec3, side: float) -> float:
+    """Distance at which a ray that is in the box leaves it."""
+    nearest = float(1.0e30)
+    for axis in range(3):
+        d = direction[axis]
+        if wp.abs(d) > 1.0e-12:
+            wall = low[axis]
+            if d > 0.0:
+                wall += side
+            nearest = wp.min(nearest, (wall - origin[axis]) / d)
+    return nearest
+
+
+@wp.func
+def _enter(origin: wp.vec3, direction: wp.vec3) -> float:
+    """Distance at which a ray enters the cube [-0.5, 0.5]^3; 1e30 when it misses."""
+    begin = float(0.0)
+    end = float(1.0e30)
+    for axis in range(3):
+        d = direction[axis]
+        if wp.abs(d) < 1.0e-12:
+            if wp.abs(origin[axis]) > 0.5:
+                end = -1.0
+        else:
+            a = (-0.5 - origin[axis]) / d
+            b = (0.5 - origin[axis]) / d
+            begin = wp.max(begin, wp.min(a, b))
+            end = wp.min(end, wp.max(a, b))
+    if end <= begin:
+        return 1.0e30
+    return begin
+
+
+@wp.func
+def _softplus(x: float) -> float:
+    return wp.max(x, 0.0) + wp.log(1.0 + wp.exp(-wp.abs(x)))
+
+
+@wp.kernel
+def _march(
+    origin: wp.vec3,
+    directions: wp.array(dtype=wp.vec3),
+    grid: wp.array(dtype=wp.int32),
+    trivec: wp.array(dtype=wp.float32),
+    density: wp.array(dtype=wp.float32),
+    features: wp.array(dtype=wp.vec3),
+    resolution: int,
+    rank: int,
+    length: int,
+    step: float,
+    image: wp.array(dtype=wp.vec4),
+):
+    pixel = wp.tid()
+    direction = directions[pixel]
+    side = 1.0 / float(resolution)
+    color = wp.vec3(0.0, 0.0, 0.0)
+    transmittance = float(1.0)
+    entry = _enter(origin, direction)
+    end = float(-1.0)
+    sample = int(0)
+    if entry < 1.0e29:
+        end = _leave(origin, direction, wp.vec3(-0.5, -0.5, -0.5), 1.0)
+        sample = int(wp.ceil(entry / step))
+    while float(sample) * step < end and transmittance >= 1.0e-3:
+        point = origin + direction * (float(sample) * step)
+        gx = wp.clamp(int(wp.floor((point[0] + 0.5) * float(resolution))), 0, resolution - 1)
+        gy = wp.clamp(int(wp.floor((point[1] + 0.5) * float(resolution))), 0, resolution - 1)
+        gz = wp.clamp(int(wp.floor((point[2] + 0.5) * float(resolution))), 0, resolution - 1)
+        low = wp.vec3(float(gx) * side - 0.5, float(gy) * side - 0.5, float(gz) * side - 0.5)
+        voxel = grid[(gx * resolution + gy) * resolution + gz]
+        if voxel < 0:
+            sample = wp.max(sample + 1, int(wp.ceil(_leave(origin, direction, low, side) / step)))
+        else:
+            at = (point - low) * (float(length) / side) - wp.vec3(0.5, 0.5, 0.5)
+            cx = wp.clamp(int(wp.floor(at[0])), 0, length - 2)
+            cy = wp.clamp(int(wp.floor(at[1])), 0, length - 2)
+            cz = wp.clamp(int(wp.floor(at[2])), 0, length - 2)
+            fx = at[0] - float(cx)
+            fy = at[1] - float(cy)
+            fz = at[2] - float(cz)
+            thickness = float(0.0)
+            tint = wp.vec3(0.0, 0.0, 0.0)
+            for r in range(rank):
+                row = voxel * rank + r
+                bx = row * 3 * length + cx
+                by = row * 3 * length + length + cy
+                bz = row * 3 * length + 2 * length + cz
+                weight = (
+                    wp.lerp(trivec[bx], trivec[bx + 1], fx)
+                    * wp.lerp(trivec[by], trivec[by + 1], fy)
+                    * wp.lerp(trivec[bz], trivec[bz + 1], fz)
+                )
+                thickness += density[row] * weight
+                tint += features[row] * weight
+            alpha = wp.min(1.0 - wp.exp(-_softplus(thickness) * step), 0.999)
+            share = alpha * transmittance
+            for channel in range(3):
+                color[channel] += share / (1.0 + wp.exp(-0.28209479177387814 * tint[channel]))
+            transmittance *= 1.0 - alpha
+            sample += 1
+    image[pixel] = wp.vec4(color[0], color[1], color[2], transmittance)
+
+
+def integrate_voxels(field: "VoxelField", origin: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """(color [3, H, W], transmittance [H, W]) for rays `directions` [H, W, 3] from `origin` [3]."""
+    warp_device.start()
+    height, width, _ = directions.shape
+    device = directions.device
+    side = field.resolution
+    grid = torch.full((side**3,), -1, dtype=torch.int32, device=device)
+    x, y, z = field.coords.unbind(1)
+    grid[(x * side + y) * side + z] = torch.arange(len(field.coords), dtype=torch.int32, device=device)
+    image = torch.empty(height * width, 4, device=device)
+    rank, _, length = field.trivec.shape[1:]
+    warp_device.launch(
+        _march,
+        height * width,
+        [
+            wp.vec3(*origin.tolist()),
+            warp_device.view(directions.reshape(-1, 3), wp.vec3),
+            warp_device.view(grid, wp.int32),
+            warp_device.view(field.trivec.reshape(-1), wp.float32),
+            warp_device.view(field.density.reshape(-1), wp.float32),
+            warp_device.view(field.features_dc.reshape(-1, 3), wp.vec3),
+            side,
+            rank,
+            length,
+            field.step,
+            warp_device.view(image, wp.vec4),
+        ],
+        device=device,
+    )
+    return image[:, :3].T.reshape(3, height, width), image[:, 3].view(height, width)

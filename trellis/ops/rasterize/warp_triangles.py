@@ -1,0 +1,162 @@
+"""Triangle rasteriser in Warp: a z-buffer of (depth, face) keys, then weights of the winning faces."""
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from trellis.ops.rasterize import warp_device
+
+_NOTHING = torch.iinfo(torch.int64).max
+# Work items that a launch should have on a GPU: faces are split into row strips to reach it.
+_WANTED_THREADS = 1 << 16
+_MAX_STRIPS = 256
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.func
+def _edge(a: wp.vec2, b: wp.vec2, s: wp.vec2) -> float:
+    """Twice the signed area of (s, a, b), exactly antisymmetric in a and b."""
+    swap = a[0] > b[0] or (a[0] == b[0] and a[1] > b[1])
+    if swap:
+        return -((b[0] - s[0]) * (a[1] - s[1]) - (b[1] - s[1]) * (a[0] - s[0]))
+    return (a[0] - s[0]) * (b[1] - s[1]) - (a[1] - s[1]) * (b[0] - s[0])
+
+
+@wp.func
+def _cover(p0: wp.vec3, p1: wp.vec3, p2: wp.vec3, s: wp.vec2, perspective: int) -> wp.vec4:
+    """Weights of the corners and depth at s; all weights 0 where the triangle does not cover s."""
+    a = wp.vec2(p0[0], p0[1])
+    b = wp.vec2(p1[0], p1[1])
+    c = wp.vec2(p2[0], p2[1])
+    e0 = _edge(b, c, s)
+    e1 = _edge(c, a, s)
+    e2 = _edge(a, b, s)
+    inside = (e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0) or (e0 <= 0.0 and e1 <= 0.0 and e2 <= 0.0)
+    area = e0 + e1 + e2
+    if not inside or area == 0.0:
+        return wp.vec4(0.0, 0.0, 0.0, 0.0)
+    w0 = e0 / area
+    w1 = e1 / area
+    w2 = e2 / area
+    if perspective == 0:
+        return wp.vec4(w0, w1, w2, w0 * p0[2] + w1 * p1[2] + w2 * p2[2])
+    w0 = w0 / p0[2]
+    w1 = w1 / p1[2]
+    w2 = w2 / p2[2]
+    depth = 1.0 / (w0 + w1 + w2)
+    return wp.vec4(w0 * depth, w1 * depth, w2 * depth, depth)
+
+
+@wp.func
+def _key(depth: float, face: int) -> wp.int64:
+    """Depth in the high half (as an integer of the same order), face in the low half."""
+    bits = wp.cast(depth, wp.int32)
+    if bits < 0:
+        bits = bits ^ 0x7FFFFFFF
+    return wp.int64(bits) * wp.int64(4294967296) + wp.int64(face)
+
+
+@wp.kernel
+def _draw(
+    points: wp.array(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.vec3i),
+    strips: int,
+    height: int,
+    width: int,
+    perspective: int,
+    near: float,
+    nearest: wp.array(dtype=wp.int64),
+):
+    item = wp.tid()
+    face = item / strips
+    corner = faces[face]
+    p0 = points[corner[0]]
+    p1 = points[corner[1]]
+    p2 = points[corner[2]]
+    total = p0 + p1 + p2
+    if not (wp.isfinite(total[0]) and wp.isfinite(total[1]) and wp.isfinite(total[2])):
+        return
+    if wp.min(wp.min(p0[2], p1[2]), p2[2]) <= near:
+        return
+    left = int(wp.clamp(wp.ceil(wp.min(wp.min(p0[0], p1[0]), p2[0]) - 0.5), 0.0, float(width)))
+    right = int(wp.clamp(wp.floor(wp.max(wp.max(p0[0], p1[0]), p2[0]) - 0.5), -1.0, float(width - 1)))
+    top = int(wp.clamp(wp.ceil(wp.min(wp.min(p0[1], p1[1]), p2[1]) - 0.5), 0.0, float(height)))
+    bottom = int(wp.clamp(wp.floor(wp.max(wp.max(p0[1], p1[1]), p2[1]) - 0.5), -1.0, float(height - 1)))
+    y = top + item % strips
+    while y <= bottom:
+        for x in range(left, right + 1):
+            found = _cover(p0, p1, p2, wp.vec2(float(x) + 0.5, float(y) + 0.5), perspective)
+            if found[0] + found[1] + found[2] > 0.0:
+                key = _key(found[3], face)
+                if key < nearest[y * width + x]:
+                    wp.atomic_min(nearest, y * width + x, key)
+        y += strips
+
+
+@wp.kernel
+def _resolve(
+    points: wp.array(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.vec3i),
+    nearest: wp.array(dtype=wp.int64),
+    nothing: wp.int64,
+    width: int,
+    perspective: int,
+    face_id: wp.array(dtype=wp.int32),
+    barycentric: wp.array(dtype=wp.vec3),
+    depth: wp.array(dtype=wp.float32),
+):
+    pixel = wp.tid()
+    key = nearest[pixel]
+    if key == nothing:
+        face_id[pixel] = -1
+        barycentric[pixel] = wp.vec3(0.0, 0.0, 0.0)
+        depth[pixel] = 0.0
+        return
+    face = int(key & wp.int64(4294967295))
+    corner = faces[face]
+    s = wp.vec2(float(pixel % width) + 0.5, float(pixel / width) + 0.5)
+    found = _cover(points[corner[0]], points[corner[1]], points[corner[2]], s, perspective)
+    face_id[pixel] = face
+    barycentric[pixel] = wp.vec3(found[0], found[1], found[2])
+    depth[pixel] = found[3]
+
+
+def rasterize_triangles(
+    points: Tensor, faces: Tensor, height: int, width: int, *, perspective: bool, near: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(face_id [H, W] int32, barycentric [H, W, 3], depth [H, W]); see `ops.rasterize.rasterize_triangles`."""
+    warp_device.start()
+    device = points.device
+    nearest = torch.full((height * width,), _NOTHING, dtype=torch.int64, device=device)
+    face_id = torch.empty(height, width, dtype=torch.int32, device=device)
+    barycentric = torch.empty(height, width, 3, device=device)
+    depth = torch.empty(height, width, device=device)
+    corners, indices = warp_device.view(points, wp.vec3), warp_device.view(faces.int(), wp.vec3i)
+    keys = warp_device.view(nearest, wp.int64)
+    strips = 1
+    if device.type != "cpu":
+        strips = max(1, min(_WANTED_THREADS // max(len(faces), 1), _MAX_STRIPS))
+    warp_device.launch(
+        _draw,
+        len(faces) * strips,
+        [corners, indices, strips, height, width, int(perspective), near, keys],
+        device=device,
+    )
+    warp_device.launch(
+        _resolve,
+        height * width,
+        [
+            corners,
+            indices,
+            keys,
+            _NOTHING,
+            width,
+            int(perspective),
+            warp_device.view(face_id.view(-1), wp.int32),
+            warp_device.view(barycentric.view(-1, 3), wp.vec3),
+            warp_device.view(depth.view(-1), wp.float32),
+        ],
+        device=device,
+    )
+    return face_id, barycentric, depth
