@@ -10,7 +10,7 @@ from trellis.errors import InvalidInputError
 from trellis.geometry.hammersley import hammersley_3d
 from trellis.models.config import LatentTransformerConfig
 from trellis.models.latent_transformer import LatentTransformer
-from trellis.nn.blocks import head_norm, run_block
+from trellis.nn.blocks import run_head, run_block
 from trellis.nn.conv import SubdivideBlock
 from trellis.sparse import SparseTensor
 
@@ -49,7 +49,7 @@ class GaussianDecoder(LatentTransformer[LatentDecoderConfig]):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Latents [N, 8] -> raw features [N, G * 14], to be read by `GaussianCloud.from_features`."""
-        return x.replace(self.out_layer(head_norm(self.transform(x).feats)))
+        return x.replace(run_head(self.out_layer, self.transform(x).feats))
 
 
 class RadianceFieldDecoder(LatentTransformer[LatentDecoderConfig]):
@@ -62,7 +62,7 @@ class RadianceFieldDecoder(LatentTransformer[LatentDecoderConfig]):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Latents [N, 8] -> raw features [N, R * 3 * D + R + R * 3]."""
-        return x.replace(self.out_layer(head_norm(self.transform(x).feats)))
+        return x.replace(run_head(self.out_layer, self.transform(x).feats))
 
 
 class MeshDecoder(LatentTransformer[LatentDecoderConfig]):
@@ -82,4 +82,4 @@ class MeshDecoder(LatentTransformer[LatentDecoderConfig]):
         h = self.transform(x)
         for block in self.upsample:
             h = run_block(block, h, recompute=self.recompute)  # type: ignore[arg-type, assignment]
-        return h.replace(self.out_layer(h.feats.float()))
+        return h.replace(run_head(self.out_layer, h.feats, norm=False))

@@ -6,7 +6,7 @@ from torch import nn
 
 from trellis.models.config import LatentTransformerConfig
 from trellis.models.latent_transformer import LatentTransformer
-from trellis.nn.blocks import head_norm
+from trellis.nn.blocks import run_head
 from trellis.sparse import SparseTensor
 
 
@@ -26,5 +26,5 @@ class LatentEncoder(LatentTransformer[LatentEncoderConfig]):
 
     def forward(self, x: SparseTensor) -> tuple[SparseTensor, SparseTensor]:
         """x [N, in_channels] -> (mean [N, latent], logvar [N, latent])."""
-        mean, logvar = self.out_layer(head_norm(self.transform(x).feats)).chunk(2, dim=1)
+        mean, logvar = run_head(self.out_layer, self.transform(x).feats).chunk(2, dim=1)
         return x.replace(mean), x.replace(logvar)

@@ -1,6 +1,7 @@
 """Flow model of the structured latents (stage 2): sparse convolutions around a transformer on the coarse voxels."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from trellis.errors import InvalidInputError
 from trellis.models.config import FlowConfig
 from trellis.models.network import Network
-from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, head_norm, run_block
+from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, run_head, run_block
 from trellis.nn.conv import SparseResidualBlock
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
 from trellis.ops.segments import Segments
@@ -48,7 +49,7 @@ class LatentFlow(Network[LatentFlowConfig]):
         self.input_layer = nn.Linear(c.in_channels, widths[0])
         self.input_blocks = nn.ModuleList()
         self.out_blocks = nn.ModuleList()
-        for inner, outer in zip(widths, widths[1:]):
+        for inner, outer in pairwise(widths):
             for _ in range(c.num_io_res_blocks - 1):
                 self.input_blocks.append(SparseResidualBlock(inner, inner, time_width=width))
             self.input_blocks.append(SparseResidualBlock(inner, outer, time_width=width, resample="down"))
@@ -87,7 +88,7 @@ class LatentFlow(Network[LatentFlowConfig]):
         for block in self.out_blocks:
             h = h.replace(torch.cat([h.feats, skips.pop()], 1))
             h = block(h, time, fine=fine.pop() if block.resample == "up" else None)
-        return h.replace(self.out_layer(head_norm(h.feats)))
+        return h.replace(run_head(self.out_layer, h.feats))
 
     def _transform(self, x: SparseTensor, modulation: Tensor, cond: Tensor) -> SparseTensor:
         """The transformer on the coarse voxels of x."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from trellis.errors import InvalidInputError
 from trellis.models.config import FlowConfig
 from trellis.models.network import Network
-from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, head_norm, run_block
+from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, run_head, run_block
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
 from trellis.ops.segments import Segments
 from trellis.sparse import TokenWindows
@@ -72,7 +72,7 @@ class StructureFlow(Network[StructureFlowConfig]):
                 cond_segments=cond_segments,
                 recompute=self.recompute,
             )
-        return self._unpatchify(self.out_layer(head_norm(h)).unflatten(0, (count, length)))
+        return self._unpatchify(run_head(self.out_layer, h).unflatten(0, (count, length)))
 
     def _patchify(self, x: Tensor) -> Tensor:
         """[B, C, r, r, r] -> tokens [B, (r/p)^3, C p^3] in x-major order, channel c * p^3 + offset."""

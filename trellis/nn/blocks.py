@@ -89,9 +89,11 @@ class ModulatedCrossBlock(nn.Module):
         return x + gate(h, gate_m, segments)
 
 
-def head_norm(x: Tensor) -> Tensor:
-    """The LayerNorm without affine, in float32, before an output layer."""
-    return F.layer_norm(x.float(), x.shape[-1:], eps=HEAD_EPS)
+def run_head(layer: nn.Linear, x: Tensor, *, norm: bool = True) -> Tensor:
+    """Output layer in float32, also under autocast, after a LayerNorm without affine (unless `norm` is False)."""
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.float()
+        return layer(F.layer_norm(x, x.shape[-1:], eps=HEAD_EPS) if norm else x)
 
 
 def run_block(block: Callable[..., Tensor], *args: Any, recompute: bool, **kwargs: Any) -> Tensor:

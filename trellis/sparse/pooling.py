@@ -96,7 +96,7 @@ def upsample(x: SparseTensor, fine: VoxelLayout) -> SparseTensor:
 
 
 def subdivided(layout: VoxelLayout) -> VoxelLayout:
-    """Each voxel split into 8 children `2 * coord + offset`, offsets (0,0,0), (0,0,1), (0,1,0) ... (1,1,1), adjacent."""
+    """Each voxel split into 8 adjacent children `2 * coord + offset`, offsets (0,0,0), (0,0,1), (0,1,0) ... (1,1,1)."""
     return layout.cached("subdivided", lambda: _subdivided(layout))
 
 

@@ -1,6 +1,7 @@
 """Which voxels attend to each other: whole samples, cubic windows, or windows along a space-filling curve."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -101,4 +102,4 @@ def _curve_plan(n: int, window: int, shift: int) -> tuple[list[int], list[int]]:
     k = -(-n // window)
     first = [i * n // k for i in range(k + 1)]
     starts = [((2 * i + 1) * n - k * window) // (2 * k) + shift for i in range(k)]
-    return starts, [b - a for a, b in zip(first, first[1:])]
+    return starts, [b - a for a, b in pairwise(first)]
