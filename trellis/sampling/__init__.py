@@ -1,4 +1,4 @@
-"""Sampling of rectified flows: schedule, guidance, Euler integration, several images; functions on velocity functions."""
+"""Sampling of rectified flows: schedule, guidance, Euler integration, several images (velocity functions)."""
 
 from trellis.sampling.euler import euler_sample, initial_noise, predict_clean
 from trellis.sampling.guidance import (
