@@ -1,5 +1,7 @@
 """Pictures of Gaussian clouds (mip-splatting)."""
 
+from dataclasses import replace
+
 import torch
 
 from trellis.geometry.cameras import Cameras
@@ -24,16 +26,26 @@ def render_gaussians(
     cloud on the reference back end, which `auto` takes when a gradient is wanted.
     Source: spec "Rendering and export", Gaussians. Raises InvalidInputError for unknown options.
     """
-    behind = background_color(background).to(cloud.positions)
-    cameras = cameras.to(cloud.positions.device)
-    axes = quaternion_to_matrix(cloud.rotations.float()) * cloud.scales.float()[:, None, :]
-    colors = cloud.colors.float().clamp(min=0)
+    source = cloud.positions.device
+    device = rasterize.rendering_device(source, backend, cloud.positions, cloud.features_dc, cloud.opacities)
+    behind = background_color(background).to(device)
+    cameras = cameras.to(device)
+    cloud = replace(
+        cloud,
+        positions=cloud.positions.to(device).float(),
+        features_dc=cloud.features_dc.to(device).float(),
+        scales=cloud.scales.to(device).float(),
+        rotations=cloud.rotations.to(device).float(),
+        opacities=cloud.opacities.to(device).float(),
+    )
+    axes = quaternion_to_matrix(cloud.rotations) * cloud.scales[:, None, :]
+    colors = cloud.colors.clamp(min=0)
     images, alphas = [], []
     for extrinsics, intrinsics in zip(cameras.extrinsics, cameras.intrinsics):
         projected = rasterize.project_gaussians(
-            cloud.positions.float(),
+            cloud.positions,
             axes,
-            opacities=cloud.opacities.float().view(-1),
+            opacities=cloud.opacities.view(-1),
             colors=colors,
             extrinsics=extrinsics,
             intrinsics=intrinsics,
@@ -43,4 +55,4 @@ def render_gaussians(
         color, transmittance = rasterize.composite_gaussians(projected, size, backend=backend)
         images.append(color + transmittance * behind[:, None, None])
         alphas.append(1 - transmittance)
-    return ColorImages(torch.stack(images), torch.stack(alphas))
+    return ColorImages(torch.stack(images).to(source), torch.stack(alphas).to(source))

@@ -64,27 +64,36 @@ def render_mesh(
         raise InvalidInputError(
             f"Image size must be positive and supersampling 1 to 8, not {size} and {supersampling}."
         )
-    normals = face_normals(mesh)
+    source = mesh.vertices.device
+    attributes = [mesh.vertices] if mesh.attributes is None else [mesh.vertices, mesh.attributes]
+    device = rasterize.rendering_device(source, backend, *attributes)
+    mesh = Mesh(
+        mesh.vertices.to(device).float(),
+        mesh.faces.to(device).int(),
+        None if mesh.attributes is None else mesh.attributes.to(device).float(),
+    )
+    normals = 0.5 * face_normals(mesh) + 0.5
+    # One extra row: face -1 finds the mid grey of the background.
+    normals = torch.cat([normals, normals.new_full((1, 3), 0.5)])
     pictures = [
-        _render_view(mesh, normals, camera, size=size, supersampling=supersampling, backend=backend)
+        _render_view(mesh, normals, camera.to(device), size=size, supersampling=supersampling, backend=backend)
         for camera in cameras
     ]
-    stacked = torch.stack(pictures)
+    stacked = torch.stack(pictures).to(source)
     return MeshImages(stacked[:, 0:3], stacked[:, 3:6], stacked[:, 6], stacked[:, 7])
 
 
 def _render_view(
     mesh: Mesh, normals: Tensor, camera: Cameras, *, size: int, supersampling: int, backend: str
 ) -> Tensor:
-    """Channels [8, size, size]: colour, normal, depth, mask of one camera."""
+    """Channels [8, size, size] of one camera: colour, normal (out of encoded `normals` [F + 1, 3]), depth, mask."""
     samples = rasterize_mesh(mesh, camera, size=size * supersampling, backend=backend)
     mask = samples.mask
-    color = torch.zeros(*mask.shape, 3, device=mask.device)
-    if mesh.colors is not None:
-        color = rasterize.interpolate_attributes(samples, mesh.faces, mesh.colors.float())
-    # One extra row: face -1 finds the zero normal of the background.
-    table = torch.cat([0.5 * normals + 0.5, normals.new_full((1, 3), 0.5)])
-    normal = table[samples.face_id.long()]
+    if mesh.colors is None:
+        color = torch.zeros(*mask.shape, 3, device=mask.device)
+    else:
+        color = rasterize.interpolate_attributes(samples, mesh.faces, mesh.colors, backend=backend)
+    normal = normals[samples.face_id]
     channels = torch.cat([color, normal, samples.depth[..., None], mask[..., None].to(color)], dim=2).permute(2, 0, 1)
     if supersampling == 1:
         return channels

@@ -24,18 +24,20 @@ def render_radiance_field(
     wanted.
     Source: spec "Rendering and export", Radiance field. Raises InvalidInputError for unknown options.
     """
-    behind = background_color(background).to(field.positions)
-    cameras = cameras.to(field.positions.device)
+    source = field.positions.device
+    device = rasterize.rendering_device(source, backend, field.trivec, field.density, field.features_dc)
+    behind = background_color(background).to(device)
+    cameras = cameras.to(device)
     voxels = rasterize.VoxelField(
-        (field.positions * field.resolution).floor().long(),
+        (field.positions * field.resolution).floor().long().to(device),
         field.resolution,
-        field.trivec.float(),
-        field.density.float(),
-        field.features_dc.float(),
+        field.trivec.to(device).float(),
+        field.density.to(device).float(),
+        field.features_dc.to(device).float(),
     )
     images, alphas = [], []
     for extrinsics, intrinsics in zip(cameras.extrinsics, cameras.intrinsics):
         color, transmittance = rasterize.integrate_voxels(voxels, extrinsics, intrinsics, size=size, backend=backend)
         images.append(color + transmittance * behind[:, None, None])
         alphas.append(1 - transmittance)
-    return ColorImages(torch.stack(images), torch.stack(alphas))
+    return ColorImages(torch.stack(images).to(source), torch.stack(alphas).to(source))

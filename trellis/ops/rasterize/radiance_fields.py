@@ -15,8 +15,8 @@ from trellis.ops.rasterize.backends import choose_backend
 class VoxelField:
     """n voxels of a grid over the world cube [-0.5, 0.5]^3, each with a rank-R product of three vectors of length D.
 
-    coords [n, 3] int64, distinct, in 0..resolution-1; resolution: voxels along the cube's side; trivec [n, R, 3, D], D >= 2;
-    density [n, R]; features_dc [n, R, 3].
+    coords [n, 3] int64, distinct, in 0..resolution-1; resolution: voxels along the cube's side;
+    trivec [n, R, 3, D] with D >= 2; density [n, R]; features_dc [n, R, 3].
     """
 
     coords: Tensor

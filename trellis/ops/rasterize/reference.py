@@ -86,6 +86,17 @@ def _resolve(
     return face_id.int().view(height, width), barycentric.view(height, width, 3), depth.view(height, width)
 
 
+def interpolate_attributes(face_id: Tensor, barycentric: Tensor, faces: Tensor, attributes: Tensor) -> Tensor:
+    """Values [H, W, k]; see `ops.rasterize.interpolate_attributes`."""
+    if faces.shape[0] == 0:
+        return attributes.new_zeros(*face_id.shape, attributes.shape[1])
+    corners = faces[face_id.clamp(min=0).long()].long()
+    values = attributes[corners[..., 0]] * barycentric[..., 0:1]
+    for corner in (1, 2):
+        values = torch.addcmul(values, attributes[corners[..., corner]], barycentric[..., corner : corner + 1])
+    return values
+
+
 def composite_gaussians(gaussians: "ScreenGaussians", size: int) -> tuple[Tensor, Tensor]:
     """(color [3, size, size], transmittance [size, size]); see `ops.rasterize.composite_gaussians`."""
     boxes = gaussians.boxes

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
@@ -65,12 +64,18 @@ def rasterize_triangles(
     return TriangleSamples(*draw(points.float(), faces, height, width, perspective=perspective, near=lowest))
 
 
-def interpolate_attributes(samples: TriangleSamples, faces: Tensor, attributes: Tensor) -> Tensor:
-    """Values [H, W, k] of per-vertex `attributes` [V, k] at the samples, 0 on the background."""
-    if faces.shape[0] == 0:
-        return attributes.new_zeros(*samples.face_id.shape, attributes.shape[1])
-    corners = faces.long()[samples.face_id.clamp(min=0).long()]
-    values = attributes[corners[..., 0]] * samples.barycentric[..., 0:1]
-    for corner in (1, 2):
-        values = torch.addcmul(values, attributes[corners[..., corner]], samples.barycentric[..., corner : corner + 1])
-    return values
+def interpolate_attributes(
+    samples: TriangleSamples, faces: Tensor, attributes: Tensor, *, backend: str = "auto"
+) -> Tensor:
+    """Values [H, W, k] float32 of per-vertex `attributes` [V, k] at the samples, 0 on the background.
+
+    Differentiable in the attributes and barycentrics on the reference back end.
+    Raises InvalidInputError for an unknown back end.
+    """
+    attributes = attributes.float()
+    if choose_backend(backend, attributes, samples.barycentric) == "warp":
+        # Imported at the call: Warp takes half a second to load.
+        from trellis.ops.rasterize import warp_triangles
+
+        return warp_triangles.interpolate_attributes(samples.face_id, samples.barycentric, faces, attributes)
+    return reference.interpolate_attributes(samples.face_id, samples.barycentric, faces, attributes)

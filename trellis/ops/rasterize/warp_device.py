@@ -1,35 +1,80 @@
 """Warp started quietly, and torch tensors handed to it without a copy."""
 
 import functools
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 import warp as wp
 from torch import Tensor
 
+_log = logging.getLogger(__name__)
+_lock = threading.Lock()
+
+
+def start() -> None:
+    """Start Warp once, without its banner on the standard output; what it says goes to the debug log.
+
+    Kernels are compiled at their first use (seconds) and kept in Warp's cache folder; no compiler or network is needed.
+    """
+    with _lock:
+        _start()
+
 
 @functools.cache
-def start() -> None:
-    """Start Warp without its banner on the standard output; releases before 1.18 name the setting otherwise."""
+def _start() -> None:
+    # Releases before 1.18 name the setting otherwise.
     if hasattr(wp.config, "log_level"):
         wp.config.log_level = wp.LOG_ERROR
     else:
-        wp.config.quiet = True
-    wp.init()
+        setattr(wp.config, "quiet", True)  # noqa: B010 - newer releases do not declare it
+    with _logged_stderr():
+        wp.init()
 
 
-def view(tensor: Tensor, dtype: type) -> wp.array:
-    """A Warp array on the memory of a contiguous `tensor`."""
+@contextmanager
+def _logged_stderr() -> Iterator[None]:
+    """Send what native code prints on the error output to the debug log: Warp warns of a missing GPU driver there."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a windowed program without a console has no error output
+        yield
+        return
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            said.seek(0)
+            text = said.read().decode(errors="replace").strip()
+            if text:
+                _log.debug("Warp: %s", text)
+
+
+@functools.cache
+def has_gpu() -> bool:
+    """True when Warp can run kernels on a GPU."""
+    start()
+    return any(not device.is_cpu for device in wp.get_devices())
+
+
+def view(tensor: Tensor, dtype: type) -> Any:
+    """A `wp.array` on the memory of `tensor`, copied only where it is not contiguous."""
+    start()
     return wp.from_torch(tensor.detach().contiguous(), dtype=dtype)
 
 
-def launch(
-    kernel: wp.Kernel, dim: int | tuple[int, ...], inputs: list, *, device: torch.device, block: int = 256
-) -> None:
-    """Run a kernel on a torch device, in order with torch's own work there."""
-    wp.launch(
-        kernel, dim=dim, inputs=inputs, device=wp.device_from_torch(device), stream=_stream(device), block_dim=block
-    )
-
-
-def _stream(device: torch.device) -> wp.Stream | None:
-    return None if device.type == "cpu" else wp.stream_from_torch(device)
+def launch(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device) -> None:
+    """Run a kernel over `dim` work items on a torch device, in order with torch's own work there."""
+    start()
+    if dim == 0:
+        return
+    stream = None if device.type == "cpu" else wp.stream_from_torch(device)
+    wp.launch(kernel, dim=dim, inputs=inputs, device=wp.device_from_torch(device), stream=stream)

@@ -1,5 +1,8 @@
 """Radiance-field integration in Warp: one thread a ray, walking the voxel grid."""
 
+# Kernels are in Warp's own language, whose types mypy does not know.
+# mypy: disable-error-code="valid-type, no-untyped-def, operator, arg-type"
+
 # Warp takes a bare number for a constant; float(0.0) declares a variable.
 # ruff: noqa: UP018, RUF046
 
@@ -123,7 +126,6 @@ def _march(
 
 def integrate_voxels(field: "VoxelField", origin: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """(color [3, H, W], transmittance [H, W]) for rays `directions` [H, W, 3] from `origin` [3]."""
-    warp_device.start()
     height, width, _ = directions.shape
     device = directions.device
     side = field.resolution

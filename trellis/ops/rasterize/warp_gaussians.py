@@ -1,5 +1,8 @@
 """Gaussian compositing in Warp: by splats on the CPU, by pixels over tile lists on a GPU; same blending rule."""
 
+# Kernels are in Warp's own language, whose types mypy does not know.
+# mypy: disable-error-code="valid-type, no-untyped-def, operator, arg-type"
+
 from typing import TYPE_CHECKING
 
 import torch
@@ -122,7 +125,6 @@ def composite_gaussians(
     by_tiles: one thread a pixel over depth-sorted lists of the 16 x 16 tiles (the GPU's way) instead of one splat after
     the other in depth order (the CPU's, whose launches run in order); by default chosen by the device.
     """
-    warp_device.start()
     device = gaussians.means.device
     if by_tiles is None:
         by_tiles = device.type != "cpu"

@@ -1,5 +1,8 @@
 """Triangle rasteriser in Warp: a z-buffer of (depth, face) keys, then weights of the winning faces."""
 
+# Kernels are in Warp's own language, whose types mypy does not know.
+# mypy: disable-error-code="valid-type, no-untyped-def, operator, arg-type"
+
 import torch
 import warp as wp
 from torch import Tensor
@@ -122,11 +125,33 @@ def _resolve(
     depth[pixel] = found[3]
 
 
+@wp.kernel
+def _interpolate(
+    face_id: wp.array(dtype=wp.int32),
+    barycentric: wp.array(dtype=wp.vec3),
+    faces: wp.array(dtype=wp.vec3i),
+    attributes: wp.array2d(dtype=wp.float32),
+    channels: int,
+    values: wp.array2d(dtype=wp.float32),
+):
+    pixel = wp.tid()
+    face = face_id[pixel]
+    if face < 0:
+        for channel in range(channels):
+            values[pixel, channel] = 0.0
+        return
+    corner = faces[face]
+    weight = barycentric[pixel]
+    for channel in range(channels):
+        value = attributes[corner[0], channel] * weight[0]
+        value += attributes[corner[1], channel] * weight[1]
+        values[pixel, channel] = value + attributes[corner[2], channel] * weight[2]
+
+
 def rasterize_triangles(
     points: Tensor, faces: Tensor, height: int, width: int, *, perspective: bool, near: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(face_id [H, W] int32, barycentric [H, W, 3], depth [H, W]); see `ops.rasterize.rasterize_triangles`."""
-    warp_device.start()
     device = points.device
     nearest = torch.full((height * width,), _NOTHING, dtype=torch.int64, device=device)
     face_id = torch.empty(height, width, dtype=torch.int32, device=device)
@@ -160,3 +185,23 @@ def rasterize_triangles(
         device=device,
     )
     return face_id, barycentric, depth
+
+
+def interpolate_attributes(face_id: Tensor, barycentric: Tensor, faces: Tensor, attributes: Tensor) -> Tensor:
+    """Values [H, W, k]; see `ops.rasterize.interpolate_attributes`."""
+    channels = attributes.shape[1]
+    values = torch.empty(*face_id.shape, channels, device=attributes.device)
+    warp_device.launch(
+        _interpolate,
+        face_id.numel(),
+        [
+            warp_device.view(face_id.view(-1), wp.int32),
+            warp_device.view(barycentric.view(-1, 3), wp.vec3),
+            warp_device.view(faces.int(), wp.vec3i),
+            warp_device.view(attributes, wp.float32),
+            channels,
+            warp_device.view(values.view(-1, channels), wp.float32),
+        ],
+        device=attributes.device,
+    )
+    return values
