@@ -1,7 +1,26 @@
-"""The eight networks of the family, under their published names."""
+"""The eight networks of the family under their published names, their files and where to find them."""
 
+from trellis.models.catalogue import CatalogueEntry, list_models
+from trellis.models.checkpoint import load_model, save_model
+from trellis.models.hub import PUBLISHED, ModelLocation, resolve_model
 from trellis.models.initialization import initialize_for_training
 from trellis.models.network import Network
+from trellis.models.pipeline_config import PipelineConfig, SamplerConfig
 from trellis.models.registry import CLASSES, class_name_of, create_model
 
-__all__ = ["CLASSES", "Network", "class_name_of", "create_model", "initialize_for_training"]
+__all__ = [
+    "CLASSES",
+    "PUBLISHED",
+    "CatalogueEntry",
+    "ModelLocation",
+    "Network",
+    "PipelineConfig",
+    "SamplerConfig",
+    "class_name_of",
+    "create_model",
+    "initialize_for_training",
+    "list_models",
+    "load_model",
+    "resolve_model",
+    "save_model",
+]

@@ -10,11 +10,12 @@ from trellis.nn.embeddings import TimestepEmbedder
 
 
 def initialize_for_training(model: Network[Any]) -> None:
-    """Reset weights in place to where training starts.
+    """Reset weights in place to where training starts, all in float32 (`save_model` stores them as `use_fp16` says).
 
     Linears: Xavier uniform, zero bias; time embedding: normal 0.02; adaLN layers and a linear output layer: zero, so
     that blocks start as the identity and the output at 0. Convolutions keep their default.
     """
+    model.set_precision(torch.float32)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Linear):

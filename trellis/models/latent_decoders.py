@@ -10,7 +10,7 @@ from trellis.errors import InvalidInputError
 from trellis.geometry.hammersley import hammersley_3d
 from trellis.models.config import LatentTransformerConfig
 from trellis.models.latent_transformer import LatentTransformer
-from trellis.nn.blocks import run_head, run_block
+from trellis.nn.blocks import run_block, run_head
 from trellis.nn.conv import SubdivideBlock
 from trellis.sparse import SparseTensor
 

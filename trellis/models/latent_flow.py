@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trellis.errors import InvalidInputError
 from trellis.models.config import FlowConfig
 from trellis.models.network import Network
-from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, run_head, run_block
+from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, run_block, run_head
 from trellis.nn.conv import SparseResidualBlock
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
 from trellis.ops.segments import Segments

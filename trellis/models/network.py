@@ -7,10 +7,11 @@ from torch import nn
 
 from trellis.errors import InvalidInputError
 from trellis.models.config import ModelConfig
-from trellis.nn.precision import set_compute_dtype
+from trellis.nn.conv import ConvWeights
 
 C = TypeVar("C", bound=ModelConfig)
 TORSO = ("input_blocks", "blocks", "middle_block", "out_blocks", "upsample")
+TORSO_LAYERS = (nn.Linear, nn.Conv3d, ConvWeights)
 TORSO_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -20,14 +21,22 @@ class Network(nn.Module, Generic[C]):
     def __init__(self, config: C) -> None:
         super().__init__()
         self.config = config
-        self.torso_dtype = torch.float32
+
+    @property
+    def torso_dtype(self) -> torch.dtype:
+        """What the torso computes in: the dtype of its first linear or convolution weight."""
+        layers = (m for name in TORSO if hasattr(self, name) for m in getattr(self, name).modules())
+        return next((m.weight.dtype for m in layers if isinstance(m, TORSO_LAYERS)), torch.float32)
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Convert the torso's linear and convolution weights to float32, float16 or bfloat16."""
         if dtype not in TORSO_DTYPES:
             raise InvalidInputError(f"Unknown torso precision {dtype}; choose one of {TORSO_DTYPES}.")
-        set_compute_dtype([getattr(self, name) for name in TORSO if hasattr(self, name)], dtype)
-        self.torso_dtype = dtype
+        for name in TORSO:
+            if hasattr(self, name):
+                for layer in getattr(self, name).modules():
+                    if isinstance(layer, TORSO_LAYERS):
+                        layer.to(dtype)
 
     @property
     def recompute(self) -> bool:

@@ -48,5 +48,8 @@ def create_model(class_name: str, args: Mapping[str, Any]) -> Network[Any]:
 
 
 def class_name_of(model: Network[Any]) -> str:
-    """The published name of a network's class."""
-    return next(name for name, (network, _) in CLASSES.items() if type(model) is network)
+    """The published name of a network's class; raises InvalidInputError for a module of another kind."""
+    for name, (network, _) in CLASSES.items():
+        if type(model) is network:
+            return name
+    raise InvalidInputError(f"{type(model).__name__} is no network of this family.")

@@ -1,0 +1,57 @@
+"""Which models are on this machine, and which can be fetched."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trellis.errors import CheckpointError
+from trellis.models.hub import NANO, NANO_FOLDER, PUBLISHED, ModelLocation, cached_file, resolve_model
+from trellis.models.pipeline_config import PIPELINE_FILE
+from trellis.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A model by the name to ask for; `location` is None while it must be fetched (`size_bytes` of weights)."""
+
+    name: str
+    location: Path | None
+    size_bytes: int
+
+
+def list_models(runtime: Runtime) -> list[CatalogueEntry]:
+    """The embedded model, those in the model folder, and the published ones with where they are, if here."""
+    entries = []
+    if (NANO_FOLDER / PIPELINE_FILE).is_file():
+        entries.append(_present(NANO, NANO_FOLDER))
+    if runtime.model_folder is not None and runtime.model_folder.is_dir():
+        known = {repository for model in PUBLISHED.values() for repository in model.repositories} | set(PUBLISHED)
+        for file in sorted(
+            [*runtime.model_folder.glob(f"*/{PIPELINE_FILE}"), *runtime.model_folder.glob(f"*/*/{PIPELINE_FILE}")]
+        ):
+            name = file.parent.relative_to(runtime.model_folder).as_posix()
+            if name not in known:
+                entries.append(_present(name, file.parent))
+    for name, model in PUBLISHED.items():
+        repository = model.repositories[0]
+        location = resolve_model(repository, runtime=runtime)
+        folder = location.local or _cached_folder(location)
+        entries.append(_present(repository, folder) if folder else CatalogueEntry(repository, None, model.size_bytes))
+    return entries
+
+
+def _present(name: str, folder: Path) -> CatalogueEntry:
+    return CatalogueEntry(name, folder, sum(file.stat().st_size for file in folder.rglob("*.safetensors")))
+
+
+def _cached_folder(location: ModelLocation) -> Path | None:
+    """The model's snapshot in the hub's cache if all of its networks are there."""
+    pipeline = cached_file(location.repositories, PIPELINE_FILE)
+    if pipeline is None:
+        return None
+    offline = ModelLocation(location.name, Runtime(offline=True), repositories=location.repositories)
+    try:
+        for role in offline.config.models:
+            offline.network(role)
+    except CheckpointError:
+        return None
+    return pipeline.parent

@@ -1,0 +1,101 @@
+"""Strict loading and saving of networks in the published format: `<stem>.json` and `<stem>.safetensors`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from trellis.atomic import write_bytes
+from trellis.errors import CheckpointError, InvalidInputError
+from trellis.models.hub import ModelLocation
+from trellis.models.network import Network
+from trellis.models.pipeline_config import read_json
+from trellis.models.registry import class_name_of, create_model
+
+CPU = torch.device("cpu")
+NAMES_SHOWN = 5
+
+
+def load_model(
+    source: ModelLocation | str | Path,
+    role: str | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device = CPU,
+) -> Network[Any]:
+    """Load a network, in evaluation mode, with its torso in `dtype`.
+
+    source: a model location together with the network's `role`, or the path stem of the two files (`ckpts/name`).
+    Raises CheckpointError naming the file, key or shape that is missing, unexpected or wrong.
+    """
+    if isinstance(source, ModelLocation):
+        if role is None:
+            raise InvalidInputError(f"Say which network of {source.name} to load: {', '.join(source.config.models)}.")
+        description, weights = source.network(role)
+    else:
+        stem = str(source).removesuffix(".json").removesuffix(".safetensors")
+        description, weights = Path(f"{stem}.json"), Path(f"{stem}.safetensors")
+    model = _describe(description)
+    model.set_precision(dtype)
+    model.load_state_dict(_read_weights(weights, model.state_dict(), device), assign=True)
+    return model.eval()
+
+
+def _describe(path: Path) -> Network[Any]:
+    """The network of a `.json` file, without memory for its weights."""
+    content = read_json(path)
+    if not isinstance(content.get("name"), str) or not isinstance(content.get("args"), dict):
+        raise CheckpointError(f'{path} must hold {{"name": class, "args": {{...}}}}.')
+    try:
+        with torch.device("meta"):
+            return create_model(content["name"], content["args"])
+    except (InvalidInputError, TypeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _read_weights(path: Path, expected: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The tensors of a file in the dtypes of `expected`; every name and shape must agree."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing.")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            _check_names(path, set(file.keys()), set(expected))
+            for key, tensor in expected.items():
+                shape = list(file.get_slice(key).get_shape())
+                if shape != list(tensor.shape):
+                    raise CheckpointError(f"{path}: {key} has shape {shape}, the network needs {list(tensor.shape)}.")
+            return {key: file.get_tensor(key).to(tensor.dtype) for key, tensor in expected.items()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or cannot be read: {error}") from error
+
+
+def _check_names(path: Path, found: set[str], expected: set[str]) -> None:
+    problems = []
+    for label, names in (("missing", expected - found), ("unexpected", found - expected)):
+        if names:
+            shown = ", ".join(sorted(names)[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+            problems.append(f"{len(names)} {label} ({shown})")
+    if problems:
+        raise CheckpointError(f"{path} does not fit the network: {'; '.join(problems)}.")
+
+
+def save_model(model: Network[Any], stem: str | Path) -> None:
+    """Write `<stem>.json` and `<stem>.safetensors`, each in one step; with `use_fp16` the torso is stored in float16.
+
+    Raises CheckpointError naming a tensor with values that are not finite in the dtype of the file.
+    """
+    name, args = class_name_of(model), model.config.to_args()
+    with torch.device("meta"):
+        stored = create_model(name, args).state_dict()
+    tensors = {}
+    for key, value in model.state_dict().items():
+        tensors[key] = value.detach().to(CPU, stored[key].dtype).contiguous()
+        if not torch.isfinite(tensors[key]).all():
+            raise CheckpointError(f"{key} has values that are not finite in {stored[key].dtype}: not saved.")
+    write_bytes(Path(f"{stem}.safetensors"), save(tensors))
+    write_bytes(Path(f"{stem}.json"), (json.dumps({"name": name, "args": args}, indent=2) + "\n").encode())
