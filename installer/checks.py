@@ -1,0 +1,91 @@
+"""`run.sh test`: what the tests need (online, once), then lint, types and tests without the network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from installer.errors import CommandError, InstallError
+from installer.shell import Shell
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "PIP_NO_INDEX": "1",
+    "WANDB_MODE": "offline",
+}
+
+
+def find_chromium() -> str | None:
+    """Return the path of an installed Chromium or Chrome, or None."""
+    return next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
+
+
+def provide_chromium(shell: Shell, *, required: bool) -> str | None:
+    """Return Chromium's path, installing Debian's package where it is missing and this user may.
+
+    Raises InstallError where `required` (continuous integration): the browser tests must not be skipped there.
+    """
+    found = find_chromium()
+    if found is not None:
+        return found
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        shell.say("Installing Chromium for the browser tests ...")
+        env = {"DEBIAN_FRONTEND": "noninteractive"}
+        try:
+            shell.run(["apt-get", "update", "-q"], env=env)
+            shell.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"], env=env)
+        except CommandError as error:
+            shell.say(f"Chromium could not be installed: {error}")
+        found = find_chromium()
+    if found is None and required:
+        raise InstallError("The browser tests need Chromium, which is not here and could not be installed.")
+    if found is None:
+        shell.say("Chromium is not here: the browser tests will be skipped (they are required where CI=true).")
+    return found
+
+
+def test_environment(root: Path) -> dict[str, str]:
+    """Return the environment of the offline step: no hub, no telemetry, no package index."""
+    chromium = find_chromium()
+    found = {"TRELLIS_TEST_CHROMIUM": chromium} if chromium else {}
+    return {**os.environ, **OFFLINE, **found, "PYTHONPATH": str(root)}
+
+
+def commands(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return the checks in order; pytest is last, so that its summary is the last line."""
+    python = [sys.executable, "-m"]
+    return [
+        ("ruff check", [*python, "ruff", "check", "."]),
+        ("ruff format", [*python, "ruff", "format", "--check", "."]),
+        ("mypy", [*python, "mypy"]),
+        ("pytest", [*python, "pytest", *arguments]),
+    ]
+
+
+def run_all(root: Path, arguments: Sequence[str]) -> int:
+    """Run every check, also after one has failed; returns 0 only if all passed.
+
+    With `arguments` (paths, `-k` ...) only pytest is run, with them.
+    """
+    env = test_environment(root)
+    statuses: dict[str, int] = {}
+    selected = commands(arguments) if not arguments else commands(arguments)[-1:]
+    for name, command in selected:
+        if name == "pytest" and statuses:
+            passed = ", ".join(f"{check} {'FAILED' if status else 'passed'}" for check, status in statuses.items())
+            print(f"== before the tests: {passed}", flush=True)
+        print(f"== {name}", flush=True)
+        started = time.monotonic()
+        statuses[name] = subprocess.run(command, cwd=root, env=env, check=False).returncode
+        if name != "pytest":
+            print(f"   {time.monotonic() - started:.1f} s", flush=True)
+    return next((status for status in reversed(statuses.values()) if status), 0)
