@@ -1,0 +1,55 @@
+"""Train one stage of a model: `python train.py --config configs/nano/structure_vae.json --output_dir runs`."""
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from trellis.errors import TrellisError
+from trellis.runtime import Runtime
+from trellis.training.config import read_config
+from trellis.training.stages import create_stage
+from trellis.training.trainer import Trainer
+
+logger = logging.getLogger("train")
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="JSON of the stage, such as configs/nano/flows.json")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder of all stages; this one gets its own inside")
+    parser.add_argument("--data_dir", type=Path, help="folder that keeps generated data between runs")
+    parser.add_argument("--resume", action="store_true", help="continue from the stage's checkpoint if there is one")
+    parser.add_argument("--max-seconds", type=float, help="save and stop after this long, start-up included")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0: the plan is done; 3: time is up, run again with --resume; 1: an error."""
+    began = time.monotonic()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    options = parse_arguments(arguments)
+    try:
+        config = read_config(options.config)
+        device = Runtime.detect(device=options.device).device
+        if device.type != "cpu":
+            torch.set_float32_matmul_precision("high")
+        stage = create_stage(config, options.output_dir, device=device, cache=options.data_dir)
+        trainer = Trainer(stage, config, options.output_dir / config.stage, device=device)
+        if options.resume and trainer.has_checkpoint:
+            trainer.resume()
+        logger.info("%s on %s: %s", config.stage, device, trainer.summary())
+        deadline = None if options.max_seconds is None else began + options.max_seconds
+        finished = trainer.run(deadline=deadline)
+    except TrellisError as error:
+        logger.error("%s", error)
+        return 1
+    return 0 if finished else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

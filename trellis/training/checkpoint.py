@@ -1,0 +1,70 @@
+"""Training state on disk: weights, averages, optimiser moments and position, written aside and renamed."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trellis.errors import CheckpointError
+from trellis.training.ema import Ema
+
+STATE_FILE = "state.pt"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+logger = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def round_moments(optimizer: torch.optim.Optimizer, precision: str) -> None:
+    """Round the moments to `precision` in place, so that a run goes on as one that was resumed would."""
+    for state in optimizer.state.values():
+        for key in MOMENTS:
+            if key in state:
+                state[key].copy_(state[key].to(_TYPES[precision]))
+
+
+def save_state(
+    folder: Path, *, modules: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, precision: str, position: dict[str, Any]
+) -> None:
+    """Write `state.pt` atomically; moments are stored in `precision`; `position` holds step, seconds and settings."""
+    round_moments(optimizer, precision)
+    moments = optimizer.state_dict()
+    packed = {
+        index: {k: v.to(_TYPES[precision]) if k in MOMENTS else v for k, v in state.items()}
+        for index, state in moments["state"].items()
+    }
+    state = {"modules": modules.state_dict(), "ema": ema.state(), "moments": packed, **position}
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / (STATE_FILE + ".part")
+    torch.save(state, aside)
+    os.replace(aside, folder / STATE_FILE)
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The stored state on the CPU. Raises CheckpointError when there is none or it is damaged."""
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise CheckpointError(f"There is nothing to resume in {folder}: {STATE_FILE} is missing.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def restore_state(
+    state: dict[str, Any], *, modules: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema
+) -> None:
+    """Put a state from `load_state` back into a freshly built run."""
+    modules.load_state_dict(state["modules"])
+    ema.load(state["ema"])
+    current = optimizer.state_dict()
+    # load_state_dict casts the moments to the parameters' type (float32), which is exact.
+    optimizer.load_state_dict({"state": _widened(state["moments"]), "param_groups": current["param_groups"]})
+
+
+def _widened(moments: dict[int, dict[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
+    return {i: {k: v.float() if k in MOMENTS else v for k, v in state.items()} for i, state in moments.items()}

@@ -1,0 +1,145 @@
+"""Training configuration: one frozen dataclass a concern, read from JSON; unknown keys raise."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from trellis.errors import InvalidInputError
+
+STAGES = ("structure_vae", "latent_vae", "flows")
+PRECISIONS = ("float32", "bfloat16")
+STATE_PRECISIONS = ("float32", "bfloat16")
+DATASETS = ("procedural",)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One network: `name` is a published class (or "ImageEncoder"), `args` its arguments as in a checkpoint's JSON."""
+
+    name: str
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The pool of training objects held on the device.
+
+    objects: size of the pool; chunk: objects made in one piece (the unit of refreshing); pictures: views an object;
+    picture_size: pixels; resolution: latent grid side; hold_out: families never trained on;
+    refresh_every: steps between two chunk replacements (0: never); seed: start of the training seeds;
+    held_out_objects: objects of the metrics printed while training.
+    """
+
+    name: str = "procedural"
+    objects: int = 1024
+    chunk: int = 64
+    pictures: int = 2
+    picture_size: int = 128
+    resolution: int = 32
+    hold_out: tuple[str, ...] = ()
+    refresh_every: int = 0
+    seed: int = 0
+    held_out_objects: int = 64
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its schedule.
+
+    The learning rate rises over `warmup` steps, stays, and falls over the last `decay` share of the plan. The plan
+    ends after `steps` steps or `seconds` seconds of training (0: no such limit), whichever comes first.
+    `state_precision` is the type of the moments in a checkpoint; they are rounded to it whenever one is written.
+    """
+
+    learning_rate: float = 4e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup: int = 100
+    decay: float = 0.4
+    steps: int = 1000
+    seconds: float = 0.0
+    max_norm: float = 1.0
+    ema: float = 0.999
+    state_precision: str = "bfloat16"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One stage of training.
+
+    models: role -> network; loss: weights by name; init: role -> checkpoint stem or run folder of an earlier stage;
+    options: numbers that only this stage knows.
+    """
+
+    stage: str
+    models: dict[str, ModelConfig]
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: dict[str, float] = field(default_factory=dict)
+    options: dict[str, float] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    batch_size: int = 32
+    precision: str = "float32"
+    compile: bool = False
+    seed: int = 0
+    log_every: int = 20
+    evaluate_every: int = 500
+    save_every: int = 500
+
+
+_NESTED = MappingProxyType({"data": DataConfig, "optimizer": OptimizerConfig})
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read and check a stage's JSON. Raises InvalidInputError naming the unknown key or value."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"There is no training configuration {path}.") from error
+    except json.JSONDecodeError as error:
+        raise InvalidInputError(f"{path} is not valid JSON: {error}.") from error
+    return parse_config(values)
+
+
+def parse_config(values: dict[str, Any]) -> TrainConfig:
+    """A checked TrainConfig from plain values."""
+    values = dict(values)
+    for key, kind in _NESTED.items():
+        if key in values:
+            values[key] = _build(kind, values[key], key)
+    models = values.get("models", {})
+    values["models"] = {role: _build(ModelConfig, model, f"models.{role}") for role, model in models.items()}
+    config = _build(TrainConfig, values, "configuration")
+    _check("stage", config.stage, STAGES)
+    _check("precision", config.precision, PRECISIONS)
+    _check("optimizer.state_precision", config.optimizer.state_precision, STATE_PRECISIONS)
+    _check("data.name", config.data.name, DATASETS)
+    if config.data.objects % config.data.chunk:
+        raise InvalidInputError("data.objects must be a multiple of data.chunk.")
+    return config
+
+
+def config_values(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as plain values, as `parse_config` reads them."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InvalidInputError(f"Unknown keys {unknown} in {where}; known are {sorted(known)}.")
+    try:
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    except TypeError as error:
+        raise InvalidInputError(f"Incomplete {where}: {error}.") from error
+
+
+def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidInputError(f"Unknown {name} {value!r}; choose one of {', '.join(allowed)}.")

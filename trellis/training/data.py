@@ -1,0 +1,45 @@
+"""Which objects a stage trains on and which it is measured with."""
+
+import torch
+from torch import Tensor
+
+from trellis.errors import InvalidInputError
+from trellis.training.config import DataConfig
+from trellis.training.procedural import FAMILIES, HELD_OUT_SEEDS, ObjectBatch, render_pictures, sample_objects
+
+
+def training_families(config: DataConfig) -> list[str]:
+    """All families but those held out. Raises InvalidInputError for an unknown one."""
+    unknown = sorted(set(config.hold_out) - set(FAMILIES))
+    if unknown:
+        raise InvalidInputError(f"Unknown families {unknown} in data.hold_out; choose from {', '.join(FAMILIES)}.")
+    return [name for name in FAMILIES if name not in config.hold_out]
+
+
+def sample_chunk(config: DataConfig, number: int, device: torch.device) -> ObjectBatch:
+    """The training objects of chunk `number`."""
+    first = config.seed + number * config.chunk
+    return sample_objects(torch.arange(first, first + config.chunk), training_families(config), device=device)
+
+
+def held_out_batch(config: DataConfig, device: torch.device, *, count: int | None = None) -> ObjectBatch:
+    """Objects of known families with seeds never trained on."""
+    first = HELD_OUT_SEEDS.start
+    seeds = torch.arange(first, first + (count or config.held_out_objects))
+    return sample_objects(seeds, training_families(config), device=device)
+
+
+def condition_pictures(
+    objects: ObjectBatch, dense: Tensor, *, views: int, size: int, seed: int = 0, supersampling: int = 2
+) -> Tensor:
+    """Framed pictures on black as the image encoder reads them: uint8 [B, V, 3, size, size]."""
+    rgba = render_pictures(
+        objects, views=views, size=size, seed=seed, dense=dense, supersampling=supersampling
+    ).images
+    return on_black(rgba)
+
+
+def on_black(rgba: Tensor) -> Tensor:
+    """uint8 [..., H, W, 4] -> uint8 [..., 3, H, W]: colours times alpha, truncated as the conditioning does it."""
+    values = rgba.float() / 255
+    return (values[..., :3] * values[..., 3:] * 255).to(torch.uint8).movedim(-1, -3).contiguous()

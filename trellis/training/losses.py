@@ -1,0 +1,69 @@
+"""Losses as functions of predictions and targets."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trellis.geometry.rotations import quaternion_to_matrix
+
+SIGMA = 1e-5  # the smallest noise of flow matching
+
+
+def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Mean over elements of KL(N(mean, exp(logvar)) || N(0, 1))."""
+    mean, logvar = mean.float(), logvar.float()
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+
+
+def occupancy_bce(logits: Tensor, occupied: Tensor) -> Tensor:
+    """Binary cross entropy of logits and occupancy of the same shape."""
+    return F.binary_cross_entropy_with_logits(logits.float(), occupied.float())
+
+
+def dice(logits: Tensor, occupied: Tensor) -> Tensor:
+    """1 - dice coefficient a sample, mean over the batch; [B, ...]."""
+    probability, truth = logits.float().sigmoid().flatten(1), occupied.float().flatten(1)
+    shared = (probability * truth).sum(1)
+    return (1 - (2 * shared + 1) / (probability.sum(1) + truth.sum(1) + 1)).mean()
+
+
+def logit_normal(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Times [count] in (0, 1): sigmoid of N(1, 1) (spec section 11)."""
+    return torch.sigmoid(1 + torch.randn(count, generator=generator, device=device))
+
+
+def noised(x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """x_t and the velocity target of flow matching; `t` broadcasts against `x0` (spec section 11)."""
+    x_t = (1 - t) * x0 + (SIGMA + (1 - SIGMA) * t) * noise
+    return x_t, (1 - SIGMA) * noise - x0
+
+
+def surface_weight(distance: Tensor, reach: float) -> Tensor:
+    """1 at the surface, falling to 0.05 beyond about `reach` (units of `distance`)."""
+    return 0.05 + 0.95 * torch.exp(-(distance / reach).square())
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Sum(values * weights) / sum(weights); weights broadcast."""
+    return (values * weights).sum() / weights.expand_as(values).sum().clamp_min(1e-6)
+
+
+def disc_rotation(rotations: Tensor, normals: Tensor) -> Tensor:
+    """1 - cos^2 between the third axis of unit quaternions [n, 4] and `normals` [n, 3]: [n]."""
+    axis = quaternion_to_matrix(rotations)[..., 2]
+    return 1 - (axis * normals).sum(-1).square()
+
+
+def trivec_weights(trivec: Tensor, places: Tensor) -> Tensor:
+    """Products of three interpolated vectors [n, S, R] for `trivec` [n, R, 3, D] at `places` [n, S, 3] in [0, 1]^3.
+
+    Position u maps to u * D - 0.5, the cell is limited to [0, D - 2], linear beyond (spec: radiance field).
+    """
+    depth = trivec.shape[-1]
+    position = places * depth - 0.5
+    cell = position.floor().clamp(0, depth - 2)
+    share = (position - cell).unsqueeze(2)  # [n, S, 1, 3]
+    index = cell.long().transpose(1, 2).unsqueeze(1).expand(-1, trivec.shape[1], -1, -1)  # [n, R, 3, S]
+    low = trivec.gather(3, index).permute(0, 3, 1, 2)
+    high = trivec.gather(3, index + 1).permute(0, 3, 1, 2)
+    return (low + (high - low) * share).prod(-1)

@@ -1,0 +1,108 @@
+"""A pool of training objects on the device, made chunk by chunk from seeds and refreshed while training.
+
+Chunk c in generation g is made from the object seeds of number `g * chunks + c`: what a step sees depends on the step
+alone, so a resumed run sees the same objects. Chunks can be kept in a folder between runs.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trellis.training.config import DataConfig
+
+Chunk = dict[str, Tensor]
+logger = logging.getLogger(__name__)
+
+
+class Pool:
+    """Per-object tensors [objects, ...] and, where `counts` is given, per-voxel tensors packed object by object.
+
+    `make` turns a chunk number into a chunk: tensors whose first dimension is the chunk's objects, or its voxels for
+    names starting with "voxel_"; `counts` [objects] gives the voxels of each object.
+    """
+
+    def __init__(
+        self, config: DataConfig, make: Callable[[int], Chunk], *, device: torch.device, cache: Path | None = None
+    ) -> None:
+        self.config, self._make, self._device, self._cache = config, make, device, cache
+        self._chunks: list[Chunk] = []
+        self._numbers: list[int] = []
+        self._data: Chunk = {}
+        self._starts = torch.zeros(0, dtype=torch.int64)
+        self._counts = torch.zeros(0, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return self.config.objects
+
+    def at_step(self, step: int) -> None:
+        """Bring the pool to the state that `step` must see."""
+        wanted = self._numbers_at(step)
+        if wanted == self._numbers:
+            return
+        old = dict(zip(self._numbers, self._chunks))
+        chunks = []
+        for place, number in enumerate(wanted):
+            chunks.append(old[number] if number in old else self._load(number))
+            if len(wanted) > 8 and not self._numbers and (place + 1) % max(1, len(wanted) // 4) == 0:
+                logger.info("data: %d of %d chunks", place + 1, len(wanted))
+        self._chunks, self._numbers = chunks, wanted
+        self._data = {key: torch.cat([chunk[key] for chunk in chunks]) for key in chunks[0]}
+        # The concatenation is the storage; the chunks become views of it, so that nothing is held twice.
+        sizes = [{key: value.shape[0] for key, value in chunk.items()} for chunk in chunks]
+        split = {key: value.split([size[key] for size in sizes]) for key, value in self._data.items()}
+        self._chunks = [{key: parts[i] for key, parts in split.items()} for i in range(len(chunks))]
+        if "counts" in self._data:
+            self._counts = self._data["counts"].cpu().long()
+            self._starts = self._counts.cumsum(0) - self._counts
+
+    def _numbers_at(self, step: int) -> list[int]:
+        chunks = self.config.objects // self.config.chunk
+        done = step // self.config.refresh_every if self.config.refresh_every else 0
+        return [((done + chunks - 1 - place) // chunks) * chunks + place for place in range(chunks)]
+
+    def _load(self, number: int) -> Chunk:
+        if self._cache is None:
+            return self._make(number)
+        path = self._cache / f"chunk_{number:06d}.pt"
+        if path.is_file():
+            return torch.load(path, map_location=self._device, weights_only=True)
+        chunk = self._make(number)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".part")
+        torch.save({key: value.cpu() for key, value in chunk.items()}, aside)
+        os.replace(aside, path)
+        return chunk
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` object numbers, int64 on the CPU, from a CPU generator."""
+        return torch.randint(len(self), (count,), generator=generator)
+
+    def objects(self, key: str, numbers: Tensor) -> Tensor:
+        """Rows [B, ...] of a per-object tensor."""
+        return self._data[key][numbers.to(self._device)]
+
+    def voxel_rows(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the voxels of the objects lie: rows [N] and batch index [N] on the device, counts [B] on the CPU."""
+        counts = self._counts[numbers]
+        batch = torch.repeat_interleave(torch.arange(len(numbers)), counts)
+        within = torch.arange(len(batch)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        rows = self._starts[numbers][batch] + within
+        return rows.to(self._device, non_blocking=True), batch.to(self._device, non_blocking=True), counts
+
+    def voxels(self, key: str, rows: Tensor) -> Tensor:
+        """Rows [N, ...] of a per-voxel tensor."""
+        return self._data[key][rows]
+
+
+def cache_folder(root: Path | None, *parts: object) -> Path | None:
+    """A folder below `root` whose name depends on everything that shapes the data."""
+    if root is None:
+        return None
+    text = json.dumps([str(part) for part in parts])
+    return root / hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,159 @@
+"""Stage 3: structure flow, latent flow and image encoder, trained together on the latents of stages 1 and 2."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trellis.errors import CheckpointError, InvalidInputError
+from trellis.sparse import SparseTensor
+from trellis.training import losses
+from trellis.training.config import TrainConfig
+from trellis.training.data import condition_pictures, held_out_batch, sample_chunk
+from trellis.training.generate import SamplerSettings, sample_structure
+from trellis.training.networks import (
+    IMAGE_ENCODER,
+    build_networks,
+    compile_blocks,
+    detached_copy,
+    load_network,
+    save_network,
+)
+from trellis.training.pool import Pool, cache_folder
+from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
+from trellis.training.stages.latent_vae import NORMALIZATION_FILE
+
+STRUCTURE, LATENT = "sparse_structure_flow_model", "slat_flow_model"
+ROLES = (IMAGE_ENCODER, STRUCTURE, LATENT)
+_OPTIONS = frozenset({"latent_objects", "drop", "cfg_strength", "sampling_steps", "supersampling"})
+_PIECE = 64
+
+
+class Flows:
+    """Loss weights: structure, latent. Options: latent_objects (of a batch), drop (probability of no condition),
+    cfg_strength and sampling_steps (of the metrics), supersampling (of every second chunk's pictures).
+    """
+
+    def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
+        unknown = sorted(set(config.options) - _OPTIONS)
+        if unknown:
+            raise InvalidInputError(f"Unknown options {unknown}; known are {sorted(_OPTIONS)}.")
+        self.config, self.device = config, device
+        structure = runs / config.inputs.get("structure_vae", "structure_vae")
+        latent = runs / config.inputs.get("latent_vae", "latent_vae")
+        self.structure_encoder = load_network(structure, "sparse_structure_encoder", device)
+        self.structure_decoder = load_network(structure, "sparse_structure_decoder", device)
+        self.latent_encoder = load_network(latent, "slat_encoder", device)
+        self.mean, self.std = (value.to(device) for value in read_normalization(latent))
+        self.modules = build_networks(config, ROLES, device)
+        self.image_encoder, self.structure_flow, self.latent_flow = (self.modules[role] for role in ROLES)
+        if config.compile:
+            compile_blocks(self.image_encoder)
+            compile_blocks(self.structure_flow)
+        sources = [str((folder / f"{role}.safetensors").stat().st_mtime_ns) for folder, role in (
+            (structure, "sparse_structure_encoder"), (latent, "slat_encoder"))]  # fmt: skip
+        folder = cache_folder(cache, config.stage, config.data, config.options.get("supersampling", 1), *sources)
+        self.pool = Pool(config.data, self._chunk, device=device, cache=folder)
+        self._held_out: tuple[Tensor, Tensor] | None = None
+
+    @torch.no_grad()
+    def _chunk(self, number: int) -> dict[str, Tensor]:
+        """Latents of both stages and pictures: structure float16 [n, C, r, r, r], voxel_latent float16 [N, C], ..."""
+        data = self.config.data
+        objects = sample_chunk(data, number, self.device)
+        dense = occupancy(objects, resolution=data.resolution)
+        samples = int(self.config.options.get("supersampling", 1)) if number % 2 else 1
+        chunk = {
+            "structure": torch.cat([self.structure_encoder(p[:, None].float())[0].half() for p in dense.split(_PIECE)]),
+            "pictures": condition_pictures(
+                objects, dense, views=data.pictures, size=data.picture_size, seed=data.seed, supersampling=samples
+            ),
+            "counts": dense.flatten(1).sum(1),
+            "voxel_coords": occupied_coords(dense)[:, 1:].to(torch.uint8),
+        }
+        chunk["voxel_latent"] = torch.cat([self._latents(part, dense[part_rows]) for part, part_rows in _pieces(objects)])
+        return chunk
+
+    def _latents(self, objects: ObjectBatch, dense: Tensor) -> Tensor:
+        """Normalised latents, float16 [N, C], of a few objects."""
+        coords = occupied_coords(dense)
+        resolution = self.config.data.resolution
+        # The encoder was trained on features stored as float16.
+        feats = voxel_features(objects, coords, resolution=resolution).half().float()
+        x = SparseTensor.create(feats, coords, resolution=resolution, batch_size=len(objects))
+        return ((self.latent_encoder(x)[0].feats.float() - self.mean) / self.std).half()
+
+    def prepare(self, step: int) -> None:
+        self.at_step(step)
+
+    def at_step(self, step: int) -> None:
+        self.pool.at_step(step)
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        config, device = self.config, self.device
+        count = config.batch_size
+        numbers = torch.randint(len(self.pool), (count,), generator=generator, device=device)
+        views = torch.randint(config.data.pictures, (count,), generator=generator, device=device)
+        keep = torch.rand(count, 1, 1, generator=generator, device=device) >= config.options.get("drop", 0.1)
+        x0 = self.pool.objects("structure", numbers).float()
+        pictures = self.pool.objects("pictures", numbers)[torch.arange(count, device=device), views].float() / 255
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            cond = self.image_encoder(pictures) * keep
+            t = losses.logit_normal(count, generator, device)
+            noise = torch.randn(x0.shape, generator=generator, device=device)
+            x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
+            structure = (self.structure_flow(x_t, 1000 * t, cond).float() - target).square().mean()
+            some = min(count, int(config.options.get("latent_objects", count)))
+            latent = self._latent_loss(numbers[:some], cond[:some], generator)
+        total = config.loss["structure"] * structure + config.loss["latent"] * latent
+        return total, {"structure": structure.detach(), "latent": latent.detach()}
+
+    def _latent_loss(self, numbers: Tensor, cond: Tensor, generator: torch.Generator) -> Tensor:
+        rows, batch, _ = self.pool.voxel_rows(numbers.cpu())
+        coords = torch.cat([batch[:, None].int(), self.pool.voxels("voxel_coords", rows).int()], 1)
+        x0 = self.pool.voxels("voxel_latent", rows).float()
+        t = losses.logit_normal(len(numbers), generator, self.device)
+        noise = torch.randn(x0.shape, generator=generator, device=self.device)
+        x_t, target = losses.noised(x0, noise, t[batch][:, None])
+        x = SparseTensor.create(x_t, coords, resolution=self.config.data.resolution, batch_size=len(numbers))
+        return (self.latent_flow(x, 1000 * t, cond).feats.float() - target).square().mean()
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """IoU of structures sampled from held-out pictures, and the same of the encoded and decoded truth."""
+        data = self.config.data
+        if self._held_out is None:
+            objects = held_out_batch(data, self.device)
+            dense = occupancy(objects, resolution=data.resolution)
+            self._held_out = dense, condition_pictures(objects, dense, views=1, size=data.picture_size)[:, 0]
+        dense, pictures = self._held_out
+        settings = SamplerSettings(
+            steps=int(self.config.options.get("sampling_steps", 12)),
+            cfg_strength=float(self.config.options.get("cfg_strength", 3.0)),
+        )
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            cond = self.image_encoder(pictures.float() / 255)
+            latents = sample_structure(self.structure_flow, cond.float(), settings=settings, seed=0)
+        found = torch.cat([self.structure_decoder(z)[:, 0] > 0 for z in latents.float().split(_PIECE)])
+        shared, either = (found & dense).flatten(1).sum(1), (found | dense).flatten(1).sum(1)
+        return {"iou": (shared / either.clamp_min(1)).mean().item()}
+
+    def export(self, folder: Path) -> None:
+        """Write the three networks."""
+        for role in ROLES:
+            save_network(detached_copy(self.modules[role]), folder, role)
+
+
+def _pieces(objects: ObjectBatch) -> list[tuple[ObjectBatch, slice]]:
+    starts = range(0, len(objects), _PIECE)
+    return [(part, slice(start, start + _PIECE)) for part, start in zip(objects.split(_PIECE), starts)]
+
+
+def read_normalization(folder: Path) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [C] of the latents, as stage 2 measured them."""
+    path = folder / NORMALIZATION_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing: train the stage latent_vae first.")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return torch.tensor(values["mean"]), torch.tensor(values["std"])

@@ -1,0 +1,99 @@
+"""What the latent decoders are taught, computed exactly from procedural objects, a chunk of them at a time."""
+
+import torch
+from torch import Tensor
+
+from trellis.geometry.hammersley import hammersley_3d
+from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
+from trellis.training.procedural.voxels import pad_voxels
+
+LATTICE = 5  # corners along a coarse voxel's side: four fine voxels
+_PIECE = 1 << 21  # points evaluated in one piece
+
+
+def encode_unit(values: Tensor) -> Tensor:
+    """Values in [0, 1] as uint8."""
+    return (values.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def decode_unit(values: Tensor) -> Tensor:
+    """The inverse of `encode_unit`, float32."""
+    return values.float() / 255
+
+
+def lattice_points(device: torch.device) -> Tensor:
+    """The 5^3 corners of a voxel's 4^3 fine voxels, relative to its centre, in voxels [125, 3], x-major."""
+    line = torch.linspace(-0.5, 0.5, LATTICE, device=device)
+    return torch.stack(torch.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
+
+
+def gaussian_points(count: int, voxel_size: float) -> Tensor:
+    """Resting places of a voxel's Gaussians relative to its centre, in voxels [count, 3] (spec section 7)."""
+    perturbation = torch.atanh((hammersley_3d(count) * 2 - 1) / voxel_size)
+    return torch.tanh(perturbation) * 0.5 * voxel_size
+
+
+def field_samples(objects: ObjectBatch, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Distance [B, M], outward normal, surface point and colour [B, M, 3] for `points` [B, M, 3], in pieces."""
+    width = max(1, _PIECE // len(objects))
+    pieces = []
+    for low in range(0, points.shape[1], width):
+        part = points[:, low : low + width]
+        gradient, value = objects.gradient(part)
+        length = gradient.norm(dim=-1).clamp(0.5, 2.0)
+        normal = torch.nn.functional.normalize(gradient, dim=-1)
+        distance = value / length
+        surface = part - distance.clamp(-0.1, 0.1)[..., None] * normal
+        pieces.append((distance, normal, surface, objects.color(surface)))
+    return tuple(torch.cat(values, 1) for values in zip(*pieces))  # type: ignore[return-value]
+
+
+def latent_chunk(objects: ObjectBatch, *, resolution: int, gaussians: int, voxel_size: float, samples: int) -> dict[str, Tensor]:
+    """Voxels, encoder input and every decoder's targets of some objects, in compact types.
+
+    voxel_coords uint8 [N, 3]; voxel_features float16 [N, 91]; voxel_sdf float16 [N, 125] in voxels, limited to +-2;
+    voxel_color, voxel_normal uint8 [N, 125, 3]; voxel_disc float16 [N, G, 10]: place relative to the voxel's centre in
+    voxels (3), normal (3), colour (3), visible (1); voxel_ray_*: `samples` random points with distance and colour.
+    """
+    dense = occupancy(objects, resolution=resolution)
+    coords = occupied_coords(dense)
+    counts = torch.bincount(coords[:, 0].long(), minlength=len(objects))
+    padded = pad_voxels(coords, len(objects), resolution=resolution)
+    batch, width = padded.centres.shape[:2]
+
+    def around(offsets: Tensor) -> Tensor:
+        return (padded.centres[:, :, None] + offsets / resolution).reshape(batch, -1, 3)
+
+    lattice = lattice_points(objects.device)
+    distance, normal, _, color = field_samples(objects, around(lattice))
+    shape = (batch, width, len(lattice))
+    chunk = {
+        "counts": counts,
+        "voxel_coords": coords[:, 1:].to(torch.uint8),
+        "voxel_features": voxel_features(objects, coords, resolution=resolution).half(),
+        "voxel_sdf": padded.pack((distance * resolution).clamp(-2, 2).half().reshape(shape)),
+        "voxel_normal": padded.pack(encode_unit(normal * 0.5 + 0.5).reshape(*shape, 3)),
+        "voxel_color": padded.pack(encode_unit(color).reshape(*shape, 3)),
+    }
+    rest = gaussian_points(gaussians, voxel_size).to(objects.device)
+    chunk["voxel_disc"] = padded.pack(_discs(objects, around(rest), padded.centres, resolution=resolution))
+    seed = int(objects.seeds[0]) & 0x7FFFFFFF
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.randint(256, (batch, width, samples, 3), generator=generator, dtype=torch.uint8).to(objects.device)
+    points = (padded.centres[:, :, None] + (places.float() / 255 - 0.5) / resolution).reshape(batch, -1, 3)
+    distance, _, _, color = field_samples(objects, points)
+    chunk["voxel_ray_place"] = padded.pack(places)
+    chunk["voxel_ray_sdf"] = padded.pack((distance * resolution).clamp(-2, 2).half().reshape(batch, width, samples))
+    chunk["voxel_ray_color"] = padded.pack(encode_unit(color).reshape(batch, width, samples, 3))
+    return chunk
+
+
+def _discs(objects: ObjectBatch, rest: Tensor, centres: Tensor, *, resolution: int) -> Tensor:
+    """Discs [B, K, G, 10] that a voxel's Gaussians should become: their resting places moved onto the surface."""
+    batch, width = centres.shape[:2]
+    projected = objects.project(rest, steps=2)
+    residual, normal, surface, color = field_samples(objects, projected)
+    place = (surface.reshape(batch, width, -1, 3) - centres[:, :, None]) * resolution
+    reachable = (place.abs().amax(-1) < 0.7) & (residual.reshape(batch, width, -1).abs() * resolution < 0.1)
+    values = [place.clamp(-0.7, 0.7), normal.reshape(place.shape), color.reshape(place.shape), reachable[..., None].float()]
+    return torch.cat(values, -1).half()

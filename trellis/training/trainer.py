@@ -1,0 +1,182 @@
+"""The training loop of every stage: schedule, clipping, averaging, checkpoints, time limits, logs."""
+
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trellis.errors import CheckpointError, TrellisError
+from trellis.progress import Progress
+from trellis.training import checkpoint
+from trellis.training.config import TrainConfig, config_values
+from trellis.training.ema import Ema
+from trellis.training.randomness import step_generator
+from trellis.training.schedule import ema_decay, learning_rate, plan_fraction
+
+logger = logging.getLogger(__name__)
+
+
+class Stage(Protocol):
+    """What a stage brings: its networks, the loss of one step, metrics, and its finished networks.
+
+    `modules` holds everything that is trained. `loss` draws its batch and noise from `generator` alone.
+    `at_step` is called before each step (refreshing data). `evaluate` runs with averaged weights and returns numbers.
+    `export` writes the networks, with averaged weights in place, into a folder.
+    """
+
+    modules: nn.ModuleDict
+
+    def prepare(self, step: int) -> None: ...
+
+    def at_step(self, step: int) -> None: ...
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def evaluate(self) -> dict[str, float]: ...
+
+    def export(self, folder: Path) -> None: ...
+
+
+@dataclass
+class Position:
+    """Where a run is: steps done and seconds spent on them, over all its parts."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Runs a stage in `folder` until its plan is done or the time is up."""
+
+    def __init__(self, stage: Stage, config: TrainConfig, folder: Path, *, device: torch.device) -> None:
+        self.stage, self.config, self.folder, self.device = stage, config, folder, device
+        self.parameters = [p for p in stage.modules.parameters() if p.requires_grad]
+        fused = device.type not in ("cpu", "mps")
+        settings = config.optimizer
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=fused
+        )
+        self.ema = Ema(stage.modules)
+        self.position = Position()
+
+    def resume(self) -> None:
+        """Continue from the folder's checkpoint. Raises CheckpointError when it is of another configuration."""
+        state = checkpoint.load_state(self.folder)
+        differing = _differences(state["config"], config_values(self.config))
+        if differing:
+            raise CheckpointError(f"The run in {self.folder} was started with other settings: {', '.join(differing)}.")
+        checkpoint.restore_state(state, modules=self.stage.modules, optimizer=self.optimizer, ema=self.ema)
+        self.position = Position(state["step"], state["seconds"])
+        logger.info("resumed at step %d (%.0f s)", self.position.step, self.position.seconds)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return (self.folder / checkpoint.STATE_FILE).is_file()
+
+    def summary(self) -> str:
+        """Millions of trained parameters a network."""
+        counts = {role: sum(p.numel() for p in module.parameters()) / 1e6 for role, module in self.stage.modules.items()}
+        return ", ".join(f"{role} {count:.2f} M" for role, count in counts.items())
+
+    @property
+    def fraction(self) -> float:
+        return plan_fraction(self.config.optimizer, self.position.step, self.position.seconds)
+
+    def run(self, *, deadline: float | None = None, progress: Progress | None = None) -> bool:
+        """Train to the end of the plan, or to `deadline` (time.monotonic seconds); saves in either case.
+
+        Returns True when the plan is done; the networks are then exported with their averages.
+        """
+        progress = progress or Progress()
+        config, position = self.config, self.position
+        self.stage.prepare(position.step)
+        log = _Log(self.folder / "log.jsonl", position.step)
+        while self.fraction < 1.0 and not (deadline is not None and time.monotonic() > deadline):
+            began = time.perf_counter()
+            self.stage.at_step(position.step)
+            loss, parts, norm = self._step()
+            position.step += 1
+            due = position.step % config.log_every == 0 or position.step == 1
+            numbers = {"loss": loss.item(), "norm": norm.item(), **{k: v.item() for k, v in parts.items()}} if due else {}
+            position.seconds += time.perf_counter() - began
+            if due:
+                log.line(position, numbers | {"lr": self.optimizer.param_groups[0]["lr"], "done": round(self.fraction, 4)})
+            if due and not math.isfinite(numbers["loss"]):
+                raise TrellisError(f"The loss is no longer finite at step {position.step}; resume with a lower rate.")
+            if config.evaluate_every and position.step % config.evaluate_every == 0 and self.fraction < 1.0:
+                self.evaluate(log)
+            if position.step % config.save_every == 0:
+                self.save()
+            progress.report(config.stage, min(position.step, config.optimizer.steps), config.optimizer.steps)
+        self.save()
+        finished = self.fraction >= 1.0
+        with self.ema.applied():
+            self.stage.export(self.folder)
+        self.evaluate(log)
+        logger.info("%s after %d steps, %.0f s", "done" if finished else "stopped", position.step, position.seconds)
+        return finished
+
+    def _step(self) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        config, step = self.config.optimizer, self.position.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, step, self.fraction)
+        self.stage.modules.train()
+        loss, parts = self.stage.loss(step_generator(self.config.seed, step, self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, config.max_norm)
+        self.optimizer.step()
+        self.ema.update(ema_decay(config, step))
+        return loss.detach(), parts, norm
+
+    @torch.no_grad()
+    def evaluate(self, log: "_Log") -> None:
+        began = time.perf_counter()
+        self.stage.modules.eval()
+        with self.ema.applied():
+            numbers = self.stage.evaluate()
+        log.line(self.position, {f"held_out_{k}": v for k, v in numbers.items()} | {"took": time.perf_counter() - began})
+
+    def save(self) -> None:
+        position: dict[str, Any] = {
+            "step": self.position.step, "seconds": self.position.seconds, "config": config_values(self.config)
+        }  # fmt: skip
+        checkpoint.save_state(
+            self.folder,
+            modules=self.stage.modules,
+            optimizer=self.optimizer,
+            ema=self.ema,
+            precision=self.config.optimizer.state_precision,
+            position=position,
+        )
+
+
+class _Log:
+    """Numbers as log lines and as JSON lines beside the checkpoint."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._step, self._time = path, step, time.perf_counter()
+
+    def line(self, position: Position, numbers: dict[str, float]) -> None:
+        now = time.perf_counter()
+        if position.step > self._step:
+            rate = (position.step - self._step) / max(1e-9, now - self._time)
+            numbers = numbers | {"it_s": rate}
+            self._step, self._time = position.step, now
+        logger.info("step %d  %s", position.step, "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": position.step, "seconds": round(position.seconds, 2), **numbers}) + os.linesep)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Settings that shape the weights and differ; lengths, logs and intervals may change between parts."""
+    free = {"log_every", "evaluate_every", "save_every", "compile", "inputs"}
+    return sorted(k for k in new if k not in free and k != "optimizer" and old.get(k) != new[k])
