@@ -292,7 +292,7 @@ TOLERANCES = {"preprocess_image": Tolerance(values=2.0, statistics=0.2, absolute
 
 
 def rebuild(refs: References, case: str) -> dict[str, Any]:
-    """Everything this library computes for a case, in the shape of the reference; `UnknownCaseError` without a recipe."""
+    """What this library computes for a case, shaped as the reference; `UnknownCaseError` without a recipe."""
     builder = BY_CLASS.get(refs.cases[case].get("cls", "").removeprefix("Elastic")) or BY_NAME.get(case)
     if builder is None:
         raise UnknownCaseError("no recipe for this case")

@@ -22,7 +22,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Check:
-    """One compared reference: `error` in units of its tolerance limit `limit`; infinite when it cannot be compared."""
+    """One compared reference: `error` may be at most `limit`; it is infinite when nothing can be compared."""
 
     path: str
     error: float
@@ -122,7 +122,9 @@ def _compare_plain(expected: Any, computed: Any, tolerance: Tolerance, path: str
     """Integers, strings and lists of them exactly; floats within the tolerance of the largest."""
     if isinstance(expected, (int, str)) or (isinstance(expected, list) and _is_exact(expected)):
         computed = computed.tolist() if isinstance(computed, Tensor) else computed
-        return Check(path, 0.0 if computed == expected else float("inf"), 0.0, "" if computed == expected else "differs")
+        return Check(
+            path, 0.0 if computed == expected else float("inf"), 0.0, "" if computed == expected else "differs"
+        )
     wanted = torch.tensor(expected, dtype=torch.float64)
     got = torch.as_tensor(computed, dtype=torch.float64)
     if got.shape != wanted.shape:

@@ -1,8 +1,8 @@
 """Check this library against reference numbers: python -m tests.parity.run [--goldens FILE] [--renders FILE].
 
-Any file of the schema of tests/parity/data works: salt, shapes, arguments and cases are read from it. One line per case;
-the exit status is 1 on a miss, on a case without a recipe, and on a file without cases. A file that is not given is the
-one of tests/parity/data.
+Any file of the schema of tests/parity/data works: salt, shapes, arguments and cases are read from it. One line per
+case; the exit status is 1 on a miss, on a case without a recipe, and on a file without cases. A file that is not given
+is the one of tests/parity/data.
 """
 
 import argparse

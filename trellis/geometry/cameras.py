@@ -76,7 +76,9 @@ def orbit_cameras(
     up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(eyes)
     # At the poles the view direction and the up vector coincide; the yaw direction keeps the image upright there.
     polar = pitch.cos().abs() < 1e-6
-    up = torch.where(polar[:, None], torch.stack([-yaw.sin(), -yaw.cos(), torch.zeros_like(yaw)], 1) * pitch.sign()[:, None], up)
+    up = torch.where(
+        polar[:, None], torch.stack([-yaw.sin(), -yaw.cos(), torch.zeros_like(yaw)], 1) * pitch.sign()[:, None], up
+    )
     extrinsics = look_at(eyes, torch.zeros_like(eyes), up)
     return Cameras(extrinsics.float(), perspective(fov_degrees, len(eyes)))
 

@@ -84,8 +84,9 @@ def extract_mesh(coords: Tensor, feats: Tensor, *, resolution: int) -> Mesh:
 
     coords [n, 3] distinct voxels of the resolution^3 grid; feats [n, 101] raw decoder values: sdf 8, deform 24,
     weights 21, colour 48 (53: no colour, attributes None). World frame [-0.5, 0.5]^3, faces counter-clockwise seen
-    from positive sdf, attributes [V, 6] = colour and encoded normal in (0, 1). Runs in float32 on the device of feats.
-    Raises `InvalidInputError` for a wrong channel count, a voxel outside the grid or one given twice.
+    from positive sdf, attributes [V, 6] = colour and encoded normal in (0, 1). Computes in float32 (float64 for float64
+    feats) on the device of feats. Raises `InvalidInputError` for a wrong channel count, a voxel outside the grid or one
+    given twice.
     """
     shell = _build_shell(coords, feats, resolution)
     tables = case_tables(feats.device)
@@ -125,7 +126,7 @@ def _build_shell(coords: Tensor, feats: Tensor, resolution: int) -> _Shell:
     keys, order = ((x * side + y) * side + z).sort()
     if bool((keys[1:] == keys[:-1]).any()):
         raise InvalidInputError("FlexiCubes coords name a voxel twice; pass the voxels of one sample only.")
-    return _Shell(keys, feats.float()[order], resolution)
+    return _Shell(keys, feats.to(torch.promote_types(feats.dtype, torch.float32))[order], resolution)
 
 
 def _find(sorted_keys: Tensor, queries: Tensor) -> Tensor:
