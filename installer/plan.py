@@ -25,7 +25,7 @@ PYTHONS = ((3, 11), (3, 12))
 class Plan:
     """What to install. `problems` forbid it; `question` must be answered with yes first; `notes` are for reading.
 
-    `torch` is what pip is asked for (`torch==2.13.0+cpu`, or a wheel's address) and `index` an index in addition to
+    `torch` is what pip is asked for (`torch==VERSION+cpu`, or a wheel's address) and `index` an index in addition to
     the configured one, or None. `replacements` are pins of requirements_2.txt that this machine needs otherwise.
     """
 
