@@ -74,9 +74,12 @@ def install(shell: Shell, options: argparse.Namespace) -> None:
     python = environment_python(VENV) if environment_python(VENV).exists() else Path(sys.executable)
     machine = probe_machine(shell, ROOT, python=python, torch_version=version, builds=tuple(CUDA_BUILDS))
     plan = make_plan(machine, version)
-    shell.say(describe(plan))
     if options.dry_run:
+        shell.say(describe(plan))
         return
+    shell.record(describe(plan))
+    for note in plan.notes:
+        shell.say(note)
     refuse_or_ask(plan, assume_yes=options.yes, ask=_asker())
     steps = build_steps(plan, ROOT, VENV, dev=options.group == "dev")
     run_steps(shell, steps, root=ROOT, venv=VENV, group=options.group)

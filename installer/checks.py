@@ -53,7 +53,7 @@ def provide_chromium(shell: Shell, *, required: bool) -> str | None:
     return found
 
 
-def test_environment(root: Path) -> dict[str, str]:
+def offline_environment(root: Path) -> dict[str, str]:
     """Return the environment of the offline step: no hub, no telemetry, no package index."""
     chromium = find_chromium()
     found = {"TRELLIS_TEST_CHROMIUM": chromium} if chromium else {}
@@ -76,7 +76,7 @@ def run_all(root: Path, arguments: Sequence[str]) -> int:
 
     With `arguments` (paths, `-k` ...) only pytest is run, with them.
     """
-    env = test_environment(root)
+    env = offline_environment(root)
     statuses: dict[str, int] = {}
     selected = commands(arguments) if not arguments else commands(arguments)[-1:]
     for name, command in selected:

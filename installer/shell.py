@@ -24,6 +24,9 @@ class Shell(Protocol):
     def say(self, text: str) -> None:
         """Show one line to the person and keep it in the log."""
 
+    def record(self, text: str) -> None:
+        """Keep text in the log only."""
+
     def run(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
         """Run a command; raise CommandError if it does not exit with 0."""
 
@@ -55,6 +58,9 @@ class LoggingShell:
 
     def say(self, text: str) -> None:
         print(text, flush=True)
+        self.record(text)
+
+    def record(self, text: str) -> None:
         self._log.write(text + "\n")
         self._log.flush()
 

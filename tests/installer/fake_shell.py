@@ -22,6 +22,9 @@ class FakeShell:
     def say(self, text: str) -> None:
         self.said.append(text)
 
+    def record(self, text: str) -> None:
+        self.said.append(text)
+
     def run(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
         self.commands.append(list(command))
         for word, left in self._failures.items():

@@ -2,8 +2,12 @@
 
 import json
 import platform
+import socket
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -56,6 +60,29 @@ def test_missing_page_does_not_hide_the_next(monkeypatch: pytest.MonkeyPatch) ->
     wheel = f"torch-2.13.0%2Bcu126-{TAG}-{TAG}-{PLATFORM}.whl"
     monkeypatch.setattr(probe, "_fetch", lambda url: wheel if "/cu126/" in url else "")
     assert offered_builds("https://index.example", ("cu130", "cu126"), "2.13.0") == {"cu126"}
+
+
+def test_pages_over_http(tmp_path: Path) -> None:
+    page = tmp_path / "cu130" / "torch" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f'<a href="torch-2.13.0%2Bcu130-{TAG}-{TAG}-{PLATFORM}.whl">torch</a>')
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert offered_builds(address, ("cu128", "cu130", "cpu"), "2.13.0") == {"cu130"}
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing on the terminal."""
+
+
+def test_an_index_that_accepts_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "INDEX_TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert offered_builds(f"http://127.0.0.1:{server.getsockname()[1]}", ("cpu",), "2.13.0") == frozenset()
 
 
 def test_nothing_answers_on_a_closed_port() -> None:

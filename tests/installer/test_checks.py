@@ -1,0 +1,65 @@
+"""`run.sh test`: order, offline environment, exit status, and Chromium where it is required."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from installer import checks
+from installer.errors import InstallError
+from tests.installer.fake_shell import FakeShell
+
+
+def exits(status: int) -> list[str]:
+    return [sys.executable, "-c", f"raise SystemExit({status})"]
+
+
+def test_order() -> None:
+    assert [name for name, _ in checks.commands([])] == ["ruff check", "ruff format", "mypy", "pytest"]
+
+
+@pytest.mark.parametrize(("statuses", "expected"), [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 0, 5), 5), ((2, 1, 0), 1)])
+def test_one_failure_fails_all_and_pytest_still_runs(
+    statuses: tuple[int, ...],
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    names = ("ruff check", "mypy", "pytest")
+    monkeypatch.setattr(checks, "commands", lambda _: list(zip(names, map(exits, statuses))))
+    assert checks.run_all(tmp_path, []) == expected
+    output = capfd.readouterr().out
+    assert output.rstrip().endswith("== pytest")
+    assert ("FAILED" in output) == any(statuses[:2])
+
+
+def test_arguments_run_only_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "commands", lambda _: [("ruff check", exits(1)), ("pytest", exits(0))])
+    assert checks.run_all(tmp_path, ["tests/unit"]) == 0
+
+
+def test_tests_run_without_the_network(tmp_path: Path) -> None:
+    environment = checks.offline_environment(tmp_path)
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert environment["PYTHONPATH"] == str(tmp_path)
+
+
+def test_chromium_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = FakeShell()
+    monkeypatch.setattr(checks, "find_chromium", lambda: "/usr/bin/chromium")
+    assert checks.provide_chromium(shell, required=True) == "/usr/bin/chromium"
+    assert shell.commands == []
+
+
+@pytest.mark.parametrize("administrator", [True, False])
+def test_missing_chromium_fails_where_it_is_required(administrator: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = FakeShell(failures={"apt-get": 10})
+    monkeypatch.setattr(checks, "find_chromium", lambda: None)
+    monkeypatch.setattr(checks.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(checks.os, "geteuid", lambda: 0 if administrator else 1000, raising=False)
+    with pytest.raises(InstallError, match="Chromium"):
+        checks.provide_chromium(shell, required=True)
+    assert bool(shell.commands) == administrator
+    assert checks.provide_chromium(shell, required=False) is None
