@@ -31,7 +31,7 @@ def list_models(runtime: Runtime) -> list[CatalogueEntry]:
             name = file.parent.relative_to(runtime.model_folder).as_posix()
             if name not in known:
                 entries.append(_present(name, file.parent))
-    for name, model in PUBLISHED.items():
+    for model in PUBLISHED.values():
         repository = model.repositories[0]
         location = resolve_model(repository, runtime=runtime)
         folder = location.local or _cached_folder(location)

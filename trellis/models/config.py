@@ -32,7 +32,8 @@ class ModelConfig:
         missing = [name for name, f in known.items() if _is_required(f) and name not in args]
         if missing:
             raise InvalidInputError(f"{cls.__name__}: missing argument {', '.join(missing)}.")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in args.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in args.items()}
+        return cls(**values)
 
     def to_args(self) -> dict[str, Any]:
         """The published form: every required argument and every one that differs from its default."""

@@ -81,5 +81,5 @@ class MeshDecoder(LatentTransformer[LatentDecoderConfig]):
         """Latents [N, 8] -> features [64 N, 101] (53 without colour) at 4 times the resolution."""
         h = self.transform(x)
         for block in self.upsample:
-            h = run_block(block, h, recompute=self.recompute)  # type: ignore[arg-type, assignment]
+            h = run_block(block, h, recompute=self.recompute)  # type: ignore[assignment]
         return h.replace(run_head(self.out_layer, h.feats, norm=False))

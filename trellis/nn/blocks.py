@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trellis.nn.attention import CrossAttention, SelfAttention
 from trellis.nn.norm import LayerNorm
-from trellis.ops.segments import Segments, gate, modulate
+from trellis.ops.segments import Segments, broadcast_segments
 from trellis.sparse.windows import TokenWindows
 
 BLOCK_EPS = 1e-6
@@ -81,12 +81,15 @@ class ModulatedCrossBlock(nn.Module):
         segments = windows.segments
         if self.adaLN_modulation is not None:
             modulation = self.adaLN_modulation(modulation)
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=1)
-        h = self.self_attn(modulate(self.norm1(x), scale_a, shift_a, segments), windows)
-        x = x + gate(h, gate_a, segments)
-        x = x + self.cross_attn(self.norm2(x), cond, segments=segments, cond_segments=cond_segments)
-        h = self.mlp(modulate(self.norm3(x), scale_m, shift_m, segments))
-        return x + gate(h, gate_m, segments)
+        modulation, grid = broadcast_segments(modulation, x, segments)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
+        h = (self.norm1(grid) * (1 + scale_a) + shift_a).reshape(x.shape)
+        grid = grid + gate_a * self.self_attn(h, windows).reshape(grid.shape)
+        h = self.norm2(grid).reshape(x.shape)
+        h = self.cross_attn(h, cond, segments=segments, cond_segments=cond_segments)
+        grid = grid + h.reshape(grid.shape)
+        h = self.mlp(self.norm3(grid) * (1 + scale_m) + shift_m)
+        return (grid + gate_m * h).reshape(x.shape)
 
 
 def run_head(layer: nn.Linear, x: Tensor, *, norm: bool = True) -> Tensor:

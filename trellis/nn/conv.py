@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trellis.nn.norm import ChannelLayerNorm, LayerNorm, SegmentGroupNorm
-from trellis.ops.segments import modulate
+from trellis.ops.segments import broadcast_segments
 from trellis.ops.sparse_conv import submanifold_conv, submanifold_conv_of_subdivided
 from trellis.sparse import SparseTensor, VoxelLayout, downsample, subdivide, subdivided, upsample
 
@@ -77,9 +77,10 @@ class SparseResidualBlock(nn.Module):
         elif self.resample == "up":
             assert fine is not None
             x = upsample(x, fine)
-        scale, shift = self.emb_layers(time).chunk(2, dim=1)
         h = self.conv1(x.replace(F.silu(self.norm1(x.feats))))
-        h = h.replace(F.silu(modulate(self.norm2(h.feats), scale, shift, x.layout.segments)))
+        modulation, grid = broadcast_segments(self.emb_layers(time), h.feats, x.layout.segments)
+        scale, shift = modulation.chunk(2, dim=-1)
+        h = h.replace(F.silu(self.norm2(grid) * (1 + scale) + shift).reshape(h.feats.shape))
         return x.replace(self.conv2(h).feats + self.skip_connection(x.feats))
 
 
@@ -99,6 +100,7 @@ class SubdivideBlock(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         conv1, norm, _, conv2 = self.out_layers
+        assert isinstance(conv1, SparseConv3d)
         h = conv1.of_subdivided(x.replace(F.silu(self.act_layers[0](x.feats, x.layout.segments))))
         h = conv2(h.replace(F.silu(norm(h.feats, h.layout.segments))))
         return h.replace(h.feats + subdivide(self.skip_connection(x)).feats)

@@ -62,6 +62,6 @@ class SegmentGroupNorm(nn.Module):
 
     def _group_means(self, values: Tensor, segments: Segments) -> Tensor:
         """Mean of each sample and group, repeated for the group's channels: [segments, C]."""
-        sizes = torch.tensor(segments.lengths, dtype=torch.float32, device=values.device).clamp(min=1)
+        sizes = segments.sizes().clamp(min=1)
         sums = sum_segments(values, segments).unflatten(1, (self.groups, -1)) / sizes[:, None, None]
         return sums.mean(2, keepdim=True).expand_as(sums).flatten(1)

@@ -25,7 +25,6 @@ def packed_attention(
     if backend not in BACKENDS:
         raise InvalidInputError(f"Unknown attention back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
     assert len(q_segments) == len(k_segments)
-    assert q.shape[0] == q_segments.total and k.shape[0] == k_segments.total
     if torch.is_autocast_enabled(q.device.type):
         q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
     module = attention_varlen if backend == "varlen" else attention_sdpa

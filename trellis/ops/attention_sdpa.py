@@ -16,6 +16,11 @@ def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments:
     """See `trellis.ops.attention.packed_attention`."""
     if q_segments.is_uniform and k_segments.is_uniform:
         return _attend_equal(q, k, v, len(q_segments))
+    return _attend_ragged(q, k, v, q_segments, k_segments)
+
+
+@torch.compiler.disable
+def _attend_ragged(q: Tensor, k: Tensor, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
     if q_segments is k_segments and q.device.type != "cpu" and len(q_segments.runs()) > MAX_RUNS:
         return _attend_padded(q, k, v, q_segments)
     if q_segments is k_segments:
@@ -43,9 +48,7 @@ def _attend_runs(q: Tensor, k: Tensor, v: Tensor, runs: list[tuple[int, int, int
 
 
 def _buckets(segments: Segments) -> list[tuple[int, int, int, Tensor, Tensor]]:
-    """(first token, token after the last, segments, index of each token in the padded batch, mask), cached."""
-    if "buckets" in segments._cache:
-        return segments._cache["buckets"]
+    """(first token, token after the last, segments, index of each token in the padded batch, mask)."""
     buckets, at, first = [], 0, 0
     for _, group in groupby(segments.lengths, lambda length: -(-length // BUCKET)):
         lengths = tuple(group)
@@ -57,14 +60,15 @@ def _buckets(segments: Segments) -> list[tuple[int, int, int, Tensor, Tensor]]:
             mask = torch.arange(width, device=segments.device) < sizes[:, None]
             buckets.append((at, end, len(lengths), owner * width + within, mask[:, None, None]))
         at, first = end, first + len(lengths)
-    segments._cache["buckets"] = buckets
     return buckets
 
 
 def _attend_padded(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     outs = []
-    for at, end, count, place, mask in _buckets(segments):
+    for at, end, count, place, mask in segments.cached("buckets", lambda: _buckets(segments)):
         rows = count * mask.shape[-1]
-        padded = [x.new_zeros(rows, *x.shape[1:]).index_copy(0, place, x[at:end]) for x in (q, k, v)]
-        outs.append(_attend_equal(*padded, count, mask).index_select(0, place))
+        padded_q, padded_k, padded_v = (
+            x.new_zeros(rows, *x.shape[1:]).index_copy(0, place, x[at:end]) for x in (q, k, v)
+        )
+        outs.append(_attend_equal(padded_q, padded_k, padded_v, count, mask).index_select(0, place))
     return torch.cat(outs)

@@ -1,32 +1,37 @@
 """Packed sequences: tokens of many samples in one row-major list, with the length of each sample."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, eq=False)
+
 class Segments:
-    """Lengths of consecutive runs of tokens; `device` is where index tensors are made and cached."""
+    """Lengths of consecutive runs of tokens; `device` is where index tensors are made and cached. Do not change it.
 
-    lengths: tuple[int, ...]
-    device: torch.device
-    _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    is_uniform: all segments have one length, so packed tokens are a plain [segments, length, ...] view.
+    (Plain attributes, so that a compiled block does not depend on every length.)
+    """
+
+    def __init__(self, lengths: tuple[int, ...], device: torch.device) -> None:
+        self.lengths = lengths
+        self.device = device
+        self.is_uniform = len(set(lengths)) <= 1
+        self.total = sum(lengths)
+        self._cache: dict[Any, Any] = {}
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    @property
-    def total(self) -> int:
-        return sum(self.lengths)
-
-    @property
-    def is_uniform(self) -> bool:
-        """All segments have one length, so packed tokens are a plain [segments, length, ...] view."""
-        return len(set(self.lengths)) <= 1
+    def cached(self, key: Any, compute: Callable[[], T]) -> T:
+        """The value stored under `key`, computed on first use."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -35,30 +40,33 @@ class Segments:
 
     def boundaries(self) -> Tensor:
         """`starts` as int32 [segments + 1] on the device."""
-        if "boundaries" not in self._cache:
-            self._cache["boundaries"] = torch.tensor(self.starts, dtype=torch.int32, device=self.device)
-        return self._cache["boundaries"]
+        return self.cached("boundaries", lambda: torch.tensor(self.starts, dtype=torch.int32, device=self.device))
+
+    def sizes(self) -> Tensor:
+        """`lengths` as float32 [segments] on the device."""
+        return self.cached("sizes", lambda: torch.tensor(self.lengths, dtype=torch.float32, device=self.device))
 
     def index(self) -> Tensor:
         """Segment of each token, int64 [total]."""
-        if "index" not in self._cache:
-            counts = torch.tensor(self.lengths, device=self.device)
+
+        def compute() -> Tensor:
             ids = torch.arange(len(self.lengths), device=self.device)
-            self._cache["index"] = torch.repeat_interleave(ids, counts, output_size=self.total)
-        return self._cache["index"]
+            return torch.repeat_interleave(ids, self.sizes().long(), output_size=self.total)
+
+        return self.cached("index", compute)
 
     def membership(self, dtype: torch.dtype) -> Tensor:
         """One-hot matrix [segments, total]: its product with tokens sums each segment, in a fixed order."""
-        if ("membership", dtype) not in self._cache:
+
+        def compute() -> Tensor:
             ids = torch.arange(len(self.lengths), device=self.device)
-            self._cache["membership", dtype] = (ids[:, None] == self.index()[None]).to(dtype)
-        return self._cache["membership", dtype]
+            return (ids[:, None] == self.index()[None]).to(dtype)
+
+        return self.cached(("membership", dtype), compute)
 
     def runs(self) -> tuple[tuple[int, int], ...]:
         """(length, how many) of consecutive equal segments."""
-        if "runs" not in self._cache:
-            self._cache["runs"] = tuple((length, len(list(group))) for length, group in groupby(self.lengths))
-        return self._cache["runs"]
+        return self.cached("runs", lambda: tuple((n, len(list(group))) for n, group in groupby(self.lengths)))
 
 
 class _Expand(torch.autograd.Function):
@@ -92,6 +100,7 @@ def _segment_sum(tokens: Tensor, segments: Segments) -> Tensor:
         return segments.membership(tokens.dtype) @ tokens
 
 
+@torch.compiler.disable
 def expand_segments(table: Tensor, segments: Segments) -> Tensor:
     """Per-segment rows [segments, C] -> per-token rows [total, C]."""
     if len(segments) == 1:
@@ -99,21 +108,17 @@ def expand_segments(table: Tensor, segments: Segments) -> Tensor:
     return _Expand.apply(table, segments)
 
 
+@torch.compiler.disable
 def sum_segments(tokens: Tensor, segments: Segments) -> Tensor:
     """Sum of tokens [total, C] over each segment -> [segments, C]."""
     return _Sum.apply(tokens, segments)
 
 
-def modulate(tokens: Tensor, scale: Tensor, shift: Tensor, segments: Segments) -> Tensor:
-    """`tokens * (1 + scale) + shift` with scale and shift given per segment: [total, C], [segments, C] twice."""
-    if segments.is_uniform:
-        grid = tokens.unflatten(0, (len(segments), -1))
-        return (grid * (1 + scale[:, None]) + shift[:, None]).flatten(0, 1)
-    return tokens * (1 + expand_segments(scale, segments)) + expand_segments(shift, segments)
+def broadcast_segments(table: Tensor, tokens: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
+    """Per-segment rows [segments, C] and tokens [total, D], shaped so that they broadcast against each other.
 
-
-def gate(tokens: Tensor, factor: Tensor, segments: Segments) -> Tensor:
-    """`tokens * factor` with the factor given per segment: [total, C], [segments, C]."""
+    Segments of one length give [segments, 1, C] and [segments, length, D]; `Tensor.reshape` undoes it.
+    """
     if segments.is_uniform:
-        return (tokens.unflatten(0, (len(segments), -1)) * factor[:, None]).flatten(0, 1)
-    return tokens * expand_segments(factor, segments)
+        return table[:, None], tokens.unflatten(0, (len(segments), -1))
+    return expand_segments(table, segments), tokens
