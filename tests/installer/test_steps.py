@@ -119,7 +119,7 @@ def test_changed_requirements_are_installed(root: Path, file: str, commands: int
     install(root, FakeShell())
     path = root / file
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("2.13.0", "2.13.1").replace("tqdm==4.70.1", "tqdm==4.70.2"), encoding="utf-8")
+    path.write_text(text.replace("2.13.0", "2.13.1").replace("psutil==7.2.2", "psutil==7.2.3"), encoding="utf-8")
     assert path.read_text(encoding="utf-8") != text
     assert not is_current(root / ".venv", root, "main")
     again = alive()
