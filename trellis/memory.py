@@ -1,8 +1,10 @@
 """Where networks live between their uses: loaded once, on the device only while the residency policy says so."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,7 +38,7 @@ class ModelHost:
         return tuple(self._loaders)
 
     @contextmanager
-    def on_device(self, role: str) -> Iterator[nn.Module]:
+    def on_device(self, role: str) -> Iterator[Any]:
         """The network of `role`, in evaluation mode on the device; raises InvalidInputError for an unknown role."""
         if role not in self._loaders:
             raise InvalidInputError(f"This model has no {role!r}; it has {', '.join(self._loaders)}.")
@@ -53,3 +55,15 @@ class ModelHost:
     def unload(self) -> None:
         """Forget every network; the next use loads it again."""
         self._models.clear()
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident memory this process has had."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes everywhere but on macOS

@@ -1,8 +1,18 @@
 """From a picture file to condition tokens: reading, background removal, framing, DINOv2 features."""
 
 from trellis.conditioning.framing import PreparedImage, frame_object
-from trellis.conditioning.image_encoder import ImageEncoder
+from trellis.conditioning.image_encoder import ImageEncoder, encoder_image_size, stack_pictures
 from trellis.conditioning.matting import BACKGROUND_MODES, cut_out
 from trellis.conditioning.pictures import load_picture, prepare_image
 
-__all__ = ["BACKGROUND_MODES", "ImageEncoder", "PreparedImage", "cut_out", "frame_object", "load_picture", "prepare_image"]
+__all__ = [
+    "BACKGROUND_MODES",
+    "ImageEncoder",
+    "PreparedImage",
+    "cut_out",
+    "encoder_image_size",
+    "frame_object",
+    "load_picture",
+    "prepare_image",
+    "stack_pictures",
+]

@@ -34,7 +34,9 @@ def object_box(alpha: np.ndarray) -> tuple[float, float, int]:
     """
     rows, columns = np.nonzero(alpha > OPAQUE)
     if len(rows) == 0:
-        raise InvalidInputError("There is nothing in the picture: no pixel is opaque. Use a picture that shows an object.")
+        raise InvalidInputError(
+            "There is nothing in the picture: no pixel is opaque. Use a picture that shows an object."
+        )
     left, right = int(columns.min()), int(columns.max())
     top, bottom = int(rows.min()), int(rows.max())
     side = int(max(right - left, bottom - top) * MARGIN)

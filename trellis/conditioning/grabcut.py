@@ -13,6 +13,7 @@ WORKING_SIDE = 512  # GrabCut runs at this size; the mask is scaled back smoothl
 BORDER = 0.04  # share of the side that is taken as background
 SHADOW_WEIGHT = 0.2  # how much darker-than-background counts against lighter or otherwise coloured
 DARKEST_SHADOW = 0.4  # a shadow leaves at least this share of the light
+GRABCUT_ROUNDS = 4
 MIN_AREA = 0.002  # smallest object as a share of the picture
 
 
@@ -98,9 +99,8 @@ def _run_grabcut(color: np.ndarray, seed: np.ndarray) -> np.ndarray:
         return foreground
     cv2.setRNGSeed(0)  # its mixture models start from k-means; the same picture must give the same mask
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    result, _, _ = cv2.grabCut(
-        np.ascontiguousarray(color[..., ::-1]), seed.copy(), None, models[0], models[1], 4, cv2.GC_INIT_WITH_MASK
-    )
+    picture = np.ascontiguousarray(color[..., ::-1])
+    result, _, _ = cv2.grabCut(picture, seed.copy(), (0, 0, 0, 0), *models, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     return np.isin(result, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 

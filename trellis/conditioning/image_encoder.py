@@ -18,6 +18,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 PUBLISHED_ENCODERS = {"dinov2_vitl14_reg": ("facebook/dinov2-with-registers-large", 518)}
 
 
+def encoder_image_size(reference: str | dict[str, Any] | None) -> int:
+    """Side in pixels of the pictures that the encoder named by a pipeline takes; raises CheckpointError if unknown."""
+    if isinstance(reference, dict):
+        return int(reference["image_size"])
+    if reference not in PUBLISHED_ENCODERS:
+        raise CheckpointError(f"Unknown image encoder {reference!r}; known are {', '.join(PUBLISHED_ENCODERS)}.")
+    return PUBLISHED_ENCODERS[reference][1]
+
+
 class ImageEncoder(nn.Module):
     """A DINOv2-with-registers network and the side of its input in pixels.
 
@@ -38,15 +47,13 @@ class ImageEncoder(nn.Module):
         """
         from transformers import Dinov2WithRegistersModel
 
+        image_size = encoder_image_size(reference)
         if isinstance(reference, dict):
-            location, image_size = str(folder / reference["path"]), int(reference["image_size"])
-        elif reference in PUBLISHED_ENCODERS:
-            location, image_size = PUBLISHED_ENCODERS[reference]
+            location = str(folder / reference["path"])
+        else:
+            location = PUBLISHED_ENCODERS[reference][0]
             if runtime.model_folder is not None and (runtime.model_folder / location).is_dir():
                 location = str(runtime.model_folder / location)
-        else:
-            known = ", ".join(PUBLISHED_ENCODERS)
-            raise CheckpointError(f"Unknown image encoder {reference!r}; known are {known} and a local folder.")
         try:
             backbone = Dinov2WithRegistersModel.from_pretrained(
                 location, local_files_only=runtime.offline, dtype=torch.float32, use_safetensors=True

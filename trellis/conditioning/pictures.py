@@ -32,7 +32,7 @@ def load_picture(source: PictureSource) -> tuple[Image.Image, tuple[str, ...]]:
             picture = _open(source)
             _check_size(picture)
             if getattr(picture, "is_animated", False):
-                notes.append(f"The picture is an animation of {picture.n_frames} frames; the first one is used.")
+                notes.append("The picture is an animation; its first frame is used.")
                 picture.seek(0)
             if picture.format == "JPEG":
                 picture.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a large JPEG at a fraction of its size
@@ -79,7 +79,9 @@ def _check_size(picture: Image.Image) -> None:
             f"reduce it below {MAX_PIXELS / 1e6:.0f} megapixels (1024 x 1024 is enough)."
         )
     if min(width, height) < MIN_SIDE:
-        raise InvalidInputError(f"The picture of {width} x {height} is too small; use at least {MIN_SIDE} x {MIN_SIDE}.")
+        raise InvalidInputError(
+            f"The picture of {width} x {height} is too small; use at least {MIN_SIDE} x {MIN_SIDE}."
+        )
 
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:

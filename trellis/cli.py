@@ -1,0 +1,157 @@
+"""The command line: `python -m trellis generate PICTURE... --output DIR` and `python -m trellis models`."""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trellis import __version__
+from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, options
+from trellis.errors import InvalidInputError, TrellisError
+from trellis.progress import Progress, StepInfo
+from trellis.runtime import DEVICES, PRECISIONS, Runtime
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 on success, 1 on a deliberate error (one sentence on stderr), 130 when interrupted."""
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        return int(parsed.run(parsed))
+    except TrellisError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; the options of `generate` come from `trellis.app.request`."""
+    parser = argparse.ArgumentParser(prog="trellis", description="A picture in, a textured 3D asset out.")
+    parser.add_argument("--version", action="version", version=f"trellis {__version__}")
+    parser.add_argument("--verbose", action="store_true", help="tell what happens inside")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    generate = commands.add_parser("generate", help="make 3D assets from pictures")
+    generate.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="one asset is made of each")
+    generate.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
+    generate.add_argument("--one-object", action="store_true", help="the pictures show one object: make one asset")
+    generate.add_argument("--steps", type=int, metavar="N", help="steps of both stages")
+    for name, option in options().items():
+        add_option(generate, name, option)
+    add_machine_options(generate)
+    generate.set_defaults(run=run_generate)
+
+    models = commands.add_parser("models", help="list the models that are here and those that can be fetched")
+    models.set_defaults(run=run_models)
+    return parser
+
+
+def add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> None:
+    """Add `--name` for one option of a generation request; its value is checked by the request itself."""
+    domain = option.domain
+    convert: Any = str
+    if isinstance(domain, Range):
+        convert = int if domain.integer else float
+    elif isinstance(domain, Choice):
+        convert = type(domain.values[0])
+    elif isinstance(domain, Subset):
+        convert = _split
+    help_text = f"{option.help} ({domain.describe()})".replace("%", "%%")
+    flag = "--" + name.replace("_", "-")
+    parser.add_argument(flag, dest=name, type=convert, default=argparse.SUPPRESS, metavar="X", help=help_text)
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which model runs where."""
+    parser.add_argument("--model", default="nano", help="nano (embedded), a folder, or a repository on the hub")
+    parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (auto)")
+    parser.add_argument("--precision", help=f"{', '.join(PRECISIONS)} (half on a GPU, else full)")
+    parser.add_argument("--offline", action="store_true", help="never download anything")
+
+
+def run_generate(parsed: argparse.Namespace) -> int:
+    """Generate an asset of each picture (or one of all) and print a summary."""
+    request = request_from(parsed)
+    runtime = Runtime.detect(device=parsed.device, precision=parsed.precision, offline=parsed.offline)
+    missing = [str(path) for path in parsed.pictures if not path.is_file()]
+    if missing:
+        raise InvalidInputError(f"There is no picture file {missing[0]}.")
+    groups = [parsed.pictures] if parsed.one_object else [[path] for path in parsed.pictures]
+    names = [group[0].stem for group in groups]
+    if len(set(names)) != len(names):
+        raise InvalidInputError("Two pictures have the same name; their results would overwrite each other.")
+
+    from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
+    from trellis.memory import peak_memory_bytes
+    from trellis.pipeline import ImageTo3D
+
+    pipeline = ImageTo3D.from_pretrained(parsed.model, runtime=runtime)
+    if pipeline.is_demo:
+        print("Using the embedded demo model (simple objects); --model microsoft/TRELLIS-image-large is the real one.")
+    for group, name in zip(groups, names):
+        started = time.perf_counter()
+        with progress_bars() as progress:
+            files, notes = generate_files(
+                pipeline, group, request=request, folder=parsed.output, name=name, progress=progress
+            )
+        print_summary(name, files, notes, seconds=time.perf_counter() - started)
+    print(f"Peak memory {peak_memory_bytes() / 2**30:.2f} GiB.")
+    return 0
+
+
+def request_from(parsed: argparse.Namespace) -> GenerationRequest:
+    """The request that the command line states; raises InvalidInputError naming the option."""
+    values = {name: getattr(parsed, name) for name in options() if hasattr(parsed, name)}
+    if parsed.steps is not None:
+        values = {"structure_steps": parsed.steps, "latent_steps": parsed.steps} | values
+    return GenerationRequest.from_dict(values)
+
+
+def run_models(parsed: argparse.Namespace) -> int:
+    """Print the models that are present and those that can be fetched."""
+    from trellis.models import list_models
+
+    for entry in list_models(Runtime.detect()):
+        state = f"here: {entry.location}" if entry.location else f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)"
+        print(f"{entry.name:34} {state}")
+    return 0
+
+
+class progress_bars:  # noqa: N801 - used like a function: `with progress_bars() as progress`
+    """A `Progress` that draws one bar a stage with its time on the terminal."""
+
+    def __enter__(self) -> Progress:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        self._bars = Bars(TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._tasks: dict[str, Any] = {}
+        self._bars.start()
+        return Progress(self._show)
+
+    def _show(self, info: StepInfo) -> None:
+        if info.stage not in self._tasks:
+            self._tasks[info.stage] = self._bars.add_task(info.stage, total=info.total)
+        self._bars.update(self._tasks[info.stage], completed=info.step, total=info.total)
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.stop()
+
+
+def print_summary(name: str, files: dict[str, Path], notes: Sequence[str], *, seconds: float) -> None:
+    """One line a file with its size, the time taken, and what the user should know."""
+    print(f"{name}: {seconds:.1f} s")
+    for path in files.values():
+        print(f"  {path}  {path.stat().st_size / 1e6:.2f} MB")
+    for note in notes:
+        print(f"  note: {note}")
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())

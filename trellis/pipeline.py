@@ -1,0 +1,321 @@
+"""A picture becomes a 3D asset: the only place that knows the order of the stages.
+
+pictures -> PreparedImage -> condition [B, L, C] -> voxels int32 [N, 4] -> structured latent [N, 8]
+         -> Gaussians | mesh | radiance field -> files
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from trellis.conditioning import ImageEncoder, PreparedImage, encoder_image_size, prepare_image, stack_pictures
+from trellis.conditioning.pictures import PictureSource
+from trellis.errors import CheckpointError, InvalidInputError, TrellisError
+from trellis.export import ExportOptions, textured_mesh, write_gaussian_ply, write_glb
+from trellis.export.video import write_video
+from trellis.memory import ModelHost
+from trellis.models import ModelLocation, SamplerConfig, load_model, resolve_model
+from trellis.progress import Progress
+from trellis.rendering import TurntableConfig, turntable
+from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField, RadianceFieldConfig
+from trellis.representations.flexicubes import extract_mesh
+from trellis.runtime import Runtime
+from trellis.sampling import Velocity, combine_images, euler_sample, guide, initial_noise
+from trellis.sparse import SparseTensor
+
+REPRESENTATIONS = ("gaussians", "mesh", "radiance_field")
+FORMATS = ("glb", "ply", "mp4")
+ENCODER_ROLE = "image_encoder"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """What one generation made; representations that were not asked for are None.
+
+    coords int32 [N, 3] and latent [N, 8] are the structured latent on a grid of `resolution`; notes are remarks for
+    the user; prepared are the pictures as the networks saw them.
+    """
+
+    gaussians: GaussianCloud | None
+    mesh: Mesh | None
+    radiance_field: RadianceField | None
+    coords: Tensor
+    latent: Tensor
+    resolution: int
+    prepared: tuple[PreparedImage, ...]
+    notes: tuple[str, ...] = ()
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        name: str = "asset",
+        formats: Sequence[str] = FORMATS,
+        simplify: float | None = 0.95,
+        faces: int | None = None,
+        texture_size: int = 1024,
+        preview_frames: int = 60,
+        preview_size: int = 384,
+        progress: Progress | None = None,
+    ) -> dict[str, Path]:
+        """Write `folder/name.glb` (textured mesh), `.ply` (Gaussians) and `.mp4` (turntable); the paths by format.
+
+        simplify (fraction of faces removed) and faces (their target count) exclude each other. Raises
+        InvalidInputError for an unknown format or an option out of range, before anything is computed.
+        """
+        progress = progress or Progress()
+        unknown = [item for item in formats if item not in FORMATS]
+        if unknown:
+            raise InvalidInputError(f"Unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
+        options = ExportOptions(simplify=simplify, faces=faces, texture_size=texture_size)
+        preview = TurntableConfig(frames=preview_frames, size=preview_size)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {item: folder / f"{name}.{item}" for item in formats}
+        if "ply" in paths:
+            write_gaussian_ply(required(self.gaussians, "gaussians"), paths["ply"])
+        if "glb" in paths:
+            textured = textured_mesh(required(self.mesh, "mesh"), self.gaussians, options=options, progress=progress)
+            write_glb(textured, paths["glb"])
+        if "mp4" in paths:
+            frames = turntable(gaussians=self.gaussians, mesh=self.mesh, config=preview, progress=progress)
+            write_video(paths["mp4"], frames)
+        return paths
+
+
+def required(representation: T | None, name: str) -> T:
+    """The representation itself; raises InvalidInputError when the asset was generated without it."""
+    if representation is None:
+        raise InvalidInputError(f"This asset has no {name}: generate it with representations that include {name!r}.")
+    return representation
+
+
+class ImageTo3D:
+    """The image pipeline of one model; make it with `from_pretrained`, call it with pictures."""
+
+    def __init__(self, location: ModelLocation, host: ModelHost, runtime: Runtime) -> None:
+        self.name = location.name
+        self.is_demo = location.is_demo
+        self.config = location.config
+        self.host = host
+        self.runtime = runtime
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path = "nano", *, runtime: Runtime | None = None, residency: str = "keep"
+    ) -> "ImageTo3D":
+        """Open a model: "nano" (embedded), a folder, or a repository on the hub such as microsoft/TRELLIS-image-large.
+
+        Networks are loaded at their first use. Raises CheckpointError when the model cannot be found or is damaged.
+        """
+        runtime = runtime or Runtime.detect()
+        location = resolve_model(str(model), runtime=runtime)
+        config = location.config
+        if config.image_cond_model is None:
+            raise CheckpointError(f"{model} is a text model: it takes no pictures.")
+        encoder = config.image_cond_model
+        loaders: dict[str, Callable[[], nn.Module]] = {
+            role: partial(load_model, location, role, dtype=runtime.dtype) for role in config.models
+        }
+        loaders[ENCODER_ROLE] = lambda: ImageEncoder.from_pretrained(encoder, location.folder, runtime)
+        host = ModelHost(loaders, device=runtime.device, residency=residency)
+        return cls(location, host, runtime)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        pictures: PictureSource | Sequence[PictureSource],
+        *,
+        seed: int = 0,
+        structure_steps: int | None = None,
+        structure_guidance: float | None = None,
+        latent_steps: int | None = None,
+        latent_guidance: float | None = None,
+        multi_image: str = "stochastic",
+        background: str = "auto",
+        representations: Sequence[str] = ("gaussians", "mesh"),
+        progress: Progress | None = None,
+    ) -> Asset:
+        """Generate an asset from one picture or several pictures of the same object.
+
+        Sampler values left at None are the model's own. Raises InvalidInputError for unusable pictures or options,
+        Cancelled within one step of a wish to stop.
+        """
+        progress = progress or Progress()
+        unknown = [item for item in representations if item not in REPRESENTATIONS]
+        if unknown:
+            raise InvalidInputError(f"Unknown representation {unknown[0]!r}; choose from {', '.join(REPRESENTATIONS)}.")
+        structure_sampler = override(self.config.structure_sampler, "structure", structure_steps, structure_guidance)
+        latent_sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
+        generator = torch.Generator().manual_seed(seed)
+
+        prepared = self.prepare(pictures, background=background, progress=progress)
+        conditions = self.encode(prepared, progress=progress)
+        voxels = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress)
+        latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress)
+        return self.decode(latent, representations, prepared, progress)
+
+    def prepare(
+        self, pictures: PictureSource | Sequence[PictureSource], *, background: str, progress: Progress
+    ) -> list[PreparedImage]:
+        """Read, cut out and frame the pictures for this model's image encoder."""
+        sources: list[Any] = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
+        if not sources:
+            raise InvalidInputError("Give at least one picture.")
+        size = encoder_image_size(self.config.image_cond_model)
+        return [
+            prepare_image(sources[i], size=size, background=background, runtime=self.runtime)
+            for i in progress.steps("prepare", len(sources))
+        ]
+
+    def encode(self, prepared: Sequence[PreparedImage], *, progress: Progress) -> list[Tensor]:
+        """Condition tokens [1, L, C] of each picture."""
+        conditions = []
+        with self.host.on_device(ENCODER_ROLE) as encoder:
+            for i in progress.steps("encode", len(prepared)):
+                conditions.append(encoder(stack_pictures([prepared[i]], self.runtime.device)))
+        return conditions
+
+    def sample_structure(
+        self,
+        conditions: Sequence[Tensor],
+        sampler: SamplerConfig,
+        generator: torch.Generator,
+        multi_image: str,
+        progress: Progress,
+    ) -> Tensor:
+        """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
+        with self.host.on_device("sparse_structure_flow_model") as flow:
+            config = flow.config
+            noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator).to(self.runtime.device)
+
+            def velocity(condition: Tensor) -> Velocity:
+                return lambda x, t: flow(x, x.new_full([1], t), condition)
+
+            latent = sample_flow(velocity, conditions, noise, sampler, multi_image, "structure", progress)
+        with self.host.on_device("sparse_structure_decoder") as decoder:
+            occupied = decoder(latent)[:, 0] > 0
+        if not occupied.any():
+            raise TrellisError("The model found no object in the picture; try another seed or another picture.")
+        return torch.nonzero(occupied).int()
+
+    def sample_latent(
+        self,
+        conditions: Sequence[Tensor],
+        voxels: Tensor,
+        sampler: SamplerConfig,
+        generator: torch.Generator,
+        multi_image: str,
+        progress: Progress,
+    ) -> SparseTensor:
+        """The structured latent [N, 8] on `voxels`, in the units of the decoders."""
+        with self.host.on_device("slat_flow_model") as flow:
+            noise = initial_noise([len(voxels), flow.config.in_channels], generator).to(self.runtime.device)
+            grid = SparseTensor.create(noise, voxels, resolution=flow.config.resolution, batch_size=1)
+
+            def velocity(condition: Tensor) -> Velocity:
+                return lambda x, t: flow(grid.replace(x), x.new_full([1], t), condition).feats
+
+            latent = sample_flow(velocity, conditions, noise, sampler, multi_image, "latent", progress)
+        mean, std = (latent.new_tensor(values) for values in self.config.latent_statistics)
+        return grid.replace(latent * std + mean)
+
+    def decode(
+        self,
+        latent: SparseTensor,
+        representations: Sequence[str],
+        prepared: Sequence[PreparedImage],
+        progress: Progress,
+    ) -> Asset:
+        """Decode the structured latent of one object to the representations asked for."""
+        decoders = {
+            "gaussians": self._decode_gaussians,
+            "mesh": self._decode_mesh,
+            "radiance_field": self._decode_radiance_field,
+        }
+        decoded: dict[str, Any] = {}
+        wanted = [name for name in REPRESENTATIONS if name in representations]
+        for i in progress.steps("decode", len(wanted)):
+            decoded[wanted[i]] = decoders[wanted[i]](latent)
+        if "mesh" in decoded and len(decoded["mesh"].faces) == 0:
+            raise TrellisError("The model made no surface from the picture; try another seed or another picture.")
+        return Asset(
+            gaussians=decoded.get("gaussians"),
+            mesh=decoded.get("mesh"),
+            radiance_field=decoded.get("radiance_field"),
+            coords=latent.coords[:, 1:],
+            latent=latent.feats,
+            resolution=latent.resolution,
+            prepared=tuple(prepared),
+            notes=tuple(note for image in prepared for note in image.notes),
+        )
+
+    def _decode_gaussians(self, latent: SparseTensor) -> GaussianCloud:
+        with self.host.on_device("slat_decoder_gs") as decoder:
+            [(coords, feats)] = decoder(latent).samples()
+            return GaussianCloud.from_features(
+                feats,
+                coords,
+                resolution=latent.resolution,
+                config=GaussianConfig.from_dict(decoder.config.representation_config),
+                offset_perturbation=decoder.offset_perturbation,
+            )
+
+    def _decode_mesh(self, latent: SparseTensor) -> Mesh:
+        with self.host.on_device("slat_decoder_mesh") as decoder:
+            features = decoder(latent)
+        [(coords, feats)] = features.samples()
+        return extract_mesh(coords, feats, resolution=features.resolution)
+
+    def _decode_radiance_field(self, latent: SparseTensor) -> RadianceField:
+        with self.host.on_device("slat_decoder_rf") as decoder:
+            [(coords, feats)] = decoder(latent).samples()
+            config = RadianceFieldConfig.from_dict(decoder.config.representation_config)
+            return RadianceField.from_features(feats, coords, resolution=latent.resolution, config=config)
+
+
+def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None) -> SamplerConfig:
+    """The model's sampler with the steps and guidance strength of a request, where it states them.
+
+    Raises InvalidInputError naming the stage's value that is out of range.
+    """
+    if steps is not None and steps < 1:
+        raise InvalidInputError(f"{stage}_steps must be at least 1, not {steps}.")
+    if guidance is not None and not 0 <= guidance < math.inf:
+        raise InvalidInputError(f"{stage}_guidance must be at least 0, not {guidance}.")
+    return replace(
+        sampler,
+        steps=sampler.steps if steps is None else steps,
+        cfg_strength=sampler.cfg_strength if guidance is None else guidance,
+    )
+
+
+def sample_flow(
+    velocity_of: Callable[[Tensor], Velocity],
+    conditions: Sequence[Tensor],
+    noise: Tensor,
+    sampler: SamplerConfig,
+    multi_image: str,
+    stage: str,
+    progress: Progress,
+) -> Tensor:
+    """Integrate a flow under guidance: `velocity_of(condition)` is its velocity; the null condition is zeros."""
+    conditional = combine_images(
+        [velocity_of(condition) for condition in conditions],
+        multi_image,
+        steps=sampler.steps,
+        rescale_t=sampler.rescale_t,
+    )
+    null = velocity_of(torch.zeros_like(conditions[0]))
+    velocity = guide(conditional, null, strength=sampler.cfg_strength, interval=sampler.cfg_interval)
+    return euler_sample(
+        velocity, noise, steps=sampler.steps, rescale_t=sampler.rescale_t, progress=progress, stage=stage
+    )
