@@ -22,6 +22,8 @@ from trellis.errors import TrellisError
 DATA = Path(__file__).parent / "data"
 GOLDENS = DATA / "goldens.json"
 RENDERS = DATA / "render_goldens.safetensors"
+# What a wrong shape, name or argument in one case raises: the other cases are still to be reported.
+FAILURES = (UnknownCaseError, TrellisError, RuntimeError, KeyError, IndexError, TypeError, ValueError)
 
 
 def load_references(path: Path) -> References:
@@ -30,11 +32,11 @@ def load_references(path: Path) -> References:
 
 
 def check_case(refs: References, case: str) -> list[Check]:
-    """The checks of one numeric case; a deliberate error of the library counts as a miss and is shown."""
+    """The checks of one numeric case; an error on the way counts as a miss and is shown."""
     try:
         computed = rebuild(refs, case)
-    except (UnknownCaseError, TrellisError) as error:
-        return [missing("", str(error))]
+    except FAILURES as error:
+        return [missing("", f"{type(error).__name__}: {error}")]
     return list(compare(refs.cases[case], computed, TOLERANCES.get(case, Tolerance())))
 
 
@@ -42,8 +44,8 @@ def check_render(images: dict[str, torch.Tensor], key: str) -> list[Check]:
     """The checks of one rendered reference."""
     try:
         return list(compare_render(key, images))
-    except (UnknownCaseError, TrellisError) as error:
-        return [missing("", str(error))]
+    except FAILURES as error:
+        return [missing("", f"{type(error).__name__}: {error}")]
 
 
 def report(case: str, checks: Sequence[Check]) -> bool:

@@ -112,6 +112,13 @@ def test_a_case_without_recipe_is_a_miss(tmp_path: Path, capsys: pytest.CaptureF
     assert run_on(tmp_path, images={"extr_0": IMAGES["extr_0"], "gs_z_0_black": IMAGES["rf_0"]}) == 1
 
 
+def test_an_error_in_one_case_does_not_hide_the_others(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    goldens = small_goldens()
+    del goldens["cases"]["samplers"]["inputs"]["noise"]
+    assert run_on(tmp_path, goldens=goldens) == 1
+    assert "3 of 4 cases agree" in capsys.readouterr().out
+
+
 def test_a_number_that_nothing_computes_is_a_miss(tmp_path: Path) -> None:
     goldens = small_goldens()
     goldens["cases"]["camera"]["distortion"] = [0.1, 0.2]

@@ -34,12 +34,14 @@ class Regularisers:
 
 @dataclass(frozen=True)
 class _Shell:
-    """Voxels sorted by key; a key is the x-major index of a cube's low corner in the (resolution + 1)^3 vertex grid.
+    """Sorted keys [n] of the voxels, their rows `order` [n] in feats [n, k].
 
-    A cube coordinate never equals `resolution`, so stepping a key over the border of the grid never hits a cube.
+    A key is the x-major index of a cube's low corner in the (resolution + 1)^3 vertex grid. A cube coordinate never
+    equals `resolution`, so stepping a key over the border of the grid never hits a cube.
     """
 
     keys: Tensor
+    order: Tensor
     feats: Tensor
     resolution: int
 
@@ -50,6 +52,13 @@ class _Shell:
 
     def corner_offset(self, corner: int) -> int:
         return sum(stride for axis, stride in enumerate(self.strides) if corner >> axis & 1)
+
+    def rows(self, keys: Tensor) -> Tensor:
+        """Row in feats of the voxel with each key, -1 where there is none."""
+        if len(self.keys) == 0:
+            return torch.full_like(keys, -1)
+        at = _find(self.keys, keys)
+        return torch.where(at >= 0, self.order[at], -1)
 
     def coordinate(self, keys: Tensor, axis: int) -> Tensor:
         return keys // self.strides[axis] % (self.resolution + 1)
@@ -126,7 +135,7 @@ def _build_shell(coords: Tensor, feats: Tensor, resolution: int) -> _Shell:
     keys, order = ((x * side + y) * side + z).sort()
     if bool((keys[1:] == keys[:-1]).any()):
         raise InvalidInputError("FlexiCubes coords name a voxel twice; pass the voxels of one sample only.")
-    return _Shell(keys, feats.to(torch.promote_types(feats.dtype, torch.float32))[order], resolution)
+    return _Shell(keys, order, feats.to(torch.promote_types(feats.dtype, torch.float32)), resolution)
 
 
 def _find(sorted_keys: Tensor, queries: Tensor) -> Tensor:
@@ -159,7 +168,7 @@ def _vertex_means(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tu
     total = shell.feats.new_zeros(len(vertex_keys), width)
     count = torch.zeros_like(vertex_keys)
     for corner in range(8):
-        voxel = _find(shell.keys, vertex_keys - shell.corner_offset(corner))
+        voxel = shell.rows(vertex_keys - shell.corner_offset(corner))
         present = (voxel >= 0).nonzero().squeeze(1)
         values = [_corner_values(shell.feats, group, corner)[voxel[present]] for group in groups]
         total = total.index_put((present,), total[present] + torch.cat(values, 1))
@@ -211,7 +220,7 @@ def _build_surface(shell: _Shell, tables: CaseTables) -> _Surface:
     grid = torch.stack([shell.coordinate(vertex_keys, axis) for axis in range(3)], 1)
     reach = (1 - 1e-8) / (2 * shell.resolution)
     points = grid / shell.resolution - 0.5 + reach * torch.tanh(means[:, 1:4])
-    voxel = _find(shell.keys, keys)
+    voxel = shell.rows(keys)
     weights = torch.where((voxel >= 0)[:, None], shell.feats[:, WEIGHTS][voxel], 0.0)
     duals = tables.loop_count[grouping]
     first_dual = duals.cumsum(0) - duals
@@ -295,7 +304,7 @@ def _consistency(shell: _Shell) -> Tensor:
     for corner in range(8):
         vertex = _find(vertex_keys, shell.keys + shell.corner_offset(corner))
         values = torch.cat([_corner_values(shell.feats, group, corner) for group in groups], 1)
-        total = total + (values - means[vertex]).square().sum()
+        total = total + (values[shell.order] - means[vertex]).square().sum()
     return total / max(1, 8 * len(shell.keys) * means.shape[1])
 
 

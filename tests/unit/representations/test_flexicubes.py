@@ -9,6 +9,7 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 from trellis.representations import Mesh
 from trellis.representations.flexicubes import extract_mesh, extract_training_mesh
+from trellis.representations.flexicubes_tables import case_tables
 
 Field = Callable[[Tensor], Tensor]
 
@@ -221,3 +222,26 @@ def test_bad_input_is_named() -> None:
         extract_mesh(coords + 3, feats, resolution=4)
     with pytest.raises(InvalidInputError, match="twice"):
         extract_mesh(coords[[0, 0]], feats, resolution=4)
+
+
+def test_tables_made_in_inference_mode_serve_training() -> None:
+    case_tables.cache_clear()
+    coords, feats = solid(sphere, 12)
+    with torch.inference_mode():
+        extract_mesh(coords, feats, resolution=12)
+    feats.requires_grad_()
+    extract_training_mesh(coords, feats, resolution=12)[0].vertices.sum().backward()
+    assert feats.grad is not None
+
+
+@pytest.mark.gpu
+def test_accelerator_agrees_with_the_cpu() -> None:
+    device = torch.accelerator.current_accelerator()
+    coords, feats = solid(torus, 48)
+    feats[:, 8:] = 0.3 * torch.randn(feats[:, 8:].shape, generator=torch.Generator().manual_seed(1))
+    here = extract_mesh(coords, feats, resolution=48)
+    there = extract_mesh(coords.to(device), feats.to(device), resolution=48)
+    assert torch.allclose(there.vertices.cpu(), here.vertices, atol=1e-5)
+    assert (there.faces.cpu() == here.faces).all(1).float().mean() > 0.999  # splits may tip at equal products
+    again = extract_mesh(coords.to(device), feats.to(device), resolution=48)
+    assert torch.equal(again.vertices, there.vertices)
