@@ -234,7 +234,7 @@ class Builder:
         if place.operation == "union":
             self._measure(kind, sizes, radius, frame, centre, (mirror_x, mirror_y), repeat, spacing, copies, absent)
 
-    def _measure(  # noqa: PLR0913 - one private call with a slot's already unpacked columns
+    def _measure(
         self,
         kind: int,
         sizes: Tensor,

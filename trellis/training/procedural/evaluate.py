@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trellis.training.procedural.builder import SlotSpec, Slots
+from trellis.training.procedural.builder import Slots, SlotSpec
 from trellis.training.procedural.palettes import pattern_color
 from trellis.training.procedural.primitives import DIMS, DISTANCES
 

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 
 from trellis.training.procedural.builder import Builder
-from trellis.training.procedural.families import furniture, household
+from trellis.training.procedural.families import buildings, creatures, furniture, household, nature, tools, vehicles
 
 Family = Callable[[Builder], None]
-FAMILIES: dict[str, Family] = {
-    "chair": furniture.chair,
-    "table": furniture.table,
-    "mug": household.mug,
-    "lamp": household.lamp,
-}
+_MEMBERS: tuple[Family, ...] = (
+    furniture.chair, furniture.table, furniture.sofa, furniture.bed,
+    household.mug, household.lamp, household.bottle, household.teapot, household.cake, household.ice_cream,
+    tools.sword, tools.hammer, tools.guitar, tools.key,
+    vehicles.car, vehicles.truck, vehicles.aeroplane, vehicles.boat, vehicles.rocket, vehicles.train,
+    nature.tree, nature.conifer, nature.mushroom, nature.cactus, nature.flower, nature.fruit,
+    creatures.robot, creatures.snowman, creatures.fish, creatures.bird, creatures.quadruped, creatures.bear,
+    buildings.house, buildings.castle, buildings.lighthouse, buildings.windmill,
+)  # fmt: skip
+FAMILIES: dict[str, Family] = {family.__name__: family for family in _MEMBERS}

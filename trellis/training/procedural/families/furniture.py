@@ -95,3 +95,72 @@ def table(b: Builder) -> None:
         at=(0, -d * 0.45, h - t - h * 0.16),
         present=(legs | panels) & ~round_top & b.chance(0.4),
     )
+
+
+def sofa(b: Builder) -> None:
+    """Seat with one to three cushions, back, arms (box or roll), feet and pillows."""
+    p = b.palette
+    cloth = b.pattern(b.pick(p.main, p.second, p.light, p.wood), p.accent, axis=0, chance=0.3)
+    cushion = b.pattern(b.pick(p.main, p.second, p.light), p.light, axis=0, chance=0.3)
+    w, d, h = b.uniform(0.5, 1.05), b.uniform(0.34, 0.44), b.uniform(0.12, 0.17)
+    foot = b.uniform(0.06, 0.16)
+    z = foot + h
+    b.box((w, d, h), cloth, rounding=0.05, at=(0, 0, z))
+    n = torch.clamp((w / 0.34).floor(), 1, 3)
+    each = w / n
+    b.box((each * 0.96, d * 0.85, 0.1), cushion, rounding=0.07, at=(0, -0.06, z + h + 0.05), array=(0, each * 2, n))
+    back, lean = b.uniform(0.2, 0.4), b.uniform(0.0, 0.15)
+    b.box(
+        (w, 0.12, back),
+        cloth,
+        rounding=b.uniform(0.04, 0.1),
+        shear=(0, lean / 2),
+        at=(0, d - 0.05, z + h + back - 0.08),
+    )
+    arm, roll = b.uniform(0.1, 0.26), b.chance(0.4)
+    ax, az = w + 0.06, z + h * 0.4 + arm / 2
+    b.box((0.1, d, h * 0.8 + arm / 2), cloth, rounding=0.05, at=(ax, 0, az), mirror="x")
+    b.cylinder(0.14, d, cloth, rotate=(90, 0, 0), at=(ax, 0, az + h * 0.6 + arm / 2), mirror="x", present=roll)
+    b.cylinder(
+        0.06, foot, b.plain(b.pick(p.wood, p.dark, p.metal)), top=0.075, at=(w * 0.92, d * 0.8, foot / 2), mirror="xy"
+    )
+    b.box(
+        (0.16, 0.07, 0.16),
+        b.pattern(p.accent, p.light, chance=0.5),
+        rounding=0.06,
+        rotate=(-15, b.uniform(-20, 20), 0),
+        at=(w * 0.6, d - 0.26, z + h + 0.26),
+        mirror="x",
+        present=b.chance(0.45),
+    )
+
+
+def bed(b: Builder) -> None:
+    """Frame, mattress, blanket, pillows, headboard (panel, round or bars) and optional footboard."""
+    p = b.palette
+    wood = b.plain(b.pick(p.wood, p.wood, p.light, p.dark, p.main))
+    blanket = b.pattern(b.pick(p.main, p.second, p.accent), b.pick(p.light, p.accent), axis=1, chance=0.6)
+    w, d, leg = b.uniform(0.4, 0.75), b.uniform(0.75, 0.95), b.uniform(0.08, 0.25)
+    b.box((w, d, 0.09), wood, at=(0, 0, leg + 0.08))
+    top = b.uniform(0.09, 0.15)
+    z = leg + 0.15 + top
+    b.box((w * 0.95, d * 0.96, top), b.plain(p.light), rounding=0.06, at=(0, -0.01, z))
+    cover = b.uniform(0.55, 0.75) * d
+    b.box((w + 0.03, cover, top * 0.85), blanket, rounding=0.05, at=(0, cover - d - 0.02, z + 0.04))
+    double = w > 0.55
+    b.box(
+        (w * 0.4, 0.16, 0.08),
+        b.plain(p.light),
+        rounding=0.07,
+        at=(w * 0.47, d * 0.72, z + top + 0.04),
+        mirror="x",
+        present=double,
+    )
+    b.box((w * 0.7, 0.16, 0.08), b.plain(p.light), rounding=0.07, at=(0, d * 0.72, z + top + 0.04), present=~double)
+    head, bars = b.uniform(0.28, 0.55), b.chance(0.35)
+    b.box((w, 0.06, head), wood, rounding=0.04, grow=(b.uniform(-0.25, 0.0), 0), at=(0, d, leg + head), present=~bars)
+    b.box((w, 0.06, 0.07), wood, at=(0, d, leg + head * 2 - 0.05), present=bars)
+    b.cylinder(0.055, head, wood, at=(0, d, leg + head), array=(0, w * 0.5, 5), present=bars)
+    foot = b.chance(0.5)
+    b.box((w, 0.055, b.uniform(0.18, 0.26)), wood, rounding=0.04, at=(0, -d, leg + 0.2), present=foot)
+    b.box((0.07, 0.07, leg * 0.6 + 0.05), wood, at=(w - 0.07, d - 0.06, leg * 0.5), mirror="xy")
