@@ -29,6 +29,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 30, qual
     first = next(iterator, None)
     if first is None:
         raise InvalidInputError("A video needs at least one frame.")
+    _check(first.shape, first.dtype, first.shape)
     with written_aside(path) as aside:
         _encode(aside, itertools.chain([first], iterator), shape=first.shape, fps=fps, quality=quality)
     return path
@@ -41,7 +42,6 @@ def _encode(path: Path, frames: Iterator[np.ndarray], *, shape: tuple[int, ...],
         raise MissingDependencyError(
             "Video needs imageio-ffmpeg; install it with `pip install imageio-ffmpeg`."
         ) from error
-    _check(shape, np.dtype(np.uint8), shape)
     writer = imageio_ffmpeg.write_frames(
         str(path),
         (shape[1], shape[0]),

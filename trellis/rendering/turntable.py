@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras, turntable_cameras
+from trellis.ops.rasterize import check_backend
 from trellis.progress import Progress
 from trellis.rendering.backgrounds import background_color
 from trellis.rendering.gaussians import render_gaussians
@@ -46,6 +47,7 @@ class TurntableConfig:
         if self.frames < 1 or self.cameras_at_once < 1:
             raise InvalidInputError(f"A turntable needs at least one frame, not {self.frames}.")
         background_color(self.background)
+        check_backend(self.backend)
 
 
 def turntable(

@@ -1,6 +1,6 @@
 """Rasterisation of triangles, Gaussians and radiance-field voxels, each with a reference and a Warp back end."""
 
-from trellis.ops.rasterize.backends import BACKENDS, choose_backend, rendering_device
+from trellis.ops.rasterize.backends import BACKENDS, check_backend, choose_backend, rendering_device
 from trellis.ops.rasterize.gaussians import ScreenGaussians, composite_gaussians, project_gaussians
 from trellis.ops.rasterize.radiance_fields import VoxelField, integrate_voxels
 from trellis.ops.rasterize.triangles import TriangleSamples, interpolate_attributes, rasterize_triangles
@@ -10,6 +10,7 @@ __all__ = [
     "ScreenGaussians",
     "TriangleSamples",
     "VoxelField",
+    "check_backend",
     "choose_backend",
     "composite_gaussians",
     "integrate_voxels",

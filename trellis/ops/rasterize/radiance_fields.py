@@ -35,6 +35,11 @@ class VoxelField:
         """Low corners [n, 3] in the world."""
         return self.coords.float() * self.side - 0.5
 
+    @functools.cached_property
+    def far_corners(self) -> Tensor:
+        """High corners [n, 3] in the world: the very numbers that are the neighbours' low corners."""
+        return (self.coords + 1).float() * self.side - 0.5
+
     @property
     def step(self) -> float:
         """Distance between samples along a ray: half a cell."""

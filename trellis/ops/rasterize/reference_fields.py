@@ -56,7 +56,7 @@ def _sample_range(field: "VoxelField", voxel: Tensor, origin: Tensor, directions
     """First sample number [m] and count [m] of rays [m, 3] in voxels [m]: multiples of the step in [entry, exit)."""
     safe = torch.where(directions.abs() < 1e-12, 1e-12, directions)
     low = (field.corners[voxel] - origin) / safe
-    high = (field.corners[voxel] + field.side - origin) / safe
+    high = (field.far_corners[voxel] - origin) / safe
     entry = torch.minimum(low, high).amax(1).clamp(min=0)
     leave = torch.maximum(low, high).amin(1)
     begin = torch.ceil(entry / field.step).long()
