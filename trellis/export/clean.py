@@ -67,7 +67,7 @@ def clean_surface(surface: Surface, *, options: CleanOptions | None = None) -> S
 
 
 def remove_faults(surface: Surface) -> Surface:
-    """Drop faces with unknown, non-finite or repeated vertices and double faces; unused vertices go too.
+    """Drop faces with unknown, non-finite or repeated vertices, double faces, fins; unused vertices go too.
 
     Vertices that are joined by an edge of no length become one, so a collapsed face leaves no slit. Of two faces on
     the same vertices one stays if they run the same way, none if they are back to back.
@@ -79,6 +79,7 @@ def remove_faults(surface: Surface) -> Surface:
     faces = _join_coincident(surface)
     faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
     faces = faces[_single_faces(faces)]
+    faces = _without_fins(faces, len(surface.vertices))
     return surface.with_faces(faces).compacted()
 
 
@@ -109,6 +110,19 @@ def _single_faces(faces: Ints) -> Bools:
     keep = np.zeros(len(faces), dtype=bool)
     keep[first[~(forward & backward)]] = True
     return keep
+
+
+def _without_fins(faces: Ints, vertex_count: int) -> Ints:
+    """Peel off faces that hang on an edge of three or more faces and end in the open: they enclose nothing."""
+    while len(faces):
+        keys = edge_keys(directed_edges(faces), vertex_count)
+        _, position, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        counts = counts[position.reshape(-1)].reshape(3, -1)
+        fin = (counts > 2).any(axis=0) & (counts == 1).any(axis=0)
+        if not fin.any():
+            break
+        faces = faces[~fin]
+    return faces
 
 
 def remove_floaters(surface: Surface, *, min_area: float, min_extent: float) -> Surface:

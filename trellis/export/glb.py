@@ -104,8 +104,8 @@ def _accessors(textured: TexturedMesh, binary: _Binary) -> list[dict[str, Any]]:
     small = len(positions) <= 65535
     indices = np.ascontiguousarray(textured.faces, dtype="<u2" if small else "<u4")
     view = binary.add(indices.tobytes(), target=ELEMENT_ARRAY_BUFFER)
-    kind = UNSIGNED_SHORT if small else UNSIGNED_INT
-    accessors.append({"bufferView": view, "componentType": kind, "count": indices.size, "type": "SCALAR"})
+    component = UNSIGNED_SHORT if small else UNSIGNED_INT
+    accessors.append({"bufferView": view, "componentType": component, "count": indices.size, "type": "SCALAR"})
     return accessors
 
 

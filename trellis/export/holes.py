@@ -88,7 +88,9 @@ def fill_holes(surface: Surface, *, max_edges: int, max_perimeter: float) -> Sur
         return surface
     existing = set(np.unique(edge_keys(directed_edges(surface.faces), len(surface.vertices))).tolist())
     count = len(surface.vertices)
-    faces, centres, centre_attributes = [surface.faces], [], []
+    faces = [surface.faces]
+    centres: list[Floats] = []
+    centre_attributes: list[Floats] = []
     for loop in loops:
         points = surface.vertices[loop]
         if np.linalg.norm(points - np.roll(points, -1, axis=0), axis=1).sum() > max_perimeter:

@@ -15,16 +15,20 @@ WORKER = Path(__file__).with_name("native_worker.py")
 POLL_SECONDS = 0.05
 
 
+class NativeCrashError(TrellisError):
+    """The child program died: a fault of the native library on this input, such as a segmentation fault."""
+
+
 def run_native(operation: str, arrays: dict[str, NDArray], *, progress: Progress) -> dict[str, NDArray]:
     """The arrays that `operation` of native_worker.py makes of `arrays`.
 
     A cancelled `progress` kills the child within a fraction of a second and raises Cancelled; a child that fails or
-    dies raises TrellisError with the last line it said. Nothing of the child outlives the call.
+    dies raises NativeCrashError with the last line it said. Nothing of the child outlives the call.
     """
     progress.cancel.raise_if_cancelled()
     with tempfile.TemporaryDirectory(prefix="trellis-") as folder:
         source, target, said = (Path(folder) / name for name in ("in.npz", "out.npz", "said.txt"))
-        np.savez(source, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(source, allow_pickle=False, **arrays)
         # -P: the modules beside the worker are not for import by their bare names.
         command = [sys.executable, "-P", str(WORKER), operation, str(source), str(target)]
         with said.open("wb") as log:
@@ -38,7 +42,7 @@ def run_native(operation: str, arrays: dict[str, NDArray], *, progress: Progress
         if child.returncode != 0 or not target.exists():
             lines = said.read_text(errors="replace").strip().splitlines()
             reason = lines[-1] if lines else "it said nothing"
-            raise TrellisError(f"The program for {operation} ended with code {child.returncode}: {reason}")
+            raise NativeCrashError(f"The program for {operation} ended with code {child.returncode}: {reason}")
         with np.load(target, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
 

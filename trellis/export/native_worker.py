@@ -26,9 +26,9 @@ def unwrap(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     atlas.add_mesh(arrays["vertices"], arrays["faces"].astype(np.uint32), arrays["normals"])
     charts, pack = xatlas.ChartOptions(), xatlas.PackOptions()
     charts.max_iterations = int(arrays["iterations"])
+    charts.max_chart_area = float(arrays["max_chart_area"])
     pack.resolution = int(arrays["resolution"])
     pack.padding = int(arrays["padding"])
-    pack.texels_per_unit = float(arrays["texels_per_unit"])
     pack.bilinear = True
     pack.create_image = False
     atlas.generate(charts, pack)
@@ -42,7 +42,6 @@ def unwrap(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "uvs": uvs.astype(np.float64) * size,
         "size": size,
         "charts": np.array(atlas.chart_count),
-        "texels_per_unit": np.array(atlas.texels_per_unit),
     }
 
 
@@ -53,7 +52,7 @@ def main(arguments: list[str]) -> None:
     operation, source, target = arguments
     with np.load(source, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    np.savez(target, allow_pickle=False, **OPERATIONS[operation](arrays))  # type: ignore[arg-type]
+    np.savez(target, allow_pickle=False, **OPERATIONS[operation](arrays))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class ViewOptions:
 
     count: int | None = None
     size: int | None = None
-    sharpness: float = 4.0
+    sharpness: float = 2.0
 
     def __post_init__(self) -> None:
         if self.count is not None and not 4 <= self.count <= 1000:

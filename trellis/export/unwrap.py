@@ -1,25 +1,38 @@
 """Texture coordinates: charts and packing by xatlas, in a child program that can be killed."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trellis.errors import InvalidInputError
-from trellis.export.native import run_native
+from trellis.export.native import NativeCrashError, run_native
 from trellis.export.surface import Floats, Ints, Surface, vertex_normals
 from trellis.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+JITTER = 1e-4  # of the diagonal of the surface
 
 
 @dataclass(frozen=True)
 class UnwrapOptions:
-    """padding: texels between charts; iterations: refinements of the chart boundaries (1 fast, 4 straighter)."""
+    """padding: texels between charts; iterations: refinements of the chart boundaries (1 fast, 4 straighter).
+
+    chart_area: the largest chart as a fraction of the surface. Smooth shapes otherwise get a few huge charts, which
+    take ten times as long to flatten and pack worse.
+    """
 
     padding: int = 4
     iterations: int = 1
+    chart_area: float = 1 / 24
 
     def __post_init__(self) -> None:
         if not 0 <= self.padding <= 64 or not 0 <= self.iterations <= 16:
             raise InvalidInputError("padding must be 0..64 texels and iterations 0..16.")
+        if not 0 < self.chart_area <= 1:
+            raise InvalidInputError(f"chart_area must be in (0, 1], not {self.chart_area}.")
 
 
 @dataclass(frozen=True)
@@ -60,9 +73,9 @@ def unwrap(
         "resolution": np.array(size),
         "padding": np.array(options.padding),
         "iterations": np.array(options.iterations),
-        "texels_per_unit": np.array(0.0),
+        "max_chart_area": np.array(options.chart_area * surface.face_areas().sum() / scale**2),
     }
-    result = run_native("unwrap", arrays, progress=progress or Progress())
+    result = _run(arrays, progress or Progress())
     source, faces = result["vertex_map"], result["faces"].astype(np.int64)
     uvs = result["uvs"] / result["size"].max()
     return Unwrapped(
@@ -74,6 +87,20 @@ def unwrap(
         charts=int(result["charts"]),
         utilisation=float(_areas(uvs[faces]).sum()),
     )
+
+
+def _run(arrays: dict[str, NDArray], progress: Progress) -> dict[str, NDArray]:
+    """Run the child, once more with slightly moved vertices if it dies.
+
+    xatlas 0.0.11 dies on some exactly regular meshes (a sphere of 81,920 equal faces). The moved vertices shape the
+    charts only; the noise comes from a fixed seed.
+    """
+    try:
+        return run_native("unwrap", arrays, progress=progress)
+    except NativeCrashError as error:
+        logger.warning("Unwrapping failed (%s); trying again with slightly moved vertices.", error)
+    noise = np.random.default_rng(0).standard_normal(arrays["vertices"].shape).astype(np.float32)
+    return run_native("unwrap", {**arrays, "vertices": arrays["vertices"] + JITTER * noise}, progress=progress)
 
 
 def _areas(corners: Floats) -> Floats:

@@ -1,0 +1,171 @@
+"""Mesh repair on the hard cases: floaters, shells, holes, winding, sheets, non-manifold edges, nothing at all."""
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from tests.unit.export.shapes import as_mesh, flipped, joined, painted, reader, sphere, without_faces
+from trellis.errors import InvalidInputError
+from trellis.export import CleanOptions, clean
+from trellis.export.holes import boundary_loops, triangulate_loop
+from trellis.export.surface import Surface, edge_report, face_components, vertex_normals
+from trellis.representations import Mesh
+
+
+def parts(mesh: Mesh) -> int:
+    return face_components(mesh.faces.long().numpy(), len(mesh.vertices))[0]
+
+
+def test_a_sound_mesh_is_returned_unchanged():
+    mesh = sphere()
+    cleaned = clean(mesh)
+    assert torch.equal(cleaned.vertices, mesh.vertices) and torch.equal(cleaned.faces, mesh.faces)
+    assert torch.equal(cleaned.attributes, mesh.attributes)
+
+
+def test_floaters_go_and_parts_stay():
+    crumb = sphere(1, radius=0.01, center=(0.45, 0.4, 0.4))
+    rod = as_mesh(trimesh.creation.cylinder(radius=0.005, height=0.3, sections=6))
+    rod = Mesh(rod.vertices + torch.tensor([0.45, 0.0, 0.0]), rod.faces, rod.attributes)
+    cleaned = clean(joined(crumb, sphere(radius=0.3), rod))
+    assert parts(cleaned) == 2
+    assert cleaned.vertices[:, 0].max() > 0.44  # the rod has little area but is long
+    assert len(cleaned.vertices) == len(sphere().vertices) + len(rod.vertices)
+    assert torch.allclose(cleaned.attributes[: len(sphere().vertices)], painted(sphere(radius=0.3).vertices))
+
+
+def test_inner_shell_goes_and_neighbour_stays():
+    hollow = joined(sphere(radius=0.3), flipped(sphere(radius=0.2)))
+    assert parts(clean(hollow)) == 1
+    assert reader(clean(hollow)).volume == pytest.approx(reader(sphere(radius=0.3)).volume, rel=1e-6)
+    assert parts(clean(hollow, options=CleanOptions(drop_inner_shells=False))) == 2
+    # In the box of an open hemisphere or a ring, but not enclosed.
+    ring = as_mesh(trimesh.creation.torus(major_radius=0.4, minor_radius=0.05))
+    assert parts(clean(joined(ring, sphere(radius=0.04)))) == 2
+
+
+@pytest.mark.parametrize("which", ["all", "some"])
+def test_winding_is_made_outward(which):
+    mesh = sphere()
+    chosen = torch.ones(len(mesh.faces), dtype=torch.bool)
+    if which == "some":
+        chosen = torch.rand(len(mesh.faces), generator=torch.Generator().manual_seed(0)) < 0.4
+    cleaned = reader(clean(flipped(mesh, chosen)))
+    assert cleaned.is_winding_consistent
+    assert cleaned.volume == pytest.approx(reader(mesh).volume, rel=1e-6)
+
+
+def test_hole_is_closed():
+    mesh = sphere()
+    hole = mesh.vertices[mesh.faces.long()].mean(1)[:, 2] > 0.37
+    assert hole.sum() > 10
+    opened = without_faces(mesh, hole)
+    cleaned = clean(opened)
+    assert reader(cleaned).is_watertight and reader(cleaned).is_winding_consistent
+    assert reader(cleaned).volume == pytest.approx(reader(mesh).volume, rel=0.05)
+    assert reader(clean(opened, options=CleanOptions(max_hole_edges=0))).is_watertight is False
+    assert reader(clean(opened, options=CleanOptions(max_hole_perimeter=0.1))).is_watertight is False
+
+
+def test_holes_that_touch_in_a_vertex_are_closed():
+    mesh = sphere(2)
+    around = (mesh.faces == 20).any(1).nonzero().squeeze(1)
+    # Two fans of one vertex that share only the vertex.
+    shape = reader(mesh)
+    ring = [int(around[0])]
+    opposite = [int(f) for f in around if len(set(shape.faces[f]) & set(shape.faces[ring[0]])) == 1]
+    drop = torch.zeros(len(mesh.faces), dtype=torch.bool)
+    drop[ring + opposite[:1]] = True
+    opened = Surface.from_mesh(without_faces(mesh, drop))
+    assert sorted(len(loop) for loop in boundary_loops(opened)) == [3, 3]
+    assert reader(clean(opened.to_mesh())).is_watertight
+
+
+def test_faults_are_removed():
+    mesh = sphere(2)
+    extra = torch.tensor([[0, 1, 1], [5, 5, 5], [0, 1, 100000]], dtype=torch.int32)
+    vertices = torch.cat([mesh.vertices, torch.tensor([[torch.nan, 0, 0], [0.1, 0.1, 0.1]])])
+    broken = torch.tensor([[0, 1, len(mesh.vertices)]], dtype=torch.int32)
+    faces = torch.cat([mesh.faces, mesh.faces[:7], extra, broken])
+    cleaned = clean(Mesh(vertices, faces, painted(torch.nan_to_num(vertices))))
+    assert reader(cleaned).is_watertight
+    assert len(cleaned.faces) == len(mesh.faces) and len(cleaned.vertices) == len(mesh.vertices)
+
+
+def test_collapsed_edge_leaves_no_slit():
+    mesh = sphere(2)
+    vertices = mesh.vertices.clone()
+    a, b = mesh.faces[0, 0].item(), mesh.faces[0, 1].item()
+    vertices[b] = vertices[a]
+    cleaned = clean(Mesh(vertices, mesh.faces, mesh.attributes))
+    assert reader(cleaned).is_watertight
+    assert len(cleaned.faces) == len(mesh.faces) - 2 and len(cleaned.vertices) == len(mesh.vertices) - 1
+
+
+def test_thin_sheet_survives():
+    sheet = as_mesh(trimesh.creation.box(extents=(0.8, 0.8, 0.002)).subdivide().subdivide())
+    cleaned = clean(sheet)
+    assert reader(cleaned).is_watertight and len(cleaned.faces) == len(sheet.faces)
+
+
+def test_large_opening_stays_open_and_keeps_outward_faces():
+    dome = as_mesh(trimesh.creation.icosphere(subdivisions=3, radius=0.4))
+    dome = without_faces(dome, dome.vertices[dome.faces.long()].mean(1)[:, 2] < 0)
+    cleaned = clean(dome, options=CleanOptions(max_hole_perimeter=0.5))
+    assert edge_report(cleaned.faces.long().numpy(), len(cleaned.vertices)).boundary > 0
+    centers = cleaned.vertices[cleaned.faces.long()].mean(1)
+    a, b, c = cleaned.vertices[cleaned.faces.long()].unbind(1)
+    assert ((torch.linalg.cross(b - a, c - a) * centers).sum(1) > 0).all()
+
+
+def test_fin_on_a_closed_surface_is_peeled_off():
+    mesh = sphere(2)
+    fin = torch.cat([mesh.vertices, torch.tensor([[0.0, 0.0, 0.6]])])
+    edge = mesh.faces[0, :2].tolist()
+    faces = torch.cat([mesh.faces, torch.tensor([[*edge, len(mesh.vertices)]], dtype=torch.int32)])
+    cleaned = clean(Mesh(fin, faces, painted(fin)))
+    assert len(cleaned.faces) == len(mesh.faces)
+    assert reader(cleaned).is_watertight
+
+
+def test_two_bodies_that_share_an_edge_are_kept():
+    left = trimesh.creation.box(bounds=[[-0.4, -0.4, -0.4], [0, 0, 0.4]])
+    right = trimesh.creation.box(bounds=[[0, 0, -0.4], [0.4, 0.4, 0.4]])
+    both = trimesh.util.concatenate([left, right])
+    both.merge_vertices()
+    cleaned = clean(as_mesh(both))
+    report = edge_report(cleaned.faces.long().numpy(), len(cleaned.vertices))
+    assert report.non_manifold == 1 and report.boundary == 0
+    assert reader(cleaned).volume == pytest.approx(left.volume + right.volume)
+
+
+@pytest.mark.parametrize("attributes", [None, torch.zeros(0, 6)])
+def test_empty_mesh_stays_empty(attributes):
+    empty = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int32), attributes)
+    cleaned = clean(empty)
+    assert len(cleaned.faces) == 0 and len(cleaned.vertices) == 0
+
+
+def test_options_are_checked():
+    with pytest.raises(InvalidInputError, match="floater_area"):
+        CleanOptions(floater_area=1.5)
+    with pytest.raises(InvalidInputError, match="Hole"):
+        CleanOptions(max_hole_edges=-1)
+
+
+def test_triangulation_has_least_area():
+    square = np.array([[0, 0, 0], [1, 0, 0.2], [1, 1, 0], [0, 1, 0.2]], dtype=float)
+    dented = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0.5, 0.1, 0], [0, 1, 0]], dtype=float)
+    assert triangulate_loop(square).shape == (2, 3)
+    triangles = dented[triangulate_loop(dented)]
+    area = 0.5 * np.linalg.norm(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1)
+    assert area.sum() == pytest.approx(0.55)  # the polygon's own area: no triangle outside it
+    forbidden = np.ones((5, 5), dtype=bool)
+    assert triangulate_loop(dented, forbidden) is None
+
+
+def test_vertex_normals_of_a_sphere_point_outward():
+    surface = Surface.from_mesh(sphere(3))
+    expected = surface.vertices / np.linalg.norm(surface.vertices, axis=1, keepdims=True)
+    assert (vertex_normals(surface) * expected).sum(1).min() > 0.9995

@@ -1,0 +1,223 @@
+"""Unwrapping and baking: charts do not overlap, painted colours come back, hidden surfaces keep their own colour."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from tests.unit.export.shapes import joined, painted, sphere
+from trellis.errors import Cancelled, InvalidInputError
+from trellis.export import ExportOptions, TexturedMesh, ViewOptions, simplify, textured_mesh
+from trellis.export.bake import mesh_colors, surface_texels, texture_image
+from trellis.export.native import NativeCrashError, run_native
+from trellis.export.projection import gaussian_colors
+from trellis.export.surface import Surface
+from trellis.export.unwrap import UnwrapOptions, unwrap
+from trellis.progress import CancelToken, Progress, StepInfo
+from trellis.representations import GaussianCloud, Mesh
+from trellis.representations.gaussians import SH_C0
+
+RADIUS = 0.4
+
+
+def on_sphere(points: torch.Tensor) -> torch.Tensor:
+    return RADIUS * torch.nn.functional.normalize(points, dim=1)
+
+
+def shell_of_gaussians(mesh: Mesh, colors: torch.Tensor) -> GaussianCloud:
+    """A flat, opaque Gaussian on every vertex: discs that tile the surface."""
+    normals = torch.nn.functional.normalize(mesh.vertices, dim=1)
+    # Turns +z to the normal.
+    x, y, z = normals.unbind(1)
+    rotations = torch.nn.functional.normalize(torch.stack([1 + z, -y, x, torch.zeros_like(x)], 1) + 1e-6, dim=1)
+    scales = torch.tensor([0.012, 0.012, 0.0009]).repeat(len(normals), 1)
+    opacities = torch.full((len(normals), 1), 0.98)
+    return GaussianCloud(mesh.vertices, (colors - 0.5) / SH_C0, scales, rotations, opacities)
+
+
+def test_unwrap_covers_the_square_without_overlap():
+    surface = Surface.from_mesh(sphere(3))
+    unwrapped = unwrap(surface, 512)
+    assert unwrapped.uvs.min() >= 0 and unwrapped.uvs.max() <= 1
+    assert np.array_equal(unwrapped.vertices, surface.vertices[unwrapped.vertex_map])
+    assert np.array_equal(unwrapped.vertex_map[unwrapped.faces], surface.faces)
+    corners = unwrapped.uvs[unwrapped.faces]
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    assert (np.abs(area) > 0).all()
+    assert unwrapped.utilisation == pytest.approx(0.5 * np.abs(area).sum())
+    assert 0.3 < unwrapped.utilisation < 1
+    # Texels covered once each: the area of the union equals the sum of the areas.
+    assert len(surface_texels(unwrapped, 512)) / 512**2 == pytest.approx(unwrapped.utilisation, rel=0.02)
+    assert unwrapped.charts >= 2
+
+
+def test_unwrap_is_deterministic():
+    surface = Surface.from_mesh(sphere(3))
+    first, second = unwrap(surface, 512), unwrap(surface, 512)
+    assert np.array_equal(first.uvs, second.uvs) and np.array_equal(first.faces, second.faces)
+
+
+def test_unwrap_is_killed_on_cancel():
+    bumpy = sphere(6)
+    noise = torch.randn(bumpy.vertices.shape, generator=torch.Generator().manual_seed(0))
+    surface = Surface.from_mesh(Mesh(bumpy.vertices + 5e-4 * noise, bumpy.faces))
+    progress = Progress()
+    asked = []
+
+    def cancel() -> None:
+        asked.append(time.monotonic())
+        progress.cancel.cancel()
+
+    threading.Timer(1.0, cancel).start()
+    with pytest.raises(Cancelled):
+        unwrap(surface, 2048, options=UnwrapOptions(iterations=16, chart_area=1.0), progress=progress)
+    assert time.monotonic() - asked[0] < 2
+
+
+def test_failing_child_is_reported():
+    with pytest.raises(NativeCrashError, match="KeyError"):
+        run_native("simplify", {"vertices": np.zeros((3, 3))}, progress=Progress())
+
+
+def test_unwrap_tries_again_after_a_crash(monkeypatch):
+    calls = []
+
+    def crash_once(operation, arrays, *, progress):
+        calls.append(arrays["vertices"])
+        if len(calls) == 1:
+            raise NativeCrashError("died")
+        return run_native(operation, arrays, progress=progress)
+
+    monkeypatch.setattr("trellis.export.unwrap.run_native", crash_once)
+    surface = Surface.from_mesh(sphere(2))
+    unwrapped = unwrap(surface, 256)
+    assert len(calls) == 2 and 0 < np.abs(calls[0] - calls[1]).max() < 1e-3
+    assert np.array_equal(unwrapped.vertices, surface.vertices[unwrapped.vertex_map])  # the true places
+
+
+def test_painted_sphere_comes_back_from_mesh_colours():
+    full = sphere(5, radius=RADIUS)
+    light = simplify(full, faces=2000)
+    texels = surface_texels(unwrap(Surface.from_mesh(light), 512), 512)
+    assert len(texels) > 50_000
+    image = texture_image(texels, mesh_colors(texels, full)).reshape(-1, 3)
+    expected = painted(on_sphere(texels.points)) * 255
+    error = torch.from_numpy(image[texels.index.numpy()].astype(np.float32)) - expected
+    assert error.abs().max() <= 3
+
+
+def test_painted_sphere_comes_back_from_gaussians():
+    full = sphere(5, radius=RADIUS)
+    light = simplify(full, faces=2000)
+    texels = surface_texels(unwrap(Surface.from_mesh(light), 256), 256)
+    steps: list[StepInfo] = []
+    colors = gaussian_colors(
+        texels,
+        shell_of_gaussians(full, painted(full.vertices)),
+        light,
+        options=ViewOptions(count=16, size=256),
+        fallback=None,
+        progress=Progress(steps.append),
+    )
+    error = (colors - painted(on_sphere(texels.points))).abs() * 255
+    assert error.mean() < 2 and error.max() < 20
+    assert [step.step for step in steps] == list(range(1, 17)) and {step.total for step in steps} == {16}
+
+
+def test_surface_behind_another_keeps_its_colour():
+    # A red ball in a blue shell: from outside the views see blue alone, which must not reach the ball.
+    ball, shell = sphere(3, radius=0.2), sphere(4, radius=RADIUS)
+    scene = joined(ball, shell)
+    red, blue = torch.tensor([1.0, 0, 0]), torch.tensor([0, 0, 1.0])
+    colors = torch.cat([red.expand(len(ball.vertices), 3), blue.expand(len(shell.vertices), 3)])
+    outer = Mesh(shell.vertices, shell.faces)
+    texels = surface_texels(unwrap(Surface.from_mesh(scene), 256), 256)
+    green = torch.tensor([0, 1.0, 0]).expand(len(texels), 3)
+    seen = gaussian_colors(
+        texels,
+        shell_of_gaussians(outer, colors[len(ball.vertices) :]),
+        scene,
+        options=ViewOptions(count=12, size=128),
+        fallback=green,
+        progress=Progress(),
+    )
+    inner = texels.points.norm(dim=1) < 0.3
+    assert inner.any() and torch.allclose(seen[inner], green[inner])
+    assert (seen[~inner][:, 2] > 0.9).float().mean() > 0.99
+
+
+def test_thin_sheet_keeps_two_colours():
+    sheet = sphere(4, radius=RADIUS)
+    flat = Mesh(sheet.vertices * torch.tensor([1, 1, 0.002]), sheet.faces)
+    top = (sheet.vertices[:, 2:] > 0).float().expand(-1, 3)
+    colored = Mesh(flat.vertices, flat.faces, top.contiguous())
+    light = simplify(colored, faces=400)
+    texels = surface_texels(unwrap(Surface.from_mesh(light), 256), 256)
+    away = texels.points[:, :2].norm(dim=1) < 0.9 * RADIUS
+    colors = mesh_colors(texels, colored)[away]
+    up = texels.normals[away][:, 2] > 0
+    assert colors[up].mean() > 0.99 and colors[~up].mean() < 0.01
+
+
+def test_gaps_take_the_nearest_colour():
+    texels = surface_texels(unwrap(Surface.from_mesh(sphere(2)), 128), 128)
+    image = texture_image(texels, torch.tensor([0.2, 0.4, 0.6]).expand(len(texels), 3))
+    assert (image == np.array([51, 102, 153])).all()
+
+
+def test_every_stage_can_be_cancelled():
+    mesh, options = sphere(3), ExportOptions(texture_size=512)
+    seen: list[int] = []
+    textured_mesh(mesh, None, options=options, progress=Progress(lambda info: seen.append(info.step)))
+    assert seen == [1, 2, 3, 4, 5]
+    for stop in range(1, 5):
+        token = CancelToken()
+        reached: list[int] = []
+
+        def listen(info: StepInfo, token: CancelToken = token, stop: int = stop, reached: list = reached) -> None:
+            reached.append(info.step)
+            if info.step == stop:
+                token.cancel()
+
+        with pytest.raises(Cancelled):
+            textured_mesh(mesh, None, options=options, progress=Progress(listen, token))
+        assert reached[-1] == stop
+
+
+def test_whole_export_from_gaussians():
+    full = sphere(4, radius=RADIUS)
+    options = ExportOptions(simplify=0.8, texture_size=512, views=ViewOptions(count=8, size=128))
+    result = textured_mesh(full, shell_of_gaussians(full, painted(full.vertices)), options=options)
+    assert isinstance(result, TexturedMesh)
+    assert abs(len(result.faces) - 1024) < 20 and result.texture.shape == (512, 512, 3)
+    assert np.allclose(np.linalg.norm(result.normals, axis=1), 1, atol=1e-5)
+    assert result.texture.std() > 20
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"texture_size": 1000}, "512, 1024, 2048, 4096"),
+        ({"texture_source": "photo"}, "auto, gaussians, mesh"),
+        ({"simplify": 0.5, "faces": 10}, "not both"),
+        ({"simplify": 1.0}, "fraction"),
+    ],
+)
+def test_options_are_checked(wrong, message):
+    with pytest.raises(InvalidInputError, match=message):
+        ExportOptions(**wrong)
+
+
+def test_sources_of_colour_are_checked():
+    plain = Mesh(sphere(2).vertices, sphere(2).faces)
+    for source in ("auto", "mesh"):
+        with pytest.raises(InvalidInputError, match="colour"):
+            textured_mesh(plain, None, options=ExportOptions(texture_source=source))
+    with pytest.raises(InvalidInputError, match="needs Gaussians"):
+        textured_mesh(sphere(2), None, options=ExportOptions(texture_source="gaussians"))
+    empty = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int32), torch.zeros(0, 3))
+    with pytest.raises(InvalidInputError, match="empty"):
+        textured_mesh(empty, None)
