@@ -61,7 +61,7 @@ def random_screen(n: int, size: int, seed: int) -> ScreenGaussians:
 def test_warp_gaussians_equal_reference(by_tiles: bool, size: int) -> None:
     screen = random_screen(20_000, size, size)
     color, transmittance = composite_gaussians(screen, size, backend="reference")
-    assert (transmittance < 2e-4).float().mean() > 0.15 and transmittance.max() > 0.01
+    assert (transmittance < 2e-4).float().mean() > 0.15 and transmittance.max() > 0.005
     other_color, other_transmittance = warp_gaussians.composite_gaussians(screen, size, by_tiles=by_tiles)
     # A Gaussian at the 1/255 or the 1e-4 threshold may fall on either side by rounding.
     assert ((color - other_color).abs() > 1e-5).float().mean() < 0.002
