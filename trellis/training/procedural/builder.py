@@ -24,7 +24,7 @@ SLOT_SIZE = 9 + 3 + DIMS + 5  # world-to-local rotation, centre, dims, rounding,
 
 @dataclass(frozen=True)
 class SlotSpec:
-    """What is fixed for a slot: primitive, operation, folds. `repeat`: -1 none, 0..2 an array along an axis, 3 radial."""
+    """What is fixed for a slot: primitive, operation, folds; `repeat` is -1: none, 0..2: array axis, 3: radial."""
 
     kind: int
     operation: str
@@ -39,8 +39,8 @@ class Placement:
     """Where and how a part is put: everything but its shape.
 
     `at` is its centre, `rotate` degrees about x, then y, then z; `mirror` names the axes ("x", "y", "xy") that are
-    folded (a part at positive coordinates appears on both sides); `array` is (local axis, spacing, count), `radial` a
-    count of copies about the local z axis; `present` a mask of objects that have it; `blend` a smooth-union radius.
+    folded (a part at positive coordinates appears on both sides); `array` is (local axis, spacing, count), `radial` is
+    (count, distance): copies about the local z axis through `at`, the first along local +x; `present` a mask of objects that have it; `blend` a smooth-union radius.
     """
 
     at: Vector = (0.0, 0.0, 0.0)
@@ -48,7 +48,7 @@ class Placement:
     frame: Tensor | None = None
     mirror: str = ""
     array: tuple[int, Number, Number] | None = None
-    radial: Number | None = None
+    radial: tuple[Number, Number] | None = None
     present: Tensor | None = None
     blend: Number | None = None
     operation: str = "union"
@@ -122,8 +122,11 @@ class Builder:
         shear: Vector = (0.0, 0.0),
         **placement: object,
     ) -> None:
-        """Box of half sizes `half`; `grow`: relative change of width and depth from the middle to the top (-1: a ridge);
-        `shear`: shift of the top's centre. Rounding is taken off the sizes."""
+        """Box of half sizes `half`; `rounding` is taken off the sizes.
+
+        `grow`: relative change of width and depth from the middle to the top (-1: a ridge); `shear`: shift of the
+        top's centre against the middle.
+        """
         a, b, h = (self._number(value) for value in half)
         smallest = torch.minimum(torch.minimum(a, b), h)
         radius = torch.minimum(self._number(rounding), 0.95 * smallest)
@@ -223,7 +226,7 @@ class Builder:
         if place.array is not None:
             repeat, spacing, copies = place.array[0], self._number(place.array[1]), self._number(place.array[2])
         elif place.radial is not None:
-            repeat, copies = 3, self._number(place.radial)
+            repeat, copies, spacing = 3, self._number(place.radial[0]), self._number(place.radial[1])
         absent = torch.zeros(self.count) if place.present is None else torch.where(place.present, 0.0, 20.0)
         blend = self._number(0.0 if place.blend is None else place.blend).clamp_min(1e-4)
         numbers = torch.stack([radius, blend, absent, spacing, copies], -1)
@@ -257,7 +260,7 @@ class Builder:
                 if repeat in (0, 1, 2):
                     extent = extent + local[:, repeat].abs() * spacing * (copies - 1) / 2
                 elif repeat == 3:
-                    extent = _radial_support(kind, local, sizes, radius, copies)
+                    extent = _radial_support(kind, local, sizes, radius, copies, spacing)
                 columns.append(extent)
             extents.append(torch.stack(columns, -1))
         low, high = centre - extents[0], centre + extents[1]
@@ -270,13 +273,17 @@ class Builder:
         self._high.append(torch.where(missing, -torch.inf, high))
 
 
-def _radial_support(kind: int, local: Tensor, sizes: Tensor, radius: Tensor, copies: Tensor) -> Tensor:
-    best = support(kind, local, sizes, radius)
+def _radial_support(
+    kind: int, local: Tensor, sizes: Tensor, radius: Tensor, copies: Tensor, distance: Tensor
+) -> Tensor:
+    best = support(kind, local, sizes, radius) + distance * local[:, 0]
     for index in range(1, 12):
         angle = 2 * math.pi * index / copies
         s, c = angle.sin(), angle.cos()
         turned = torch.stack([c * local[:, 0] + s * local[:, 1], c * local[:, 1] - s * local[:, 0], local[:, 2]], -1)
-        best = torch.where(index < copies, torch.maximum(best, support(kind, turned, sizes, radius)), best)
+        best = torch.where(
+            index < copies, torch.maximum(best, support(kind, turned, sizes, radius) + distance * turned[:, 0]), best
+        )
     return best
 
 

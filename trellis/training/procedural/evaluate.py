@@ -1,7 +1,7 @@
 """Signed distance and winning part of packed slots at many points: elementwise, static shapes, compiler-friendly."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ def _local_point(spec: SlotSpec, row: Tensor, x: Tensor, y: Tensor, z: Tensor) -
         # Copy 0 points along local +x.
         turn = torch.round(torch.atan2(v, u) / sector) * sector
         s, c = torch.sin(turn), torch.cos(turn)
-        u, v = c * u + s * v, c * v - s * u
+        u, v = c * u + s * v - spacing, c * v - s * u
     return u, v, w
 
 
@@ -95,11 +95,8 @@ def distances(slots: Slots, points: Tensor, *, compiled: bool = False) -> Tensor
     for index, spec in enumerate(slots.specs):
         if spec.operation == "paint":
             continue
-        row = slots.params[:, index]
-        if compiled:
-            total = _compiled(spec)(row, x, y, z, total)
-        else:
-            total = _distance_step(spec, row, x, y, z, total)
+        step = _compiled(spec) if compiled else partial(_distance_step, spec)
+        total = step(slots.params[:, index], x, y, z, total)
     return total * slots.scale[:, None]
 
 

@@ -19,7 +19,7 @@ _AMBIENT_STEPS = (0.03, 0.08, 0.16)
 
 @dataclass(frozen=True)
 class Pictures:
-    """`images` uint8 [B, V, H, W, 4] (straight RGBA) and `cameras` (B*V, object-major) that see exactly these windows."""
+    """`images` uint8 [B, V, H, W, 4] (straight RGBA) and the `cameras` (B*V, object-major) of these windows."""
 
     images: Tensor
     cameras: Cameras

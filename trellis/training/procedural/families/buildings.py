@@ -17,9 +17,16 @@ def house(b: Builder) -> None:
     pitch, over = b.uniform(0.18, 0.4), b.uniform(0.04, 0.12)
     style = b.integer(0, 2)
     z = 2 * h + pitch - 0.02
-    b.box((w + over, d + over, pitch), roof, rounding=0.02, grow=(0, -0.96), at=(0, 0, z), present=style == 0)
-    b.box((w + over, d + over, pitch), roof, rounding=0.02, grow=(-0.96, 0), at=(0, 0, z), present=style == 1)
-    b.box((w + over, d + over, pitch), roof, rounding=0.02, grow=(-0.7, -0.9), at=(0, 0, z), present=style == 2)
+    b.box((w + over, (d + over) * 0.52, pitch), roof, rounding=0.02, grow=(0, -0.94), at=(0, 0, z), present=style == 0)
+    b.box(((w + over) * 0.52, d + over, pitch), roof, rounding=0.02, grow=(-0.94, 0), at=(0, 0, z), present=style == 1)
+    b.box(
+        ((w + over) * 0.68, (d + over) * 0.54, pitch),
+        roof,
+        rounding=0.02,
+        grow=(-0.5, -0.9),
+        at=(0, 0, z),
+        present=style == 2,
+    )
     glass = b.plain(b.pick(p.glass, p.glass, p.dark), 0.9)
     door_w, door_h, shift = b.uniform(0.1, 0.15), b.uniform(0.18, 0.26), b.uniform(-0.4, 0.4) * w
     n, floors = b.integer(2, 3), b.integer(1, 2)
@@ -52,7 +59,11 @@ def house(b: Builder) -> None:
     aw, ah = b.uniform(0.2, 0.3), h * b.uniform(0.4, 0.7)
     b.box((aw, d * 0.7, ah), wall, at=(w + aw * 0.9, 0.05, ah), present=annex)
     b.box(
-        (aw + 0.06, d * 0.7 + 0.06, 0.12), roof, grow=(-0.6, -0.3), at=(w + aw * 0.9, 0.05, ah * 2 + 0.1), present=annex
+        ((aw + 0.06) * 0.7, (d * 0.7 + 0.06) * 0.8, 0.12),
+        roof,
+        grow=(-0.45, -0.25),
+        at=(w + aw * 0.9, 0.05, ah * 2 + 0.1),
+        present=annex,
     )
     b.box(
         (door_w * 2, 0.16, 0.045),
@@ -71,9 +82,9 @@ def castle(b: Builder) -> None:
         b.pick(p.metal, p.light, p.wood, p.main), p.metal, axis=2, chance=0.35, kinds=(1, 2), period=(0.2, 0.35)
     )
     roof = b.plain(b.pick(p.accent, p.main, p.second))
-    w, h = b.uniform(0.36, 0.55), b.uniform(0.22, 0.42)
+    w, h = b.uniform(0.36, 0.52), b.uniform(0.18, 0.34)
     b.box((w, w * 0.85, h), stone, at=(0, 0, h))
-    r, th = b.uniform(0.15, 0.22), h * b.uniform(1.15, 1.7)
+    r, th = b.uniform(0.13, 0.18), h * b.uniform(1.15, 1.7)
     b.cylinder(r, th, stone, at=(w, w * 0.85, th), mirror="xy")
     pointed = b.chance(0.6)
     cone = b.uniform(0.16, 0.3)
@@ -122,7 +133,7 @@ def lighthouse(b: Builder) -> None:
     hut = b.chance(0.4)
     x = r + 0.16
     b.box((0.2, 0.2, 0.18), b.plain(p.light), at=(x, 0.05, 0.18), present=hut)
-    b.box((0.24, 0.24, 0.1), cap, grow=(0, -0.95), at=(x, 0.05, 0.44), present=hut)
+    b.box((0.24, 0.13, 0.1), cap, grow=(0, -0.9), at=(x, 0.05, 0.44), present=hut)
 
 
 def windmill(b: Builder) -> None:

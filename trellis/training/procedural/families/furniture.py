@@ -30,7 +30,7 @@ def chair(b: Builder) -> None:
     )
     b.box((lx, r * 0.7, r * 0.7), frame, at=(0, ly + splay / 2, leg * 0.4), mirror="y", present=~office & b.chance(0.4))
     b.cylinder(r * 1.2, leg / 2, frame, at=(0, 0, leg / 2), present=office)
-    b.box((w * 0.55, r, r * 0.8), frame, at=(0, 0, r), radial=5, present=office, frame=None)
+    b.box((w * 0.3, r, r * 0.8), frame, at=(0, 0, r), radial=(b.integer(4, 6), w * 0.32), present=office)
     height, lean = b.uniform(0.5, 0.95), b.uniform(0.0, 0.18)
     slats = b.chance(0.4)
     z0 = leg + t
@@ -84,7 +84,7 @@ def table(b: Builder) -> None:
     )
     b.box((reach_x, reach_y, t * 1.3), wood, at=(0, 0, h - t * 2), present=legs & b.chance(0.5))
     b.box((reach_x, reach_y, t * 0.8), wood, at=(0, 0, h * 0.35), present=legs & b.chance(0.35))
-    b.box((t, d * 0.85, h / 2), wood, at=(w * 0.8, 0, h / 2), mirror="x", present=panels)
+    b.box((t, d * 0.7, h / 2), wood, at=(w * 0.8, 0, h / 2), mirror="x", present=panels)
     b.box((w * 0.8, t, h * 0.2), wood, at=(0, d * 0.3, h * 0.6), present=panels)
     b.cylinder(r * b.uniform(1.2, 2.2), h / 2, wood, top=r * b.uniform(1.1, 1.8), at=(0, 0, h / 2), present=pedestal)
     b.cylinder(d * b.uniform(0.4, 0.65), t * 1.1, wood, top=d * 0.3, at=(0, 0, t * 1.1), blend=0.08, present=pedestal)

@@ -30,13 +30,14 @@ def mug(b: Builder) -> None:
     inner = b.plain(p.light, 0.5)
     b.cylinder(bottom - wall, h, inner, top=r - wall, at=(0, 0, wall * 1.4), operation="subtract")
     drink = b.plain(b.pick(p.wood, p.dark, p.leaf))
+    level = h * b.uniform(-0.2, 0.75)
+    # The drink reaches down to the bottom: no hidden hollow, and fewer voxels than an empty deep cup.
     b.cylinder(
-        bottom * 0.98 - wall * 0.8,
-        h * 0.5,
+        bottom - wall * 0.7,
+        (level + h) / 2,
         drink,
-        top=r - wall * 0.8,
-        at=(0, 0, h * b.uniform(-0.2, 0.25)),
-        present=b.chance(0.6),
+        top=bottom - wall * 0.7 + (r - bottom) * (level + h) / (2 * h),
+        at=(0, 0, (level - h) / 2 + wall * 0.5),
     )
 
 
@@ -92,8 +93,8 @@ def bottle(b: Builder) -> None:
     b.ellipsoid((r * 1.1, r * 1.1, h), glass, present=bulb & ~square)
     shoulder, neck, tall = b.uniform(0.08, 0.22), r * b.uniform(0.25, 0.45), b.uniform(0.12, 0.35)
     wide = torch.where(square, r * 0.6, r * 0.92)
-    b.cylinder(wide, shoulder, glass, top=neck, at=(0, 0, h + shoulder * 0.7), blend=0.08, present=~bulb)
-    z = h + shoulder * 1.4
+    b.cylinder(wide, shoulder, glass, top=neck, at=(0, 0, h + shoulder * 0.7), blend=0.08, present=~bulb | square)
+    z = torch.where(bulb & ~square, h * 0.92, h + shoulder * 1.4)
     b.cylinder(neck, tall, glass, at=(0, 0, z + tall * 0.7), blend=0.06)
     cap = b.plain(b.pick(p.accent, p.metal, p.wood, p.dark), 0.6)
     b.cylinder(
@@ -167,8 +168,8 @@ def cake(b: Builder) -> None:
     b.sphere(
         b.uniform(0.07, 0.1),
         b.plain(p.accent, 0.8),
-        at=(r * 0.36, 0, top + 0.04),
-        radial=b.integer(4, 7),
+        at=(0, 0, top + 0.04),
+        radial=(b.integer(4, 7), r * 0.3),
         present=b.chance(0.6),
     )
     candle = b.chance(0.6)
@@ -183,14 +184,6 @@ def cake(b: Builder) -> None:
         present=candle,
     )
     b.sphere(0.12, b.plain(p.accent, 0.9), at=(0, 0, top + 0.08), present=~candle)
-    b.box(
-        (r * 2, r * 2, 1.0),
-        b.plain(p.light),
-        rotate=(0, 0, 0),
-        at=(r * 2 + 0.02, -r * 2 - 0.02, 1.08),
-        operation="subtract",
-        present=b.chance(0.2),
-    )
 
 
 def ice_cream(b: Builder) -> None:

@@ -33,7 +33,7 @@ def tree(b: Builder) -> None:
         end_radius=0.05,
         present=b.chance(0.4),
     )
-    b.sphere(0.08, b.plain(p.accent, 0.7), at=(bx + size * 0.86, by, z), radial=b.integer(3, 6), present=b.chance(0.3))
+    b.sphere(0.08, b.plain(p.accent, 0.7), at=(bx, by, z), radial=(b.integer(3, 6), size * 0.93), present=b.chance(0.3))
 
 
 def conifer(b: Builder) -> None:
@@ -57,7 +57,7 @@ def conifer(b: Builder) -> None:
     festive = b.chance(0.35)
     gold = b.plain(torch.tensor([1.0, 0.8, 0.2]).expand(b.count, 3), 0.9)
     b.sphere(0.09, gold, at=(0, 0, top + 0.04), present=festive)
-    b.sphere(0.075, b.plain(p.accent, 0.9), at=(r * 0.8, 0, 0.14), radial=b.integer(4, 7), present=festive)
+    b.sphere(0.075, b.plain(p.accent, 0.9), at=(0, 0, 0.14), radial=(b.integer(4, 7), r * 0.8), present=festive)
     b.cylinder(
         r * 0.35, 0.16, b.plain(p.accent), top=r * 0.48, at=(0, 0, -trunk * 1.7), present=festive | b.chance(0.2)
     )
@@ -124,7 +124,7 @@ def cactus(b: Builder) -> None:
     )
     flower = b.chance(0.5)
     top = torch.where(ball, r * 3.05, 2 * h + r * 0.9)
-    b.ellipsoid((0.12, 0.07, 0.06), b.plain(p.accent), at=(0.09, 0, top + 0.03), radial=5, present=flower)
+    b.ellipsoid((0.12, 0.07, 0.06), b.plain(p.accent), at=(0, 0, top + 0.03), radial=(5, 0.09), present=flower)
 
 
 def flower(b: Builder) -> None:
@@ -138,10 +138,10 @@ def flower(b: Builder) -> None:
     n, size = b.integer(5, 9), b.uniform(0.2, 0.3)
     tilt = b.uniform(40, 85)
     wide = (2.6 * size / n).clamp(0.07, 0.16)
-    b.ellipsoid((size, wide, 0.055), petal, rotate=(tilt, 0, 0), at=(0, -0.1, h), radial=n, present=None)
+    b.ellipsoid((size * 0.62, wide, 0.06), petal, rotate=(tilt, 0, 0), at=(0, -0.1, h), radial=(n, size * 0.75))
     core = b.uniform(0.11, 0.17)
     ring = b.plain(b.pick(p.wood, p.accent * 0.9, torch.tensor([0.98, 0.8, 0.2]).expand(b.count, 3)))
-    b.ellipsoid((size * 0.75, size * 0.75, 0.08), petal, rotate=(tilt, 0, 0), at=(0, -0.09, h))
+    b.ellipsoid((size * 0.55, size * 0.55, 0.07), petal, rotate=(tilt, 0, 0), at=(0, -0.09, h))
     b.sphere(core, ring, at=(0, -0.13, h))
     leaf = b.uniform(0.18, 0.3)
     b.ellipsoid(
@@ -172,7 +172,7 @@ def fruit(b: Builder) -> None:
     b.ellipsoid((r, r, r * squash), skin, present=apple | pear)
     b.sphere(r * b.uniform(0.5, 0.7), skin, at=(b.uniform(-0.08, 0.08), 0, r * 0.9), blend=0.25, present=pear)
     ribs = b.integer(6, 9)
-    b.ellipsoid((r * 0.5, r * 0.42, r * squash * 0.85), skin, at=(r * 0.55, 0, 0), radial=ribs, present=pumpkin)
+    b.ellipsoid((r * 0.5, r * 0.44, r * squash * 0.8), skin, radial=(ribs, r * 0.6), present=pumpkin)
     b.sphere(r * 0.24, skin, at=(0, 0, r * squash * 1.12), operation="subtract", blend=0.1, present=apple)
     top = torch.where(pear, r * 1.45, r * squash * 0.72)
     tall = b.uniform(0.16, 0.3)

@@ -6,7 +6,7 @@ from trellis.training.procedural.builder import Builder
 
 
 def sword(b: Builder) -> None:
-    """Blade (straight, tapered or broad), guard (straight, bent or round), grip and pommel; upright, edge to the side."""
+    """Blade (straight, tapered or broad), guard (straight, bent or round), grip and pommel; standing upright."""
     p = b.palette
     steel = b.pattern(
         b.pick(p.metal, p.light, p.glass), b.pick(p.metal, p.main), axis=0, chance=0.3, gloss=1.0, kinds=(3, 4)

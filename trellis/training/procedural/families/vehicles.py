@@ -231,8 +231,8 @@ def rocket(b: Builder) -> None:
         rounding=0.03,
         grow=(-0.5, 0),
         shear=(-fin * 0.35, 0),
-        at=(r * 0.7 + fin / 2, 0, low),
-        radial=n,
+        at=(0, 0, low),
+        radial=(n, r * 0.7 + fin / 2),
     )
     b.cylinder(r * 0.7, 0.12, b.plain(p.dark), top=r * 0.45, at=(0, 0, -h - 0.08 - torch.where(plump, 0.2, 0.0)))
     window = b.plain(p.glass, 1.0)
@@ -274,10 +274,10 @@ def train(b: Builder) -> None:
     )
     b.box((0.14, half * 0.6, 0.045), b.plain(p.metal), at=(r * 1.1, 0, wheel), mirror="x")
     b.box(
-        (r, 0.14, 0.13),
+        (r * 0.9, 0.09, 0.11),
         b.plain(p.accent),
-        grow=(-0.2, -0.8),
-        shear=(0, 0.1),
+        grow=(-0.1, -0.7),
+        shear=(0, 0.05),
         at=(0, -half - 0.03, wheel * 0.9),
         present=b.chance(0.7),
     )
