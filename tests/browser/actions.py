@@ -1,0 +1,39 @@
+"""What a person does on the page. Clicks are made by script: software WebGL leaves the page too busy for real ones."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page
+
+
+def click(page: Page, selector: str) -> None:
+    page.wait_for_selector(selector, state="attached")
+    page.evaluate("selector => document.querySelector(selector).click()", selector)
+
+
+def choose_picture(page: Page, picture: Path) -> None:
+    page.set_input_files("#picture input[type=file]", str(picture))
+    page.wait_for_selector("#picture img")
+
+
+def stop_rotation(page: Page) -> None:
+    page.evaluate("document.querySelector('[data-action=rotate][aria-pressed=true]')?.click()")
+
+
+def wait_for_model(page: Page, kind: str) -> None:
+    """Wait until the viewer shows the kind of model and has had time to draw it."""
+    page.wait_for_selector(f".tv-pane[data-kind={kind}][data-state=ready]")
+    page.wait_for_timeout(4000 if kind == "ply" else 1500)
+
+
+def viewer_pixels(page: Page) -> np.ndarray:
+    """What the viewer shows, float [H, W, 3] in 0..255, without its bar of buttons."""
+    picture = Image.open(io.BytesIO(page.locator(".tv-pane").screenshot(timeout=90_000))).convert("RGB")
+    return np.asarray(picture, dtype=float)[10:-60, 10:-10]
+
+
+def colored_share(pixels: np.ndarray) -> float:
+    """Share of clearly coloured pixels; the pane behind the model is grey."""
+    return float((pixels.max(axis=-1) - pixels.min(axis=-1) > 60).mean())

@@ -1,0 +1,59 @@
+"""One Chromium for all tests; every page fails its test when it asks anything of another server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL
+
+SCREENSHOTS = Path("outputs/screenshots")  # ignored by git
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SOFTWARE_WEBGL))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """`open_page(address, **context options)`: a page of a new session, ready for use."""
+    contexts, outside, faults = [], [], []
+
+    def _open(address: str, **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: _note_outside(request.url, address, outside))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("#viewer .tv-message")
+        return page
+
+    yield _open
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert faults == []
+
+
+@pytest.fixture
+def screenshot() -> Callable[[Page, str], bytes]:
+    """`screenshot(page, name)` keeps a picture of the page under an ignored folder."""
+
+    def _take(page: Page, name: str) -> bytes:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        return page.screenshot(path=SCREENSHOTS / f"{name}.png", timeout=90_000)
+
+    return _take
+
+
+def _note_outside(url: str, address: str, outside: list[str]) -> None:
+    if not url.startswith((f"{address}/", "data:", "blob:")):
+        outside.append(url)

@@ -1,0 +1,209 @@
+"""The page in Chromium over a fake pipeline that writes real files: flows, faults, looks, and no outside request."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from playwright.sync_api import Page
+
+from tests.browser.actions import choose_picture, click, colored_share, stop_rotation, viewer_pixels, wait_for_model
+from tests.browser.serving import served
+from tests.unit.app.fakes import FakePipeline
+from trellis.app.engine import Engine
+from trellis.app.jobs import JobState
+from trellis.app.ui.page import create_page
+from trellis.app.ui.web import create_app
+
+pytestmark = pytest.mark.browser
+COLORS = ((214, 69, 65), (63, 140, 203), (88, 164, 92))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = [folder / f"square_{index}.png" for index in range(len(COLORS))]
+    for color, path in zip(COLORS, paths, strict=True):
+        image = Image.new("RGBA", (128, 128), (0, 0, 0, 0))
+        image.paste((*color, 255), (24, 24, 104, 104))
+        image.save(path)
+    return paths
+
+
+class Site:
+    """A served page with its engine and fake pipeline."""
+
+    def __init__(self, folder: Path, pictures: list[Path]) -> None:
+        self.pipeline = FakePipeline(step_seconds=0.1)
+        self.folder = folder
+        self.engine = Engine(lambda: self.pipeline, folder, model="nano")
+        page = create_page(self.engine, examples=pictures, machine="nano · CPU · float32", demo_model=True)
+        self.app = create_app(self.engine, page, hosts=("127.0.0.1",))
+        self.address = ""
+
+    def states(self) -> list[JobState]:
+        return [self.engine.view(folder.name).state for folder in sorted(self.folder.iterdir())]
+
+
+@pytest.fixture
+def site(tmp_path: Path, pictures: list[Path]) -> Iterator[Site]:
+    site = Site(tmp_path / "jobs", pictures)
+    with served(site.app) as site.address:
+        yield site
+        site.pipeline.gate.set()
+        site.engine.close()
+
+
+def test_a_picture_becomes_a_model_to_see_and_download(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
+) -> None:
+    page = open_page(site.address)
+    screenshot(page, "empty")
+    choose_picture(page, pictures[0])
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=running] ol")  # one stage is behind us
+    assert page.is_disabled("#generate") and not page.is_disabled("#cancel")
+    screenshot(page, "generating")
+
+    page.wait_for_selector(".job[data-state=done]")
+    assert "without a network" in page.inner_text("#progress")
+    wait_for_model(page, "glb")
+    stop_rotation(page)
+    screenshot(page, "result")
+    mesh = viewer_pixels(page)
+    assert colored_share(mesh) > 0.02
+    click(page, "[data-kind=ply]")
+    wait_for_model(page, "ply")
+    splats = viewer_pixels(page)
+    assert colored_share(splats) > 0.02
+    assert top_is_orange(mesh) and top_is_orange(splats)  # both stand upright
+
+    page.wait_for_function("document.querySelector('video.preview').readyState >= 2")
+    with page.expect_download() as download:
+        click(page, "a[data-kind=glb]")
+    assert download.value.suggested_filename == "square_0.glb"
+    assert len(trimesh.load(download.value.path(), file_type="glb", force="mesh").faces) == 160 * 16 * 2
+    with page.expect_download() as download:
+        click(page, "a[data-kind=ply]")
+    assert Path(download.value.path()).read_bytes().startswith(b"ply\n")
+    assert page.is_disabled("#cancel") and not page.is_disabled("#generate")
+
+
+def top_is_orange(pixels: np.ndarray) -> bool:
+    """Whether the coloured pixels are redder than blue above and bluer than red below."""
+    colored = pixels.max(axis=-1) - pixels.min(axis=-1) > 60
+    rows = np.flatnonzero(colored.any(axis=1))
+    fifth = (rows[-1] - rows[0]) // 5
+    top = pixels[rows[0] : rows[0] + fifth][colored[rows[0] : rows[0] + fifth]].mean(axis=0)
+    bottom = pixels[rows[-1] - fifth : rows[-1]][colored[rows[-1] - fifth : rows[-1]]].mean(axis=0)
+    return bool(top[0] > top[2] + 40 and bottom[2] > bottom[0] + 40)
+
+
+def test_settings_reach_the_pipeline_and_the_seed_can_be_kept(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page]
+) -> None:
+    page = open_page(site.address)
+    choose_picture(page, pictures[0])
+    click(page, "#settings button")
+    page.wait_for_selector("#option-latent_steps input")
+    page.wait_for_function("document.querySelector('#option-latent_steps input').value === ''")
+    page.fill("#option-latent_steps input", "7")
+    page.fill("#option-seed input", "1234")
+    click(page, "#random-seed input")
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=done]")
+    call = site.pipeline.calls[0]
+    assert (call["seed"], call["latent_steps"], call["structure_steps"]) == (1234, 7, None)
+
+
+def test_an_example_is_one_click(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    click(page, "#examples button.gallery-item:nth-of-type(2)")
+    page.wait_for_selector("#picture img")
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=done]")
+    assert site.pipeline.calls[0]["sizes"] == [(128, 128)]
+
+
+def test_cancel_stops_the_job(site: Site, pictures: list[Path], open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    choose_picture(page, pictures[0])
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=running] ol")
+    click(page, "#cancel")
+    page.wait_for_selector(".job[data-state=cancelled]")
+    assert site.states() == [JobState.CANCELLED]
+    assert not page.is_disabled("#generate")
+    assert page.query_selector("a.download") is None
+
+
+def test_errors_are_one_clear_sentence(
+    site: Site, tmp_path: Path, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[..., bytes]
+) -> None:
+    page = open_page(site.address)
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=failed] >> text=Choose a picture first")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture at all")
+    page.set_input_files("#picture input[type=file]", str(broken))
+    page.wait_for_selector("#picture img", state="attached")
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=failed] >> text=cannot be read as a picture")
+    assert "Traceback" not in page.content()
+    screenshot(page, "error")
+
+    site.pipeline.fault = RuntimeError("internal detail")
+    page.set_input_files("#picture input[type=file]", [])
+    page = open_page(site.address)
+    choose_picture(page, pictures[0])
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=failed] >> text=the log has the details")
+    assert "internal detail" not in page.content()
+
+
+def test_closing_the_page_cancels_its_job_and_no_other(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page]
+) -> None:
+    first, second = open_page(site.address), open_page(site.address)
+    site.pipeline.gate.clear()
+    for page in (first, second):
+        choose_picture(page, pictures[0])
+        click(page, "#generate")
+        page.wait_for_selector(".job")
+    assert "1 job before yours" in second.inner_text("#progress") or "Next in line" in second.inner_text("#progress")
+    assert "1 job before yours" not in first.inner_text("#progress")
+    first.close()
+    second.wait_for_timeout(3000)
+    site.pipeline.gate.set()
+    second.wait_for_selector(".job[data-state=done]")
+    assert sorted(site.states()) == [JobState.CANCELLED, JobState.DONE]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dark", {"color_scheme": "dark"}),
+        ("phone", {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}),
+    ],
+)
+def test_it_fits_other_screens(
+    site: Site,
+    pictures: list[Path],
+    open_page: Callable[..., Page],
+    screenshot: Callable[[Page, str], bytes],
+    name: str,
+    options: dict[str, object],
+) -> None:
+    page = open_page(site.address, **options)
+    choose_picture(page, pictures[1])
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=done]")
+    wait_for_model(page, "glb")
+    stop_rotation(page)
+    screenshot(page, name)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert colored_share(viewer_pixels(page)) > 0.02
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
+    assert (max(background) < 60) == (name == "dark")

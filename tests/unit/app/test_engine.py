@@ -1,0 +1,185 @@
+"""The engine with a fake pipeline: order, progress, cancel, faults, the bound of the queue, the record on disk."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trimesh
+from PIL import Image
+
+from tests.unit.app.fakes import FakePipeline
+from trellis.app.engine import Engine, QueueFullError, UnknownJobError
+from trellis.app.jobs import JobState, JobView
+from trellis.app.request import GenerationRequest
+from trellis.errors import CheckpointError, InvalidInputError
+
+PICTURE = Image.new("RGBA", (32, 24), (200, 60, 40, 255))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
+    engines = []
+
+    def _start(load: Callable[[], FakePipeline], **options: int) -> Engine:
+        engines.append(Engine(load, tmp_path / "jobs", model="fake", **options))
+        return engines[-1]
+
+    yield _start
+    for engine in engines:
+        engine.close()
+
+
+def wait(engine: Engine, job_id: str, until: Callable[[JobView], bool] = lambda view: view.state.final) -> JobView:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        view = engine.view(job_id)
+        if until(view):
+            return view
+        time.sleep(0.01)
+    raise AssertionError(f"the job is still {view.state} at {view.stages}")
+
+
+def test_a_job_passes_its_options_and_leaves_files_and_records(start: Callable[..., Engine], tmp_path: Path) -> None:
+    pipeline = FakePipeline()
+    engine = start(lambda: pipeline)
+    request = GenerationRequest(seed=11, latent_steps=4, formats=("glb", "ply"))
+    job_id = engine.submit(request, [PICTURE])
+    view = wait(engine, job_id)
+
+    assert view.state is JobState.DONE, view.message
+    assert [info.stage for info in view.stages] == ["load model", "background", "structure", "details", "export"]
+    assert all(info.step == info.total for info in view.stages)
+    call = pipeline.calls[0]
+    assert (call["seed"], call["latent_steps"], call["structure_steps"]) == (11, 4, None)
+    assert call["sizes"] == [(32, 24)]
+    assert view.notes == ("The background was removed without a network.",)
+    assert sorted(view.files) == ["glb", "ply"]
+    assert len(trimesh.load(view.files["glb"], force="mesh").faces) > 1000
+
+    folder = tmp_path / "jobs" / job_id
+    record = json.loads((folder / "request.json").read_text())
+    assert record["model"] == "fake" and record["pictures"] == ["picture_0.png"]
+    assert GenerationRequest.from_dict(record["options"]) == request
+    assert json.loads((folder / "result.json").read_text())["state"] == "done"
+
+
+def test_jobs_run_one_after_the_other_in_order(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    engine = start(lambda: pipeline)
+    ids = [engine.submit(GenerationRequest(seed=seed), [PICTURE]) for seed in (3, 1, 2)]
+    wait(engine, ids[0], lambda view: view.state is JobState.RUNNING)
+    assert [engine.view(job_id).ahead for job_id in ids] == [0, 1, 2]
+    assert [engine.view(job_id).state for job_id in ids[1:]] == [JobState.QUEUED] * 2
+    pipeline.gate.set()
+    assert [wait(engine, job_id).state for job_id in ids] == [JobState.DONE] * 3
+    assert [call["seed"] for call in pipeline.calls] == [3, 1, 2]
+
+
+def test_cancel_stops_a_running_job_within_one_step(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline(step_seconds=0.05)
+    engine = start(lambda: pipeline)
+    job_id = engine.submit(GenerationRequest(), [PICTURE])
+    wait(engine, job_id, lambda view: any(info.stage == "structure" and info.step >= 2 for info in view.stages))
+    engine.cancel(job_id)
+    before = pipeline.steps_done
+    view = wait(engine, job_id)
+    assert view.state is JobState.CANCELLED and not view.files
+    assert pipeline.steps_done <= before + 1
+    assert wait(engine, engine.submit(GenerationRequest(formats=("glb",)), [PICTURE])).state is JobState.DONE
+
+
+def test_cancel_takes_a_waiting_job_out_at_once(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    engine = start(lambda: pipeline)
+    first, second = (engine.submit(GenerationRequest(seed=seed), [PICTURE]) for seed in (0, 1))
+    engine.cancel(second)
+    assert engine.view(second).state is JobState.CANCELLED
+    pipeline.gate.set()
+    assert wait(engine, first).state is JobState.DONE
+    assert [call["seed"] for call in pipeline.calls] == [0]
+    engine.cancel(first)  # too late: nothing changes
+    assert engine.view(first).state is JobState.DONE
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (InvalidInputError("The picture is empty."), "The picture is empty."),
+        (RuntimeError("secret detail"), "Something went wrong inside the program (RuntimeError)"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("CUDA out of memory. Tried"), "not enough memory"),
+    ],
+)
+def test_a_fault_ends_only_its_job(start: Callable[..., Engine], fault: Exception, message: str) -> None:
+    pipeline = FakePipeline(fault=fault)
+    engine = start(lambda: pipeline)
+    view = wait(engine, engine.submit(GenerationRequest(), [PICTURE]))
+    assert view.state is JobState.FAILED
+    assert message in view.message and "secret" not in view.message
+    pipeline.fault = None
+    assert wait(engine, engine.submit(GenerationRequest(formats=("glb",)), [PICTURE])).state is JobState.DONE
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_again(start: Callable[..., Engine]) -> None:
+    attempts = []
+
+    def load() -> FakePipeline:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise CheckpointError("The folder has no pipeline.json.")
+        return FakePipeline()
+
+    engine = start(load)
+    assert not attempts  # nothing is loaded before it is needed
+    view = wait(engine, engine.submit(GenerationRequest(), [PICTURE]))
+    assert (view.state, view.message) == (JobState.FAILED, "The folder has no pipeline.json.")
+    for _ in range(2):
+        view = wait(engine, engine.submit(GenerationRequest(formats=("glb",)), [PICTURE]))
+        assert view.state is JobState.DONE
+    assert len(attempts) == 2
+
+
+def test_the_queue_is_bounded_and_has_room_again(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    engine = start(lambda: pipeline, queue_limit=2)
+    ids = [engine.submit(GenerationRequest(formats=("glb",)), [PICTURE]) for _ in range(2)]
+    with pytest.raises(QueueFullError, match="2 jobs"):
+        engine.submit(GenerationRequest(), [PICTURE])
+    pipeline.gate.set()
+    for job_id in ids:
+        wait(engine, job_id)
+    assert wait(engine, engine.submit(GenerationRequest(formats=("glb",)), [PICTURE])).state is JobState.DONE
+
+
+def test_bad_pictures_are_refused_before_the_queue(start: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = start(FakePipeline)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture")
+    with pytest.raises(InvalidInputError, match=r"broken\.png"):
+        engine.submit(GenerationRequest(), [broken])
+    with pytest.raises(InvalidInputError, match="between 1 and"):
+        engine.submit(GenerationRequest(), [])
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_unknown_ids_are_refused(start: Callable[..., Engine]) -> None:
+    engine = start(FakePipeline)
+    with pytest.raises(UnknownJobError, match="not known"):
+        engine.view("../../etc/passwd")
+    with pytest.raises(UnknownJobError):
+        engine.cancel("0" * 32)
+
+
+def test_close_cancels_what_is_left(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline(step_seconds=0.05)
+    engine = start(lambda: pipeline)
+    ids = [engine.submit(GenerationRequest(), [PICTURE]) for _ in range(3)]
+    engine.close()
+    assert {engine.view(job_id).state for job_id in ids} == {JobState.CANCELLED}
+    with pytest.raises(QueueFullError, match="shutting down"):
+        engine.submit(GenerationRequest(), [PICTURE])

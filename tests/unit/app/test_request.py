@@ -1,0 +1,82 @@
+"""Options: ranges, closed sets, messages that name the field, and the record's round trip."""
+
+import json
+import math
+
+import pytest
+
+from trellis.app.request import GenerationRequest, draw_seed, options
+from trellis.errors import InvalidInputError
+
+
+def test_defaults_are_valid_and_sampler_values_are_left_to_the_model() -> None:
+    request = GenerationRequest()
+    assert request.structure_steps is None and request.latent_guidance is None
+    assert request.formats == ("glb", "ply", "mp4")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", -1),
+        ("seed", 2**31),
+        ("seed", 1.5),
+        ("seed", None),
+        ("seed", True),
+        ("seed", "1"),
+        ("structure_steps", 0),
+        ("structure_steps", 101),
+        ("structure_guidance", math.nan),
+        ("latent_guidance", math.inf),
+        pytest.param("latent_steps", 10**5000, id="latent_steps-huge"),
+        ("simplify", 1.0),
+        ("simplify", -0.1),
+        ("texture_size", 1000),
+        ("texture_size", 1024.5),
+        ("faces", 1),
+        ("formats", ()),
+        ("formats", ("glb", "glb")),
+        ("formats", ("obj",)),
+        ("formats", "glb"),
+        ("multi_image", "average"),
+        ("preview_size", 300),
+    ],
+)
+def test_bad_values_name_their_field(name: str, value: object) -> None:
+    with pytest.raises(InvalidInputError, match=f"^{name} must be"):
+        GenerationRequest.from_dict({name: value})
+
+
+def test_an_unknown_option_lists_the_known_ones() -> None:
+    with pytest.raises(InvalidInputError, match=r"'sede'.*seed, structure_steps"):
+        GenerationRequest.from_dict({"sede": 1})
+
+
+def test_simplify_and_faces_exclude_each_other() -> None:
+    assert GenerationRequest(faces=5000).faces == 5000
+    with pytest.raises(InvalidInputError, match="simplify and faces"):
+        GenerationRequest(faces=5000, simplify=0.5)
+
+
+def test_whole_floats_become_ints_and_formats_take_the_usual_order() -> None:
+    request = GenerationRequest(seed=7.0, latent_guidance=3, formats=("mp4", "glb"))  # type: ignore[arg-type]
+    assert type(request.seed) is int and request.seed == 7
+    assert type(request.latent_guidance) is float
+    assert request.formats == ("glb", "mp4")
+
+
+def test_the_record_round_trips_through_json() -> None:
+    request = GenerationRequest(seed=5, structure_steps=12, texture_size=512, formats=("glb",))
+    assert GenerationRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+
+
+def test_every_option_is_explained_in_one_line() -> None:
+    for name, option in options().items():
+        assert option.label and option.help.endswith(".") and "\n" not in option.help, name
+
+
+def test_drawn_seeds_are_valid_and_vary() -> None:
+    seeds = {draw_seed() for _ in range(20)}
+    assert len(seeds) > 10
+    for seed in seeds:
+        GenerationRequest(seed=seed)

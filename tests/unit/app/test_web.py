@@ -1,0 +1,78 @@
+"""The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from tests.unit.app.fakes import FakePipeline
+from trellis.app.engine import Engine
+from trellis.app.request import GenerationRequest
+from trellis.app.ui.page import create_page
+from trellis.app.ui.web import STATIC, create_app
+
+HOME = "http://127.0.0.1:7960"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine(FakePipeline, tmp_path / "jobs", model="fake")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def client(engine: Engine) -> Iterator[TestClient]:
+    app = create_app(engine, create_page(engine), hosts=("127.0.0.1",))
+    with TestClient(app, base_url=HOME) as client:
+        yield client
+
+
+def finished_job(engine: Engine) -> str:
+    job_id = engine.submit(GenerationRequest(formats=("glb", "ply")), [Image.new("RGB", (16, 16))])
+    while not engine.view(job_id).state.final:
+        time.sleep(0.01)
+    return job_id
+
+
+def test_results_are_served_by_their_id(client: TestClient, engine: Engine) -> None:
+    job_id = finished_job(engine)
+    answer = client.get(f"/results/{job_id}/asset.glb")
+    assert answer.status_code == 200 and answer.headers["content-type"] == "model/gltf-binary"
+    assert answer.content[:4] == b"glTF"
+
+
+@pytest.mark.parametrize(
+    "name", ["request.json", "picture_0.png", "..%2F..%2Fsecret", "asset.obj", "%2Fetc%2Fpasswd", "asset.glb%00"]
+)
+def test_only_results_are_served(client: TestClient, engine: Engine, name: str) -> None:
+    assert client.get(f"/results/{finished_job(engine)}/{name}").status_code == 404
+
+
+def test_an_unknown_job_is_not_found(client: TestClient) -> None:
+    assert client.get(f"/results/{'0' * 32}/asset.glb").status_code == 404
+
+
+def test_other_sites_and_names_are_refused(client: TestClient) -> None:
+    assert client.get("/viewer.js", headers={"Origin": "https://example.org"}).status_code == 403
+    assert client.post("/gradio_api/queue/join", headers={"Origin": "null"}, json={}).status_code == 403
+    assert client.get("/viewer.js", headers={"Host": "rebound.example.org"}).status_code == 400
+    assert client.get("/viewer.js", headers={"Origin": HOME}).status_code == 200
+
+
+def test_the_page_names_no_other_server(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    fetched = re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"(?:https?:)?//([^/\":]+)", answer.text)
+    assert set(fetched) <= {"127.0.0.1"}
+
+
+def test_the_viewer_script_keeps_the_licences_of_its_parts() -> None:
+    script = (STATIC / "viewer.js").read_text(encoding="utf-8")
+    for notice in ("three 0.183", "@sparkjsdev/spark 2.2.0", "fflate", "The above copyright notice"):
+        assert notice in script[:8000]

@@ -1,0 +1,183 @@
+"""What one job may be asked for: every option's default, range and help text, stated once.
+
+The page's controls, the checks on requests and the record kept beside the results all come from the fields below.
+"""
+
+import dataclasses
+import reprlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trellis.errors import InvalidInputError
+
+MODELS_OWN = None  # a sampler value left to the model's pipeline.json
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between `minimum` and `maximum`, both included, in `step`s on a slider; whole if `integer`."""
+
+    minimum: float
+    maximum: float
+    step: float
+    integer: bool = False
+
+    def describe(self) -> str:
+        kind = "a whole number" if self.integer else "a number"
+        return f"{kind} from {self.minimum:g} to {self.maximum:.10g}"
+
+    def parse(self, name: str, value: object) -> int | float:
+        """The value as int or float; raises InvalidInputError naming the field."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and self.minimum <= value <= self.maximum:
+            if not self.integer:
+                return float(value)
+            if value == int(value):
+                return int(value)
+        raise InvalidInputError(f"{name} must be {self.describe()}, not {_shown(value)}.")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a closed set of values."""
+
+    values: tuple[Any, ...]
+
+    def describe(self) -> str:
+        return "one of " + ", ".join(str(value) for value in self.values)
+
+    def parse(self, name: str, value: object) -> Any:
+        """The value itself; raises InvalidInputError naming the field and listing the set."""
+        for known in self.values:
+            if type(value) is type(known) and value == known:
+                return known
+        raise InvalidInputError(f"{name} must be {self.describe()}, not {_shown(value)}.")
+
+
+@dataclass(frozen=True)
+class Subset:
+    """One or more of a closed set of values, each once; kept in the order of the set."""
+
+    values: tuple[str, ...]
+
+    def describe(self) -> str:
+        return "one or more of " + ", ".join(self.values)
+
+    def parse(self, name: str, value: object) -> tuple[str, ...]:
+        """The values as a tuple; raises InvalidInputError naming the field and listing the set."""
+        chosen = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+        if not chosen or any(item not in self.values for item in chosen) or len(set(chosen)) != len(chosen):
+            raise InvalidInputError(f"{name} must be {self.describe()}, not {_shown(value)}.")
+        return tuple(known for known in self.values if known in chosen)
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field is called and explained to people, and which values it takes; `optional` allows None."""
+
+    label: str
+    help: str
+    domain: Range | Choice | Subset
+    optional: bool = False
+
+    def parse(self, name: str, value: object) -> Any:
+        """The value in its proper type; raises InvalidInputError naming the field."""
+        if value is None and self.optional:
+            return None
+        return self.domain.parse(name, value)
+
+
+def _shown(value: object) -> str:
+    """The value for a message, shortened; integers of thousands of digits have no text at all."""
+    return "a huge number" if isinstance(value, int) and value.bit_length() > 128 else reprlib.repr(value)
+
+
+def _option(default: Any, label: str, help: str, domain: Range | Choice | Subset, *, optional: bool = False) -> Any:
+    return dataclasses.field(default=default, metadata={"option": Option(label, help, domain, optional)})
+
+
+_STEPS = Range(1, 100, 1, integer=True)
+_GUIDANCE = Range(0, 20, 0.1)
+_SEEDS = Range(0, 2**31 - 1, 1, integer=True)
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """Everything that, with the pictures and the model, decides the result of a job.
+
+    Sampler values of None are the model's own (its pipeline.json). `simplify` and `faces` exclude each other: with
+    `faces` set, `simplify` is not used and must be left at its default. Raises InvalidInputError naming the field.
+    """
+
+    seed: int = _option(0, "Seed", "The same seed, picture and settings give the same model.", _SEEDS)
+    structure_steps: int | None = _option(
+        MODELS_OWN, "Structure steps", "More steps give a more careful overall shape, slower.", _STEPS, optional=True
+    )
+    structure_guidance: float | None = _option(
+        MODELS_OWN, "Structure guidance", "How strictly the shape follows the picture.", _GUIDANCE, optional=True
+    )
+    latent_steps: int | None = _option(
+        MODELS_OWN, "Detail steps", "More steps give finer surface and colours, slower.", _STEPS, optional=True
+    )
+    latent_guidance: float | None = _option(
+        MODELS_OWN, "Detail guidance", "How strictly surface and colours follow the picture.", _GUIDANCE, optional=True
+    )
+    multi_image: str = _option(
+        "stochastic",
+        "Several pictures",
+        "stochastic takes the pictures in turn, multidiffusion averages them at every step.",
+        Choice(("stochastic", "multidiffusion")),
+    )
+    simplify: float = _option(
+        0.95, "Simplify", "Share of the mesh's faces that is removed; 0 keeps them all.", Range(0, 0.99, 0.01)
+    )
+    faces: int | None = _option(
+        None, "Faces", "Number of faces to keep, in place of Simplify.", Range(100, 5_000_000, 1, True), optional=True
+    )
+    texture_size: int = _option(
+        1024,
+        "Texture size",
+        "Side of the texture in pixels; larger is sharper, slower.",
+        Choice((512, 1024, 2048, 4096)),
+    )
+    formats: tuple[str, ...] = _option(
+        ("glb", "ply", "mp4"), "Files", "Which files are written.", Subset(("glb", "ply", "mp4"))
+    )
+    preview_frames: int = _option(60, "Preview frames", "Length of the preview video.", Range(1, 600, 1, integer=True))
+    preview_size: int = _option(
+        384, "Preview size", "Side of the preview video in pixels.", Choice((256, 384, 512, 768, 1024))
+    )
+
+    def __post_init__(self) -> None:
+        for name, option in options().items():
+            object.__setattr__(self, name, option.parse(name, getattr(self, name)))
+        if self.faces is not None and self.simplify != default_of("simplify"):
+            raise InvalidInputError("simplify and faces exclude each other: give one of them.")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "GenerationRequest":
+        """A request from plain values, missing ones at their defaults; raises InvalidInputError naming the field."""
+        unknown = sorted(set(values) - set(options()))
+        if unknown:
+            raise InvalidInputError(f"Unknown option {unknown[0]!r}; known: {', '.join(options())}.")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values fit for JSON; `from_dict` is its inverse."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+
+
+def options() -> dict[str, Option]:
+    """Every option of a request by its name, in the order of the fields."""
+    return {field.name: field.metadata["option"] for field in dataclasses.fields(GenerationRequest)}
+
+
+def default_of(name: str) -> Any:
+    """The default of the option called `name`."""
+    return next(field.default for field in dataclasses.fields(GenerationRequest) if field.name == name)
+
+
+def draw_seed() -> int:
+    """A new random seed in the range of the option."""
+    return secrets.randbelow(int(_SEEDS.maximum) + 1)

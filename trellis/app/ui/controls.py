@@ -1,0 +1,42 @@
+"""Controls made from the options of a request, so that no default or range is stated twice."""
+
+import gradio as gr
+from gradio.components import Component
+
+from trellis.app.request import Choice, Range, Subset, default_of, options
+
+# What the page offers, row by row; the other options keep their defaults.
+ROWS = (
+    ("structure_steps", "structure_guidance"),
+    ("latent_steps", "latent_guidance"),
+    ("simplify",),
+    ("texture_size",),
+)
+SHOWN = tuple(name for row in ROWS for name in row)
+
+
+def create_control(name: str) -> Component:
+    """The control of the option called `name`: a number field that may stay empty, a slider, or choices."""
+    option, default = options()[name], default_of(name)
+    label, info, elem_id = option.label, option.help, f"option-{name}"
+    match option.domain:
+        case Range() as domain if option.optional or name == "seed":
+            # The range is left to the request's own check, whose message names the field. An empty field must be
+            # emptied on load: Gradio shows a value of None as 0 at first.
+            return gr.Number(
+                (lambda: None) if default is None else default,
+                label=label,
+                info=info,
+                placeholder="model's own" if option.optional else None,
+                precision=0 if domain.integer else None,
+                step=domain.step,
+                elem_id=elem_id,
+            )
+        case Range() as domain:
+            return gr.Slider(
+                domain.minimum, domain.maximum, default, step=domain.step, label=label, info=info, elem_id=elem_id
+            )
+        case Choice() as domain:
+            return gr.Radio(list(domain.values), value=default, label=label, info=info, elem_id=elem_id)
+        case Subset() as domain:
+            return gr.CheckboxGroup(list(domain.values), value=list(default), label=label, info=info, elem_id=elem_id)

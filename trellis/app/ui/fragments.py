@@ -1,0 +1,89 @@
+"""Small pieces of HTML that the page shows: the state of a job, its preview and its downloads."""
+
+from html import escape
+from pathlib import Path
+
+from trellis.app.jobs import JobState, JobView
+
+VIEWER_ROUTE = "/viewer.js"
+_FILE_LABELS = {"glb": "Download GLB", "ply": "Download PLY"}
+_FILE_NOTES = {"glb": "textured mesh", "ply": "Gaussians"}
+
+
+def result_address(job_id: str, path: Path) -> str:
+    """Where the browser finds a result file of a job."""
+    return f"/results/{job_id}/{path.name}"
+
+
+def job_panel(view: JobView) -> str:
+    """State, stage, step, time and the stages so far of a job."""
+    if view.state is JobState.QUEUED:
+        line = "Next in line" if view.ahead == 0 else f"Waiting: {view.ahead} job{'s' * (view.ahead > 1)} before yours"
+        return _panel("queued", line, "", 0.0)
+    if view.state is JobState.FAILED:
+        return message_panel(view.message)
+    if view.state is JobState.CANCELLED:
+        return _panel("cancelled", "Cancelled", _clock(view.seconds), 0.0)
+    if view.state is JobState.DONE:
+        notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in view.notes)
+        return _panel("done", "Done", _clock(view.seconds), 1.0, notes)
+    if not view.stages:
+        return _panel("running", "Starting", _clock(view.seconds), 0.0)
+    now = view.stages[-1]
+    detail = f"{now.step} of {now.total} · {_clock(view.seconds)}" if now.total > 1 else _clock(view.seconds)
+    past = "".join(f"<li>{escape(_title(info.stage))}</li>" for info in view.stages[:-1])
+    return _panel(
+        "running", _title(now.stage), detail, now.step / max(now.total, 1), f"<ol>{past}</ol>" if past else ""
+    )
+
+
+def message_panel(message: str) -> str:
+    """One sentence about what went wrong."""
+    return f'<div class="job" data-state="failed" role="alert"><div class="job-line">{escape(message)}</div></div>'
+
+
+def results_panel(view: JobView, name: str) -> str:
+    """The preview video and the download links of a finished job; files are offered as `name` with their suffix."""
+    if view.state is not JobState.DONE:
+        return ""
+    video = ""
+    if "mp4" in view.files:
+        source = escape(result_address(view.id, view.files["mp4"]), quote=True)
+        video = (
+            f'<video class="preview" src="{source}" autoplay loop muted playsinline controls '
+            'aria-label="Preview video: colours beside surface directions"></video>'
+        )
+    links = "".join(_download(view, kind, name) for kind in _FILE_LABELS if kind in view.files)
+    return f'<div class="results">{video}<div class="downloads">{links}</div></div>'
+
+
+def _download(view: JobView, kind: str, name: str) -> str:
+    path = view.files[kind]
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    address = escape(result_address(view.id, path), quote=True)
+    offered = escape(f"{name}.{kind}", quote=True)
+    return (
+        f'<a class="download" href="{address}" download="{offered}" data-kind="{kind}">'
+        f"<strong>{_FILE_LABELS[kind]}</strong><span>{_FILE_NOTES[kind]} · {size}</span></a>"
+    )
+
+
+def _panel(state: str, line: str, detail: str, share: float, below: str = "") -> str:
+    percent = round(100 * share)
+    bar = (
+        f'<div class="job-bar" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-label="{escape(line, quote=True)}"><i style="width:{percent}%"></i></div>'
+    )
+    return (
+        f'<div class="job" data-state="{state}"><div class="job-line"><strong>{escape(line)}</strong>'
+        f"<span>{escape(detail)}</span></div>{bar}{below}</div>"
+    )
+
+
+def _title(stage: str) -> str:
+    words = stage.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,178 @@
+"""The page: a picture on the left, the finished asset on the right."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from trellis.app.engine import Engine
+from trellis.app.jobs import JobState, JobView
+from trellis.app.request import GenerationRequest, draw_seed
+from trellis.app.ui import fragments
+from trellis.app.ui.controls import ROWS, SHOWN, create_control
+from trellis.errors import InvalidInputError, TrellisError
+
+POLL_SECONDS = 0.25
+VIEWER_KINDS = ("glb", "ply")
+DEMO_NOTE = (
+    "Embedded demo model: simple objects only. For production quality install TRELLIS-image-large "
+    "and start with <code>--model microsoft/TRELLIS-image-large</code>."
+)
+# `watch` runs after the value changed; the template has no value in it, so the canvas stays in place.
+VIEWER_SCRIPT = """
+const viewer = TrellisViewer.mount(element.querySelector(".viewer"));
+const show = () => viewer.show(props.value);
+watch("value", show);
+show();
+"""
+
+
+def create_page(
+    engine: Engine, *, examples: Sequence[Path] = (), machine: str = "", demo_model: bool = False
+) -> gr.Blocks:
+    """Lay out the page for an engine.
+
+    `examples` are pictures to start from, `machine` a line on where the work is done, `demo_model` whether to say that
+    the model is the embedded one.
+    """
+    with gr.Blocks(title="TRELLIS", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.HTML(_header(machine), apply_default_css=False, elem_id="header")
+        with gr.Row(elem_id="columns"):
+            with gr.Column(scale=2, min_width=320):
+                picture, generate, cancel, progress = _create_input(examples, demo_model)
+                seed, random_seed, settings = _create_settings()
+            with gr.Column(scale=3, min_width=320):
+                viewer = gr.HTML(
+                    None,
+                    html_template='<div class="viewer"></div>',
+                    head=f'<script src="{fragments.VIEWER_ROUTE}"></script>',  # loaded before the next line runs
+                    js_on_load=VIEWER_SCRIPT,
+                    apply_default_css=False,
+                    elem_id="viewer",
+                )
+                results = gr.HTML("", apply_default_css=False, elem_id="results")
+        handlers = Handlers(engine)
+        generate.click(
+            handlers.generate,
+            inputs=[picture, random_seed, seed, *settings],
+            outputs=[progress, generate, cancel, seed, viewer, results],
+            show_progress="hidden",
+            concurrency_limit=None,  # the engine has its own queue
+            api_visibility="private",
+        )
+        cancel.click(handlers.cancel, queue=False, show_progress="hidden", api_visibility="private")
+        page.unload(handlers.cancel)
+    return page
+
+
+def _create_input(examples: Sequence[Path], demo_model: bool) -> tuple[gr.Image, gr.Button, gr.Button, gr.HTML]:
+    picture = gr.Image(
+        label="Picture",
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "clipboard"],
+        buttons=[],
+        height=280,
+        placeholder="Drop a picture of one object here, paste it,\nor click to choose a file",
+        elem_id="picture",
+    )
+    # The uploaded file itself is handed over: reading pictures, and explaining why one cannot be read, is the library's
+    # work. (A subclass would do, but Gradio writes a stub file beside the source of every subclass.)
+    picture.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    if examples:
+        gr.Examples(
+            [[str(path)] for path in examples],
+            picture,
+            label="Or try one of these",
+            examples_per_page=24,
+            elem_id="examples",
+        )
+    with gr.Row(elem_id="actions"):
+        generate = gr.Button("Generate", variant="primary", scale=3, min_width=160, elem_id="generate")
+        cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=96, elem_id="cancel")
+    progress = gr.HTML("", apply_default_css=False, elem_id="progress")
+    if demo_model:
+        gr.HTML(f"<p>{DEMO_NOTE}</p>", apply_default_css=False, elem_id="demo-note")
+    return picture, generate, cancel, progress
+
+
+def _create_settings() -> tuple[Component, Component, list[Component]]:
+    """The seed, whether to draw it, and the controls of `SHOWN` in that order."""
+    controls = []
+    with gr.Accordion("Settings", open=False, elem_id="settings"):
+        with gr.Row(equal_height=True):
+            seed = create_control("seed")
+            random_seed = gr.Checkbox(
+                True, label="Random seed", info="Draw a new seed for every model.", elem_id="random-seed"
+            )
+        for row in ROWS:
+            with gr.Row(equal_height=True):
+                controls += [create_control(name) for name in row]
+    return seed, random_seed, controls
+
+
+def _header(machine: str) -> str:
+    return f'<h1>TRELLIS</h1><p>A picture in, a textured 3D model out.</p><p class="machine">{escape(machine)}</p>'
+
+
+class Handlers:
+    """What the buttons do, and which job each open page waits for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: dict[str, str] = {}
+
+    async def generate(
+        self, browser: gr.Request, picture: str | None, random_seed: bool, seed: float | None, *settings: Any
+    ) -> AsyncIterator[list[Any]]:
+        """Submit a job and show its steps until it ends; yields the outputs in the order that the page lists them."""
+        session = browser.session_hash or ""
+        try:
+            if picture is None:
+                raise InvalidInputError("Choose a picture first: drop one in the field above or click an example.")
+            request = _read_request(random_seed, seed, settings)
+            job_id = await asyncio.to_thread(self._engine.submit, request, [picture])
+        except TrellisError as error:
+            yield _outputs(progress=fragments.message_panel(str(error)))
+            return
+        self._jobs[session] = job_id
+        yield _outputs(fragments.job_panel(self._engine.view(job_id)), running=True, seed=request.seed)
+        while not (view := self._engine.view(job_id)).state.final:
+            yield _outputs(fragments.job_panel(view))
+            await asyncio.sleep(POLL_SECONDS)
+        self._jobs.pop(session, None)
+        yield _finished(view, Path(picture).stem)
+
+    def cancel(self, browser: gr.Request) -> None:
+        """Stop the job that this page waits for: its button was pressed or the page was closed."""
+        job_id = self._jobs.get(browser.session_hash or "")
+        if job_id is not None:
+            self._engine.cancel(job_id)
+
+
+def _read_request(random_seed: bool, seed: float | None, settings: Sequence[Any]) -> GenerationRequest:
+    values = dict(zip(SHOWN, settings, strict=True))
+    values["seed"] = draw_seed() if random_seed else seed
+    return GenerationRequest.from_dict(values)
+
+
+def _finished(view: JobView, name: str) -> list[Any]:
+    outputs = _outputs(fragments.job_panel(view), running=False)
+    if view.state is JobState.DONE:
+        shown = {
+            kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
+        }
+        outputs[-2:] = [shown, fragments.results_panel(view, name)]
+    return outputs
+
+
+def _outputs(progress: str, *, running: bool | None = None, seed: int | None = None) -> list[Any]:
+    """Updates of progress, Generate, Cancel, seed, viewer and results; what is not given stays as it is."""
+    keep = gr.skip()
+    generate = keep if running is None else gr.Button("Generating…" if running else "Generate", interactive=not running)
+    cancel = keep if running is None else gr.Button(interactive=running)
+    return [progress, generate, cancel, keep if seed is None else seed, keep, keep]

@@ -1,0 +1,115 @@
+"""The web application of the page: our own routes for results and the viewer, then Gradio, on one port."""
+
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import gradio
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from trellis.app.engine import Engine, UnknownJobError
+from trellis.app.ui.fragments import VIEWER_ROUTE
+from trellis.app.ui.look import STYLE_SHEET, create_theme
+
+STATIC = Path(__file__).parent / "static"
+MAX_UPLOAD = "64mb"
+MEDIA_TYPES = {".glb": "model/gltf-binary", ".ply": "application/octet-stream", ".mp4": "video/mp4"}
+
+# Nothing outside this server may be fetched, whatever a library on the page tries. Gradio compiles templates at run
+# time (unsafe-eval), the splat renderer starts workers from blobs and decodes data addresses.
+CONTENT_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+class SameOriginOnly:
+    """Refuses requests that a page of another site sends, and pins the page to this server."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            await PlainTextResponse("This address answers only its own page.", status_code=403)(scope, receive, send)
+            return
+
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer = MutableHeaders(scope=message)
+                answer["Content-Security-Policy"] = CONTENT_POLICY
+                answer["X-Content-Type-Options"] = "nosniff"
+                answer["Referrer-Policy"] = "no-referrer"
+            await send(message)
+
+        await self.app(scope, receive, send_with_policy)
+
+
+def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str]) -> FastAPI:
+    """The application: results of jobs by their unguessable id, the viewer's script, and the page at "/".
+
+    `hosts` are the names that requests may address ("*" for any), against pages that point a name of theirs here.
+    """
+    app = FastAPI(title="TRELLIS", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(SameOriginOnly)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+
+    @app.get(VIEWER_ROUTE)
+    def viewer_script() -> FileResponse:
+        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/results/{job_id}/{name}")
+    def result_file(job_id: str, name: str) -> FileResponse:
+        path = _result_path(engine, job_id, name)
+        if path is None:
+            raise HTTPException(status_code=404, detail="This result does not exist any more.")
+        kind = MEDIA_TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
+    return gradio.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        max_file_size=MAX_UPLOAD,
+        theme=create_theme(),
+        css=STYLE_SHEET.read_text(encoding="utf-8"),
+        favicon_path=str(STATIC / "favicon.png"),
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        enable_monitoring=False,
+        show_error=True,
+    )
+
+
+def _result_path(engine: Engine, job_id: str, name: str) -> Path | None:
+    """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
+    try:
+        files = engine.view(job_id).files
+    except UnknownJobError:
+        return None
+    return next((path for path in files.values() if path.name == name and path.is_file()), None)
