@@ -1,0 +1,17 @@
+"""The Warp kernels become GPU code, which needs no GPU to find out."""
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import warp as wp
+
+from trellis.ops.rasterize import warp_device, warp_fields, warp_gaussians, warp_triangles
+
+
+@pytest.mark.parametrize("module", [warp_triangles, warp_gaussians, warp_fields])
+def test_kernels_compile_for_the_oldest_supported_gpu(module: ModuleType, tmp_path: Path) -> None:
+    warp_device.start()
+    wp.compile_aot_module(module, arch=75, module_dir=tmp_path, use_ptx=True)
+    (code,) = tmp_path.glob("*.ptx")
+    assert b".entry" in code.read_bytes()
