@@ -69,7 +69,12 @@ def gaussian_colors(
     weights = torch.zeros(len(texels), device=texels.points.device)
     with torch.no_grad():
         for view in progress.steps(STAGE, count):
-            _add_view(total, weights, texels, gaussians, mesh, cameras[view : view + 1], size, options.sharpness)
+            camera = cameras[view : view + 1]
+            seen, colors, weight = _seen_colors(
+                texels, gaussians, mesh=mesh, camera=camera, size=size, sharpness=options.sharpness
+            )
+            total.index_add_(0, seen, colors * weight[:, None])
+            weights.index_add_(0, seen, weight)
         if fallback is not None:
             total += FALLBACK_WEIGHT * fallback
             weights += FALLBACK_WEIGHT
@@ -77,17 +82,10 @@ def gaussian_colors(
         return _with_nearest_seen(texels, total, weights)
 
 
-def _add_view(
-    total: Tensor,
-    weights: Tensor,
-    texels: Texels,
-    gaussians: GaussianCloud,
-    mesh: Mesh,
-    camera: Cameras,
-    size: int,
-    sharpness: float,
-) -> None:
-    """Add what one camera sees to the weighted colours `total` [n, 3] and `weights` [n], in place."""
+def _seen_colors(
+    texels: Texels, gaussians: GaussianCloud, *, mesh: Mesh, camera: Cameras, size: int, sharpness: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What one camera sees: numbers of the texels [m], their colours [m, 3] and weights [m]."""
     towards = torch.nn.functional.normalize(camera.positions - texels.points, dim=1)
     cosine = (texels.normals * towards).sum(1)
     facing = (cosine > MIN_COSINE).nonzero().squeeze(1)
@@ -110,8 +108,7 @@ def _add_view(
     values = torch.nn.functional.grid_sample(picture[None], grid, align_corners=False)[0, :, 0].T
     alpha = values[:, 3]
     weight = torch.where(alpha > MIN_ALPHA, cosine[facing].pow(sharpness) * alpha, 0)
-    total.index_add_(0, facing, values[:, :3] / alpha.clamp_min(MIN_ALPHA)[:, None] * weight[:, None])
-    weights.index_add_(0, facing, weight)
+    return facing, values[:, :3] / alpha.clamp_min(MIN_ALPHA)[:, None], weight
 
 
 def _depth_range(depth: Tensor) -> tuple[Tensor, Tensor]:
