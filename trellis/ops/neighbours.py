@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+ROWS = 1 << 20  # looked up at a time
 MAX_GRID_CELLS = 1 << 27  # of the int32 lookup grid: 512 MiB
 
 
@@ -14,6 +15,8 @@ def neighbour_table(coords: Tensor, lengths: tuple[int, ...], *, resolution: int
     """
     side, total = resolution + 2, coords.shape[0]
     table = torch.empty(total, 27, dtype=torch.int32, device=coords.device)
+    reach = torch.tensor([-1, 0, 1], dtype=torch.int32, device=coords.device)
+    steps = ((reach[:, None, None] * side + reach[:, None]) * side + reach).flatten()
     at, per_chunk = 0, max(1, MAX_GRID_CELLS // side**3)
     for first in range(0, len(lengths), per_chunk):
         chunk = lengths[first : first + per_chunk]
@@ -22,8 +25,9 @@ def neighbour_table(coords: Tensor, lengths: tuple[int, ...], *, resolution: int
         cell = (((b - first) * side + x + 1) * side + y + 1) * side + z + 1
         grid = torch.full((len(chunk) * side**3,), total, dtype=torch.int32, device=coords.device)
         grid[cell.long()] = torch.arange(at, end, dtype=torch.int32, device=coords.device)
-        for column in range(27):
-            step = (column // 9 - 1) * side * side + (column // 3 % 3 - 1) * side + column % 3 - 1
-            table[at:end, column] = grid.index_select(0, cell + step)
+        for rows in range(at, end, ROWS):
+            stop = min(rows + ROWS, end)
+            places = cell[rows - at : stop - at, None] + steps
+            table[rows:stop] = grid.index_select(0, places.flatten()).view(-1, 27)
         at = end
     return table

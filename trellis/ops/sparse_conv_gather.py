@@ -48,7 +48,8 @@ class _GatherConv(torch.autograd.Function):
         for rows in _chunks(feats.shape[0], matrices.shape[2], feats.device):
             for group in range(groups):
                 gathered = _gather(padded, table[rows], columns[group])
-                out[rows, group * width : (group + 1) * width] = F.linear(gathered, matrices[group], bias)
+                place = out[rows, group * width : (group + 1) * width]
+                torch.addmm(bias, gathered, matrices[group].t(), out=place)
         return out
 
     @staticmethod
