@@ -20,7 +20,9 @@ logger = logging.getLogger("train")
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="JSON of the stage, such as configs/nano/flows.json")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder of all stages; this one gets its own inside")
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, help="folder of all stages; this one gets its own inside"
+    )
     parser.add_argument("--data_dir", type=Path, help="folder that keeps generated data between runs")
     parser.add_argument("--resume", action="store_true", help="continue from the stage's checkpoint if there is one")
     parser.add_argument("--max-seconds", type=float, help="save and stop after this long, start-up included")
@@ -38,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         device = Runtime.detect(device=options.device).device
         if device.type != "cpu":
             torch.set_float32_matmul_precision("high")
+        if config.compile:
+            # What cannot be compiled runs as it is written.
+            torch._dynamo.config.suppress_errors = True
         stage = create_stage(config, options.output_dir, device=device, cache=options.data_dir)
         trainer = Trainer(stage, config, options.output_dir / config.stage, device=device)
         if options.resume and trainer.has_checkpoint:

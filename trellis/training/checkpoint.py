@@ -1,7 +1,6 @@
 """Training state on disk: weights, averages, optimiser moments and position, written aside and renamed."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,13 @@ def round_moments(optimizer: torch.optim.Optimizer, precision: str) -> None:
 
 
 def save_state(
-    folder: Path, *, modules: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, precision: str, position: dict[str, Any]
+    folder: Path,
+    *,
+    modules: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema,
+    precision: str,
+    position: dict[str, Any],
 ) -> None:
     """Write `state.pt` atomically; moments are stored in `precision`; `position` holds step, seconds and settings."""
     round_moments(optimizer, precision)
@@ -41,7 +46,7 @@ def save_state(
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / (STATE_FILE + ".part")
     torch.save(state, aside)
-    os.replace(aside, folder / STATE_FILE)
+    aside.replace(folder / STATE_FILE)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -55,9 +60,7 @@ def load_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def restore_state(
-    state: dict[str, Any], *, modules: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema
-) -> None:
+def restore_state(state: dict[str, Any], *, modules: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> None:
     """Put a state from `load_state` back into a freshly built run."""
     modules.load_state_dict(state["modules"])
     ema.load(state["ema"])

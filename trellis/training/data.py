@@ -33,9 +33,7 @@ def condition_pictures(
     objects: ObjectBatch, dense: Tensor, *, views: int, size: int, seed: int = 0, supersampling: int = 2
 ) -> Tensor:
     """Framed pictures on black as the image encoder reads them: uint8 [B, V, 3, size, size]."""
-    rgba = render_pictures(
-        objects, views=views, size=size, seed=seed, dense=dense, supersampling=supersampling
-    ).images
+    rgba = render_pictures(objects, views=views, size=size, seed=seed, dense=dense, supersampling=supersampling).images
     return on_black(rgba)
 
 

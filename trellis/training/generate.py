@@ -1,52 +1,149 @@
-"""Batched generation on one device, for metrics: pictures in, structures, latents and features out."""
+"""Batched generation on one device, for metrics: pictures in, structures, latents, Gaussians and meshes out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trellis.conditioning import ImageEncoder
+from trellis.errors import CheckpointError
+from trellis.models import PipelineConfig, SamplerConfig, load_model
+from trellis.representations import GaussianCloud, Mesh
+from trellis.representations.flexicubes import extract_mesh
+from trellis.representations.gaussians import GaussianConfig
+from trellis.runtime import Runtime
 from trellis.sampling import euler_sample, guide, initial_noise
 from trellis.sparse import SparseTensor
 
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """Settings of one sampler, as in pipeline.json."""
-
-    steps: int = 25
-    cfg_strength: float = 3.0
-    cfg_interval: tuple[float, float] = (0.0, 1.0)
-    rescale_t: float = 3.0
+_MESH_PIECE = 8  # objects whose fine voxels are decoded at once
 
 
-def _sample(velocity: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, cond: Tensor, s: SamplerSettings) -> Tensor:
+def _sample(
+    velocity: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, cond: Tensor, sampler: SamplerConfig
+) -> Tensor:
     batch, empty = cond.shape[0], torch.zeros_like(cond)
 
     def towards(condition: Tensor) -> Callable[[Tensor, float], Tensor]:
         return lambda x, t: velocity(x, torch.full((batch,), t, device=x.device), condition).float()
 
-    guided = guide(towards(cond), towards(empty), strength=s.cfg_strength, interval=s.cfg_interval)
-    return euler_sample(guided, noise, steps=s.steps, rescale_t=s.rescale_t)
+    guided = guide(towards(cond), towards(empty), strength=sampler.cfg_strength, interval=sampler.cfg_interval)
+    return euler_sample(guided, noise, steps=sampler.steps, rescale_t=sampler.rescale_t)
 
 
 @torch.no_grad()
-def sample_structure(flow: nn.Module, cond: Tensor, *, settings: SamplerSettings, seed: int) -> Tensor:
+def sample_structure(flow: nn.Module, cond: Tensor, *, sampler: SamplerConfig, seed: int) -> Tensor:
     """Structure latents [B, C, r, r, r] for condition tokens [B, L, Cc]; noise is drawn on the CPU from `seed`."""
     config = flow.config
     side = int(config.resolution)  # type: ignore[union-attr, arg-type]
     shape = (cond.shape[0], int(config.in_channels), side, side, side)  # type: ignore[union-attr, arg-type]
     noise = initial_noise(shape, torch.Generator().manual_seed(seed)).to(cond.device)
-    return _sample(lambda x, t, c: flow(x, t, c), noise, cond, settings)
+    return _sample(lambda x, t, c: flow(x, t, c), noise, cond, sampler)
 
 
 @torch.no_grad()
 def sample_latents(
-    flow: nn.Module, coords: Tensor, cond: Tensor, *, resolution: int, settings: SamplerSettings, seed: int
+    flow: nn.Module, coords: Tensor, cond: Tensor, *, resolution: int, sampler: SamplerConfig, seed: int
 ) -> SparseTensor:
     """Normalised latents on voxels `coords` [N, 4] of B objects with condition tokens [B, L, Cc]."""
     channels = int(flow.config.in_channels)  # type: ignore[union-attr, arg-type]
     noise = initial_noise((len(coords), channels), torch.Generator().manual_seed(seed)).to(cond.device)
     start = SparseTensor.create(noise, coords, resolution=resolution, batch_size=cond.shape[0])
-    feats = _sample(lambda x, t, c: flow(start.replace(x), t, c).feats, noise, cond, settings)
+    feats = _sample(lambda x, t, c: flow(start.replace(x), t, c).feats, noise, cond, sampler)
     return start.replace(feats)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What came out for B pictures: `dense` bool [B, R, R, R]; meshes and Gaussians, None where nothing is occupied."""
+
+    dense: Tensor
+    meshes: list[Mesh | None]
+    gaussians: list[GaussianCloud | None]
+
+
+class BatchGenerator:
+    """The networks of a model folder on one device, in float32."""
+
+    def __init__(
+        self, folder: Path, device: torch.device, *, steps: int | None = None, cfg_strength: float | None = None
+    ) -> None:
+        """steps, cfg_strength: instead of the model's own settings, for both stages."""
+        self.config = PipelineConfig.read(folder / "pipeline.json")
+        wishes = {"steps": steps, "cfg_strength": cfg_strength}
+        given: dict[str, Any] = {key: value for key, value in wishes.items() if value is not None}
+        self.config = replace(
+            self.config,
+            structure_sampler=replace(self.config.structure_sampler, **given),
+            latent_sampler=replace(self.config.latent_sampler, **given),
+        )
+        if not isinstance(self.config.image_cond_model, dict):
+            raise CheckpointError("Only a model with an image encoder of its own can be evaluated here.")
+        self.device = device
+        self.networks = {
+            role: load_model(folder / path).to(device).requires_grad_(False)
+            for role, path in self.config.models.items()
+        }
+        runtime = Runtime(device=device, offline=True)
+        self.encoder = ImageEncoder.from_pretrained(self.config.image_cond_model, folder, runtime).to(device)
+        self.resolution = int(self.networks["slat_flow_model"].config.resolution)
+        args = self.networks["slat_decoder_gs"].config.representation_config
+        self.gaussian_config = args if isinstance(args, GaussianConfig) else GaussianConfig.from_dict(args)
+
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Condition tokens [B, L, Cc] of framed pictures uint8 [B, 3, S, S]."""
+        return self.encoder(pictures.to(self.device).float() / 255)
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor, *, seed: int) -> Generated:
+        cond = self.encode(pictures)
+        latent = sample_structure(
+            self.networks["sparse_structure_flow_model"], cond, sampler=self.config.structure_sampler, seed=seed
+        )
+        dense = self.networks["sparse_structure_decoder"](latent)[:, 0] > 0
+        filled = dense.flatten(1).any(1).nonzero().squeeze(1)
+        meshes: list[Mesh | None] = [None] * len(pictures)
+        gaussians: list[GaussianCloud | None] = [None] * len(pictures)
+        if len(filled):
+            slat = self._latents(dense[filled], cond[filled], seed=seed)
+            for place, cloud in zip(filled.tolist(), self._gaussians(slat)):
+                gaussians[place] = cloud
+            for place, mesh in zip(filled.tolist(), self._meshes(slat)):
+                meshes[place] = mesh
+        return Generated(dense, meshes, gaussians)
+
+    def _latents(self, dense: Tensor, cond: Tensor, *, seed: int) -> SparseTensor:
+        flow = self.networks["slat_flow_model"]
+        sampler, coords = self.config.latent_sampler, dense.nonzero().int()
+        x = sample_latents(flow, coords, cond, resolution=self.resolution, sampler=sampler, seed=seed)
+        mean, std = (torch.tensor(values, device=self.device) for values in self.config.latent_statistics)
+        return x.replace(x.feats * std + mean)
+
+    def _gaussians(self, slat: SparseTensor) -> list[GaussianCloud]:
+        network = self.networks["slat_decoder_gs"]
+        return [
+            GaussianCloud.from_features(
+                feats, coords, resolution=self.resolution, config=self.gaussian_config,
+                offset_perturbation=network.get_buffer("offset_perturbation"),
+            )
+            for coords, feats in network(slat).samples()
+        ]  # fmt: skip
+
+    def _meshes(self, slat: SparseTensor) -> list[Mesh]:
+        meshes, samples = [], slat.samples()
+        for start in range(0, len(samples), _MESH_PIECE):
+            part = samples[start : start + _MESH_PIECE]
+            owner = [
+                torch.full((len(coords), 1), i, device=self.device, dtype=torch.int32)
+                for i, (coords, _) in enumerate(part)
+            ]
+            coords = torch.cat([torch.cat([b, c.int()], 1) for b, (c, _) in zip(owner, part)])
+            feats = torch.cat([f for _, f in part])
+            fine = self.networks["slat_decoder_mesh"](
+                SparseTensor.create(feats, coords, resolution=self.resolution, batch_size=len(part))
+            )
+            meshes += [extract_mesh(c, f.float(), resolution=fine.resolution) for c, f in fine.samples()]
+        return meshes

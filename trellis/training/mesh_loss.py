@@ -39,7 +39,9 @@ def target_sdf(distance: Tensor, resolution: int) -> Tensor:
     return distance.clamp(-SDF_LIMIT, SDF_LIMIT) + 1 / (4 * resolution)
 
 
-def mesh_losses(feats: Tensor, distance: Tensor, *, color: Tensor, normal: Tensor, resolution: int) -> dict[str, Tensor]:
+def mesh_losses(
+    feats: Tensor, distance: Tensor, *, color: Tensor, normal: Tensor, resolution: int
+) -> dict[str, Tensor]:
     """Losses of decoder output `feats` [64 n, 101] for n coarse voxels.
 
     distance [n, 125] in coarse voxels; color, normal uint8 [n, 125, 3] on the voxel's lattice of corners.

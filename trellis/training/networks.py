@@ -2,18 +2,22 @@
 
 import copy
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trellis.conditioning import ImageEncoder
+from trellis.conditioning.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models import create_model, initialize_for_training, load_model, save_model
 from trellis.training.config import ModelConfig, TrainConfig
 
 IMAGE_ENCODER = "image_encoder"
+
 logger = logging.getLogger(__name__)
 
 
@@ -52,25 +56,44 @@ def build_image_encoder(args: dict[str, Any]) -> ImageEncoder:
     return ImageEncoder(backbone, int(args["image_size"]))
 
 
-def compile_blocks(network: nn.Module) -> None:
-    """Compile every block of a transformer with fixed shapes, in place; parameter names stay."""
-    blocks = next((m for n, m in network.named_modules() if n.split(".")[-1] in ("blocks", "layer", "layers")), None)
-    if not isinstance(blocks, nn.ModuleList):
-        logger.warning("nothing to compile in %s", type(network).__name__)
-        return
-    for block in blocks:
-        block.compile()
+def compiled(network: nn.Module, *, wanted: bool) -> Callable[..., Any]:
+    """The network for training steps of one fixed shape, compiled if `wanted`; metrics call the network itself."""
+    return torch.compile(network) if wanted else network
+
+
+def image_tokens(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
+    """What `encoder(pictures)` returns, layer by layer: without the hooks that a compiler cannot follow."""
+    mean, std = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    hidden = encoder.backbone.embeddings((pictures - mean) / std)  # type: ignore[operator, union-attr]
+    for layer in encoder.backbone.encoder.layer:  # type: ignore[union-attr]
+        hidden = layer(hidden)
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+    hidden = hidden.float()
+    return F.layer_norm(hidden, hidden.shape[-1:], eps=1e-5)
+
+
+def compiled_image_encoder(encoder: ImageEncoder, *, wanted: bool) -> Callable[[Tensor], Tensor]:
+    """The encoder for training steps; compiled if `wanted` and if the layers of this transformers version fit."""
+    if not wanted:
+        return encoder
+    device = next(encoder.parameters()).device
+    probe = torch.rand(1, 3, encoder.image_size, encoder.image_size, device=device)
+    try:
+        with torch.no_grad():
+            same = torch.allclose(image_tokens(encoder, probe), encoder(probe), atol=1e-2, rtol=1e-2)
+    except (AttributeError, TypeError) as error:
+        logger.warning("the image encoder runs uncompiled: %s", error)
+        return encoder
+    if not same:
+        logger.warning("the image encoder runs uncompiled: its layers give other features")
+        return encoder
+    run = torch.compile(image_tokens)
+    return lambda pictures: run(encoder, pictures)
 
 
 def detached_copy(network: nn.Module) -> nn.Module:
-    """A copy on the CPU in float32 whose weights may be changed."""
-    forwards = [(m, m.__dict__.pop("_compiled_call_impl")) for m in network.modules() if "_compiled_call_impl" in m.__dict__]
-    try:
-        twin = copy.deepcopy(network)
-    finally:
-        for module, compiled in forwards:
-            module.__dict__["_compiled_call_impl"] = compiled
-    return twin.cpu().eval()
+    """A copy on the CPU whose weights may be changed."""
+    return copy.deepcopy(network).cpu().eval()
 
 
 @torch.no_grad()

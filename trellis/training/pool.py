@@ -7,7 +7,7 @@ alone, so a resumed run sees the same objects. Chunks can be kept in a folder be
 import hashlib
 import json
 import logging
-import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,20 +68,24 @@ class Pool:
 
     def _load(self, number: int) -> Chunk:
         if self._cache is None:
-            return self._make(number)
+            return self._timed(number)
         path = self._cache / f"chunk_{number:06d}.pt"
         if path.is_file():
             return torch.load(path, map_location=self._device, weights_only=True)
-        chunk = self._make(number)
+        chunk = self._timed(number)
         self._cache.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part")
         torch.save({key: value.cpu() for key, value in chunk.items()}, aside)
-        os.replace(aside, path)
+        aside.replace(path)
         return chunk
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """`count` object numbers, int64 on the CPU, from a CPU generator."""
-        return torch.randint(len(self), (count,), generator=generator)
+    def _timed(self, number: int) -> Chunk:
+        began = time.perf_counter()
+        with torch.no_grad():
+            chunk = {key: value.contiguous() for key, value in self._make(number).items()}
+        next(iter(chunk.values())).flatten()[:1].tolist()  # waits for the device, so that the time is true
+        logger.info("data: chunk %d made in %.1f s", number, time.perf_counter() - began)
+        return chunk
 
     def objects(self, key: str, numbers: Tensor) -> Tensor:
         """Rows [B, ...] of a per-object tensor."""

@@ -48,7 +48,9 @@ def field_samples(objects: ObjectBatch, points: Tensor) -> tuple[Tensor, Tensor,
     return tuple(torch.cat(values, 1) for values in zip(*pieces))  # type: ignore[return-value]
 
 
-def latent_chunk(objects: ObjectBatch, *, resolution: int, gaussians: int, voxel_size: float, samples: int) -> dict[str, Tensor]:
+def latent_chunk(
+    objects: ObjectBatch, *, resolution: int, gaussians: int, voxel_size: float, samples: int
+) -> dict[str, Tensor]:
     """Voxels, encoder input and every decoder's targets of some objects, in compact types.
 
     voxel_coords uint8 [N, 3]; voxel_features float16 [N, 91]; voxel_sdf float16 [N, 125] in voxels, limited to +-2;
@@ -95,5 +97,10 @@ def _discs(objects: ObjectBatch, rest: Tensor, centres: Tensor, *, resolution: i
     residual, normal, surface, color = field_samples(objects, projected)
     place = (surface.reshape(batch, width, -1, 3) - centres[:, :, None]) * resolution
     reachable = (place.abs().amax(-1) < 0.7) & (residual.reshape(batch, width, -1).abs() * resolution < 0.1)
-    values = [place.clamp(-0.7, 0.7), normal.reshape(place.shape), color.reshape(place.shape), reachable[..., None].float()]
+    values = [
+        place.clamp(-0.7, 0.7),
+        normal.reshape(place.shape),
+        color.reshape(place.shape),
+        reachable[..., None].float(),
+    ]
     return torch.cat(values, -1).half()

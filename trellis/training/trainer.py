@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ from trellis.training.config import TrainConfig, config_values
 from trellis.training.ema import Ema
 from trellis.training.randomness import step_generator
 from trellis.training.schedule import ema_decay, learning_rate, plan_fraction
+
+CONFIG_FILE = "config.json"  # the configuration, beside a stage's checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,11 @@ class Trainer:
         fused = device.type not in ("cpu", "mps")
         settings = config.optimizer
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=fused
+            self.parameters,
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=fused,
         )
         self.ema = Ema(stage.modules)
         self.position = Position()
@@ -82,7 +87,9 @@ class Trainer:
 
     def summary(self) -> str:
         """Millions of trained parameters a network."""
-        counts = {role: sum(p.numel() for p in module.parameters()) / 1e6 for role, module in self.stage.modules.items()}
+        counts = {
+            role: sum(p.numel() for p in module.parameters()) / 1e6 for role, module in self.stage.modules.items()
+        }
         return ", ".join(f"{role} {count:.2f} M" for role, count in counts.items())
 
     @property
@@ -96,6 +103,8 @@ class Trainer:
         """
         progress = progress or Progress()
         config, position = self.config, self.position
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / CONFIG_FILE, config_values(config))
         self.stage.prepare(position.step)
         log = _Log(self.folder / "log.jsonl", position.step)
         while self.fraction < 1.0 and not (deadline is not None and time.monotonic() > deadline):
@@ -104,10 +113,14 @@ class Trainer:
             loss, parts, norm = self._step()
             position.step += 1
             due = position.step % config.log_every == 0 or position.step == 1
-            numbers = {"loss": loss.item(), "norm": norm.item(), **{k: v.item() for k, v in parts.items()}} if due else {}
+            numbers = (
+                {"loss": loss.item(), "norm": norm.item(), **{k: v.item() for k, v in parts.items()}} if due else {}
+            )
             position.seconds += time.perf_counter() - began
             if due:
-                log.line(position, numbers | {"lr": self.optimizer.param_groups[0]["lr"], "done": round(self.fraction, 4)})
+                log.line(
+                    position, numbers | {"lr": self.optimizer.param_groups[0]["lr"], "done": round(self.fraction, 4)}
+                )
             if due and not math.isfinite(numbers["loss"]):
                 raise TrellisError(f"The loss is no longer finite at step {position.step}; resume with a lower rate.")
             if config.evaluate_every and position.step % config.evaluate_every == 0 and self.fraction < 1.0:
@@ -142,7 +155,9 @@ class Trainer:
         self.stage.modules.eval()
         with self.ema.applied():
             numbers = self.stage.evaluate()
-        log.line(self.position, {f"held_out_{k}": v for k, v in numbers.items()} | {"took": time.perf_counter() - began})
+        log.line(
+            self.position, {f"held_out_{k}": v for k, v in numbers.items()} | {"took": time.perf_counter() - began}
+        )
 
     def save(self) -> None:
         position: dict[str, Any] = {
@@ -156,6 +171,13 @@ class Trainer:
             precision=self.config.optimizer.state_precision,
             position=position,
         )
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write `values` as JSON, aside and then renamed."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    aside.replace(path)
 
 
 class _Log:
@@ -173,7 +195,7 @@ class _Log:
             self._step, self._time = position.step, now
         logger.info("step %d  %s", position.step, "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": position.step, "seconds": round(position.seconds, 2), **numbers}) + os.linesep)
+            file.write(json.dumps({"step": position.step, "seconds": round(position.seconds, 2), **numbers}) + "\n")
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

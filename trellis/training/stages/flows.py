@@ -7,15 +7,17 @@ import torch
 from torch import Tensor
 
 from trellis.errors import CheckpointError, InvalidInputError
+from trellis.models import SamplerConfig
 from trellis.sparse import SparseTensor
 from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import condition_pictures, held_out_batch, sample_chunk
-from trellis.training.generate import SamplerSettings, sample_structure
+from trellis.training.generate import sample_structure
 from trellis.training.networks import (
     IMAGE_ENCODER,
     build_networks,
-    compile_blocks,
+    compiled,
+    compiled_image_encoder,
     detached_copy,
     load_network,
     save_network,
@@ -48,9 +50,8 @@ class Flows:
         self.mean, self.std = (value.to(device) for value in read_normalization(latent))
         self.modules = build_networks(config, ROLES, device)
         self.image_encoder, self.structure_flow, self.latent_flow = (self.modules[role] for role in ROLES)
-        if config.compile:
-            compile_blocks(self.image_encoder)
-            compile_blocks(self.structure_flow)
+        self._encode = compiled_image_encoder(self.image_encoder, wanted=config.compile)
+        self._velocity = compiled(self.structure_flow, wanted=config.compile)
         sources = [str((folder / f"{role}.safetensors").stat().st_mtime_ns) for folder, role in (
             (structure, "sparse_structure_encoder"), (latent, "slat_encoder"))]  # fmt: skip
         folder = cache_folder(cache, config.stage, config.data, config.options.get("supersampling", 1), *sources)
@@ -72,7 +73,9 @@ class Flows:
             "counts": dense.flatten(1).sum(1),
             "voxel_coords": occupied_coords(dense)[:, 1:].to(torch.uint8),
         }
-        chunk["voxel_latent"] = torch.cat([self._latents(part, dense[part_rows]) for part, part_rows in _pieces(objects)])
+        chunk["voxel_latent"] = torch.cat(
+            [self._latents(part, dense[part_rows]) for part, part_rows in _pieces(objects)]
+        )
         return chunk
 
     def _latents(self, objects: ObjectBatch, dense: Tensor) -> Tensor:
@@ -99,11 +102,11 @@ class Flows:
         x0 = self.pool.objects("structure", numbers).float()
         pictures = self.pool.objects("pictures", numbers)[torch.arange(count, device=device), views].float() / 255
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            cond = self.image_encoder(pictures) * keep
+            cond = self._encode(pictures) * keep
             t = losses.logit_normal(count, generator, device)
             noise = torch.randn(x0.shape, generator=generator, device=device)
             x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
-            structure = (self.structure_flow(x_t, 1000 * t, cond).float() - target).square().mean()
+            structure = (self._velocity(x_t, 1000 * t, cond).float() - target).square().mean()
             some = min(count, int(config.options.get("latent_objects", count)))
             latent = self._latent_loss(numbers[:some], cond[:some], generator)
         total = config.loss["structure"] * structure + config.loss["latent"] * latent
@@ -128,13 +131,15 @@ class Flows:
             dense = occupancy(objects, resolution=data.resolution)
             self._held_out = dense, condition_pictures(objects, dense, views=1, size=data.picture_size)[:, 0]
         dense, pictures = self._held_out
-        settings = SamplerSettings(
+        settings = SamplerConfig(
             steps=int(self.config.options.get("sampling_steps", 12)),
             cfg_strength=float(self.config.options.get("cfg_strength", 3.0)),
+            cfg_interval=(0.0, 1.0),
+            rescale_t=3.0,
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             cond = self.image_encoder(pictures.float() / 255)
-            latents = sample_structure(self.structure_flow, cond.float(), settings=settings, seed=0)
+            latents = sample_structure(self.structure_flow, cond.float(), sampler=settings, seed=0)
         found = torch.cat([self.structure_decoder(z)[:, 0] > 0 for z in latents.float().split(_PIECE)])
         shared, either = (found & dense).flatten(1).sum(1), (found | dense).flatten(1).sum(1)
         return {"iou": (shared / either.clamp_min(1)).mean().item()}

@@ -1,8 +1,6 @@
 """Stage 2: the latent VAE; its decoders are taught directly by the exact surface inside every voxel."""
 
-import json
-import math
-import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, detached_copy, save_network, scale_rows
 from trellis.training.pool import Pool, cache_folder
 from trellis.training.targets import decode_unit, latent_chunk
+from trellis.training.trainer import write_json
 
 ROLES = ("slat_encoder", "slat_decoder_mesh", "slat_decoder_gs", "slat_decoder_rf")
 NORMALIZATION_FILE = "slat_normalization.json"
@@ -43,7 +42,9 @@ class LatentVae:
         self.gaussian_config = GaussianConfig.from_dict(config.models[ROLES[2]].args["representation_config"])
         self.field_config = RadianceFieldConfig.from_dict(config.models[ROLES[3]].args["representation_config"])
         settings = self.gaussian_config
-        self.perturbation = torch.atanh((hammersley_3d(settings.num_gaussians) * 2 - 1) / settings.voxel_size).to(device)
+        self.perturbation = torch.atanh((hammersley_3d(settings.num_gaussians) * 2 - 1) / settings.voxel_size).to(
+            device
+        )
         self.resolution = config.data.resolution
         self.pool = Pool(config.data, self._chunk, device=device, cache=cache_folder(cache, config.stage, config.data))
         self._held_out: Pool | None = None
@@ -109,7 +110,11 @@ class LatentVae:
     def _disc_losses(self, raw: SparseTensor, target: Tensor) -> dict[str, Tensor]:
         coords = raw.coords[:, 1:]
         cloud = GaussianCloud.from_features(
-            raw.feats, coords, resolution=self.resolution, config=self.gaussian_config, offset_perturbation=self.perturbation
+            raw.feats,
+            coords,
+            resolution=self.resolution,
+            config=self.gaussian_config,
+            offset_perturbation=self.perturbation,
         )
         place, normal, color, visible = target.flatten(0, 1).split([3, 3, 3, 1], -1)
         centres = ((coords.float() + 0.5) / self.resolution - 0.5).repeat_interleave(target.shape[1], 0)
@@ -147,8 +152,6 @@ class LatentVae:
         if self._held_out is None:
             objects = held_out_batch(self.config.data, self.device)
             chunk = self._targets(objects)
-            from dataclasses import replace
-
             data = replace(self.config.data, objects=len(objects), chunk=len(objects), refresh_every=0)
             self._held_out = Pool(data, lambda _: chunk, device=self.device)
             self._held_out.at_step(0)
@@ -184,8 +187,4 @@ class LatentVae:
                 assert isinstance(head.weight, Tensor) and isinstance(head.bias, Tensor)
                 scale_rows(head.weight, head.bias, slice(3 * rank * dim, 3 * rank * dim + rank), DENSITY_GAIN)
             save_network(network, folder, role)
-        text = json.dumps({"mean": mean.tolist(), "std": std.tolist()}, indent=1)
-        assert math.isfinite(float(mean.sum() + std.sum()))
-        aside = folder / (NORMALIZATION_FILE + ".part")
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, folder / NORMALIZATION_FILE)
+        write_json(folder / NORMALIZATION_FILE, {"mean": mean.tolist(), "std": std.tolist()})

@@ -8,7 +8,7 @@ from torch import Tensor
 from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
-from trellis.training.networks import build_networks, detached_copy, save_network, scale_rows
+from trellis.training.networks import build_networks, compiled, detached_copy, save_network, scale_rows
 from trellis.training.pool import Pool, cache_folder
 from trellis.training.procedural import occupancy
 
@@ -23,9 +23,8 @@ class StructureVae:
         self.config, self.device = config, device
         self.modules = build_networks(config, ROLES, device)
         self.encoder, self.decoder = (self.modules[role] for role in ROLES)
-        if config.compile:
-            self.encoder.compile()
-            self.decoder.compile()
+        self._encode = compiled(self.encoder, wanted=config.compile)
+        self._decode = compiled(self.decoder, wanted=config.compile)
         self.pool = Pool(config.data, self._chunk, device=device, cache=cache_folder(cache, config.stage, config.data))
         self._held_out: Tensor | None = None
 
@@ -40,14 +39,12 @@ class StructureVae:
         self.pool.at_step(step)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        numbers = torch.randint(
-            len(self.pool), (self.config.batch_size,), generator=generator, device=self.device
-        )
+        numbers = torch.randint(len(self.pool), (self.config.batch_size,), generator=generator, device=self.device)
         occupied = self.pool.objects("occupancy", numbers)[:, None]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            mean, logvar = self.encoder(occupied.float())
+            mean, logvar = self._encode(occupied.float())
             noise = torch.randn(mean.shape, generator=generator, device=self.device)
-            logits = self.decoder(mean.float() + (0.5 * logvar.float()).exp() * noise)
+            logits = self._decode(mean.float() + (0.5 * logvar.float()).exp() * noise)
         parts = {
             "bce": losses.occupancy_bce(logits, occupied),
             "dice": losses.dice(logits, occupied),

@@ -1,0 +1,131 @@
+"""Make a pipeline in the published format out of the finished stages.
+
+`python -m trellis.training.assemble --runs runs --output assets/models/trellis-nano`
+"""
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from trellis.errors import CheckpointError, TrellisError
+from trellis.models import PipelineConfig, SamplerConfig, create_model, load_model, save_model
+from trellis.training.config import STAGES
+from trellis.training.stages.flows import read_normalization
+from trellis.training.trainer import CONFIG_FILE, write_json
+
+DECODERS = {
+    "sparse_structure_decoder": "structure_vae",
+    "slat_decoder_mesh": "latent_vae",
+    "slat_decoder_gs": "latent_vae",
+    "slat_decoder_rf": "latent_vae",
+    "sparse_structure_flow_model": "flows",
+    "slat_flow_model": "flows",
+}
+ENCODERS = {"sparse_structure_encoder": "structure_vae", "slat_encoder": "latent_vae"}
+IMAGE_ENCODER = "image_encoder"
+SETTINGS_FILE = "training.json"  # how the model was trained; evaluation reads the families left out from it
+DEFAULT_STRENGTH = 3.0
+FILE_LIMIT = 16 * 10**6
+TOTAL_LIMIT = 48 * 10**6
+
+logger = logging.getLogger(__name__)
+
+
+def assemble(runs: Path, output: Path, *, cfg_strength: float = DEFAULT_STRENGTH) -> dict[str, int]:
+    """Write `output` (built aside, then renamed) from the stages in `runs`; returns the size in bytes of every file.
+
+    Weights are the averages, torsos float16. Encoders go into `output/encoders`. Raises CheckpointError for a stage
+    that is missing or files over the limits.
+    """
+    aside = output.with_name(output.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    for folder, roles in (("ckpts", DECODERS), ("encoders", ENCODERS)):
+        (aside / folder).mkdir(parents=True)
+        for role, stage in roles.items():
+            _convert(runs / stage / role, aside / folder / role)
+    source = runs / "flows" / IMAGE_ENCODER
+    if not (source / "config.json").is_file():
+        raise CheckpointError(f"{source} is missing: train the stage flows first.")
+    shutil.copytree(source, aside / IMAGE_ENCODER)
+    image_size = json.loads((source / "config.json").read_text(encoding="utf-8"))["image_size"]
+    _pipeline(runs, image_size=int(image_size), cfg_strength=cfg_strength).write(aside / "pipeline.json")
+    write_json(aside / SETTINGS_FILE, _settings(runs))
+    sizes = {str(path.relative_to(aside)): path.stat().st_size for path in sorted(aside.rglob("*")) if path.is_file()}
+    _check_sizes(sizes)
+    _replace(aside, output)
+    return sizes
+
+
+def _convert(source: Path, target: Path) -> None:
+    """Rewrite one network with a float16 torso."""
+    stem = source.with_suffix(".json")
+    if not stem.is_file():
+        raise CheckpointError(f"{source} is missing: train that stage first.")
+    description = json.loads(stem.read_text(encoding="utf-8"))
+    network = create_model(description["name"], {**description["args"], "use_fp16": True})
+    network.load_state_dict(load_model(source).state_dict())
+    save_model(network, target)
+
+
+def _pipeline(runs: Path, *, image_size: int, cfg_strength: float) -> PipelineConfig:
+    sampler = SamplerConfig(steps=25, cfg_strength=cfg_strength, cfg_interval=(0.0, 1.0), rescale_t=3.0)
+    mean, std = read_normalization(runs / "latent_vae")
+    return PipelineConfig(
+        models={role: f"ckpts/{role}" for role in DECODERS},
+        structure_sampler=sampler,
+        latent_sampler=sampler,
+        latent_statistics=(tuple(mean.tolist()), tuple(std.tolist())),
+        image_cond_model={"path": IMAGE_ENCODER, "image_size": image_size},
+    )
+
+
+def _settings(runs: Path) -> dict[str, Any]:
+    """The configuration of every stage."""
+    paths = {stage: runs / stage / CONFIG_FILE for stage in STAGES}
+    return {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in paths.items() if path.is_file()}
+
+
+def _check_sizes(sizes: dict[str, int]) -> None:
+    large = {name: size for name, size in sizes.items() if size >= FILE_LIMIT}
+    if large:
+        raise CheckpointError(f"These files exceed {FILE_LIMIT} bytes: {large}.")
+    needed = sum(size for name, size in sizes.items() if not name.startswith("encoders"))
+    if needed > TOTAL_LIMIT:
+        raise CheckpointError(f"The model takes {needed} bytes without encoders; at most {TOTAL_LIMIT} are allowed.")
+
+
+def _replace(aside: Path, output: Path) -> None:
+    old = output.with_name(output.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if output.exists():
+        output.replace(old)
+    aside.replace(output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True, help="folder with the stages' folders")
+    parser.add_argument("--output", type=Path, required=True, help="model folder to write")
+    parser.add_argument(
+        "--cfg-strength", type=float, default=DEFAULT_STRENGTH, help="guidance written into pipeline.json"
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        sizes = assemble(options.runs, options.output, cfg_strength=options.cfg_strength)
+    except TrellisError as error:
+        logger.error("%s", error)
+        return 1
+    for name, size in sizes.items():
+        logger.info("%10d  %s", size, name)
+    logger.info("%10d  in all", sum(sizes.values()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""Measure a model on objects it never saw, beside two baselines.
+
+`python -m trellis.training.evaluate --model assets/models/trellis-nano --count 200 --output report.json`
+"""
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trellis.errors import CheckpointError, TrellisError
+from trellis.export.clean import clean
+from trellis.geometry.cameras import Cameras
+from trellis.rendering.gaussians import render_gaussians
+from trellis.rendering.mesh import render_mesh
+from trellis.representations import GaussianCloud, Mesh
+from trellis.runtime import Runtime
+from trellis.training import baselines, metrics, truth
+from trellis.training.assemble import SETTINGS_FILE
+from trellis.training.config import DataConfig, parse_config
+from trellis.training.data import on_black, training_families
+from trellis.training.generate import BatchGenerator
+from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, render_pictures, sample_objects
+from trellis.training.trainer import write_json
+
+METHODS = ("model", "nearest_features", "nearest_pixels", "extruded_silhouette")
+LEFT_OUT_SEED = 1 << 20  # offset of the left-out families' seeds from the first held-out one
+VIEW_SIZE = 128
+_BATCH = 20
+
+Scores = dict[str, float]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """count: objects of known families; left_out: objects of the families left out of training; known: training
+    objects that the nearest-neighbour baselines search; rendered: objects whose pictures are compared.
+    """
+
+    count: int = 200
+    left_out: int = 20
+    known: int = 8192
+    rendered: int = 10_000
+    seed: int = 0
+    steps: int | None = None
+    cfg_strength: float | None = None
+
+
+def evaluate(folder: Path, options: Options, *, device: torch.device) -> dict[str, Any]:
+    """The report: settings, means over objects of known and of left-out families, and a table by family."""
+    data = _data_settings(folder)
+    generator = BatchGenerator(folder, device, steps=options.steps, cfg_strength=options.cfg_strength)
+    began = time.monotonic()
+    known = baselines.training_set(data, generator, options.known)
+    logger.info("%d training objects for the baselines: %.0f s", len(known.dense), time.monotonic() - began)
+    rows: list[dict[str, Any]] = []
+    for group, seeds, families in _groups(data, options):
+        objects = sample_objects(seeds, families, device=device)
+        for part in objects.split(_BATCH):
+            wanted = len(rows) < options.rendered
+            rows += _measure(part, group, generator=generator, known=known, data=data, seed=options.seed, render=wanted)
+            logger.info("%d objects: %.0f s", len(rows), time.monotonic() - began)
+    return _report(rows, options, generator)
+
+
+def _data_settings(folder: Path) -> DataConfig:
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing: only a model assembled here can be evaluated.")
+    return parse_config(json.loads(path.read_text(encoding="utf-8"))["flows"]).data
+
+
+def _groups(data: DataConfig, options: Options) -> Iterable[tuple[str, Tensor, list[str]]]:
+    first = HELD_OUT_SEEDS.start
+    yield "held_out", torch.arange(first, first + options.count), training_families(data)
+    if data.hold_out and options.left_out:
+        start = first + LEFT_OUT_SEED
+        yield "left_out_family", torch.arange(start, start + options.left_out), list(data.hold_out)
+
+
+def _measure(
+    objects: ObjectBatch, group: str, *, generator: BatchGenerator, known: baselines.TrainingSet, data: DataConfig,
+    seed: int, render: bool
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Scores of every method for a batch of objects."""
+    dense = occupancy(objects, resolution=data.resolution)
+    pictures = render_pictures(objects, size=data.picture_size, seed=data.seed + 1, dense=dense, supersampling=2)
+    framed = on_black(pictures.images[:, 0])
+    made = generator(framed, seed=seed)
+    meshes = [None if mesh is None or not len(mesh.faces) else clean(mesh) for mesh in made.meshes]
+    points = truth.surface_points(objects, dense, seed=seed)
+    draw = torch.Generator().manual_seed(seed)
+    empty = dense.new_zeros(0, 3, dtype=torch.float32)
+    found = [empty if mesh is None else metrics.sample_mesh(mesh, generator=draw) for mesh in meshes]
+    shapes = {"model": (made.dense, found)}
+    features = baselines.picture_features(generator, framed)
+    by_feature = baselines.nearest(features, known.features)
+    by_pixel = baselines.nearest(baselines.picture_pixels(framed), known.pixels)
+    shapes["nearest_features"] = baselines.nearest_results(objects, known, by_feature, seed=seed)
+    shapes["nearest_pixels"] = baselines.nearest_results(objects, known, by_pixel, seed=seed)
+    solids = [baselines.extruded_silhouette(image[..., 3].float() / 255, seed=seed) for image in pictures.images[:, 0]]
+    shapes["extruded_silhouette"] = (
+        torch.stack([baselines.shell_of_points(p, data.resolution) for p in solids]),
+        solids,
+    )
+    rows: list[dict[str, Any]] = [{"group": group, "family": name} for name in objects.names()]
+    for method, (grid, samples) in shapes.items():
+        overlap = metrics.voxel_iou(grid, dense).tolist()
+        for row, iou, mine, true in zip(rows, overlap, samples, points):
+            chamfer, f_score = metrics.chamfer_and_f_score(mine, true)
+            row[method] = {"iou": iou, "chamfer": chamfer, "f_score": f_score}
+    if render:
+        views = _compare_views(objects, pictures.cameras, made.gaussians, meshes)
+        for row, scores in zip(rows, views):
+            row["model"] |= scores
+    return rows
+
+
+def _compare_views(
+    objects: ObjectBatch, cameras: Cameras, clouds: list[GaussianCloud | None], meshes: list[Mesh | None]
+) -> list[Scores]:
+    """PSNR of Gaussians and mesh colours against true surface colours, and silhouettes, from front and behind."""
+    results: list[Scores] = [{} for _ in clouds]
+    for name, placed in (("input", cameras), ("behind", truth.opposite(cameras))):
+        colors, masks = truth.albedo_pictures(objects, placed, size=VIEW_SIZE)
+        for scores, index in zip(results, range(len(clouds))):
+            camera, cloud, mesh = placed[index : index + 1], clouds[index], meshes[index]
+            black = torch.zeros_like(colors[index])
+            splats = black if cloud is None else render_gaussians(cloud, camera, size=VIEW_SIZE).color[0].clamp(0, 1)
+            image = None if mesh is None else render_mesh(mesh, camera, size=VIEW_SIZE)
+            scores[f"psnr_gaussians_{name}"] = metrics.psnr(splats, colors[index])
+            scores[f"psnr_mesh_{name}"] = metrics.psnr(black if image is None else image.color[0], colors[index])
+            mask = black[0] if image is None else image.mask[0]
+            scores[f"silhouette_iou_{name}"] = metrics.mask_iou(mask, masks[index])
+    return results
+
+
+def _mean(rows: list[dict[str, Any]], method: str) -> Scores:
+    names = sorted({name for row in rows for name in row[method]})
+    result = {}
+    for name in names:
+        values = [row[method][name] for row in rows if name in row[method]]
+        finite = [value for value in values if math.isfinite(value)]
+        # An object without any surface has no finite distance; it counts with the cube's diagonal.
+        result[name] = (sum(finite) + math.sqrt(3) * (len(values) - len(finite))) / len(values)
+    return {name: round(value, 4) for name, value in result.items()}
+
+
+def _report(rows: list[dict[str, Any]], options: Options, generator: BatchGenerator) -> dict[str, Any]:
+    groups = sorted({row["group"] for row in rows})
+    families = sorted({row["family"] for row in rows})
+    chosen = {group: [row for row in rows if row["group"] == group] for group in groups}
+    table = {name: [row for row in rows if row["family"] == name] for name in families}
+    return {
+        "settings": {
+            "held_out_objects": options.count,
+            "left_out_objects": options.left_out,
+            "training_objects_searched": options.known,
+            "seed": options.seed,
+            "structure_sampler": generator.config.structure_sampler.to_dict()["params"],
+            "latent_sampler": generator.config.latent_sampler.to_dict()["params"],
+            "surface_points": metrics.SAMPLES,
+            "f_score_distance": metrics.F_DISTANCE,
+        },
+        "summary": {group: {method: _mean(part, method) for method in METHODS} for group, part in chosen.items()},
+        "families": {name: {"objects": len(part), **_mean(part, "model")} for name, part in table.items()},
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="model folder made by trellis.training.assemble")
+    parser.add_argument("--count", type=int, default=200, help="held-out objects of known families")
+    parser.add_argument("--left-out", type=int, default=20, help="objects of the families left out of training")
+    parser.add_argument("--known", type=int, default=8192, help="training objects the baselines search")
+    parser.add_argument("--rendered", type=int, default=10_000, help="objects whose pictures are compared")
+    parser.add_argument("--steps", type=int, help="sampling steps instead of the model's own")
+    parser.add_argument("--cfg-strength", type=float, help="guidance instead of the model's own")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    options = Options(
+        count=chosen.count,
+        left_out=chosen.left_out,
+        known=chosen.known,
+        rendered=chosen.rendered,
+        steps=chosen.steps,
+        cfg_strength=chosen.cfg_strength,
+    )
+    try:
+        report = evaluate(chosen.model, options, device=Runtime.detect(device=chosen.device).device)
+    except TrellisError as error:
+        logger.error("%s", error)
+        return 1
+    write_json(chosen.output, report)
+    logger.info("%s", json.dumps(report["summary"], indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
