@@ -79,7 +79,7 @@ def extruded_silhouette(mask: Tensor, *, seed: int, count: int = SAMPLES) -> Ten
     depth = 0.5 * extent.min() * scale
     padded = torch.nn.functional.pad((mask > 0.5).int(), (1, 1, 1, 1))
     generator = torch.Generator().manual_seed(seed)
-    faces = [(rows, columns, None)]
+    faces: list[tuple[Tensor, Tensor, tuple[int, int] | None]] = [(rows, columns, None)]
     for axis, step in ((0, -1), (0, 1), (1, -1), (1, 1)):
         empty = padded.roll(-step, axis)[1:-1, 1:-1][rows, columns] == 0
         faces.append((rows[empty], columns[empty], (axis, step)))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trellis.conditioning import ImageEncoder
 from trellis.conditioning.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 from trellis.errors import CheckpointError, InvalidInputError
-from trellis.models import create_model, initialize_for_training, load_model, save_model
+from trellis.models import Network, create_model, initialize_for_training, load_model, save_model
 from trellis.training.config import ModelConfig, TrainConfig
 
 IMAGE_ENCODER = "image_encoder"
@@ -65,7 +65,7 @@ def image_tokens(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
     """What `encoder(pictures)` returns, layer by layer: without the hooks that a compiler cannot follow."""
     mean, std = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     hidden = encoder.backbone.embeddings((pictures - mean) / std)  # type: ignore[operator, union-attr]
-    for layer in encoder.backbone.encoder.layer:  # type: ignore[union-attr]
+    for layer in encoder.backbone.encoder.layer:
         hidden = layer(hidden)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
     hidden = hidden.float()
@@ -110,7 +110,7 @@ def save_network(network: nn.Module, folder: Path, role: str) -> None:
     if isinstance(network, ImageEncoder):
         network.backbone.half().save_pretrained(folder / role)
     else:
-        save_model(network, folder / role)
+        save_model(cast(Network[Any], network), folder / role)
 
 
 def load_network(folder: Path, role: str, device: torch.device) -> nn.Module:

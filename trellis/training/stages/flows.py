@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models import SamplerConfig
 from trellis.sparse import SparseTensor
@@ -50,7 +52,7 @@ class Flows:
         self.mean, self.std = (value.to(device) for value in read_normalization(latent))
         self.modules = build_networks(config, ROLES, device)
         self.image_encoder, self.structure_flow, self.latent_flow = (self.modules[role] for role in ROLES)
-        self._encode = compiled_image_encoder(self.image_encoder, wanted=config.compile)
+        self._encode = compiled_image_encoder(cast(ImageEncoder, self.image_encoder), wanted=config.compile)
         self._velocity = compiled(self.structure_flow, wanted=config.compile)
         sources = [str((folder / f"{role}.safetensors").stat().st_mtime_ns) for folder, role in (
             (structure, "sparse_structure_encoder"), (latent, "slat_encoder"))]  # fmt: skip

@@ -1,0 +1,132 @@
+"""A run that is interrupted and resumed ends with the same bits as one that is not."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from trellis.errors import CheckpointError, InvalidInputError
+from trellis.training.config import TrainConfig, parse_config, read_config
+from trellis.training.schedule import ema_decay, learning_rate, plan_fraction
+from trellis.training.stages import create_stage
+from trellis.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "nano"
+
+
+def tiny(state: str = "float32", steps: int = 6) -> TrainConfig:
+    values = json.loads((CONFIGS / "structure_vae.json").read_text())
+    values["data"].update(objects=4, chunk=2, held_out_objects=2, refresh_every=2)
+    values["optimizer"].update(steps=steps, seconds=0, warmup=2, state_precision=state)
+    values.update(batch_size=2, precision="float32", compile=False, log_every=2, evaluate_every=0, save_every=2)
+    values["models"]["sparse_structure_encoder"]["args"]["channels"] = [4, 8, 8]
+    values["models"]["sparse_structure_decoder"]["args"]["channels"] = [8, 8, 4]
+    return parse_config(values)
+
+
+def trainer(config: TrainConfig, runs: Path, cache: Path | None = None) -> Trainer:
+    stage = create_stage(config, runs, device=CPU, cache=cache)
+    return Trainer(stage, config, runs / config.stage, device=CPU)
+
+
+def weights(run: Trainer) -> dict[str, Tensor]:
+    live = {f"live.{k}": v.clone() for k, v in run.stage.modules.state_dict().items()}
+    return live | {f"ema.{k}": v.clone() for k, v in run.ema.state().items()}
+
+
+class _StopAt:
+    """A progress that sets the deadline in the past after `step` steps, as a timed-out call would."""
+
+    def __init__(self, run: Trainer, step: int) -> None:
+        self.run, self.step = run, step
+
+    def report(self, stage: str, step: int, total: int) -> None:
+        if step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path: Path) -> None:
+    config = tiny("bfloat16")
+    whole = trainer(config, tmp_path / "whole")
+    assert whole.run()
+    first = trainer(config, tmp_path / "parts")
+    with pytest.raises(KeyboardInterrupt):
+        first.run(progress=_StopAt(first, 4))  # type: ignore[arg-type]
+    second = trainer(config, tmp_path / "parts")
+    second.resume()
+    assert second.position.step == 4
+    assert second.run()
+    expected, found = weights(whole), weights(second)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+    fresh = weights(trainer(config, tmp_path / "fresh"))
+    assert any(not torch.equal(value, fresh[key]) for key, value in expected.items())
+
+
+def test_time_limit_saves_and_float32_state_goes_on_bitwise(tmp_path: Path) -> None:
+    config = tiny("float32", steps=3)
+    whole = trainer(config, tmp_path / "whole")
+    whole.run()
+    part = trainer(config, tmp_path / "part")
+    part.stage.prepare(0)
+    part._step()
+    part.position.step = 1
+    assert not part.run(deadline=time.monotonic() - 1)
+    resumed = trainer(config, tmp_path / "part")
+    resumed.resume()
+    assert resumed.position.step == 1
+    assert resumed.run()
+    expected, found = weights(whole), weights(resumed)
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+
+
+def test_cached_data_equals_made_data(tmp_path: Path) -> None:
+    config = tiny()
+    made = create_stage(config, tmp_path, device=CPU)
+    made.prepare(2)
+    for _ in range(2):  # written, then read
+        kept = create_stage(config, tmp_path, device=CPU, cache=tmp_path / "cache")
+        kept.prepare(2)
+        numbers = torch.arange(4)
+        assert torch.equal(kept.pool.objects("occupancy", numbers), made.pool.objects("occupancy", numbers))
+    made.prepare(0)
+    kept.prepare(2)
+    assert not torch.equal(kept.pool.objects("occupancy", numbers), made.pool.objects("occupancy", numbers))
+
+
+def test_resume_refuses_other_settings(tmp_path: Path) -> None:
+    config = tiny(steps=1)
+    run = trainer(config, tmp_path)
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        run.resume()
+    run.run()
+    values = json.loads((tmp_path / "structure_vae" / "config.json").read_text())
+    values["batch_size"] = 3
+    with pytest.raises(CheckpointError, match="batch_size"):
+        trainer(parse_config(values), tmp_path).resume()
+
+
+def test_configurations_are_strict() -> None:
+    for path in CONFIGS.rglob("*.json"):
+        assert read_config(path).stage == path.stem
+    values = json.loads((CONFIGS / "flows.json").read_text())
+    with pytest.raises(InvalidInputError, match="learning_rat"):
+        parse_config(values | {"optimizer": {"learning_rat": 1}})
+    with pytest.raises(InvalidInputError, match="structure_vae"):
+        parse_config(values | {"stage": "unknown"})
+
+
+def test_schedule() -> None:
+    config = parse_config(
+        {"stage": "flows", "models": {}, "optimizer": {"steps": 100, "seconds": 10.0, "warmup": 10}}
+    ).optimizer
+    assert plan_fraction(config, 50, 1.0) == 0.5
+    assert plan_fraction(config, 10, 9.0) == 0.9
+    assert learning_rate(config, 0, 0.0) == pytest.approx(config.learning_rate / 10)
+    assert learning_rate(config, 50, 0.5) == config.learning_rate
+    assert learning_rate(config, 99, 1.0) == pytest.approx(config.learning_rate * 0.01)
+    assert ema_decay(config, 0) == pytest.approx(0.1) and ema_decay(config, 10**6) == config.ema
