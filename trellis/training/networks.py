@@ -64,8 +64,9 @@ def compiled(network: nn.Module, *, wanted: bool) -> Callable[..., Any]:
 def image_tokens(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
     """What `encoder(pictures)` returns, layer by layer: without the hooks that a compiler cannot follow."""
     mean, std = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    hidden = encoder.backbone.embeddings((pictures - mean) / std)  # type: ignore[operator, union-attr]
-    for layer in encoder.backbone.encoder.layer:
+    backbone: Any = encoder.backbone
+    hidden = backbone.embeddings((pictures - mean) / std)
+    for layer in backbone.encoder.layer:
         hidden = layer(hidden)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
     hidden = hidden.float()
@@ -108,7 +109,7 @@ def save_network(network: nn.Module, folder: Path, role: str) -> None:
     """Write `folder/role.json` and `.safetensors` (an image encoder: a folder in transformers' own format)."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(network, ImageEncoder):
-        network.backbone.half().save_pretrained(folder / role)
+        cast(Any, network.backbone).half().save_pretrained(folder / role)
     else:
         save_model(cast(Network[Any], network), folder / role)
 
