@@ -9,6 +9,7 @@ from trellis.ops.segments import Segments
 from trellis.runtime import has_flash_attention
 
 
+@torch.compiler.disable
 def is_usable(q: Tensor) -> bool:
     """Half precision (also by autocast) on a GPU that has the kernel, head width a multiple of 8 up to 256."""
     if q.device.type == "cpu" or q.shape[-1] % 8 or q.shape[-1] > 256:
