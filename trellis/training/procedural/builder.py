@@ -7,6 +7,7 @@ only its parameters differ from object to object. Design space: z up, front towa
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,8 +40,9 @@ class Placement:
     """Where and how a part is put: everything but its shape.
 
     `at` is its centre, `rotate` degrees about x, then y, then z; `mirror` names the axes ("x", "y", "xy") that are
-    folded (a part at positive coordinates appears on both sides); `array` is (local axis, spacing, count), `radial` is
-    (count, distance): copies about the local z axis through `at`, the first along local +x; `present` a mask of objects that have it; `blend` a smooth-union radius.
+    folded (a part at positive coordinates appears on both sides); `array` is (local axis, spacing, count); `radial` is
+    (count, distance): copies about the local z axis through `at`, the first along local +x; `present` masks the objects
+    that have the part; `blend` is a smooth-union radius.
     """
 
     at: Vector = (0.0, 0.0, 0.0)
@@ -120,7 +122,7 @@ class Builder:
         rounding: Number = 0.02,
         grow: Vector = (0.0, 0.0),
         shear: Vector = (0.0, 0.0),
-        **placement: object,
+        **placement: Any,
     ) -> None:
         """Box of half sizes `half`; `rounding` is taken off the sizes.
 
@@ -143,7 +145,7 @@ class Builder:
         *,
         top: Number | None = None,
         rounding: Number = 0.02,
-        **placement: object,
+        **placement: Any,
     ) -> None:
         """Capped cone along local z; `top` is the upper radius (default: a cylinder)."""
         bottom = self._number(radius)
@@ -154,20 +156,20 @@ class Builder:
         self._add(CONE, dims, material, r, placement)
 
     def capsule(
-        self, half_height: Number, bottom: Number, material: Tensor, *, top: Number | None = None, **placement: object
+        self, half_height: Number, bottom: Number, material: Tensor, *, top: Number | None = None, **placement: Any
     ) -> None:
         """Round cone along local z between two spheres."""
         upper = bottom if top is None else top
         self._add(CAPSULE, [half_height, bottom, upper], material, 0.0, placement)
 
-    def ellipsoid(self, half: Vector, material: Tensor, **placement: object) -> None:
+    def ellipsoid(self, half: Vector, material: Tensor, **placement: Any) -> None:
         self._add(ELLIPSOID, list(half), material, 0.0, placement)
 
-    def sphere(self, radius: Number, material: Tensor, **placement: object) -> None:
+    def sphere(self, radius: Number, material: Tensor, **placement: Any) -> None:
         self._add(CAPSULE, [0.0, radius, radius], material, 0.0, placement)
 
     def torus(
-        self, ring: Number, tube: Number, material: Tensor, *, half_angle: Number = FULL_TURN, **placement: object
+        self, ring: Number, tube: Number, material: Tensor, *, half_angle: Number = FULL_TURN, **placement: Any
     ) -> None:
         """Ring in the local xy plane; a `half_angle` below pi keeps an arc about local +y."""
         self._add(TORUS, [ring, tube, half_angle], material, 0.0, placement)
@@ -181,7 +183,7 @@ class Builder:
         *,
         end_radius: Number | None = None,
         flat: bool = False,
-        **placement: object,
+        **placement: Any,
     ) -> None:
         """Round cone (or, `flat`, a cylinder) from one point to another."""
         a, b = self._vector(start), self._vector(end)

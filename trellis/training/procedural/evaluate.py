@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -79,7 +80,9 @@ def _compiled(spec: SlotSpec) -> StepFunction:
     def step(row: Tensor, x: Tensor, y: Tensor, z: Tensor, total: Tensor) -> Tensor:
         return _distance_step(spec, row, x, y, z, total)
 
-    return torch.compile(step, dynamic=True)
+    # A code object of its own: the compiler's limit on variants counts by code object, and there are dozens of specs.
+    own = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)
+    return torch.compile(own, dynamic=True)
 
 
 def _design_points(slots: Slots, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

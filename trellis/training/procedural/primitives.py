@@ -116,4 +116,4 @@ def support(kind: int, direction: Tensor, dims: Tensor, rounding: Tensor) -> Ten
     return extent + rounding
 
 
-FULL_TURN = math.pi + 1e-3  # half angle of a closed torus
+FULL_TURN = math.pi - 1e-4  # half angle of a closed torus; above pi the arc formula would leave a slit
