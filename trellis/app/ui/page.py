@@ -16,6 +16,7 @@ from trellis.app.ui import fragments
 from trellis.app.ui.controls import ROWS, SHOWN, create_control
 from trellis.errors import InvalidInputError, TrellisError
 
+PASTE_SCRIPT = Path(__file__).parent / "static" / "paste.js"
 POLL_SECONDS = 0.25
 VIEWER_KINDS = ("glb", "ply")
 DEMO_NOTE = (
@@ -40,7 +41,12 @@ def create_page(
     the model is the embedded one.
     """
     with gr.Blocks(title="TRELLIS", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.HTML(_header(machine), apply_default_css=False, elem_id="header")
+        gr.HTML(
+            _header(machine),
+            js_on_load=PASTE_SCRIPT.read_text(encoding="utf-8"),
+            apply_default_css=False,
+            elem_id="header",
+        )
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=320):
                 picture, generate, cancel, progress = _create_input(examples, demo_model)
@@ -137,7 +143,7 @@ class Handlers:
             request = _read_request(random_seed, seed, settings)
             job_id = await asyncio.to_thread(self._engine.submit, request, [picture])
         except TrellisError as error:
-            yield _outputs(progress=fragments.message_panel(str(error)))
+            yield _outputs(progress=fragments.message_panel(_without_folder(str(error), picture)))
             return
         self._jobs[session] = job_id
         yield _outputs(fragments.job_panel(self._engine.view(job_id)), running=True, seed=request.seed)
@@ -158,6 +164,11 @@ def _read_request(random_seed: bool, seed: float | None, settings: Sequence[Any]
     values = dict(zip(SHOWN, settings, strict=True))
     values["seed"] = draw_seed() if random_seed else seed
     return GenerationRequest.from_dict(values)
+
+
+def _without_folder(message: str, picture: str | None) -> str:
+    """The message with the uploaded file called by its name, not by where the server keeps it."""
+    return message if picture is None else message.replace(picture, Path(picture).name)
 
 
 def _finished(view: JobView, name: str) -> list[Any]:

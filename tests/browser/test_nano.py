@@ -1,0 +1,90 @@
+"""The real thing in Chromium: gradio_main.py on the embedded model, from an example picture to a downloaded GLB."""
+
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trimesh
+from playwright.sync_api import Page
+
+from tests.browser.actions import choose_picture, click, colored_share, stop_rotation, viewer_pixels, wait_for_model
+from tests.browser.serving import free_port
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+ROOT = Path(__file__).resolve().parents[2]
+PICTURE = sorted((ROOT / "assets" / "example_image").glob("*.png"))[:1]
+START_SECONDS = 120
+JOB_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "gradio_main.py", "--no-browser", "--device", "cpu", "--port", str(port)]
+    log = tmp_path_factory.mktemp("page") / "log.txt"
+    with log.open("w") as stream:
+        program = subprocess.Popen(
+            [*command, "--output", str(log.parent / "results")], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_until_up(f"http://127.0.0.1:{port}/viewer.js", program, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        program.terminate()
+        program.wait(timeout=60)
+
+
+def _wait_until_up(url: str, program: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert program.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                assert answer.status == 200
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.5)
+    raise AssertionError(f"the page did not start within {START_SECONDS} s:\n{log.read_text()}")
+
+
+def test_an_example_picture_becomes_a_textured_glb(
+    address: str, open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
+) -> None:
+    page = open_page(address)
+    assert "Embedded demo model" in page.inner_text("#demo-note")
+    choose_picture(page, PICTURE[0])
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=running]")
+    page.wait_for_selector(".job[data-state=done]", timeout=JOB_SECONDS * 1000)
+    wait_for_model(page, "glb")
+    stop_rotation(page)
+    screenshot(page, "nano-result")
+    assert colored_share(viewer_pixels(page)) > 0.005
+    page.wait_for_function("document.querySelector('video.preview').readyState >= 2")
+    with page.expect_download() as download:
+        click(page, "a[data-kind=glb]")
+    mesh = trimesh.load(download.value.path(), file_type="glb", force="mesh")
+    assert len(mesh.faces) > 100 and max(abs(mesh.bounds).ravel()) < 0.6
+    assert min(mesh.visual.material.baseColorTexture.size) >= 512
+    click(page, "[data-kind=ply]")
+    wait_for_model(page, "ply")
+    screenshot(page, "nano-gaussians")
+    assert colored_share(viewer_pixels(page)) > 0.005
+
+
+def test_cancel_stops_sampling(address: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(address)
+    choose_picture(page, PICTURE[0])
+    click(page, "#settings button")
+    page.wait_for_function("document.querySelector('#option-structure_steps input')?.value === ''")
+    page.fill("#option-structure_steps input", "100")
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=running] .job-line >> text=Structure", timeout=JOB_SECONDS * 1000)
+    click(page, "#cancel")
+    page.wait_for_selector(".job[data-state=cancelled]", timeout=30_000)
+    assert page.query_selector("a.download") is None
