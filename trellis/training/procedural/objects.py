@@ -73,6 +73,14 @@ class ObjectBatch:
         """Consecutive batches of at most `size` objects."""
         return (self.select(slice(start, start + size)) for start in range(0, len(self), size))
 
+    def by_family(self, size: int) -> Iterator[tuple[Tensor, "ObjectBatch"]]:
+        """Parts of at most `size` objects with their rows (CPU), families side by side.
+
+        A family's parts cost the same few kernels however many objects there are, so mixed parts would be slow.
+        """
+        order = torch.argsort(self.family, stable=True)
+        return ((rows, self.select(rows)) for rows in order.split(size))
+
     def sdf(self, points: Tensor, *, corrected: bool = False) -> Tensor:
         """Signed distance [B, M] in world units, negative inside, at `points` [B, M, 3].
 

@@ -212,6 +212,16 @@ def _downsample(image: Tensor, factor: int) -> Tensor:
     return torch.cat([color, alpha], -1)
 
 
+def _view_rows(rows: Tensor, views: int) -> Tensor:
+    """Rows of the object-major views of some objects."""
+    return (rows[:, None] * views + torch.arange(views)).flatten()
+
+
+def _take_cameras(cameras: Cameras, rows: Tensor) -> Cameras:
+    place = rows.to(cameras.extrinsics.device)
+    return Cameras(cameras.extrinsics[place], cameras.intrinsics[place])
+
+
 def _chunk_objects(batch: ObjectBatch, rays_per_object: int) -> int:
     return max(1, 4 * batch.chunk_points // rays_per_object)
 
@@ -223,16 +233,15 @@ def render_views(
     light = neutral_lights(cameras) if lights is None else lights
     views = len(cameras) // len(batch)
     placed = cameras.to(batch.device)
-    results = []
-    step = _chunk_objects(batch, views * (size * supersampling) ** 2)
-    for start in range(0, len(batch), step):
-        part = batch.select(slice(start, start + step))
-        window = slice(start * views, (start + len(part)) * views)
+    result = torch.empty(len(batch), views, size, size, 4, dtype=torch.uint8, device=batch.device)
+    for rows, part in batch.by_family(_chunk_objects(batch, views * (size * supersampling) ** 2)):
+        window = _view_rows(rows, views)
+        seen = _take_cameras(placed, window)
         lit = Lights(light.direction[window], light.key[window], light.sky[window], light.ground[window],
                      light.exposure[window])  # fmt: skip
-        image = _render_window(part, placed[window], size * supersampling, lit)
-        results.append((_downsample(image, supersampling) * 255).round().to(torch.uint8))
-    return torch.cat(results)
+        image = _render_window(part, seen, size * supersampling, lit)
+        result[rows.to(batch.device)] = (_downsample(image, supersampling) * 255).round().to(torch.uint8)
+    return result
 
 
 def render_pictures(
@@ -253,12 +262,10 @@ def render_pictures(
     cameras = draw_cameras(draws)
     lights = draw_lights(draws, cameras)
     shell = occupancy(batch) if dense is None else dense
-    framed = []
-    step = max(1, batch.chunk_points * 4 // (2500 * (1 + views)))
-    for start in range(0, len(batch), step):
-        part = batch.select(slice(start, start + step))
-        window = cameras[slice(start * views, (start + len(part)) * views)].to(batch.device)
-        framed.append(frame_objects(part, window, shell[start : start + step]))
-    windows = Cameras(torch.cat([c.extrinsics for c in framed]), torch.cat([c.intrinsics for c in framed]))
+    windows = Cameras(cameras.extrinsics.to(batch.device), cameras.intrinsics.to(batch.device))
+    for rows, part in batch.by_family(max(1, batch.chunk_points * 4 // (2500 * (1 + views)))):
+        window = _view_rows(rows, views).to(batch.device)
+        framed = frame_objects(part, _take_cameras(windows, window), shell[rows.to(shell.device)])
+        windows.intrinsics[window] = framed.intrinsics
     images = render_views(batch, windows, size=size, supersampling=supersampling, lights=lights)
     return Pictures(images, windows)

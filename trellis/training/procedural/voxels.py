@@ -40,8 +40,8 @@ def occupancy(batch: ObjectBatch, *, resolution: int = 32) -> Tensor:
     Seams of overlapping parts inside a solid are left out: a voxel next to the true surface has a neighbour outside.
     """
     centres = grid_centres(resolution, device=batch.device)
-    results = []
-    for part in batch.split(max(1, (batch.chunk_points * 8) // resolution**3)):
+    result = torch.zeros(len(batch), resolution, resolution, resolution, dtype=torch.bool, device=batch.device)
+    for rows, part in batch.by_family(max(1, (batch.chunk_points * 8) // resolution**3)):
         points = centres.expand(len(part), -1, -1)
         distance = part.sdf(points).reshape(-1, 1, resolution, resolution, resolution)
         outside = torch.nn.functional.max_pool3d(distance, 3, stride=1, padding=1) > 0
@@ -50,8 +50,8 @@ def occupancy(batch: ObjectBatch, *, resolution: int = 32) -> Tensor:
         corrected = part.sdf(points.gather(1, index[..., None].expand(-1, -1, 3)), corrected=True)
         hit = (corrected.abs() < SHELL / resolution) & valid
         filled = torch.zeros_like(near, dtype=torch.int8).scatter_reduce(1, index, hit.to(torch.int8), "amax")
-        results.append(filled.bool().reshape(-1, resolution, resolution, resolution))
-    return torch.cat(results)
+        result[rows.to(batch.device)] = filled.bool().reshape(-1, resolution, resolution, resolution)
+    return result
 
 
 def _padded_nonzero(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,6 +94,21 @@ def pad_voxels(coords: Tensor, batch_size: int, *, resolution: int) -> PaddedVox
 
 def voxel_features(batch: ObjectBatch, coords: Tensor, *, resolution: int = 32) -> Tensor:
     """Encoder input [N, 91] of packed voxels `coords` [N, 4]; see `VOXEL_FEATURES` for the columns."""
+    owner = coords[:, 0].long()
+    features = torch.empty(len(coords), VOXEL_FEATURES.size, device=coords.device)
+    place = torch.empty(len(batch), dtype=torch.int64, device=coords.device)
+    for group in batch.groups:
+        for rows in group.rows.split(max(1, batch.chunk_points // 32768)):
+            place.fill_(-1)
+            place[rows] = torch.arange(len(rows), device=rows.device)
+            chosen = (place[owner] >= 0).nonzero().squeeze(1)
+            if len(chosen) > 0:
+                own = torch.cat([place[owner[chosen], None].int(), coords[chosen, 1:]], 1)
+                features[chosen] = _features_of_part(batch.select(rows), own, resolution)
+    return features
+
+
+def _features_of_part(batch: ObjectBatch, coords: Tensor, resolution: int) -> Tensor:
     padded = pad_voxels(coords, len(batch), resolution=resolution)
     count, width = padded.centres.shape[:2]
     fine = (padded.centres[:, :, None] + grid_centres(4, device=coords.device) / resolution).reshape(count, -1, 3)
