@@ -30,13 +30,14 @@ from trellis.training.stages.latent_vae import NORMALIZATION_FILE
 
 STRUCTURE, LATENT = "sparse_structure_flow_model", "slat_flow_model"
 ROLES = (IMAGE_ENCODER, STRUCTURE, LATENT)
-_OPTIONS = frozenset({"latent_objects", "drop", "cfg_strength", "sampling_steps", "supersampling"})
+_OPTIONS = frozenset({"latent_objects", "latent_every", "drop", "cfg_strength", "sampling_steps", "supersampling"})
 _PIECE = 64
 
 
 class Flows:
-    """Loss weights: structure, latent. Options: latent_objects (of a batch), drop (probability of no condition),
-    cfg_strength and sampling_steps (of the metrics), supersampling (of every second chunk's pictures).
+    """Loss weights: structure, latent. Options: latent_objects (of a batch) and latent_every (steps between two
+    losses of the latent flow, which is several times slower than the structure flow), drop (probability of no
+    condition), cfg_strength and sampling_steps (of the metrics), supersampling (of every second chunk's pictures).
     """
 
     def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
@@ -59,6 +60,7 @@ class Flows:
         folder = cache_folder(cache, config.stage, config.data, config.options.get("supersampling", 1), *sources)
         self.pool = Pool(config.data, self._chunk, device=device, cache=folder)
         self._held_out: tuple[Tensor, Tensor] | None = None
+        self._step = 0
 
     @torch.no_grad()
     def _chunk(self, number: int) -> dict[str, Tensor]:
@@ -93,6 +95,7 @@ class Flows:
         self.at_step(step)
 
     def at_step(self, step: int) -> None:
+        self._step = step
         self.pool.at_step(step)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -109,10 +112,12 @@ class Flows:
             noise = torch.randn(x0.shape, generator=generator, device=device)
             x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
             structure = (self._velocity(x_t, 1000 * t, cond).float() - target).square().mean()
-            some = min(count, int(config.options.get("latent_objects", count)))
-            latent = self._latent_loss(numbers[:some], cond[:some], generator)
-        total = config.loss["structure"] * structure + config.loss["latent"] * latent
-        return total, {"structure": structure.detach(), "latent": latent.detach()}
+            total, parts = config.loss["structure"] * structure, {"structure": structure.detach()}
+            if self._step % int(config.options.get("latent_every", 1)) == 0:
+                some = min(count, int(config.options.get("latent_objects", count)))
+                latent = self._latent_loss(numbers[:some], cond[:some], generator)
+                total, parts = total + config.loss["latent"] * latent, parts | {"latent": latent.detach()}
+        return total, parts
 
     def _latent_loss(self, numbers: Tensor, cond: Tensor, generator: torch.Generator) -> Tensor:
         rows, batch, _ = self.pool.voxel_rows(numbers.cpu())
