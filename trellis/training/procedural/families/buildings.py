@@ -1,5 +1,7 @@
 """Buildings: house, castle tower, lighthouse, windmill."""
 
+from torch import Tensor
+
 from trellis.training.procedural.builder import Builder
 
 
@@ -27,6 +29,27 @@ def house(b: Builder) -> None:
         at=(0, 0, z),
         present=style == 2,
     )
+    door_w, door_h, shift = _house_openings(b, w, d, h)
+    b.box(
+        (0.08, 0.08, 0.2),
+        b.plain(b.pick(p.wood, p.dark, p.accent)),
+        at=(w * 0.5, d * 0.25, 2 * h + pitch * 1.4),
+        present=b.chance(0.65),
+    )
+    _house_annex(b, wall, roof, size=(w, d, h))
+    b.box(
+        (door_w * 2, 0.16, 0.045),
+        roof,
+        rotate=(15, 0, 0),
+        at=(shift, -d - 0.12, door_h * 2 + 0.09),
+        present=b.chance(0.4),
+    )
+    b.box((w + 0.12, d + 0.12, 0.05), b.plain(b.pick(p.leaf, p.metal, p.wood)), at=(0, 0, 0), present=b.chance(0.5))
+
+
+def _house_openings(b: Builder, w: Tensor, d: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Windows and a door on walls of half width w, half depth d, half height h; the door's half sizes and place."""
+    p = b.palette
     glass = b.plain(b.pick(p.glass, p.glass, p.dark), 0.9)
     door_w, door_h, shift = b.uniform(0.1, 0.15), b.uniform(0.18, 0.26), b.uniform(-0.4, 0.4) * w
     n, floors = b.integer(2, 3), b.integer(1, 2)
@@ -49,12 +72,12 @@ def house(b: Builder) -> None:
     )
     b.box((w * 2, d * 0.2, h * 0.22), glass, at=(0, 0, wz), array=(1, d * 0.8, floors), operation="paint")
     b.box((door_w, 0.06, door_h), b.plain(b.pick(p.accent, p.wood, p.main)), at=(shift, -d, door_h))
-    b.box(
-        (0.08, 0.08, 0.2),
-        b.plain(b.pick(p.wood, p.dark, p.accent)),
-        at=(w * 0.5, d * 0.25, 2 * h + pitch * 1.4),
-        present=b.chance(0.65),
-    )
+    return door_w, door_h, shift
+
+
+def _house_annex(b: Builder, wall: Tensor, roof: Tensor, *, size: tuple[Tensor, Tensor, Tensor]) -> None:
+    """A lower wing with a roof at the right side of walls of half sizes `size`."""
+    w, d, h = size
     annex = b.chance(0.35)
     aw, ah = b.uniform(0.2, 0.3), h * b.uniform(0.4, 0.7)
     b.box((aw, d * 0.7, ah), wall, at=(w + aw * 0.9, 0.05, ah), present=annex)
@@ -65,14 +88,6 @@ def house(b: Builder) -> None:
         at=(w + aw * 0.9, 0.05, ah * 2 + 0.1),
         present=annex,
     )
-    b.box(
-        (door_w * 2, 0.16, 0.045),
-        roof,
-        rotate=(15, 0, 0),
-        at=(shift, -d - 0.12, door_h * 2 + 0.09),
-        present=b.chance(0.4),
-    )
-    b.box((w + 0.12, d + 0.12, 0.05), b.plain(b.pick(p.leaf, p.metal, p.wood)), at=(0, 0, 0), present=b.chance(0.5))
 
 
 def castle(b: Builder) -> None:

@@ -1,6 +1,7 @@
 """Creatures and figures: robot, snowman, fish, bird, quadruped, bear."""
 
 import torch
+from torch import Tensor
 
 from trellis.training.procedural.builder import Builder
 
@@ -126,6 +127,17 @@ def fish(b: Builder) -> None:
         rotate=(180 + fork, 0, 0),
         at=(0, half * 1.12 + 0.06, -tail * 0.45),
     )
+    _fish_fins(b, fin, size=(w, half, tall))
+    ey, ez = -half * 0.68, tall * 0.22
+    side = w * 0.68
+    b.sphere(0.085, b.plain(p.light, 0.9), at=(side, ey, ez), mirror="x")
+    b.sphere(0.055, b.plain(p.dark * 0.4, 1.0), at=(side + 0.06, ey - 0.03, ez), mirror="x", operation="paint")
+    b.ellipsoid((w * 0.5, 0.1, 0.06), b.plain(p.accent), at=(0, -half * 0.98, -tall * 0.05), present=b.chance(0.6))
+
+
+def _fish_fins(b: Builder, fin: Tensor, *, size: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Fins on the back, below and at both sides of a body of half width, half length and half height `size`."""
+    w, half, tall = size
     top = b.uniform(0.14, 0.28)
     b.box(
         (0.045, b.uniform(0.18, 0.4), top),
@@ -153,11 +165,6 @@ def fish(b: Builder) -> None:
         at=(w + 0.06, 0.02, -tall * 0.25),
         mirror="x",
     )
-    ey, ez = -half * 0.68, tall * 0.22
-    side = w * 0.68
-    b.sphere(0.085, b.plain(p.light, 0.9), at=(side, ey, ez), mirror="x")
-    b.sphere(0.055, b.plain(p.dark * 0.4, 1.0), at=(side + 0.06, ey - 0.03, ez), mirror="x", operation="paint")
-    b.ellipsoid((w * 0.5, 0.1, 0.06), b.plain(p.accent), at=(0, -half * 0.98, -tall * 0.05), present=b.chance(0.6))
 
 
 def bird(b: Builder) -> None:
@@ -238,6 +245,28 @@ def quadruped(b: Builder) -> None:
     rise, reach = b.uniform(0.15, 0.6), b.uniform(0.08, 0.3)
     hy, hz = -length - reach, z + rise
     b.limb((0, -length * 0.7, z + 0.04), (0, hy, hz), w * 0.75, fur, end_radius=w * 0.55, blend=0.1)
+    _animal_head(b, fur, patch, at=(hy, hz))
+    lift = b.uniform(-0.3, 0.35)
+    b.limb(
+        (0, length + w * 0.3, z + w * 0.4),
+        (0, length + w + b.uniform(0.1, 0.3), z + lift),
+        0.07,
+        fur,
+        end_radius=b.uniform(0.05, 0.1),
+    )
+    b.torus(
+        w * 0.68,
+        0.055,
+        b.plain(p.accent, 0.6),
+        rotate=(b.uniform(20, 60), 0, 0),
+        at=(0, -length * 0.85 - reach * 0.4, z + rise * 0.5),
+        present=b.chance(0.4),
+    )
+
+
+def _animal_head(b: Builder, fur: Tensor, patch: Tensor, *, at: tuple[Tensor, Tensor]) -> None:
+    """Head with snout, nose, eyes and one of three kinds of ears at (y, z)."""
+    p, (hy, hz) = b.palette, at
     hr = b.uniform(0.18, 0.26)
     b.ellipsoid((hr * 0.95, hr * 1.1, hr), fur, at=(0, hy, hz))
     snout = b.uniform(0.06, 0.24)
@@ -271,22 +300,6 @@ def quadruped(b: Builder) -> None:
         present=~pointed & floppy,
     )
     b.sphere(hr * 0.42, patch, at=(hr * 0.75, hy + 0.03, hz + hr * 0.75), mirror="x", present=~pointed & ~floppy)
-    lift = b.uniform(-0.3, 0.35)
-    b.limb(
-        (0, length + w * 0.3, z + w * 0.4),
-        (0, length + w + b.uniform(0.1, 0.3), z + lift),
-        0.07,
-        fur,
-        end_radius=b.uniform(0.05, 0.1),
-    )
-    b.torus(
-        w * 0.68,
-        0.055,
-        b.plain(p.accent, 0.6),
-        rotate=(b.uniform(20, 60), 0, 0),
-        at=(0, -length * 0.85 - reach * 0.4, z + rise * 0.5),
-        present=b.chance(0.4),
-    )
 
 
 def bear(b: Builder) -> None:

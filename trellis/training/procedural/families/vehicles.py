@@ -1,6 +1,7 @@
 """Vehicles: car, truck, aeroplane, boat, rocket, train engine."""
 
 import torch
+from torch import Tensor
 
 from trellis.training.procedural.builder import Builder
 
@@ -106,6 +107,24 @@ def aeroplane(b: Builder) -> None:
         at=(span / 2, -half * 0.15 + sweep / 2, height),
         mirror="x",
     )
+    _aeroplane_tail(b, wing, half=half, r=r)
+    prop = _aeroplane_engines(b, half=half, r=r, wing_at=(span, height))
+    glass = b.plain(p.dark * 0.5 + p.glass * 0.5, 1.0)
+    b.ellipsoid((r * 0.8, r * 1.5, r * 0.8), glass, at=(0, -half * 0.75, r * 0.75), present=prop | b.chance(0.3))
+    b.sphere(r * 0.8, glass, at=(0, -half * 0.95, r * 0.8), operation="paint")
+    b.sphere(
+        0.045,
+        glass,
+        array=(1, 0.15, b.integer(4, 7)),
+        at=(r, 0, r * 0.35),
+        mirror="x",
+        operation="paint",
+        present=~prop,
+    )
+
+
+def _aeroplane_tail(b: Builder, wing: Tensor, *, half: Tensor, r: Tensor) -> None:
+    """Fin and tail plane at the end of a fuselage of half length `half` and radius `r`."""
     tail_y = half * 0.95
     fin = b.uniform(0.15, 0.24)
     b.box((0.045, 0.13, fin), wing, rounding=0.03, grow=(0, -0.35), shear=(0, 0.1), at=(0, tail_y, r * 0.3 + fin))
@@ -121,6 +140,11 @@ def aeroplane(b: Builder) -> None:
         at=(tail_span / 2, tail_y + 0.1, tail_z),
         mirror="x",
     )
+
+
+def _aeroplane_engines(b: Builder, *, half: Tensor, r: Tensor, wing_at: tuple[Tensor, Tensor]) -> Tensor:
+    """A propeller at the nose or jets below the wings of span and height `wing_at`; where it is a propeller."""
+    p, (span, height) = b.palette, wing_at
     prop = b.chance(0.45)
     nose = -half * 0.9 - r * 0.9
     b.cylinder(0.07, 0.08, b.plain(p.dark), rotate=(90, 0, 0), at=(0, nose, 0), present=prop)
@@ -143,18 +167,7 @@ def aeroplane(b: Builder) -> None:
         mirror="x",
         present=~prop,
     )
-    glass = b.plain(p.dark * 0.5 + p.glass * 0.5, 1.0)
-    b.ellipsoid((r * 0.8, r * 1.5, r * 0.8), glass, at=(0, -half * 0.75, r * 0.75), present=prop | b.chance(0.3))
-    b.sphere(r * 0.8, glass, at=(0, -half * 0.95, r * 0.8), operation="paint")
-    b.sphere(
-        0.045,
-        glass,
-        array=(1, 0.15, b.integer(4, 7)),
-        at=(r, 0, r * 0.35),
-        mirror="x",
-        operation="paint",
-        present=~prop,
-    )
+    return prop
 
 
 def boat(b: Builder) -> None:
