@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from trellis.app.request import GenerationRequest
-from trellis.export.atomic import write_bytes
+from trellis.atomic import write_bytes
 from trellis.progress import CancelToken, StepInfo
 
 REQUEST_FILE = "request.json"

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
-from trellis.export.atomic import write_bytes
 from trellis.export.textured import TexturedMesh
 from trellis.geometry.axes import to_gltf_frame
 

@@ -1,16 +1,15 @@
 """PLY files: Gaussian clouds for splat viewers, and plain meshes."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from plyfile import PlyData, PlyParseError
 from torch import Tensor
 
+from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
-from trellis.export.atomic import write_bytes
+from trellis.export.ply_file import ply_bytes, read_ply_element
 from trellis.geometry.axes import VIEWER_QUATERNION, from_viewer_frame, to_viewer_frame
 from trellis.geometry.rotations import quaternion_multiply
 from trellis.representations import GaussianCloud, Mesh
@@ -34,10 +33,8 @@ def gaussian_ply_bytes(gaussians: GaussianCloud) -> bytes:
 
     Opacity is stored as logit, scale as logarithm (source: spec "Rendering and export", PLY export).
     """
-    columns = gaussian_columns(gaussians)
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(columns)}"]
-    header += [f"property float {name}" for name in GAUSSIAN_FIELDS] + ["end_header", ""]
-    return "\n".join(header).encode("ascii") + columns.numpy().astype("<f4").tobytes()
+    columns = np.ascontiguousarray(gaussian_columns(gaussians).numpy())
+    return ply_bytes({"vertex": columns.view([(name, np.float32) for name in GAUSSIAN_FIELDS]).reshape(-1)})
 
 
 def gaussian_columns(gaussians: GaussianCloud) -> Tensor:
@@ -68,11 +65,9 @@ def load_gaussian_ply(path: str | Path, *, filter_2d: float = 0.1) -> GaussianCl
     Higher spherical harmonics are ignored. Raises InvalidInputError for a file that is missing, damaged or of
     another kind.
     """
-    try:
-        vertex = PlyData.read(str(path))["vertex"].data
-    except (OSError, PlyParseError, KeyError, ValueError) as error:
-        raise InvalidInputError(f"{path} cannot be read as a PLY file: {error}") from error
-    missing = [name for name in GAUSSIAN_FIELDS if name not in vertex.dtype.names and not name.startswith("n")]
+    vertex = read_ply_element(path, "vertex")
+    present = vertex.dtype.names or ()
+    missing = [name for name in GAUSSIAN_FIELDS if name not in present and not name.startswith("n")]
     if missing:
         raise InvalidInputError(f"{path} is no Gaussian PLY: it lacks {', '.join(missing)}.")
 
@@ -93,25 +88,16 @@ def load_gaussian_ply(path: str | Path, *, filter_2d: float = 0.1) -> GaussianCl
 
 def write_mesh_ply(mesh: Mesh, path: str | Path) -> Path:
     """Write a mesh, with vertex colours if it has some, as a binary PLY in the world frame (z-up); return its path."""
-    names = ["x", "y", "z"]
-    layout: list[tuple[str, str]] = [(name, "<f4") for name in names]
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(mesh.vertices)}"]
-    header += [f"property float {name}" for name in names]
+    layout: list[tuple[str, type]] = [(name, np.float32) for name in ("x", "y", "z")]
     if mesh.colors is not None:
-        layout += [(name, "u1") for name in ("red", "green", "blue")]
-        header += [f"property uchar {name}" for name in ("red", "green", "blue")]
-    header += [f"element face {len(mesh.faces)}", "property list uchar int vertex_indices", "end_header", ""]
-    buffer = io.BytesIO()
-    buffer.write("\n".join(header).encode("ascii"))
-    buffer.write(_vertex_records(mesh, layout).tobytes())
-    records = np.zeros(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
-    records["count"], records["corners"] = 3, mesh.faces.cpu().numpy()
-    buffer.write(records.tobytes())
-    return write_bytes(path, buffer.getvalue())
+        layout += [(name, np.uint8) for name in ("red", "green", "blue")]
+    faces = np.empty(len(mesh.faces), dtype=[("vertex_indices", np.int32, (3,))])
+    faces["vertex_indices"] = mesh.faces.cpu().numpy()
+    return write_bytes(path, ply_bytes({"vertex": _vertex_records(mesh, layout), "face": faces}))
 
 
-def _vertex_records(mesh: Mesh, layout: list[tuple[str, str]]) -> NDArray:
-    records = np.zeros(len(mesh.vertices), dtype=layout)
+def _vertex_records(mesh: Mesh, layout: list[tuple[str, type]]) -> NDArray:
+    records = np.empty(len(mesh.vertices), dtype=layout)
     positions = mesh.vertices.detach().float().cpu().numpy()
     for axis, name in enumerate(("x", "y", "z")):
         records[name] = positions[:, axis]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError, MissingDependencyError, TrellisError
-from trellis.export.atomic import written_aside
 
 BLOCK = 16
 

@@ -14,6 +14,7 @@ import trimesh
 from plyfile import PlyData
 
 from tests.unit.export.shapes import painted, reader, sphere
+from trellis.atomic import write_bytes, written_aside
 from trellis.errors import InvalidInputError
 from trellis.export import (
     ExportOptions,
@@ -24,7 +25,6 @@ from trellis.export import (
     write_glb,
     write_mesh_ply,
 )
-from trellis.export.atomic import write_bytes, written_aside
 from trellis.export.glb import glb_bytes
 from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns
 from trellis.geometry.rotations import quaternion_to_matrix
