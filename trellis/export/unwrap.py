@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trellis.errors import InvalidInputError
 from trellis.export.native import NativeCrashError, run_native
+from trellis.export.normals import CREASE_DEGREES, check_crease, corner_normals
 from trellis.export.surface import Floats, Ints, Surface, vertex_normals
 from trellis.progress import Progress
 
@@ -21,26 +22,29 @@ class UnwrapOptions:
     """padding: texels between charts; iterations: refinements of the chart boundaries (1 fast, 4 straighter).
 
     chart_area: the largest chart as a fraction of the surface. Smooth shapes otherwise get a few huge charts, which
-    take ten times as long to flatten and pack worse.
+    take ten times as long to flatten and pack worse. crease_degrees: edges between faces that differ by more are sharp.
     """
 
     padding: int = 4
     iterations: int = 1
     chart_area: float = 1 / 24
+    crease_degrees: float = CREASE_DEGREES
 
     def __post_init__(self) -> None:
         if not 0 <= self.padding <= 64 or not 0 <= self.iterations <= 16:
             raise InvalidInputError("padding must be 0..64 texels and iterations 0..16.")
         if not 0 < self.chart_area <= 1:
             raise InvalidInputError(f"chart_area must be in (0, 1], not {self.chart_area}.")
+        check_crease(self.crease_degrees)
 
 
 @dataclass(frozen=True)
 class Unwrapped:
-    """A surface cut along chart borders.
+    """A surface cut along chart borders and creases.
 
-    vertices [N, 3] world; normals [N, 3] unit, smooth across the cuts; uvs [N, 2] in [0, 1], origin at the top left
-    of the texture; faces [F, 3] in the order of the source; vertex_map [N] numbers the source vertex.
+    vertices [N, 3] world; normals [N, 3] unit, smooth across chart borders and split along creases; uvs [N, 2] in
+    [0, 1], origin at the top left of the texture; faces [F, 3] in the order of the source; vertex_map [N] numbers the
+    source vertex.
     charts: how many; utilisation: fraction of the square that faces cover.
     """
 
@@ -64,29 +68,41 @@ def unwrap(
     options = options or UnwrapOptions()
     if not len(surface.faces):
         raise InvalidInputError("The mesh is empty, so there is nothing to unwrap; try another seed or picture.")
-    normals = vertex_normals(surface)
     centre, scale = surface.vertices.mean(axis=0), max(surface.diagonal(), 1e-12)
     arrays = {
         "vertices": ((surface.vertices - centre) / scale).astype(np.float32),
         "faces": surface.faces.astype(np.int32),
-        "normals": normals.astype(np.float32),
+        "normals": vertex_normals(surface).astype(np.float32),
         "resolution": np.array(size),
         "padding": np.array(options.padding),
         "iterations": np.array(options.iterations),
         "max_chart_area": np.array(options.chart_area * surface.face_areas().sum() / scale**2),
     }
     result = _run(arrays, progress or Progress())
-    source, faces = result["vertex_map"], result["faces"].astype(np.int64)
     uvs = result["uvs"] / result["size"].max()
+    corners = corner_normals(surface, crease_degrees=options.crease_degrees)
+    cut, group, faces = _split_vertices(result["faces"].astype(np.int64), corners.groups)
+    source, uvs = result["vertex_map"][cut], uvs[cut]
     return Unwrapped(
         vertices=surface.vertices[source],
-        normals=normals[source],
+        normals=corners.normals[group],
         uvs=uvs,
         faces=faces,
         vertex_map=source,
         charts=int(result["charts"]),
         utilisation=float(_areas(uvs[faces]).sum()),
     )
+
+
+def _split_vertices(faces: Ints, groups: Ints) -> tuple[Ints, Ints, Ints]:
+    """One vertex for every pair of a vertex and a smoothing group of its corners [F, 3].
+
+    Returns the old number [n] and the group [n] of the new vertices, and the faces [F, 3] on them.
+    """
+    pairs = np.stack([faces.reshape(-1), groups.reshape(-1)], axis=1)
+    keys = pairs[:, 0] * (groups.max(initial=0) + 1) + pairs[:, 1]
+    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+    return pairs[first, 0], pairs[first, 1], number.reshape(faces.shape)
 
 
 def _run(arrays: dict[str, NDArray], progress: Progress) -> dict[str, NDArray]:

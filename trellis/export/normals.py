@@ -1,0 +1,85 @@
+"""Vertex normals: smooth over rounded parts, split along creases, so that a box looks like a box."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from trellis.errors import InvalidInputError
+from trellis.export.surface import Floats, Ints, Surface, directed_edges, paired_half_edges
+
+CREASE_DEGREES = 45.0
+
+
+@dataclass(frozen=True)
+class CornerNormals:
+    """normals [G, 3] unit, one a smoothing group; groups [F, 3] int64 numbers the group of every corner of a face.
+
+    All corners of a group lie at one vertex of the surface.
+    """
+
+    normals: Floats
+    groups: Ints
+
+
+def check_crease(degrees: float) -> None:
+    """Raise InvalidInputError unless `degrees` is an angle between two faces, 0 to 180."""
+    if not 0 <= degrees <= 180:
+        raise InvalidInputError(f"The crease angle must be 0..180 degrees, not {degrees}.")
+
+
+def corner_normals(surface: Surface, *, crease_degrees: float = CREASE_DEGREES) -> CornerNormals:
+    """Normals of the corners of `surface`, shared across edges whose faces differ by no more than `crease_degrees`.
+
+    Within a group faces count by their angle at the vertex times their area, so that the large faces beside a narrow
+    bevel stay flat. 180 smooths everything but open and doubly used edges, 0 leaves coplanar neighbours joined.
+    Groups without a usable face get +z, so that every normal has length 1.
+    """
+    check_crease(crease_degrees)
+    vectors = surface.face_vectors()
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = np.where(length > 0, vectors / np.maximum(length, 1e-300), 0.0)
+    groups = _corner_groups(surface, unit, crease_degrees)
+    weighted = vectors[:, None] * _corner_angles(surface)[..., None]
+    count = int(groups.max(initial=-1)) + 1
+    flat = groups.reshape(-1)
+    sums = [np.bincount(flat, weights=weighted[..., axis].reshape(-1), minlength=count) for axis in range(3)]
+    normals = np.stack(sums, axis=1)
+    # By the size of what went in: a fold back on itself cancels out and has no direction.
+    scale = np.bincount(flat, weights=np.linalg.norm(weighted, axis=2).reshape(-1), minlength=count)[:, None]
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    usable = length > 1e-9 * scale
+    return CornerNormals(np.where(usable, normals / np.where(usable, length, 1.0), [0.0, 0.0, 1.0]), groups)
+
+
+def _corner_groups(surface: Surface, unit: Floats, crease_degrees: float) -> Ints:
+    """Group numbers [F, 3]: corners at one vertex are joined across smooth edges between two faces."""
+    faces, count = surface.faces, len(surface.faces)
+    if not count:
+        return np.zeros((0, 3), dtype=np.int64)
+    a, b = paired_half_edges(faces, len(surface.vertices))
+    edges = directed_edges(faces)
+    opposite = edges[a, 0] != edges[b, 0]  # faces that are wound alike
+    na, nb = unit[a % count], unit[b % count]
+    no_area = ~(na.any(axis=1) & nb.any(axis=1))
+    # Rounding must not tell the equal angles of a regular shape apart.
+    smooth = opposite & (no_area | ((na * nb).sum(axis=1) >= math.cos(math.radians(crease_degrees)) - 1e-6))
+    a, b = a[smooth], b[smooth]
+    # Half edge h runs from corner h // F to the next one of face h % F; the other face passes it backwards.
+    starts = [(h % count) * 3 + h // count for h in (a, b)]
+    ends = [(h % count) * 3 + (h // count + 1) % 3 for h in (a, b)]
+    left, right = np.concatenate([starts[0], ends[0]]), np.concatenate([ends[1], starts[1]])
+    graph = sparse.coo_matrix((np.ones(len(left), dtype=np.int8), (left, right)), shape=(3 * count, 3 * count))
+    _, label = connected_components(graph, directed=False)
+    return label.astype(np.int64).reshape(-1, 3)
+
+
+def _corner_angles(surface: Surface) -> Floats:
+    """Interior angles [F, 3] in radians."""
+    corners = surface.corners()
+    a = np.roll(corners, -1, axis=1) - corners
+    b = np.roll(corners, 1, axis=1) - corners
+    lengths = np.linalg.norm(a, axis=2) * np.linalg.norm(b, axis=2)
+    return np.arccos(np.clip((a * b).sum(axis=2) / np.maximum(lengths, 1e-300), -1, 1))
