@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from trellis.errors import TrellisError
-from trellis.runtime import Runtime
+from trellis.runtime import DEVICES, Runtime
 from trellis.training.config import read_config
 from trellis.training.stages import create_stage
 from trellis.training.trainer import Trainer
@@ -26,7 +26,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data_dir", type=Path, help="folder that keeps generated data between runs")
     parser.add_argument("--resume", action="store_true", help="continue from the stage's checkpoint if there is one")
     parser.add_argument("--max-seconds", type=float, help="save and stop after this long, start-up included")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
     return parser.parse_args(arguments)
 
 

@@ -1,12 +1,12 @@
-"""Measure a model on objects it never saw, beside two baselines.
+"""Measure a model on objects it never saw, beside baselines, or show what it makes of some of them.
 
 `python -m trellis.training.evaluate --model assets/models/trellis-nano --count 200 --output report.json`
+`python -m trellis.training.evaluate --model assets/models/trellis-nano --sheet sheet.png`
 """
 
 import argparse
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterable
@@ -17,27 +17,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, TrellisError
 from trellis.export.clean import clean
 from trellis.geometry.cameras import Cameras
+from trellis.pipeline import ImageTo3D
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import render_mesh
 from trellis.representations import GaussianCloud, Mesh
-from trellis.runtime import Runtime
+from trellis.runtime import DEVICES, Runtime
 from trellis.training import baselines, metrics, truth
 from trellis.training.assemble import SETTINGS_FILE
 from trellis.training.config import DataConfig, parse_config
 from trellis.training.data import on_black, training_families
 from trellis.training.generate import BatchGenerator
 from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, render_pictures, sample_objects
+from trellis.training.report import Scores, make_report, markdown
+from trellis.training.sheet import write_sheet
 from trellis.training.trainer import write_json
 
-METHODS = ("model", "nearest_features", "nearest_pixels", "extruded_silhouette")
+NANO_FOLDER = Path("assets/models/trellis-nano")
 LEFT_OUT_SEED = 1 << 20  # offset of the left-out families' seeds from the first held-out one
 VIEW_SIZE = 128
 _BATCH = 20
 
-Scores = dict[str, float]
 logger = logging.getLogger(__name__)
 
 
@@ -70,7 +73,21 @@ def evaluate(folder: Path, options: Options, *, device: torch.device) -> dict[st
             wanted = len(rows) < options.rendered
             rows += _measure(part, group, generator=generator, known=known, data=data, seed=options.seed, render=wanted)
             logger.info("%d objects: %.0f s", len(rows), time.monotonic() - began)
-    return _report(rows, options, generator)
+    return make_report(rows, _settings(options, generator))
+
+
+def _settings(options: Options, generator: BatchGenerator) -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "held_out_objects": options.count,
+        "left_out_objects": options.left_out,
+        "training_objects_searched": options.known,
+        "seed": options.seed,
+        "structure_sampler": generator.config.structure_sampler.to_dict()["params"],
+        "latent_sampler": generator.config.latent_sampler.to_dict()["params"],
+        "surface_points": metrics.SAMPLES,
+        "f_score_distance": metrics.F_DISTANCE,
+    }
 
 
 def _data_settings(folder: Path) -> DataConfig:
@@ -113,7 +130,8 @@ def _measure(
         torch.stack([baselines.shell_of_points(p, data.resolution) for p in solids]),
         solids,
     )
-    rows: list[dict[str, Any]] = [{"group": group, "family": name} for name in objects.names()]
+    numbered = zip(objects.names(), objects.seeds.tolist())
+    rows: list[dict[str, Any]] = [{"group": group, "family": name, "seed": number} for name, number in numbered]
     for method, (grid, samples) in shapes.items():
         overlap = metrics.voxel_iou(grid, dense).tolist()
         for row, iou, mine, true in zip(rows, overlap, samples, points):
@@ -145,50 +163,9 @@ def _compare_views(
     return results
 
 
-def _mean(rows: list[dict[str, Any]], method: str) -> Scores:
-    names = sorted({name for row in rows for name in row[method]})
-    result = {}
-    for name in names:
-        values = [row[method][name] for row in rows if name in row[method]]
-        finite = [value for value in values if math.isfinite(value)]
-        # An object without any surface has no finite distance; it counts with the cube's diagonal.
-        result[name] = (sum(finite) + math.sqrt(3) * (len(values) - len(finite))) / len(values)
-    return {name: round(value, 4) for name, value in result.items()}
-
-
-def _report(rows: list[dict[str, Any]], options: Options, generator: BatchGenerator) -> dict[str, Any]:
-    groups = sorted({row["group"] for row in rows})
-    families = sorted({row["family"] for row in rows})
-    chosen = {group: [row for row in rows if row["group"] == group] for group in groups}
-    table = {name: [row for row in rows if row["family"] == name] for name in families}
-    return {
-        "settings": {
-            "held_out_objects": options.count,
-            "left_out_objects": options.left_out,
-            "training_objects_searched": options.known,
-            "seed": options.seed,
-            "structure_sampler": generator.config.structure_sampler.to_dict()["params"],
-            "latent_sampler": generator.config.latent_sampler.to_dict()["params"],
-            "surface_points": metrics.SAMPLES,
-            "f_score_distance": metrics.F_DISTANCE,
-        },
-        "summary": {group: {method: _mean(part, method) for method in METHODS} for group, part in chosen.items()},
-        "families": {name: {"objects": len(part), **_mean(part, "model")} for name, part in table.items()},
-    }
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="model folder made by trellis.training.assemble")
-    parser.add_argument("--count", type=int, default=200, help="held-out objects of known families")
-    parser.add_argument("--left-out", type=int, default=20, help="objects of the families left out of training")
-    parser.add_argument("--known", type=int, default=8192, help="training objects the baselines search")
-    parser.add_argument("--rendered", type=int, default=10_000, help="objects whose pictures are compared")
-    parser.add_argument("--steps", type=int, help="sampling steps instead of the model's own")
-    parser.add_argument("--cfg-strength", type=float, help="guidance instead of the model's own")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write")
-    chosen = parser.parse_args(arguments)
+    """Exit status 0: the report or the sheet is written; 1: an error."""
+    chosen = _arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = Options(
         count=chosen.count,
@@ -199,13 +176,37 @@ def main(arguments: list[str] | None = None) -> int:
         cfg_strength=chosen.cfg_strength,
     )
     try:
-        report = evaluate(chosen.model, options, device=Runtime.detect(device=chosen.device).device)
+        runtime = Runtime.detect(device=chosen.device)
+        if chosen.sheet is not None:
+            families = training_families(_data_settings(chosen.model))
+            write_sheet(ImageTo3D.from_pretrained(chosen.model, runtime=runtime), families, chosen.sheet)
+            return 0
+        report = evaluate(chosen.model, options, device=runtime.device)
     except TrellisError as error:
         logger.error("%s", error)
         return 1
     write_json(chosen.output, report)
-    logger.info("%s", json.dumps(report["summary"], indent=1))
+    page = markdown(report)
+    write_bytes(chosen.output.with_suffix(".md"), page.encode())
+    logger.info("%s", page)
     return 0
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--model", type=Path, default=NANO_FOLDER, help="model folder made by trellis.training.assemble"
+    )
+    parser.add_argument("--count", type=int, default=200, help="held-out objects of known families")
+    parser.add_argument("--left-out", type=int, default=20, help="objects of the families left out of training")
+    parser.add_argument("--known", type=int, default=8192, help="training objects the baselines search")
+    parser.add_argument("--rendered", type=int, default=10_000, help="objects whose pictures are compared")
+    parser.add_argument("--steps", type=int, help="sampling steps instead of the model's own")
+    parser.add_argument("--cfg-strength", type=float, help="guidance instead of the model's own")
+    parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
+    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write, and a .md beside it")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet (PNG) instead of a report")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
