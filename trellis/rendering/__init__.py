@@ -4,6 +4,7 @@ from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.images import ColorImages
 from trellis.rendering.mesh import MeshImages, rasterize_mesh, render_mesh
 from trellis.rendering.radiance_field import render_radiance_field
+from trellis.rendering.textured_mesh import render_textured_mesh
 from trellis.rendering.turntable import TurntableConfig, turntable
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "render_gaussians",
     "render_mesh",
     "render_radiance_field",
+    "render_textured_mesh",
     "turntable",
 ]
