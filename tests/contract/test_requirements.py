@@ -23,7 +23,7 @@ INDIRECT = {
     "pydantic": "must fit gradio and fastapi, which leave it open",
 }
 OPTIONAL = {"xformers", "spconv", "nvdiffrast", "kaolin", "flash_attn", "gsplat", "torchsparse"}
-OWN = {"trellis", "installer", "extensions", "tests"}
+OWN = {"trellis", "installer", "extensions", "tests", "benchmarks"}
 
 
 def test_pins_are_installed() -> None:
