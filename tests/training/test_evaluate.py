@@ -1,0 +1,135 @@
+"""Evaluation and contact sheet, end to end on a tiny assembled model and without any optional package."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trellis.errors import CheckpointError
+from trellis.ops.rasterize import backends
+from trellis.pipeline import ImageTo3D
+from trellis.runtime import Runtime
+from trellis.training import baselines, truth
+from trellis.training.evaluate import Options, evaluate, main
+from trellis.training.procedural import HELD_OUT_SEEDS, sample_objects
+from trellis.training.procedural.pictures import render_pictures
+from trellis.training.report import METHODS, make_report, markdown, mean_scores
+from trellis.training.sheet import contact_sheet, sheet_objects, write_sheet
+
+CPU = torch.device("cpu")
+SCORES = {"iou", "chamfer", "f_score"}
+VIEWS = {f"{name}_{side}" for name in ("psnr_gaussians", "psnr_mesh", "silhouette_iou") for side in ("input", "behind")}
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a machine without the optional packages."""
+    for name in ("warp", "trimesh", "xatlas", "fast_simplification"):
+        monkeypatch.setitem(sys.modules, name, None)
+    backends.warp_usable.cache_clear()
+    yield
+    backends.warp_usable.cache_clear()
+
+
+@pytest.mark.usefixtures("bare")
+def test_report_of_a_tiny_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "_CHUNK", 2)
+    assert backends.choose_backend("auto", torch.zeros(1)) == "reference"
+    output = tmp_path / "report.json"
+    sizes = ["--count", "2", "--left-out", "1", "--known", "6", "--steps", "2"]
+    assert main(["--model", str(model), "--device", "cpu", "--output", str(output), *sizes]) == 0
+    report = json.loads(output.read_text())
+    assert set(report) == {"settings", "counts", "summary", "families", "objects"}
+    assert report["settings"]["structure_sampler"]["steps"] == 2
+    assert report["counts"] == {"held_out": 2, "left_out_family": 1}
+    assert set(report["summary"]) == {"held_out", "left_out_family"}
+    for methods in report["summary"].values():
+        assert set(methods) == set(METHODS)
+        for method, scores in methods.items():
+            assert set(scores) == SCORES | (VIEWS if method == "model" else set())
+            assert all(math.isfinite(value) for value in scores.values())
+            assert 0 <= scores["iou"] <= 1 and 0 <= scores["f_score"] <= 1 and 0 < scores["chamfer"] < 1.8
+    assert report["families"]["windmill"]["objects"] == 1
+    assert sum(family["objects"] for family in report["families"].values()) == 3
+    assert [row["seed"] for row in report["objects"][:2]] == [HELD_OUT_SEEDS.start, HELD_OUT_SEEDS.start + 1]
+    assert len({row["iou"] for row in report["objects"]}) == 3, "every object has a score of its own"
+    held_out = report["summary"]["held_out"]
+    assert len({held_out[method]["chamfer"] for method in METHODS}) >= 3
+    assert held_out["model"]["psnr_mesh_input"] != held_out["model"]["psnr_mesh_behind"]
+    page = output.with_suffix(".md").read_text()
+    assert f"| this model | {held_out['model']['iou']:.3f} |" in page and "| windmill | 1 |" in page
+
+
+def test_only_an_assembled_model_is_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"training\.json"):
+        evaluate(tmp_path, Options(), device=CPU)
+    assert main(["--model", str(tmp_path), "--device", "cpu"]) == 1
+
+
+@pytest.mark.usefixtures("bare")
+def test_contact_sheet(model: Path, tmp_path: Path) -> None:
+    pipeline = ImageTo3D.from_pretrained(model, runtime=Runtime())
+    families = ["mug", "car", "tree", "windmill"]
+    write_sheet(pipeline, families, tmp_path / "sheet.png", count=3, size=32)
+    pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert pixels.shape == (2 * 32, 2 * 7 * 32, 3)
+    tiles = pixels.reshape(2, 32, 14, 32, 3).swapaxes(1, 2).reshape(28, 32, 32, 3)
+    assert all((tile < 250).any() for tile in tiles[:21]), "no tile of the three objects is blank"
+    assert (tiles[21:] == 255).all(), "the fourth place is empty"
+    assert len({tile.tobytes() for tile in tiles[:21]}) == 21
+    names = sheet_objects(families, 16).names()
+    assert sorted(names) == sorted(families)
+
+
+def test_sheet_stays_white_where_nothing_is_found(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = ImageTo3D.from_pretrained(model, runtime=Runtime())
+    with pipeline.host.on_device("sparse_structure_decoder") as decoder, torch.no_grad():
+        decoder.get_submodule("out_layer.2").bias -= 1e4
+    pixels = np.asarray(contact_sheet(pipeline, ["mug"], count=1, size=32))
+    assert (pixels[:, :32] < 250).any() and (pixels[:, 32:] == 255).all()
+    assert "found no object" in caplog.text
+
+
+def test_sheet_needs_an_assembled_model(tmp_path: Path) -> None:
+    assert main(["--model", str(tmp_path), "--sheet", str(tmp_path / "s.png"), "--device", "cpu"]) == 1
+    assert not (tmp_path / "s.png").exists()
+
+
+def row(group: str, family: str, iou: float, chamfer: float) -> dict[str, object]:
+    scores = {method: {"iou": iou, "f_score": iou / 2, "chamfer": chamfer} for method in METHODS}
+    return {"group": group, "family": family, "seed": 1} | scores
+
+
+def test_means_and_page() -> None:
+    rows = [row("held_out", "ice_cream", 0.2, 0.1), row("held_out", "mug", 0.6, math.inf)]
+    assert mean_scores(rows, "model") == {"iou": 0.4, "f_score": 0.2, "chamfer": round((0.1 + math.sqrt(3)) / 2, 4)}
+    settings = {
+        "structure_sampler": {"steps": 25, "cfg_strength": 3.0}, "seed": 0, "f_score_distance": 0.05,
+        "surface_points": 10_000, "training_objects_searched": 8192,
+    }  # fmt: skip
+    page = markdown(make_report(rows, settings))
+    lines = page.splitlines()
+    assert "| this model | 0.400 | 0.200 | 0.916 |" in lines
+    assert lines.index("| mug | 1 | 0.600 | 0.300 | 1.732 |") < lines.index("| ice cream | 1 | 0.200 | 0.100 | 0.100 |")
+    assert "25 steps, guidance 3, seed 0" in page and "8,192" in page
+
+
+def test_true_pictures_show_the_object_where_the_input_does() -> None:
+    objects = sample_objects([HELD_OUT_SEEDS.start], ["car"])
+    pictures = render_pictures(objects, size=64)
+    colors, masks = truth.albedo_pictures(objects, pictures.cameras, size=64)
+    alpha = pictures.images[:, 0, ..., 3].float() / 255
+    overlap = (masks * alpha).sum() / torch.maximum(masks, alpha).sum()
+    assert float(overlap) > 0.9
+    assert float(colors.amax(1)[masks == 0].max()) == 0 and float(colors.std()) > 0.05
+    behind = truth.opposite(pictures.cameras)
+    expected = pictures.cameras.positions * torch.tensor([-1.0, -1.0, 1.0])
+    assert torch.allclose(behind.positions, expected, atol=1e-5)
+    _, other = truth.albedo_pictures(objects, behind, size=64)
+    assert float(other.sum()) > 100 and not torch.equal(other, masks)

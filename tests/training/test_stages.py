@@ -1,0 +1,119 @@
+"""The latent VAE and the flows learn a batch, and resume to the same bits as a run that was not interrupted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.tiny import tiny_config, tiny_trainer
+from trellis.errors import CheckpointError, InvalidInputError
+from trellis.training.config import config_values, parse_config
+from trellis.training.randomness import step_generator
+from trellis.training.trainer import Stage, Trainer
+
+
+class Interrupt:
+    """A progress that stops the run after `step` steps, as a killed process would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def report(self, stage: str, step: int, total: int) -> None:
+        if step == self.step:
+            raise KeyboardInterrupt
+
+
+def weights(run: Trainer) -> dict[str, torch.Tensor]:
+    live = {f"live.{key}": value.clone() for key, value in run.stage.modules.state_dict().items()}
+    return live | {f"ema.{key}": value.clone() for key, value in run.ema.state().items()}
+
+
+@pytest.mark.parametrize("name", ["latent_vae", "flows"])
+def test_resumed_run_is_bitwise_the_uninterrupted_one(name: str, runs: Path, tmp_path: Path) -> None:
+    config = tiny_config(name)
+    first = tiny_trainer(config, tmp_path, inputs=runs)
+    start = weights(first)
+    with pytest.raises(KeyboardInterrupt):
+        first.run(progress=Interrupt(3))  # type: ignore[arg-type]
+    second = tiny_trainer(config, tmp_path, inputs=runs)
+    second.resume()
+    assert second.position.step == 2
+    assert second.run()
+    whole = tiny_trainer(config, runs)  # the finished run of the session
+    whole.resume()
+    expected, found = weights(whole), weights(second)
+    assert expected.keys() == found.keys()
+    assert [key for key, value in expected.items() if not torch.equal(value, found[key])] == []
+    assert any(not torch.equal(value, start[key]) for key, value in expected.items())
+
+
+def overfit(stage: Stage, steps: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Losses of one batch with one draw of noise, before and after `steps` steps on it."""
+    stage.prepare(0)
+    optimizer = torch.optim.Adam([p for p in stage.modules.parameters() if p.requires_grad], lr=3e-3)
+    history = []
+    for _ in range(steps):
+        total, parts = stage.loss(step_generator(0, 0, torch.device("cpu")))
+        history.append({"total": total.item()} | {key: value.item() for key, value in parts.items()})
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    return history[0], history[-1]
+
+
+def test_latent_vae_learns_one_batch(tmp_path: Path) -> None:
+    before, after = overfit(tiny_trainer(tiny_config("latent_vae"), tmp_path).stage, 40)
+    assert after["total"] < 0.5 * before["total"]
+    falling = {"mesh_sdf", "mesh_color", "disc_place", "disc_color", "disc_opacity", "field_density", "field_color"}
+    assert {name for name in falling if after[name] > 0.95 * before[name]} == set()
+
+
+def test_flows_learn_one_batch(runs: Path) -> None:
+    before, after = overfit(tiny_trainer(tiny_config("flows"), runs).stage, 60)
+    assert after["structure"] < 0.5 * before["structure"]
+    assert after["latent"] < 0.5 * before["latent"]
+
+
+def test_every_trained_parameter_gets_a_gradient(runs: Path, tmp_path: Path) -> None:
+    for name in ("structure_vae", "latent_vae", "flows"):
+        run = tiny_trainer(tiny_config(name), tmp_path, inputs=runs)
+        run.stage.prepare(0)
+        with torch.no_grad():  # zero-initialised heads keep gradients from what lies below them
+            for parameter in run.parameters:
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator()), alpha=0.01)
+        run.stage.loss(step_generator(0, 0, torch.device("cpu")))[0].backward()
+        dead = [
+            key
+            for key, p in run.stage.modules.named_parameters()
+            if p.requires_grad and (p.grad is None or not p.grad.any())
+        ]
+        assert dead == [], name
+
+
+def test_latents_reach_the_flows_normalised(runs: Path) -> None:
+    stage = tiny_trainer(tiny_config("flows"), runs).stage
+    stage.prepare(0)
+    rows, _, _ = stage.pool.voxel_rows(torch.arange(4))  # type: ignore[attr-defined]
+    latents = stage.pool.voxels("voxel_latent", rows).float()  # type: ignore[attr-defined]
+    # Refreshing has replaced a part of the pool that the statistics were taken from.
+    assert float(latents.mean(0).abs().max()) < 1.0
+    assert 0.5 < float(latents.std()) < 2.0
+
+
+def test_flows_need_the_earlier_stages(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="sparse_structure_encoder is missing"):
+        tiny_trainer(tiny_config("flows"), tmp_path)
+
+
+def test_stages_refuse_what_they_do_not_know(runs: Path) -> None:
+    values = config_values(tiny_config("flows"))
+    with pytest.raises(InvalidInputError, match="dropp"):
+        tiny_trainer(parse_config(values | {"options": {"dropp": 0.1}}), runs)
+    models = {role: model for role, model in values["models"].items() if role != "image_encoder"}
+    with pytest.raises(InvalidInputError, match="image_encoder"):
+        tiny_trainer(parse_config(values | {"models": models}), runs)
+    values = config_values(tiny_config("latent_vae"))
+    run = tiny_trainer(parse_config(values | {"loss": values["loss"] | {"ssim": 1.0}}), runs)
+    run.stage.prepare(0)
+    with pytest.raises(InvalidInputError, match="ssim"):
+        run.stage.loss(step_generator(0, 0, torch.device("cpu")))
