@@ -62,10 +62,10 @@ def overfit(stage: Stage, steps: int) -> tuple[dict[str, float], dict[str, float
 
 
 def test_latent_vae_learns_one_batch(tmp_path: Path) -> None:
-    before, after = overfit(tiny_trainer(tiny_config("latent_vae"), tmp_path).stage, 40)
-    assert after["total"] < 0.5 * before["total"]
+    before, after = overfit(tiny_trainer(tiny_config("latent_vae"), tmp_path).stage, 25)
+    assert after["total"] < 0.6 * before["total"]
     falling = {"mesh_sdf", "mesh_color", "disc_place", "disc_color", "disc_opacity", "field_density", "field_color"}
-    assert {name for name in falling if after[name] > 0.95 * before[name]} == set()
+    assert {name for name in falling if after[name] > 0.97 * before[name]} == set()
 
 
 def test_flows_learn_one_batch(runs: Path) -> None:
