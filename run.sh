@@ -76,7 +76,8 @@ case "$COMMAND" in
         ensure dev; enter
         exec "$PY" -P -m installer test "$@" ;;
     setup)
-        installer install "$@" ;;
+        PYTHON="$(find_python)"  # replaces this shell, so that whoever stops the command stops the installation
+        PYTHONPATH="$ROOT" PYTHONDONTWRITEBYTECODE=1 exec "$PYTHON" -P -m installer install "$@" ;;
     exec)
         if [ $# -eq 0 ]; then
             echo "run.sh exec: a command is missing" >&2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,21 +17,23 @@ from installer.plan import CUDA_BUILDS, describe, make_plan
 from installer.probe import probe_machine
 from installer.shell import LoggingShell, Shell
 from installer.state import GROUPS, environment_python, is_current
-from installer.steps import build_steps, create_environment, refuse_or_ask, run_steps
+from installer.steps import build_steps, create_environment, forget_interrupted, refuse_or_ask, run_steps
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOG = ROOT / ".state" / "install.log"
 LOCK = ROOT / ".state" / "install.lock"
 STALE = 3  # exit status of `check`
+INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns 0, 1 after a clear message, STALE, or the status of the tests."""
+    """Run one command; returns 0, 1 after a clear message, STALE, INTERRUPTED, or the status of the tests."""
     options = _parser().parse_args(arguments)
     if options.command == "check":
         return 0 if is_current(VENV, ROOT, options.group) else STALE
     try:
+        _stop_when_told_to()
         if options.command == "test":
             return checks.run_all(ROOT, options.pytest_arguments)
         shell = LoggingShell(LOG)
@@ -42,8 +45,21 @@ def main(arguments: list[str] | None = None) -> int:
     except InstallError as error:
         print(f"\n{error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("\nStopped. The next start goes on from here.", file=sys.stderr)
+        hint = "" if options.command == "test" else " The next start goes on from here."
+        print(f"\nStopped.{hint}", file=sys.stderr)
+        return INTERRUPTED
     return 1
+
+
+def _stop_when_told_to() -> None:
+    """Let the end of a terminal or a service stop the work as Ctrl-C does, its child processes included."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), interrupt)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +84,7 @@ def install(shell: Shell, options: argparse.Namespace) -> None:
         if not options.repair and is_current(VENV, ROOT, options.group):
             return
         create_environment(shell, VENV)
+        forget_interrupted(shell, VENV)
         if options.repair:
             (VENV / "trellis-install.json").unlink(missing_ok=True)
     version = requirements.torch_version(ROOT)

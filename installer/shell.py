@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +43,24 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without settings that would leak into the installation."""
     env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
     return {**env, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End a package manager, which is never left behind: it gets time to remove its temporary files.
+
+    A terminal's Ctrl-C has reached it already; a second one would interrupt its cleaning up.
+    """
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=2)
+            return
+        process.terminate() if os.name == "nt" else process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 class LoggingShell:
@@ -88,9 +108,8 @@ class LoggingShell:
                 self._show(line.strip())
             code = process.wait()
         finally:
-            if process.poll() is None:  # Ctrl-C: never leave a package manager behind
-                process.kill()
-                process.wait()
+            if process.poll() is None:
+                _stop(process)
             self._log.flush()
             self._clear()
         if code != 0:

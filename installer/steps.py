@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +58,18 @@ def create_environment(shell: Shell, venv: Path) -> None:
         return
     shell.say(f"Creating the environment with Python {wanted} ...")
     shell.run([sys.executable, "-m", "venv", *(["--clear"] if venv.exists() else []), str(venv)])
+
+
+def forget_interrupted(shell: Shell, venv: Path) -> None:
+    """Make pip install again what it was stopped in the middle of, which it would take for installed otherwise.
+
+    The file INSTALLER is written after all files of a package.
+    """
+    for packages in [*venv.glob("lib/python*/site-packages"), *venv.glob("Lib/site-packages")]:
+        for folder in packages.glob("*.dist-info"):
+            if not (folder / "INSTALLER").is_file():
+                shell.record(f"{folder.name} is incomplete; it will be installed again")
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def build_steps(plan: Plan, root: Path, venv: Path, *, dev: bool) -> list[Step]:
