@@ -6,10 +6,10 @@ from types import ModuleType
 import pytest
 import warp as wp
 
-from trellis.ops.rasterize import warp_device, warp_fields, warp_gaussians, warp_triangles
+from trellis.ops.rasterize import warp_device, warp_fields, warp_gaussians, warp_projection, warp_triangles
 
 
-@pytest.mark.parametrize("module", [warp_triangles, warp_gaussians, warp_fields])
+@pytest.mark.parametrize("module", [warp_triangles, warp_gaussians, warp_projection, warp_fields])
 def test_kernels_compile_for_the_oldest_supported_gpu(module: ModuleType, tmp_path: Path) -> None:
     warp_device.start()
     wp.compile_aot_module(module, arch=75, module_dir=tmp_path, use_ptx=True)

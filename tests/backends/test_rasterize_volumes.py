@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from tests.parity import renders
 from trellis.geometry.cameras import orbit_cameras
-from trellis.ops.rasterize import ScreenGaussians, composite_gaussians, warp_gaussians
+from trellis.ops.rasterize import ScreenGaussians, composite_gaussians, project_gaussians, warp_gaussians
 from trellis.rendering import render_gaussians, render_mesh, render_radiance_field
 
 GOLDENS = load_file(renders.__file__.replace("renders.py", "data/render_goldens.safetensors"))
@@ -54,6 +54,44 @@ def random_screen(n: int, size: int, seed: int) -> ScreenGaussians:
     boxes = torch.where((high > low).all(1, keepdim=True), torch.cat([low, high], 1), 0)
     opacities = torch.rand(n, generator=g) ** 0.3
     return ScreenGaussians(means, conics, opacities, torch.rand(n, 3, generator=g), boxes)
+
+
+@pytest.mark.parametrize("size", [64, 75])
+def test_warp_projects_like_the_reference(size: int) -> None:
+    n, g = 4000, torch.Generator().manual_seed(size)
+    positions = torch.randn(n, 3, generator=g)  # some beside the image, behind the camera and across its plane
+    positions[5], positions[6, 0] = torch.nan, torch.inf
+    axes = 0.02 * torch.randn(n, 3, 3, generator=g)
+    axes[100:200, :, 1:] = 0  # needles, which have no area
+    axes[200:210] *= 30
+    opacities = torch.rand(n, generator=g)
+    opacities[300:400] *= 0.004
+    camera = orbit_cameras([2.0], [0.3])
+    screens = [
+        project_gaussians(
+            positions,
+            axes,
+            opacities=opacities,
+            colors=torch.rand(n, 3, generator=torch.Generator().manual_seed(1)),
+            extrinsics=camera.extrinsics[0],
+            intrinsics=camera.intrinsics[0],
+            size=size,
+            filter_2d=0.1,
+            backend=backend,
+        )
+        for backend in ("reference", "warp")
+    ]
+    seen = [(screen.boxes[:, 2] > screen.boxes[:, 0]) for screen in screens]
+    assert 500 < seen[0].sum() < n - 500 and torch.equal(*seen)
+    shown = seen[0]
+    for name, tolerance in (("means", 1e-5), ("conics", 1e-4), ("opacities", 1e-4), ("colors", 0)):
+        one, other = (getattr(screen, name)[shown] for screen in screens)
+        assert torch.allclose(one, other, rtol=tolerance, atol=tolerance), name
+    # A border that rounding puts on either side of a pixel moves by one.
+    moved = (screens[0].boxes[shown] - screens[1].boxes[shown]).abs().amax(1)
+    assert (moved > 0).float().mean() < 0.002
+    pictures = [composite_gaussians(screen, size, backend="reference")[0] for screen in screens]
+    assert pictures[0].std() > 0.05 and ((pictures[0] - pictures[1]).abs() > 1e-4).float().mean() < 0.002
 
 
 @pytest.mark.parametrize("by_tiles", [True, False])

@@ -51,6 +51,7 @@ def render_gaussians(
             intrinsics=intrinsics,
             size=size,
             filter_2d=cloud.filter_2d,
+            backend=backend,
         )
         color, transmittance = rasterize.composite_gaussians(projected, size, backend=backend)
         images.append(color + transmittance * behind[:, None, None])

@@ -41,14 +41,32 @@ def project_gaussians(
     intrinsics: Tensor,
     size: int,
     filter_2d: float,
+    backend: str = "auto",
 ) -> ScreenGaussians:
     """Project Gaussians into one camera (EWA) and sort them by camera z.
 
     positions [n, 3] world; axes [n, 3, 3] rotation times scales (columns are the scaled axes); opacities [n];
     colors [n, 3]; extrinsics [4, 4] world to camera, intrinsics [3, 3] normalised; `size` pixels a side;
     filter_2d: variance in squared pixels added to the screen covariance, opacity being scaled by the change of area
-    (source: spec "Rendering and export", Gaussians). Differentiable.
+    (source: spec "Rendering and export", Gaussians). Differentiable on the reference back end. Raises InvalidInputError
+    for an unknown back end.
     """
+    if choose_backend(backend, positions, axes, opacities, colors) == "warp":
+        # Imported at the call: Warp takes half a second to load.
+        from trellis.ops.rasterize import warp_projection
+
+        means, conics, opacities, boxes, depths = warp_projection.project_gaussians(
+            positions,
+            axes,
+            opacities=opacities,
+            extrinsics=extrinsics,
+            intrinsics=intrinsics,
+            size=size,
+            filter_2d=filter_2d,
+            limits=(NEAR, _FLOOR, TILE, MIN_ALPHA),
+        )
+        order = torch.argsort(depths, stable=True)
+        return ScreenGaussians(means[order], conics[order], opacities[order], colors[order], boxes[order].long())
     rotation = extrinsics[:3, :3]
     camera = torch.addmm(extrinsics[:3, 3], positions, rotation.T)
     visible = camera[:, 2] > NEAR
