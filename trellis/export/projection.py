@@ -20,6 +20,7 @@ MIN_COSINE = 0.2  # flatter views smear the colour over more than five times the
 MIN_ALPHA = 0.5  # thinner coverage is mostly background
 # The fallback colour counts like a view seen at the least cosine: it decides only where no view does.
 FALLBACK_WEIGHT = 1e-3
+VIEWS_AT_ONCE = 4  # share the work that does not depend on the camera; a wish to stop waits for so many
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,13 @@ def gaussian_colors(
     total = torch.zeros(len(texels), 3, device=texels.points.device)
     weights = torch.zeros(len(texels), device=texels.points.device)
     with torch.no_grad():
+        pictures: Tensor | None = None
         for view in progress.steps(STAGE, count):
-            camera = cameras[view : view + 1]
-            seen, colors, weight = _seen_colors(
-                texels, gaussians, mesh=mesh, camera=camera, size=size, sharpness=options.sharpness
-            )
+            if view % VIEWS_AT_ONCE == 0:
+                pictures = _pictures(gaussians, cameras[view : view + VIEWS_AT_ONCE], size)
+            assert pictures is not None
+            camera, picture = cameras[view : view + 1], pictures[view % VIEWS_AT_ONCE]
+            seen, colors, weight = _seen_colors(texels, picture, mesh=mesh, camera=camera, sharpness=options.sharpness)
             total.index_add_(0, seen, colors * weight[:, None])
             weights.index_add_(0, seen, weight)
         if fallback is not None:
@@ -82,10 +85,17 @@ def gaussian_colors(
         return _with_nearest_seen(texels, total, weights)
 
 
+def _pictures(gaussians: GaussianCloud, cameras: Cameras, size: int) -> Tensor:
+    """Colour over black and coverage [V, 4, size, size]."""
+    images = render_gaussians(gaussians, cameras, size=size, background="black")
+    return torch.cat([images.color.clamp(0, 1), images.alpha[:, None]], dim=1)
+
+
 def _seen_colors(
-    texels: Texels, gaussians: GaussianCloud, *, mesh: Mesh, camera: Cameras, size: int, sharpness: float
+    texels: Texels, picture: Tensor, *, mesh: Mesh, camera: Cameras, sharpness: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What one camera sees: numbers of the texels [m], their colours [m, 3] and weights [m]."""
+    """What one camera sees in `picture` [4, S, S]: numbers of the texels [m], their colours [m, 3] and weights [m]."""
+    size = picture.shape[-1]
     towards = torch.nn.functional.normalize(camera.positions - texels.points, dim=1)
     cosine = (texels.normals * towards).sum(1)
     facing = (cosine > MIN_COSINE).nonzero().squeeze(1)
@@ -102,8 +112,6 @@ def _seen_colors(
     allowed = 2 * pixel_side * (1 + slope)
     seen = ((depth - nearest[at]) < allowed) & ((farthest[at] - depth) < allowed)
     facing, projected = facing[seen], projected[seen]
-    images = render_gaussians(gaussians, camera, size=size, background="black")
-    picture = torch.cat([images.color[0].clamp(0, 1), images.alpha[:1]])
     grid = (projected[:, :2] / size * 2 - 1)[None, None]
     values = torch.nn.functional.grid_sample(picture[None], grid, align_corners=False)[0, :, 0].T
     alpha = values[:, 3]
