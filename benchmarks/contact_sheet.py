@@ -216,7 +216,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.assets or Path(temporary)
-        pipeline = None if options.reuse else ImageTo3D.from_pretrained(options.model)
+        try:
+            pipeline = None if options.reuse else ImageTo3D.from_pretrained(options.model)
+        except TrellisError as error:
+            print(f"The model cannot be opened: {error}", file=sys.stderr)
+            return 1
         print(
             f"{'picture':<14} {'make':>6} {'export':>6} {'faces':>8} {'closed':>6} {'mean':>6} {'std':>5}  files in MB"
         )
