@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from trellis.errors import TrellisError
+from trellis.errors import InvalidInputError, TrellisError
 from trellis.runtime import DEVICES, Runtime
-from trellis.training.config import read_config
+from trellis.training.config import TrainConfig, read_config
 from trellis.training.stages import create_stage
+from trellis.training.stages.flow_data import make_source_chunks
 from trellis.training.trainer import Trainer
 
 logger = logging.getLogger("train")
@@ -25,9 +26,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data_dir", type=Path, help="folder that keeps generated data between runs")
     parser.add_argument("--resume", action="store_true", help="continue from the stage's checkpoint if there is one")
+    parser.add_argument("--make-data", metavar="PART/PARTS", help="only fill --data_dir with a share of flows' data")
     parser.add_argument("--max-seconds", type=float, help="save and stop after this long, start-up included")
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
     return parser.parse_args(arguments)
+
+
+def make_data(options: argparse.Namespace, config: TrainConfig, device: torch.device) -> None:
+    """Fill the data folder with one share of the data of the stage flows."""
+    part, _, parts = options.make_data.partition("/")
+    if config.stage != "flows" or options.data_dir is None or not (part.isdigit() and parts.isdigit()):
+        raise InvalidInputError("--make-data takes PART/PARTS such as 0/4, needs --data_dir and the stage flows.")
+    make_source_chunks(config, options.data_dir, part=int(part), parts=int(parts), device=device)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
         if config.compile:
             # What cannot be compiled runs as it is written.
             torch._dynamo.config.suppress_errors = True
+        if options.make_data:
+            make_data(options, config, device)
+            return 0
         stage = create_stage(config, options.output_dir, device=device, cache=options.data_dir)
         trainer = Trainer(stage, config, options.output_dir / config.stage, device=device)
         if options.resume and trainer.has_checkpoint:

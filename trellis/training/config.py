@@ -31,6 +31,7 @@ class DataConfig:
 
     objects: size of the pool; chunk: objects made in one piece (the unit of refreshing); pictures: views an object;
     picture_size: pixels; resolution: latent grid side; hold_out: families never trained on;
+    detailed: objects of a chunk that also carry structured latents (0: all of them);
     refresh_every: steps between two chunk replacements (0: never); seed: start of the training seeds;
     held_out_objects: objects of the metrics printed while training.
     """
@@ -42,6 +43,7 @@ class DataConfig:
     picture_size: int = 128
     resolution: int = 32
     hold_out: tuple[str, ...] = ()
+    detailed: int = 0
     refresh_every: int = 0
     seed: int = 0
     held_out_objects: int = 64

@@ -1,12 +1,13 @@
 """A pool of training objects on the device, made chunk by chunk from seeds and refreshed while training.
 
 Chunk c in generation g is made from the object seeds of number `g * chunks + c`: what a step sees depends on the step
-alone, so a resumed run sees the same objects. Chunks can be kept in a folder between runs.
+alone, so a resumed run sees the same objects. `cached` keeps chunks in a folder between runs.
 """
 
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +28,8 @@ class Pool:
     names starting with "voxel_"; `counts` [objects] gives the voxels of each object.
     """
 
-    def __init__(
-        self, config: DataConfig, make: Callable[[int], Chunk], *, device: torch.device, cache: Path | None = None
-    ) -> None:
-        self.config, self._make, self._device, self._cache = config, make, device, cache
+    def __init__(self, config: DataConfig, make: Callable[[int], Chunk], *, device: torch.device) -> None:
+        self.config, self._make, self._device = config, make, device
         self._chunks: list[Chunk] = []
         self._numbers: list[int] = []
         self._data: Chunk = {}
@@ -48,7 +47,7 @@ class Pool:
         old = dict(zip(self._numbers, self._chunks))
         chunks = []
         for place, number in enumerate(wanted):
-            chunks.append(old[number] if number in old else self._load(number))
+            chunks.append(old[number] if number in old else self._timed(number))
             if len(wanted) > 8 and not self._numbers and (place + 1) % max(1, len(wanted) // 4) == 0:
                 logger.info("data: %d of %d chunks", place + 1, len(wanted))
         self._chunks, self._numbers = chunks, wanted
@@ -65,19 +64,6 @@ class Pool:
         chunks = self.config.objects // self.config.chunk
         done = step // self.config.refresh_every if self.config.refresh_every else 0
         return [((done + chunks - 1 - place) // chunks) * chunks + place for place in range(chunks)]
-
-    def _load(self, number: int) -> Chunk:
-        if self._cache is None:
-            return self._timed(number)
-        path = self._cache / f"chunk_{number:06d}.pt"
-        if path.is_file():
-            return torch.load(path, map_location=self._device, weights_only=True)
-        chunk = self._timed(number)
-        self._cache.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".part")
-        torch.save({key: value.cpu() for key, value in chunk.items()}, aside)
-        aside.replace(path)
-        return chunk
 
     def _timed(self, number: int) -> Chunk:
         began = time.perf_counter()
@@ -110,3 +96,22 @@ def cache_folder(root: Path | None, *parts: object) -> Path | None:
         return None
     text = json.dumps([str(part) for part in parts])
     return root / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def cached(make: Callable[[int], Chunk], folder: Path | None, *, device: torch.device) -> Callable[[int], Chunk]:
+    """`make`, with every chunk kept as a file in `folder` (None: not kept) and read from there when it is there."""
+    if folder is None:
+        return make
+
+    def load(number: int) -> Chunk:
+        path = folder / f"chunk_{number:06d}.pt"
+        if path.is_file():
+            return torch.load(path, map_location=device, weights_only=True)
+        chunk = make(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(f".{os.getpid()}.part")
+        torch.save({key: value.cpu() for key, value in chunk.items()}, aside)
+        aside.replace(path)
+        return chunk
+
+    return load

@@ -13,7 +13,7 @@ from trellis.models import SamplerConfig
 from trellis.sparse import SparseTensor
 from trellis.training import losses
 from trellis.training.config import TrainConfig
-from trellis.training.data import condition_pictures, held_out_batch, sample_chunk
+from trellis.training.data import condition_pictures, held_out_batch, soften
 from trellis.training.generate import sample_structure
 from trellis.training.networks import (
     IMAGE_ENCODER,
@@ -24,20 +24,23 @@ from trellis.training.networks import (
     load_network,
     save_network,
 )
-from trellis.training.pool import Pool, cache_folder
-from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
+from trellis.training.pool import Pool
+from trellis.training.procedural import occupancy, occupied_coords
+from trellis.training.stages.flow_data import PIECE, source_chunks
 from trellis.training.stages.latent_vae import NORMALIZATION_FILE
 
 STRUCTURE, LATENT = "sparse_structure_flow_model", "slat_flow_model"
 ROLES = (IMAGE_ENCODER, STRUCTURE, LATENT)
-_OPTIONS = frozenset({"latent_objects", "latent_every", "drop", "cfg_strength", "sampling_steps", "supersampling"})
-_PIECE = 64
+_OPTIONS = frozenset(
+    {"latent_objects", "latent_every", "drop", "cfg_strength", "sampling_steps", "supersampling", "soften"}
+)
 
 
 class Flows:
     """Loss weights: structure, latent. Options: latent_objects (of a batch) and latent_every (steps between two
     losses of the latent flow, which is several times slower than the structure flow), drop (probability of no
-    condition), cfg_strength and sampling_steps (of the metrics), supersampling (of every second chunk's pictures).
+    condition), soften (share of pictures that are blurred a little), cfg_strength and sampling_steps (of the metrics),
+    supersampling (of the pictures).
     """
 
     def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
@@ -55,41 +58,42 @@ class Flows:
         self.image_encoder, self.structure_flow, self.latent_flow = (self.modules[role] for role in ROLES)
         self._encode = compiled_image_encoder(cast(ImageEncoder, self.image_encoder), wanted=config.compile)
         self._velocity = compiled(self.structure_flow, wanted=config.compile)
-        sources = [str((folder / f"{role}.safetensors").stat().st_mtime_ns) for folder, role in (
-            (structure, "sparse_structure_encoder"), (latent, "slat_encoder"))]  # fmt: skip
-        folder = cache_folder(cache, config.stage, config.data, config.options.get("supersampling", 1), *sources)
-        self.pool = Pool(config.data, self._chunk, device=device, cache=folder)
+        self._source = source_chunks(config, cache, device=device)
+        self.pool = Pool(config.data, self._chunk, device=device)
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
 
     @torch.no_grad()
     def _chunk(self, number: int) -> dict[str, Tensor]:
-        """Latents of both stages and pictures: structure float16 [n, C, r, r, r], voxel_latent float16 [N, C], ..."""
-        data = self.config.data
-        objects = sample_chunk(data, number, self.device)
-        dense = occupancy(objects, resolution=data.resolution)
-        samples = int(self.config.options.get("supersampling", 1)) if number % 2 else 1
-        chunk = {
-            "structure": torch.cat([self.structure_encoder(p[:, None].float())[0].half() for p in dense.split(_PIECE)]),
-            "pictures": condition_pictures(
-                objects, dense, views=data.pictures, size=data.picture_size, seed=data.seed, supersampling=samples
-            ),
-            "counts": dense.flatten(1).sum(1),
-            "voxel_coords": occupied_coords(dense)[:, 1:].to(torch.uint8),
-        }
-        chunk["voxel_latent"] = torch.cat(
-            [self._latents(part, dense[part_rows]) for part, part_rows in _pieces(objects)]
-        )
-        return chunk
+        """Latents of both stages and pictures: structure float16 [n, C, r, r, r], voxel_latent float16 [N, C], ...
 
-    def _latents(self, objects: ObjectBatch, dense: Tensor) -> Tensor:
+        Objects that are not detailed have a count of no voxels.
+        """
+        source = self._source(number)
+        dense, detailed = source["dense"], self.config.data.detailed or len(source["dense"])
+        counts = dense.flatten(1).sum(1)
+        counts[detailed:] = 0
+        pieces = dense[:detailed].split(PIECE)
+        feats = source["voxel_features"].split([int(piece.sum()) for piece in pieces])
+        return {
+            "structure": torch.cat([self.structure_encoder(p[:, None].float())[0].half() for p in dense.split(PIECE)]),
+            "pictures": source["pictures"],
+            "counts": counts,
+            "voxel_coords": torch.cat([occupied_coords(piece)[:, 1:].to(torch.uint8) for piece in pieces]),
+            "voxel_latent": torch.cat([self._latents(*piece) for piece in zip(pieces, feats)]),
+        }
+
+    def _latents(self, dense: Tensor, feats: Tensor) -> Tensor:
         """Normalised latents, float16 [N, C], of a few objects."""
         coords = occupied_coords(dense)
-        resolution = self.config.data.resolution
         # The encoder was trained on features stored as float16.
-        feats = voxel_features(objects, coords, resolution=resolution).half().float()
-        x = SparseTensor.create(feats, coords, resolution=resolution, batch_size=len(objects))
+        x = SparseTensor.create(feats.float(), coords, resolution=self.config.data.resolution, batch_size=len(dense))
         return ((self.latent_encoder(x)[0].feats.float() - self.mean) / self.std).half()
+
+    def _with_latents(self, numbers: Tensor) -> Tensor:
+        """The detailed object that stands in for each object: the same place in the chunk, modulo their count."""
+        data = self.config.data
+        return numbers // data.chunk * data.chunk + numbers % data.chunk % (data.detailed or data.chunk)
 
     def prepare(self, step: int) -> None:
         self.at_step(step)
@@ -101,11 +105,15 @@ class Flows:
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         config, device = self.config, self.device
         count = config.batch_size
+        some = min(count, int(config.options.get("latent_objects", count)))
         numbers = torch.randint(len(self.pool), (count,), generator=generator, device=device)
+        numbers[:some] = self._with_latents(numbers[:some])
         views = torch.randint(config.data.pictures, (count,), generator=generator, device=device)
         keep = torch.rand(count, 1, 1, generator=generator, device=device) >= config.options.get("drop", 0.1)
         x0 = self.pool.objects("structure", numbers).float()
         pictures = self.pool.objects("pictures", numbers)[torch.arange(count, device=device), views].float() / 255
+        blurred = torch.rand(count, generator=generator, device=device) < config.options.get("soften", 0.0)
+        pictures = soften(pictures, blurred)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             cond = self._encode(pictures) * keep
             t = losses.logit_normal(count, generator, device)
@@ -114,7 +122,6 @@ class Flows:
             structure = (self._velocity(x_t, 1000 * t, cond).float() - target).square().mean()
             total, parts = config.loss["structure"] * structure, {"structure": structure.detach()}
             if self._step % int(config.options.get("latent_every", 1)) == 0:
-                some = min(count, int(config.options.get("latent_objects", count)))
                 latent = self._latent_loss(numbers[:some], cond[:some], generator)
                 total, parts = total + config.loss["latent"] * latent, parts | {"latent": latent.detach()}
         return total, parts
@@ -147,7 +154,7 @@ class Flows:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             cond = self.image_encoder(pictures.float() / 255)
             latents = sample_structure(self.structure_flow, cond.float(), sampler=settings, seed=0)
-        found = torch.cat([self.structure_decoder(z)[:, 0] > 0 for z in latents.float().split(_PIECE)])
+        found = torch.cat([self.structure_decoder(z)[:, 0] > 0 for z in latents.float().split(PIECE)])
         shared, either = (found & dense).flatten(1).sum(1), (found | dense).flatten(1).sum(1)
         return {"iou": (shared / either.clamp_min(1)).mean().item()}
 
@@ -155,11 +162,6 @@ class Flows:
         """Write the three networks."""
         for role in ROLES:
             save_network(detached_copy(self.modules[role]), folder, role)
-
-
-def _pieces(objects: ObjectBatch) -> list[tuple[ObjectBatch, slice]]:
-    starts = range(0, len(objects), _PIECE)
-    return [(part, slice(start, start + _PIECE)) for part, start in zip(objects.split(_PIECE), starts)]
 
 
 def read_normalization(folder: Path) -> tuple[Tensor, Tensor]:

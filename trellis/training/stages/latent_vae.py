@@ -17,7 +17,7 @@ from trellis.training import losses, mesh_loss
 from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, detached_copy, save_network, scale_rows
-from trellis.training.pool import Pool, cache_folder
+from trellis.training.pool import Pool, cache_folder, cached
 from trellis.training.targets import decode_unit, latent_chunk
 from trellis.training.trainer import write_json
 
@@ -46,7 +46,8 @@ class LatentVae:
             device
         )
         self.resolution = config.data.resolution
-        self.pool = Pool(config.data, self._chunk, device=device, cache=cache_folder(cache, config.stage, config.data))
+        folder = cache_folder(cache, config.stage, config.data)
+        self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device)
         self._held_out: Pool | None = None
 
     def _chunk(self, number: int) -> dict[str, Tensor]:

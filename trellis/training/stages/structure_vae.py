@@ -9,7 +9,7 @@ from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, compiled, detached_copy, save_network, scale_rows
-from trellis.training.pool import Pool, cache_folder
+from trellis.training.pool import Pool, cache_folder, cached
 from trellis.training.procedural import occupancy
 
 ROLES = ("sparse_structure_encoder", "sparse_structure_decoder")
@@ -25,7 +25,8 @@ class StructureVae:
         self.encoder, self.decoder = (self.modules[role] for role in ROLES)
         self._encode = compiled(self.encoder, wanted=config.compile)
         self._decode = compiled(self.decoder, wanted=config.compile)
-        self.pool = Pool(config.data, self._chunk, device=device, cache=cache_folder(cache, config.stage, config.data))
+        folder = cache_folder(cache, config.stage, config.data)
+        self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device)
         self._held_out: Tensor | None = None
 
     def _chunk(self, number: int) -> dict[str, Tensor]:

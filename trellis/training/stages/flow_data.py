@@ -1,0 +1,51 @@
+"""What the flows are trained on and needs no trained network: occupancy, pictures and the latent encoder's input."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trellis.training.config import TrainConfig
+from trellis.training.data import condition_pictures, sample_chunk
+from trellis.training.pool import Chunk, cache_folder, cached
+from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
+
+PIECE = 64  # objects whose voxels are worked on at once
+
+
+def source_chunks(config: TrainConfig, cache: Path | None, *, device: torch.device) -> Callable[[int], Chunk]:
+    """The chunk of a number, kept in a folder below `cache` if there is one."""
+    folder = cache_folder(cache, config.stage, config.data, config.options.get("supersampling", 1))
+    return cached(lambda number: _make_chunk(config, number, device), folder, device=device)
+
+
+def make_source_chunks(config: TrainConfig, cache: Path, *, part: int, parts: int, device: torch.device) -> None:
+    """Fill the cache with every `parts`-th chunk of the first pool, from `part` on: one of several such processes."""
+    load = source_chunks(config, cache, device=device)
+    for number in range(part, config.data.objects // config.data.chunk, parts):
+        load(number)
+
+
+@torch.no_grad()
+def _make_chunk(config: TrainConfig, number: int, device: torch.device) -> dict[str, Tensor]:
+    """dense bool [n, r, r, r], pictures uint8 [n, V, 3, S, S], voxel_features float16 of the detailed objects."""
+    data = config.data
+    objects = sample_chunk(data, number, device)
+    dense = occupancy(objects, resolution=data.resolution)
+    feats = [
+        voxel_features(part, occupied_coords(dense[rows]), resolution=data.resolution).half()
+        for part, rows in _pieces(objects, data.detailed or len(objects))
+    ]
+    samples = int(config.options.get("supersampling", 1))
+    pictures = condition_pictures(
+        objects, dense, views=data.pictures, size=data.picture_size, seed=data.seed, supersampling=samples
+    )
+    return {"dense": dense, "pictures": pictures, "voxel_features": torch.cat(feats)}
+
+
+def _pieces(objects: ObjectBatch, count: int) -> Iterator[tuple[ObjectBatch, slice]]:
+    """The first `count` objects, PIECE at a time, with their rows."""
+    for start in range(0, count, PIECE):
+        rows = slice(start, min(start + PIECE, count))
+        yield objects.select(rows), rows
