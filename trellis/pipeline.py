@@ -5,6 +5,7 @@ pictures -> PreparedImage -> condition [B, L, C] -> voxels int32 [N, 4] -> struc
 """
 
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -79,16 +80,19 @@ class Asset:
         preview = TurntableConfig(frames=preview_frames, size=preview_size)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = {item: folder / f"{name}.{item}" for item in formats}
-        if "ply" in paths:
-            write_gaussian_ply(required(self.gaussians, "gaussians"), paths["ply"])
-        if "glb" in paths:
-            textured = textured_mesh(required(self.mesh, "mesh"), self.gaussians, options=options, progress=progress)
-            write_glb(textured, paths["glb"])
-        if "mp4" in paths:
-            frames = turntable(gaussians=self.gaussians, mesh=self.mesh, config=preview, progress=progress)
-            write_video(paths["mp4"], frames)
-        return paths
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as aside:  # all files appear, or none
+            paths = {item: Path(aside) / f"{name}.{item}" for item in formats}
+            if "ply" in paths:
+                write_gaussian_ply(required(self.gaussians, "gaussians"), paths["ply"])
+            if "glb" in paths:
+                textured = textured_mesh(
+                    required(self.mesh, "mesh"), self.gaussians, options=options, progress=progress
+                )
+                write_glb(textured, paths["glb"])
+            if "mp4" in paths:
+                frames = turntable(gaussians=self.gaussians, mesh=self.mesh, config=preview, progress=progress)
+                write_video(paths["mp4"], frames)
+            return {item: path.replace(folder / path.name) for item, path in paths.items()}
 
 
 def required(representation: T | None, name: str) -> T:

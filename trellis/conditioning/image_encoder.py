@@ -1,5 +1,7 @@
 """DINOv2 features of framed pictures, through `transformers`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +57,13 @@ class ImageEncoder(nn.Module):
             if runtime.model_folder is not None and (runtime.model_folder / location).is_dir():
                 location = str(runtime.model_folder / location)
         try:
-            backbone = Dinov2WithRegistersModel.from_pretrained(
-                location, local_files_only=runtime.offline, dtype=torch.float32, use_safetensors=True
-            )
+            with _quiet_loading():
+                backbone = Dinov2WithRegistersModel.from_pretrained(
+                    location, local_files_only=runtime.offline, dtype=torch.float32, use_safetensors=True
+                )
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"The image encoder {location} cannot be loaded: {error}") from error
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise CheckpointError(f"The image encoder {location} cannot be loaded: {reason}") from error
         return cls(backbone.eval(), image_size)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -69,6 +73,20 @@ class ImageEncoder(nn.Module):
         output = self.backbone((pictures - mean) / std, output_hidden_states=True)
         features = output.hidden_states[-1].float()
         return F.layer_norm(features, features.shape[-1:], eps=1e-5)
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Keep the bar that `transformers` draws while it loads weights out of our own output."""
+    from transformers.utils import logging
+
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
 
 
 def stack_pictures(prepared: list[PreparedImage], device: torch.device) -> Tensor:
