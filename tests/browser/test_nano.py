@@ -52,6 +52,13 @@ def _wait_until_up(url: str, program: "subprocess.Popen[bytes]", log: Path) -> N
     raise AssertionError(f"the page did not start within {START_SECONDS} s:\n{log.read_text()}")
 
 
+def wait_for_job(page: Page, selector: str) -> None:
+    """Wait for a state of the job, but not longer than it lives."""
+    page.wait_for_selector(f"{selector}, .job[data-state=failed]", timeout=JOB_SECONDS * 1000)
+    failed = page.query_selector(".job[data-state=failed]")
+    assert failed is None, failed.inner_text()
+
+
 def test_an_example_picture_becomes_a_textured_glb(
     address: str, open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
@@ -59,8 +66,7 @@ def test_an_example_picture_becomes_a_textured_glb(
     assert "Embedded demo model" in page.inner_text("#demo-note")
     choose_picture(page, PICTURE[0])
     click(page, "#generate")
-    page.wait_for_selector(".job[data-state=running]")
-    page.wait_for_selector(".job[data-state=done]", timeout=JOB_SECONDS * 1000)
+    wait_for_job(page, ".job[data-state=done]")
     wait_for_model(page, "glb")
     stop_rotation(page)
     screenshot(page, "nano-result")
@@ -84,7 +90,7 @@ def test_cancel_stops_sampling(address: str, open_page: Callable[..., Page]) -> 
     page.wait_for_function("document.querySelector('#option-structure_steps input')?.value === ''")
     page.fill("#option-structure_steps input", "100")
     click(page, "#generate")
-    page.wait_for_selector(".job[data-state=running] .job-line >> text=Structure", timeout=JOB_SECONDS * 1000)
+    wait_for_job(page, ".job[data-state=running] .job-line:has-text('Structure')")
     click(page, "#cancel")
     page.wait_for_selector(".job[data-state=cancelled]", timeout=30_000)
     assert page.query_selector("a.download") is None
