@@ -6,7 +6,8 @@ from types import ModuleType
 import pytest
 import warp as wp
 
-from trellis.ops.rasterize import warp_device, warp_fields, warp_gaussians, warp_projection, warp_triangles
+from trellis.ops import warp_device
+from trellis.ops.rasterize import warp_fields, warp_gaussians, warp_projection, warp_triangles
 
 
 @pytest.mark.parametrize("module", [warp_triangles, warp_gaussians, warp_projection, warp_fields])

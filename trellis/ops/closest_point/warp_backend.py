@@ -2,11 +2,11 @@
 
 # mypy: disable-error-code="valid-type, attr-defined, arg-type, no-untyped-def"
 # (kernels are Python in form only: Warp compiles them, and its types are values)
-import functools
-
 import torch
 import warp as wp
 from torch import Tensor
+
+from trellis.ops import warp_device
 
 
 @wp.kernel
@@ -22,19 +22,9 @@ def _query(
     weights[i] = wp.vec3(found.u, found.v, 1.0 - found.u - found.v)
 
 
-@functools.cache
-def _start() -> None:
-    """Start Warp without its banner on the standard output; releases before 1.18 name the setting otherwise."""
-    if hasattr(wp.config, "log_level"):
-        wp.config.log_level = wp.LOG_ERROR
-    else:
-        wp.config.quiet = True
-    wp.init()
-
-
 def nearest(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     """Face numbers [n] int64 and barycentrics [n, 3] of the surface points nearest to `points` [n, 3]."""
-    _start()
+    warp_device.start()
     device = wp.device_from_torch(points.device)
     found = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     weights = torch.zeros(len(points), 3, device=points.device)

@@ -21,7 +21,7 @@ def warp_usable(device: torch.device) -> bool:
     if device.type == "mps" or torch.version.hip is not None:
         return False
     # Warp may be newer than the driver; then it finds no GPU although torch does.
-    from trellis.ops.rasterize import warp_device
+    from trellis.ops import warp_device
 
     return warp_device.has_gpu()
 

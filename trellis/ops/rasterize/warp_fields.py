@@ -12,7 +12,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from trellis.ops.rasterize import warp_device
+from trellis.ops import warp_device
 
 if TYPE_CHECKING:
     from trellis.ops.rasterize.radiance_fields import VoxelField

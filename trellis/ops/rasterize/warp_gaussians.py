@@ -9,7 +9,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from trellis.ops.rasterize import warp_device
+from trellis.ops import warp_device
 
 if TYPE_CHECKING:
     from trellis.ops.rasterize.gaussians import ScreenGaussians

@@ -7,7 +7,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from trellis.ops.rasterize import warp_device
+from trellis.ops import warp_device
 
 wp.set_module_options({"enable_backward": False})
 

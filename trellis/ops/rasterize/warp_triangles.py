@@ -7,7 +7,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from trellis.ops.rasterize import warp_device
+from trellis.ops import warp_device
 
 _NOTHING = torch.iinfo(torch.int64).max
 # Work items that a launch should have on a GPU: faces are split into row strips to reach it.
