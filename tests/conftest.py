@@ -19,6 +19,7 @@ REFUSED: list[str] = []  # where tests wanted to go
 
 def pytest_configure() -> None:
     os.environ.update(OFFLINE)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait would take a busy machine's cores
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         os.environ[name] = os.environ[name.lower()] = CLOSED
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"

@@ -12,7 +12,7 @@ from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL
 SCREENSHOTS = Path("outputs/screenshots")  # ignored by git
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # closed before the other tests: software WebGL takes a core
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SOFTWARE_WEBGL))
