@@ -66,6 +66,11 @@ class Slots:
     scale: Tensor  # [B] world units per design unit
     offset: Tensor  # [B, 3] design point at the world origin
 
+    def to(self, device: torch.device) -> "Slots":
+        """The same parts on another device."""
+        moved = (part.to(device) for part in (self.params, self.materials, self.scale, self.offset))
+        return Slots(self.specs, *moved)
+
 
 class Builder:
     """Collects the parts of a batch of objects of one family."""

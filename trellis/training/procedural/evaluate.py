@@ -103,13 +103,17 @@ def distances(slots: Slots, points: Tensor, *, compiled: bool = False) -> Tensor
     return total * slots.scale[:, None]
 
 
-def surface_colors(slots: Slots, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Colour [B, M, 3] and gloss [B, M] of the nearest part at `points` [B, M, 3]."""
+def owners(slots: Slots, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Part that owns each of `points` [B, M, 3], int64 [B, M], and the point in the part's frame [B, M, 3]."""
     x, y, z = _design_points(slots, points)
     zero = torch.zeros_like(x)
     state: tuple[Tensor, ...] = (torch.full_like(x, _FAR), torch.zeros_like(x, dtype=torch.int64), zero, zero, zero)
     for index, spec in enumerate(slots.specs):
         state = _material_step(spec, slots.params[:, index], x, y, z, state, index)
-    _, owner, u, v, w = state
+    return state[1], torch.stack(state[2:], -1)
+
+
+def surface_colors(slots: Slots, owner: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
+    """Colour [B, M, 3] and gloss [B, M] at points of known owners, as `owners` returns them."""
     material = slots.materials.gather(1, owner[..., None].expand(-1, -1, slots.materials.shape[-1]))
-    return pattern_color(material, torch.stack([u, v, w], -1)), material[..., 12]
+    return pattern_color(material, local), material[..., 12]

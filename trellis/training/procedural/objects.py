@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
-from trellis.training.procedural import evaluate
+from trellis.training.procedural import fused
 from trellis.training.procedural.builder import Builder, Slots
 from trellis.training.procedural.draws import Draws, hash_integers
 from trellis.training.procedural.families import FAMILIES
@@ -87,7 +87,7 @@ class ObjectBatch:
         `corrected` divides by the gradient's length (kept within 0.5..2), a true distance to first order.
         """
         if not corrected:
-            return self._evaluate(points, lambda slots, part: evaluate.distances(slots, part, compiled=self.compiled))
+            return self._evaluate(points, lambda slots, part: fused.distances(slots, part, compiled=self.compiled))
         gradient, value = self.gradient(points)
         return value / gradient.norm(dim=-1).clamp(0.5, 2.0)
 
@@ -114,7 +114,7 @@ class ObjectBatch:
         """Colour and gloss [B, M, 4] of the part nearest to each point."""
 
         def joined(slots: Slots, part: Tensor) -> Tensor:
-            color, gloss = evaluate.surface_colors(slots, part)
+            color, gloss = fused.surface_colors(slots, part)
             return torch.cat([color, gloss[..., None]], -1)
 
         return self._evaluate(points, joined, width=4)
@@ -126,6 +126,24 @@ class ObjectBatch:
             squared = (gradient * gradient).sum(-1).clamp_min(0.25)
             points = points - (value / squared).clamp(-0.1, 0.1)[..., None] * gradient
         return points
+
+    def trace(
+        self, eyes: Tensor, rays: Tensor, *, near: Tensor, far: Tensor, steps: int, reach: float
+    ) -> tuple[Tensor, Tensor] | None:
+        """Distances [B, M] along `rays` [B, M, 3] between `near` and `far` [B, M], and which rays hit, in one launch.
+
+        None where the device has no kernels for it.
+        """
+        kernels = fused.kernels_for(self.device)
+        if kernels is None:
+            return None
+        t, hit = near.clone(), torch.zeros_like(near, dtype=torch.bool)
+        for group in self.groups:
+            rows = group.rows
+            t[rows], hit[rows] = kernels.trace(
+                group.slots, eyes[rows], rays[rows], near=near[rows], far=far[rows], steps=steps, reach=reach
+            )
+        return t, hit
 
     def _evaluate(
         self, points: Tensor, function: Callable[[Slots, Tensor], Tensor], *, width: int | None = None
@@ -185,11 +203,7 @@ def sample_objects(
         if len(rows) == 0:
             continue
         slots = _build(name, numbers[rows])
-        moved = replace(
-            slots, params=slots.params.to(target), materials=slots.materials.to(target),
-            scale=slots.scale.to(target), offset=slots.offset.to(target),
-        )  # fmt: skip
-        groups.append(ObjectGroup(name, rows.to(target), moved))
+        groups.append(ObjectGroup(name, rows.to(target), slots.to(target)))
     chunk = chunk_points or default_chunk(target)
     return ObjectBatch(numbers, family, names, tuple(groups), chunk, compiled)
 

@@ -14,6 +14,7 @@ from trellis.training.procedural.voxels import _padded_nonzero, grid_centres, oc
 
 CROP_SCALE = 1.2  # the conditioning crop: a square of 1.2 x the longer side of the alpha box
 _STEPS, _COMPACT_EVERY, _HIT = 72, 6, 6e-4
+_FUSED_STEPS = 96  # where a ray's steps cost no launches
 _AMBIENT_STEPS = (0.03, 0.08, 0.16)
 
 
@@ -124,6 +125,9 @@ def trace(batch: ObjectBatch, eyes: Tensor, rays: Tensor) -> tuple[Tensor, Tenso
     near, far = (-0.5 - eyes) * inverse, (0.5 - eyes) * inverse
     t = torch.minimum(near, far).amax(-1).clamp_min(0)
     end = torch.maximum(near, far).amin(-1)
+    traced = batch.trace(eyes, rays, near=t, far=end, steps=_FUSED_STEPS, reach=_HIT)
+    if traced is not None:
+        return traced
     hit = torch.zeros_like(t, dtype=torch.bool)
     active = t < end
     for start in range(0, _STEPS, _COMPACT_EVERY):

@@ -58,9 +58,12 @@ def _padded_nonzero(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Column indices [B, K] of true entries of `mask` [B, M], padded with index 0, and which are real."""
     counts = mask.sum(1)
     width = max(1, int(counts.max()))
-    order = torch.argsort(mask.to(torch.int8), dim=1, descending=True, stable=True)[:, :width]
+    # The n-th true entry of a row goes to column n, the others to a spare column: cheaper than sorting.
+    place = torch.where(mask, mask.cumsum(1) - 1, width)
+    columns = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    index = torch.zeros(mask.shape[0], width + 1, dtype=torch.int64, device=mask.device).scatter_(1, place, columns)
     valid = torch.arange(width, device=mask.device) < counts[:, None]
-    return torch.where(valid, order, 0), valid
+    return torch.where(valid, index[:, :width], 0), valid
 
 
 def occupied_coords(dense: Tensor) -> Tensor:
