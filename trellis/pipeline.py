@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from trellis.conditioning import ImageEncoder, PreparedImage, encoder_image_size, prepare_image, stack_pictures
 from trellis.conditioning.pictures import PictureSource
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
-from trellis.export import ExportOptions, textured_mesh, write_gaussian_ply, write_glb
+from trellis.export import ExportOptions, clean, textured_mesh, write_gaussian_ply, write_glb
 from trellis.export.video import write_video
 from trellis.memory import ModelHost
 from trellis.models import ModelLocation, SamplerConfig, load_model, resolve_model
@@ -80,17 +80,17 @@ class Asset:
         preview = TurntableConfig(frames=preview_frames, size=preview_size)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        # Decoded surfaces carry floaters and inner shells; files and preview show the same cleaned one.
+        mesh = clean(required(self.mesh, "mesh")) if {"glb", "mp4"} & set(formats) else None
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as aside:  # all files appear, or none
             paths = {item: Path(aside) / f"{name}.{item}" for item in formats}
             if "ply" in paths:
                 write_gaussian_ply(required(self.gaussians, "gaussians"), paths["ply"])
             if "glb" in paths:
-                textured = textured_mesh(
-                    required(self.mesh, "mesh"), self.gaussians, options=options, progress=progress
-                )
+                textured = textured_mesh(required(mesh, "mesh"), self.gaussians, options=options, progress=progress)
                 write_glb(textured, paths["glb"])
             if "mp4" in paths:
-                frames = turntable(gaussians=self.gaussians, mesh=self.mesh, config=preview, progress=progress)
+                frames = turntable(gaussians=self.gaussians, mesh=mesh, config=preview, progress=progress)
                 write_video(paths["mp4"], frames)
             return {item: path.replace(folder / path.name) for item, path in paths.items()}
 
