@@ -17,6 +17,7 @@ for /f "tokens=1,*" %%a in ("%*") do set "REST=%%b"
 
 set "PYTHONPATH=%ROOT%"
 set "PYTHONUTF8=1"
+if not defined OMP_WAIT_POLICY set "OMP_WAIT_POLICY=PASSIVE"
 
 if /i "%COMMAND%"=="ui" goto ui
 if /i "%COMMAND%"=="generate" goto module

@@ -54,6 +54,8 @@ ensure() {
 enter() {
     export VIRTUAL_ENV="$VENV" PATH="$VENV/bin:$PATH" PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
     unset PYTHONHOME
+    # Waiting threads sleep instead of spinning: with other programs on the same cores, generating is twice as fast.
+    export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
 }
 
 COMMAND="${1:-ui}"
