@@ -37,3 +37,9 @@ def viewer_pixels(page: Page) -> np.ndarray:
 def colored_share(pixels: np.ndarray) -> float:
     """Share of clearly coloured pixels; the pane behind the model is grey."""
     return float((pixels.max(axis=-1) - pixels.min(axis=-1) > 60).mean())
+
+
+def detail_share(pixels: np.ndarray) -> float:
+    """Share of pixels at an edge: the empty pane is a smooth gradient, a drawn model has outline and shading."""
+    grey = pixels[..., :3].astype(np.float64).mean(axis=-1)
+    return float((np.abs(np.diff(grey, axis=1))[1:] + np.abs(np.diff(grey, axis=0))[:, 1:] > 12).mean())

@@ -12,7 +12,7 @@ import pytest
 import trimesh
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_picture, click, colored_share, stop_rotation, viewer_pixels, wait_for_model
+from tests.browser.actions import choose_picture, click, detail_share, stop_rotation, viewer_pixels, wait_for_model
 from tests.browser.serving import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -70,7 +70,7 @@ def test_an_example_picture_becomes_a_textured_glb(
     wait_for_model(page, "glb")
     stop_rotation(page)
     screenshot(page, "nano-result")
-    assert colored_share(viewer_pixels(page)) > 0.005
+    assert detail_share(viewer_pixels(page)) > 0.001
     page.wait_for_function("document.querySelector('video.preview').readyState >= 2")
     with page.expect_download() as download:
         click(page, "a[data-kind=glb]")
@@ -80,7 +80,7 @@ def test_an_example_picture_becomes_a_textured_glb(
     click(page, "[data-kind=ply]")
     wait_for_model(page, "ply")
     screenshot(page, "nano-gaussians")
-    assert colored_share(viewer_pixels(page)) > 0.005
+    assert detail_share(viewer_pixels(page)) > 0.001
 
 
 def test_cancel_stops_sampling(address: str, open_page: Callable[..., Page]) -> None:
