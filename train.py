@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -28,15 +29,21 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="continue from the stage's checkpoint if there is one")
     parser.add_argument("--make-data", metavar="PART/PARTS", help="only fill --data_dir with a share of flows' data")
     parser.add_argument("--max-seconds", type=float, help="save and stop after this long, start-up included")
+    parser.add_argument("--within", type=float, help="shorten the plan to this long, start-up included")
+    parser.add_argument("--threads", type=int, help="processor threads, where several such processes share a machine")
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
     return parser.parse_args(arguments)
 
 
 def make_data(options: argparse.Namespace, config: TrainConfig, device: torch.device) -> None:
-    """Fill the data folder with one share of the data of the stage flows."""
+    """Fill the data folder with one share of the flows' data."""
     part, _, parts = options.make_data.partition("/")
-    if config.stage != "flows" or options.data_dir is None or not (part.isdigit() and parts.isdigit()):
-        raise InvalidInputError("--make-data takes PART/PARTS such as 0/4, needs --data_dir and the stage flows.")
+    if (
+        config.stage not in ("structure_flow", "flows")
+        or options.data_dir is None
+        or not (part.isdigit() and parts.isdigit())
+    ):
+        raise InvalidInputError("--make-data takes PART/PARTS such as 0/4, needs --data_dir and a stage of flows.")
     make_source_chunks(config, options.data_dir, part=int(part), parts=int(parts), device=device)
 
 
@@ -45,8 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     options = parse_arguments(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     try:
         config = read_config(options.config)
+        name = f"data {options.make_data}" if options.make_data else config.stage
+        line = logging.Formatter(f"%(asctime)s {name}: %(message)s", datefmt="%H:%M:%S")
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(line)
         device = Runtime.detect(device=options.device).device
         if device.type != "cpu":
             torch.set_float32_matmul_precision("high")
@@ -60,9 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
         trainer = Trainer(stage, config, options.output_dir / config.stage, device=device)
         if options.resume and trainer.has_checkpoint:
             trainer.resume()
-        logger.info("%s on %s: %s", config.stage, device, trainer.summary())
-        deadline = None if options.max_seconds is None else began + options.max_seconds
-        finished = trainer.run(deadline=deadline)
+        logger.info("on %s: %s", device, trainer.summary())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: trainer.stop())
+        limit = options.max_seconds if options.within is None else options.within
+        deadline = None if limit is None else began + limit
+        finished = trainer.run(deadline=deadline, fit=options.within is not None)
     except TrellisError as error:
         logger.error("%s", error)
         return 1

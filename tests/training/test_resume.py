@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trellis.errors import CheckpointError, InvalidInputError
-from trellis.training.config import TrainConfig, parse_config, read_config
+from trellis.training.config import STAGES, TrainConfig, parse_config, read_config
+from trellis.training.nano import read_plan
 from trellis.training.schedule import ema_decay, learning_rate, plan_fraction
 from trellis.training.stages import create_stage
 from trellis.training.trainer import Trainer
@@ -111,8 +112,12 @@ def test_resume_refuses_other_settings(tmp_path: Path) -> None:
 
 
 def test_configurations_are_strict() -> None:
-    for path in CONFIGS.rglob("*.json"):
+    plans = set(CONFIGS.rglob("plan.json"))
+    for path in set(CONFIGS.rglob("*.json")) - plans:
         assert read_config(path).stage == path.stem
+    assert len(plans) == 2
+    for path in plans:
+        assert set(read_plan(path).stages) == set(STAGES)
     values = json.loads((CONFIGS / "flows.json").read_text())
     with pytest.raises(InvalidInputError, match="learning_rat"):
         parse_config(values | {"optimizer": {"learning_rat": 1}})

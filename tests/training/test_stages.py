@@ -28,7 +28,7 @@ def weights(run: Trainer) -> dict[str, torch.Tensor]:
     return live | {f"ema.{key}": value.clone() for key, value in run.ema.state().items()}
 
 
-@pytest.mark.parametrize("name", ["latent_vae", "flows"])
+@pytest.mark.parametrize("name", ["latent_vae", "structure_flow", "flows"])
 def test_resumed_run_is_bitwise_the_uninterrupted_one(name: str, runs: Path, tmp_path: Path) -> None:
     config = tiny_config(name)
     first = tiny_trainer(config, tmp_path, inputs=runs)

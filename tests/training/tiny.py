@@ -32,16 +32,19 @@ _ARGS: dict[str, dict[str, Any]] = {
 
 
 def tiny_config(stage: str, *, steps: int = 4, **changes: Any) -> TrainConfig:
-    """The stage's configuration with small networks; `changes` are keys of its data."""
+    """The stage's configuration with small networks, from fresh weights; `changes` are keys of its data."""
     values = json.loads((CONFIGS / f"{stage}.json").read_text(encoding="utf-8"))
     data = {"objects": 4, "chunk": 2, "held_out_objects": 2, "refresh_every": 2, "resolution": SIDE}
-    values["data"].update(data | ({"picture_size": 32} if stage == "flows" else {}) | changes)
+    values["data"].update(data | ({"picture_size": 32} if "flow" in stage else {}) | changes)
     values["optimizer"].update(steps=steps, seconds=0, warmup=1)
     values.update(batch_size=2, precision="float32", compile=False, log_every=1, evaluate_every=0, save_every=2)
     if stage == "latent_vae":
         values["options"]["mesh_objects"] = 1
+    values.update(init={}, export_seconds=0)
+    if "flow" in stage:
+        values["options"].update(sampling_steps=2)
     if stage == "flows":
-        values["options"].update(latent_objects=2, sampling_steps=2)
+        values["options"].update(latent_objects=2)
     for role, model in values["models"].items():
         model["args"].update(_ARGS[role])
     return parse_config(values)
@@ -55,7 +58,7 @@ def tiny_trainer(config: TrainConfig, runs: Path, *, inputs: Path | None = None)
 
 def tiny_runs(folder: Path) -> Path:
     """All stages trained for a few steps in `folder`."""
-    for stage in ("structure_vae", "latent_vae", "flows"):
+    for stage in ("structure_vae", "latent_vae", "structure_flow", "flows"):
         assert tiny_trainer(tiny_config(stage), folder).run()
     return folder
 

@@ -11,37 +11,40 @@ from trellis.errors import CheckpointError
 from trellis.training.ema import Ema
 
 STATE_FILE = "state.pt"
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
-def round_moments(optimizer: torch.optim.Optimizer, precision: str) -> None:
+def round_moments(optimizers: list[torch.optim.Optimizer], precision: str) -> None:
     """Round the moments to `precision` in place, so that a run goes on as one that was resumed would."""
-    for state in optimizer.state.values():
-        for key in MOMENTS:
-            if key in state:
-                state[key].copy_(state[key].to(_TYPES[precision]))
+    for optimizer in optimizers:
+        for state in optimizer.state.values():
+            for key in MOMENTS:
+                if key in state:
+                    state[key].copy_(state[key].to(_TYPES[precision]))
 
 
 def save_state(
     folder: Path,
     *,
     modules: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[torch.optim.Optimizer],
     ema: Ema,
     precision: str,
     position: dict[str, Any],
 ) -> None:
     """Write `state.pt` atomically; moments are stored in `precision`; `position` holds step, seconds and settings."""
-    round_moments(optimizer, precision)
-    moments = optimizer.state_dict()
-    packed = {
-        index: {k: v.to(_TYPES[precision]) if k in MOMENTS else v for k, v in state.items()}
-        for index, state in moments["state"].items()
-    }
+    round_moments(optimizers, precision)
+    packed = [
+        {
+            index: {k: v.to(_TYPES[precision]) if k in MOMENTS else v for k, v in state.items()}
+            for index, state in optimizer.state_dict()["state"].items()
+        }
+        for optimizer in optimizers
+    ]
     state = {"modules": modules.state_dict(), "ema": ema.state(), "moments": packed, **position}
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / (STATE_FILE + ".part")
@@ -60,13 +63,16 @@ def load_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def restore_state(state: dict[str, Any], *, modules: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> None:
+def restore_state(
+    state: dict[str, Any], *, modules: nn.Module, optimizers: list[torch.optim.Optimizer], ema: Ema
+) -> None:
     """Put a state from `load_state` back into a freshly built run."""
     modules.load_state_dict(state["modules"])
     ema.load(state["ema"])
-    current = optimizer.state_dict()
-    # load_state_dict casts the moments to the parameters' type (float32), which is exact.
-    optimizer.load_state_dict({"state": _widened(state["moments"]), "param_groups": current["param_groups"]})
+    for optimizer, moments in zip(optimizers, state["moments"], strict=True):
+        groups = optimizer.state_dict()["param_groups"]
+        # load_state_dict casts the moments to the parameters' type (float32), which is exact.
+        optimizer.load_state_dict({"state": _widened(moments), "param_groups": groups})
 
 
 def _widened(moments: dict[int, dict[str, Tensor]]) -> dict[int, dict[str, Tensor]]:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from trellis.errors import InvalidInputError
 
-STAGES = ("structure_vae", "latent_vae", "flows")
+STAGES = ("structure_vae", "latent_vae", "structure_flow", "flows")
 PRECISIONS = ("float32", "bfloat16")
 STATE_PRECISIONS = ("float32", "bfloat16")
 DATASETS = ("procedural",)
+OPTIMIZERS = ("adamw", "muon")
 
 T = TypeVar("T")
 
@@ -30,7 +31,8 @@ class DataConfig:
     """The pool of training objects held on the device.
 
     objects: size of the pool; chunk: objects made in one piece (the unit of refreshing); pictures: views an object;
-    picture_size: pixels; resolution: latent grid side; hold_out: families never trained on;
+    picture_size: pixels; resolution: latent grid side; families: those to choose from (empty: all);
+    hold_out: families never trained on;
     detailed: objects of a chunk that also carry structured latents (0: all of them);
     refresh_every: steps between two chunk replacements (0: never); seed: start of the training seeds;
     held_out_objects: objects of the metrics printed while training.
@@ -42,6 +44,7 @@ class DataConfig:
     pictures: int = 2
     picture_size: int = 128
     resolution: int = 32
+    families: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
     detailed: int = 0
     refresh_every: int = 0
@@ -51,14 +54,20 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and its schedule.
+    """The optimiser and its schedule.
 
+    "adamw" trains everything with `learning_rate`, `betas` and `weight_decay`; "muon" leaves to it only what is not a
+    matrix, and trains matrices with `matrix_rate`, `momentum` and `matrix_decay`.
     The learning rate rises over `warmup` steps, stays, and falls over the last `decay` share of the plan. The plan
     ends after `steps` steps or `seconds` seconds of training (0: no such limit), whichever comes first.
     `state_precision` is the type of the moments in a checkpoint; they are rounded to it whenever one is written.
     """
 
+    name: str = "adamw"
     learning_rate: float = 4e-4
+    matrix_rate: float = 0.02
+    momentum: float = 0.95
+    matrix_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     warmup: int = 100
@@ -74,8 +83,10 @@ class OptimizerConfig:
 class TrainConfig:
     """One stage of training.
 
-    models: role -> network; loss: weights by name; init: role -> checkpoint stem or run folder of an earlier stage;
-    options: numbers that only this stage knows.
+    models: role -> network; loss: weights by name; options: numbers that only this stage knows;
+    inputs: stage -> its folder, where that is not its name; init: role -> path stem of the weights to start from, or
+    the folder that holds them, both relative to the folder of all stages; export_seconds: time between two exports
+    of the averages while training (0: only at the end).
     """
 
     stage: str
@@ -85,6 +96,7 @@ class TrainConfig:
     loss: dict[str, float] = field(default_factory=dict)
     options: dict[str, float] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
+    init: dict[str, str] = field(default_factory=dict)
     batch_size: int = 32
     precision: str = "float32"
     compile: bool = False
@@ -92,6 +104,7 @@ class TrainConfig:
     log_every: int = 20
     evaluate_every: int = 500
     save_every: int = 500
+    export_seconds: float = 0.0
 
 
 _NESTED = MappingProxyType({"data": DataConfig, "optimizer": OptimizerConfig})
@@ -120,6 +133,7 @@ def parse_config(values: dict[str, Any]) -> TrainConfig:
     _check("stage", config.stage, STAGES)
     _check("precision", config.precision, PRECISIONS)
     _check("optimizer.state_precision", config.optimizer.state_precision, STATE_PRECISIONS)
+    _check("optimizer.name", config.optimizer.name, OPTIMIZERS)
     _check("data.name", config.data.name, DATASETS)
     if config.data.objects % config.data.chunk:
         raise InvalidInputError("data.objects must be a multiple of data.chunk.")

@@ -10,11 +10,15 @@ from trellis.training.procedural import FAMILIES, HELD_OUT_SEEDS, ObjectBatch, r
 
 
 def training_families(config: DataConfig) -> list[str]:
-    """All families but those held out. Raises InvalidInputError for an unknown one."""
-    unknown = sorted(set(config.hold_out) - set(FAMILIES))
-    if unknown:
-        raise InvalidInputError(f"Unknown families {unknown} in data.hold_out; choose from {', '.join(FAMILIES)}.")
-    return [name for name in FAMILIES if name not in config.hold_out]
+    """The chosen families but those held out. Raises InvalidInputError for an unknown one, or when none is left."""
+    for key, names in (("families", config.families), ("hold_out", config.hold_out)):
+        unknown = sorted(set(names) - set(FAMILIES))
+        if unknown:
+            raise InvalidInputError(f"Unknown families {unknown} in data.{key}; choose from {', '.join(FAMILIES)}.")
+    chosen = [name for name in config.families or FAMILIES if name not in config.hold_out]
+    if not chosen:
+        raise InvalidInputError("data.hold_out leaves no family to train on.")
+    return chosen
 
 
 def sample_chunk(config: DataConfig, number: int, device: torch.device) -> ObjectBatch:

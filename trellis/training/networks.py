@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -21,11 +22,15 @@ IMAGE_ENCODER = "image_encoder"
 logger = logging.getLogger(__name__)
 
 
-def build_networks(config: TrainConfig, roles: tuple[str, ...], device: torch.device) -> nn.ModuleDict:
-    """The stage's networks with fresh weights that depend on the configuration's seed alone.
+def build_networks(config: TrainConfig, roles: tuple[str, ...], device: torch.device, *, runs: Path) -> nn.ModuleDict:
+    """The stage's networks: those in `config.init` from their files below `runs`, else as the seed alone says.
 
-    Raises InvalidInputError unless the configuration names exactly `roles`.
+    Raises InvalidInputError unless the configuration names exactly `roles`, CheckpointError for weights that do not
+    fit.
     """
+    strange = sorted(set(config.init) - set(roles))
+    if strange:
+        raise InvalidInputError(f"init names {strange}, but stage {config.stage} has the models {sorted(roles)}.")
     if set(config.models) != set(roles):
         raise InvalidInputError(f"Stage {config.stage} needs the models {sorted(roles)}, not {sorted(config.models)}.")
     networks = nn.ModuleDict()
@@ -33,6 +38,8 @@ def build_networks(config: TrainConfig, roles: tuple[str, ...], device: torch.de
         torch.manual_seed(config.seed)
         for role in roles:
             networks[role] = _build(role, config.models[role])
+    for role, source in config.init.items():
+        _load_weights(networks[role], runs / source, role)
     return networks.to(device)
 
 
@@ -44,6 +51,32 @@ def _build(role: str, model: ModelConfig) -> nn.Module:
     return network
 
 
+def _load_weights(network: nn.Module, source: Path, role: str) -> None:
+    """Fill `network` from `source`, a path stem or the folder that holds `role`; every key and shape must fit."""
+    stem = source / role if source.is_dir() and not (source / "config.json").is_file() else source
+    if isinstance(network, ImageEncoder):
+        found = _image_encoder_weights(stem)
+        target: nn.Module = network.backbone
+    elif stem.with_name(stem.name + ".json").is_file():
+        found, target = load_model(stem).state_dict(), network
+    else:
+        raise CheckpointError(f"{stem} is missing: it is what {role} shall start from.")
+    try:
+        target.load_state_dict(found)
+    except RuntimeError as error:
+        raise CheckpointError(f"{stem} does not fit {role}: {error}") from error
+
+
+def _image_encoder_weights(folder: Path) -> dict[str, Tensor]:
+    from transformers import Dinov2WithRegistersModel
+
+    if not (folder / "model.safetensors").is_file():
+        raise CheckpointError(f"{folder} is missing: it is what {IMAGE_ENCODER} shall start from.")
+    # Files and network name some weights differently: the library translates.
+    stored = Dinov2WithRegistersModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    return stored.state_dict()
+
+
 def build_image_encoder(args: dict[str, Any]) -> ImageEncoder:
     """An image encoder with fresh weights; `args` are those of transformers' DINOv2-with-registers configuration."""
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
@@ -53,7 +86,29 @@ def build_image_encoder(args: dict[str, Any]) -> ImageEncoder:
     for name, parameter in backbone.named_parameters():
         if name.startswith("layernorm.") or name.endswith("mask_token"):
             parameter.requires_grad_(False)
+    _initialize_image_encoder(backbone)
     return ImageEncoder(backbone, int(args["image_size"]))
+
+
+@torch.no_grad()
+def _initialize_image_encoder(backbone: Any) -> None:
+    """Start weights of a small encoder that learns from scratch, in place.
+
+    The library's (normal 0.02) leave 192 channels nearly at zero: a token then says little about its content and
+    next to nothing about its place. Linears Xavier uniform, places and special tokens normal 0.5, and black (the
+    background) gives a patch of zero.
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+    embeddings = backbone.embeddings
+    for tokens in (embeddings.position_embeddings, embeddings.cls_token, embeddings.register_tokens):
+        nn.init.normal_(tokens, std=0.5)
+    patch = embeddings.patch_embeddings.projection
+    nn.init.xavier_uniform_(patch.weight.flatten(1))
+    black = -torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
+    patch.bias.copy_(-(patch.weight.sum((2, 3)) @ black))
 
 
 def compiled(network: nn.Module, *, wanted: bool) -> Callable[..., Any]:
@@ -109,7 +164,11 @@ def save_network(network: nn.Module, folder: Path, role: str) -> None:
     """Write `folder/role.json` and `.safetensors` (an image encoder: a folder in transformers' own format)."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(network, ImageEncoder):
-        cast(Any, network.backbone).half().save_pretrained(folder / role)
+        aside, target = folder / f"{role}.part", folder / role
+        shutil.rmtree(aside, ignore_errors=True)
+        cast(Any, network.backbone).half().save_pretrained(aside)
+        shutil.rmtree(target, ignore_errors=True)
+        aside.replace(target)
     else:
         save_model(cast(Network[Any], network), folder / role)
 

@@ -83,7 +83,13 @@ class Pool:
         batch = torch.repeat_interleave(torch.arange(len(numbers)), counts)
         within = torch.arange(len(batch)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
         rows = self._starts[numbers][batch] + within
-        return rows.to(self._device, non_blocking=True), batch.to(self._device, non_blocking=True), counts
+        return self._sent(rows), self._sent(batch), counts
+
+    def _sent(self, index: Tensor) -> Tensor:
+        """`index` on the device, without waiting for what the device is doing."""
+        if self._device.type in ("cpu", "mps"):
+            return index.to(self._device)
+        return index.pin_memory().to(self._device, non_blocking=True)
 
     def voxels(self, key: str, rows: Tensor) -> Tensor:
         """Rows [N, ...] of a per-voxel tensor."""
@@ -98,15 +104,26 @@ def cache_folder(root: Path | None, *parts: object) -> Path | None:
     return root / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def cached(make: Callable[[int], Chunk], folder: Path | None, *, device: torch.device) -> Callable[[int], Chunk]:
-    """`make`, with every chunk kept as a file in `folder` (None: not kept) and read from there when it is there."""
+def chunk_path(folder: Path, number: int) -> Path:
+    """Where `cached` keeps a chunk."""
+    return folder / f"chunk_{number:06d}.pt"
+
+
+def cached(
+    make: Callable[[int], Chunk], folder: Path | None, *, device: torch.device, keys: tuple[str, ...] | None = None
+) -> Callable[[int], Chunk]:
+    """`make`, with every chunk kept as a file in `folder` (None: not kept) and read from there when it is there.
+
+    keys: the tensors that are read from a file (None: all).
+    """
     if folder is None:
         return make
 
     def load(number: int) -> Chunk:
-        path = folder / f"chunk_{number:06d}.pt"
+        path = chunk_path(folder, number)
         if path.is_file():
-            return torch.load(path, map_location=device, weights_only=True)
+            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            return {key: value.to(device) for key, value in stored.items() if keys is None or key in keys}
         chunk = make(number)
         folder.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(f".{os.getpid()}.part")

@@ -16,6 +16,7 @@ from trellis.progress import Progress
 from trellis.training import checkpoint
 from trellis.training.config import TrainConfig, config_values
 from trellis.training.ema import Ema
+from trellis.training.optimizers import create_optimizers, set_rates
 from trellis.training.randomness import step_generator
 from trellis.training.schedule import ema_decay, learning_rate, plan_fraction
 
@@ -59,17 +60,15 @@ class Trainer:
     def __init__(self, stage: Stage, config: TrainConfig, folder: Path, *, device: torch.device) -> None:
         self.stage, self.config, self.folder, self.device = stage, config, folder, device
         self.parameters = [p for p in stage.modules.parameters() if p.requires_grad]
-        fused = device.type not in ("cpu", "mps")
-        settings = config.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=fused,
-        )
+        self.optimizers = create_optimizers(self.parameters, config.optimizer, device=device)
         self.ema = Ema(stage.modules)
         self.position = Position()
+        self._stopped = False
+        self._window: tuple[float, float, float] | None = None
+
+    def stop(self) -> None:
+        """Have `run` save, export and return after the step it is at; for signal handlers."""
+        self._stopped = True
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint. Raises CheckpointError when it is of another configuration."""
@@ -77,7 +76,7 @@ class Trainer:
         differing = _differences(state["config"], config_values(self.config))
         if differing:
             raise CheckpointError(f"The run in {self.folder} was started with other settings: {', '.join(differing)}.")
-        checkpoint.restore_state(state, modules=self.stage.modules, optimizer=self.optimizer, ema=self.ema)
+        checkpoint.restore_state(state, modules=self.stage.modules, optimizers=self.optimizers, ema=self.ema)
         self.position = Position(state["step"], state["seconds"])
         logger.info("resumed at step %d (%.0f s)", self.position.step, self.position.seconds)
 
@@ -94,12 +93,18 @@ class Trainer:
 
     @property
     def fraction(self) -> float:
-        return plan_fraction(self.config.optimizer, self.position.step, self.position.seconds)
+        done = plan_fraction(self.config.optimizer, self.position.step, self.position.seconds)
+        if self._window is None:
+            return done
+        began, until, start = self._window
+        passed = (time.monotonic() - began) / max(1e-6, until - began)
+        return min(1.0, max(done, start + (1 - start) * passed))
 
-    def run(self, *, deadline: float | None = None, progress: Progress | None = None) -> bool:
+    def run(self, *, deadline: float | None = None, fit: bool = False, progress: Progress | None = None) -> bool:
         """Train to the end of the plan, or to `deadline` (time.monotonic seconds); saves in either case.
 
-        Returns True when the plan is done; the networks are then exported with their averages.
+        With `fit` the plan, and with it the fall of the learning rate, ends at the deadline instead of being cut off.
+        Returns True when the plan is done. The networks are exported with their averages in either case.
         """
         progress = progress or Progress()
         config, position = self.config, self.position
@@ -107,7 +112,10 @@ class Trainer:
         write_json(self.folder / CONFIG_FILE, config_values(config))
         self.stage.prepare(position.step)
         log = _Log(self.folder / "log.jsonl", position.step)
-        while self.fraction < 1.0 and not (deadline is not None and time.monotonic() > deadline):
+        if fit and deadline is not None:
+            self._window = time.monotonic(), deadline, self.fraction
+        exported, started = time.monotonic(), position.step
+        while self.fraction < 1.0 and not self._stopped and not (deadline is not None and time.monotonic() > deadline):
             began = time.perf_counter()
             self.stage.at_step(position.step)
             loss, parts, norm = self._step()
@@ -119,7 +127,8 @@ class Trainer:
             position.seconds += time.perf_counter() - began
             if due:
                 log.line(
-                    position, numbers | {"lr": self.optimizer.param_groups[0]["lr"], "done": round(self.fraction, 4)}
+                    position,
+                    numbers | {"lr": self.optimizers[0].param_groups[0]["lr"], "done": round(self.fraction, 4)},
                 )
             if due and not math.isfinite(numbers["loss"]):
                 raise TrellisError(f"The loss is no longer finite at step {position.step}; resume with a lower rate.")
@@ -127,27 +136,37 @@ class Trainer:
                 self.evaluate(log)
             if position.step % config.save_every == 0:
                 self.save()
+            if config.export_seconds and time.monotonic() - exported > config.export_seconds:
+                self.export()
+                exported = time.monotonic()
             progress.report(config.stage, min(position.step, config.optimizer.steps), config.optimizer.steps)
+        if self._stopped and position.step == started:
+            return False  # nothing new to keep, and what an earlier part has exported stays
         self.save()
         finished = self.fraction >= 1.0
-        with self.ema.applied():
-            self.stage.export(self.folder)
+        self.export()
         self.evaluate(log)
         logger.info("%s after %d steps, %.0f s", "done" if finished else "stopped", position.step, position.seconds)
         return finished
 
     def _step(self) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         config, step = self.config.optimizer, self.position.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, self.fraction)
+        set_rates(self.optimizers, learning_rate(config, step, self.fraction) / config.learning_rate)
         self.stage.modules.train()
         loss, parts = self.stage.loss(step_generator(self.config.seed, step, self.device))
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, config.max_norm)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.ema.update(ema_decay(config, step))
         return loss.detach(), parts, norm
+
+    def export(self) -> None:
+        """Write the networks with their averages into the run's folder."""
+        with self.ema.applied():
+            self.stage.export(self.folder)
 
     @torch.no_grad()
     def evaluate(self, log: "_Log") -> None:
@@ -166,7 +185,7 @@ class Trainer:
         checkpoint.save_state(
             self.folder,
             modules=self.stage.modules,
-            optimizer=self.optimizer,
+            optimizers=self.optimizers,
             ema=self.ema,
             precision=self.config.optimizer.state_precision,
             position=position,
@@ -200,5 +219,5 @@ class _Log:
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Settings that shape the weights and differ; lengths, logs and intervals may change between parts."""
-    free = {"log_every", "evaluate_every", "save_every", "compile", "inputs"}
+    free = {"log_every", "evaluate_every", "save_every", "compile", "inputs", "export_seconds"}
     return sorted(k for k in new if k not in free and k != "optimizer" and old.get(k) != new[k])

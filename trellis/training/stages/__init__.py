@@ -6,12 +6,17 @@ from pathlib import Path
 import torch
 
 from trellis.training.config import TrainConfig
-from trellis.training.stages.flows import Flows
+from trellis.training.stages.flows import Flows, StructureFlow
 from trellis.training.stages.latent_vae import LatentVae
 from trellis.training.stages.structure_vae import StructureVae
 from trellis.training.trainer import Stage
 
-_BUILDERS: dict[str, Callable[..., Stage]] = {"structure_vae": StructureVae, "latent_vae": LatentVae, "flows": Flows}
+_BUILDERS: dict[str, Callable[..., Stage]] = {
+    "structure_vae": StructureVae,
+    "latent_vae": LatentVae,
+    "structure_flow": StructureFlow,
+    "flows": Flows,
+}
 
 
 def create_stage(config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> Stage:

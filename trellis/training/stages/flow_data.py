@@ -1,6 +1,9 @@
 """What the flows are trained on and needs no trained network: occupancy, pictures and the latent encoder's input."""
 
+import logging
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,23 +11,43 @@ from torch import Tensor
 
 from trellis.training.config import TrainConfig
 from trellis.training.data import condition_pictures, sample_chunk
-from trellis.training.pool import Chunk, cache_folder, cached
+from trellis.training.pool import Chunk, cache_folder, cached, chunk_path
 from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
 
 PIECE = 64  # objects whose voxels are worked on at once
 
+logger = logging.getLogger(__name__)
 
-def source_chunks(config: TrainConfig, cache: Path | None, *, device: torch.device) -> Callable[[int], Chunk]:
-    """The chunk of a number, kept in a folder below `cache` if there is one."""
-    folder = cache_folder(cache, config.stage, config.data, config.options.get("supersampling", 1))
-    return cached(lambda number: _make_chunk(config, number, device), folder, device=device)
+
+def source_folder(config: TrainConfig, cache: Path | None) -> Path | None:
+    """Where chunks are kept: the same for all stages whose objects and pictures are the same, however many."""
+    data = replace(config.data, objects=0, held_out_objects=0, refresh_every=0)
+    return cache_folder(cache, "flows", data, config.options.get("supersampling", 1))
+
+
+def source_chunks(
+    config: TrainConfig, cache: Path | None, *, device: torch.device, keys: tuple[str, ...] | None = None
+) -> Callable[[int], Chunk]:
+    """The chunk of a number, kept in a folder below `cache` if there is one; `keys`: the tensors that are needed."""
+    folder = source_folder(config, cache)
+    return cached(lambda number: _make_chunk(config, number, device), folder, device=device, keys=keys)
 
 
 def make_source_chunks(config: TrainConfig, cache: Path, *, part: int, parts: int, device: torch.device) -> None:
     """Fill the cache with every `parts`-th chunk of the first pool, from `part` on: one of several such processes."""
-    load = source_chunks(config, cache, device=device)
+    load = source_chunks(config, cache, device=device, keys=())
     for number in range(part, config.data.objects // config.data.chunk, parts):
+        began = time.perf_counter()
         load(number)
+        logger.info("chunk %d: %.1f s", number, time.perf_counter() - began)
+
+
+def finished_chunks(config: TrainConfig, cache: Path) -> int:
+    """How many chunks, counted from the first, are in the cache without a gap."""
+    folder, count = source_folder(config, cache), 0
+    while folder is not None and chunk_path(folder, count).is_file():
+        count += 1
+    return count
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
-"""Stage 3: structure flow, latent flow and image encoder, trained together on the latents of stages 1 and 2."""
+"""Structure flow, latent flow and image encoder, trained on the latents of both VAEs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models import SamplerConfig
-from trellis.sparse import SparseTensor
+from trellis.sparse import SparseTensor, VoxelLayout
 from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import condition_pictures, held_out_batch, soften
@@ -24,76 +25,53 @@ from trellis.training.networks import (
     load_network,
     save_network,
 )
-from trellis.training.pool import Pool
+from trellis.training.pool import Chunk, Pool
 from trellis.training.procedural import occupancy, occupied_coords
+from trellis.training.randomness import step_generator
 from trellis.training.stages.flow_data import PIECE, source_chunks
 from trellis.training.stages.latent_vae import NORMALIZATION_FILE
 
 STRUCTURE, LATENT = "sparse_structure_flow_model", "slat_flow_model"
-ROLES = (IMAGE_ENCODER, STRUCTURE, LATENT)
-_OPTIONS = frozenset(
-    {"latent_objects", "latent_every", "drop", "cfg_strength", "sampling_steps", "supersampling", "soften"}
-)
+_PIECE = 256  # objects whose occupancy is encoded at once
 
 
-class Flows:
-    """Loss weights: structure, latent. Options: latent_objects (of a batch) and latent_every (steps between two
-    losses of the latent flow, which is several times slower than the structure flow), drop (probability of no
-    condition), soften (share of pictures that are blurred a little), cfg_strength and sampling_steps (of the metrics),
-    supersampling (of the pictures).
+class StructureFlow:
+    """Image encoder and structure flow on the structure VAE's latents; needs no latent VAE.
+
+    Loss weights: structure. Options: drop (probability of no condition), soften (share of pictures that are blurred a
+    little), cfg_strength and sampling_steps (of the metrics), supersampling (of the pictures).
     """
 
+    roles: tuple[str, ...] = (IMAGE_ENCODER, STRUCTURE)
+    options = frozenset({"drop", "cfg_strength", "sampling_steps", "supersampling", "soften"})
+    sources: tuple[str, ...] = ("dense", "pictures")
+
     def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
-        unknown = sorted(set(config.options) - _OPTIONS)
+        unknown = sorted(set(config.options) - self.options)
         if unknown:
-            raise InvalidInputError(f"Unknown options {unknown}; known are {sorted(_OPTIONS)}.")
+            raise InvalidInputError(f"Unknown options {unknown}; known are {sorted(self.options)}.")
         self.config, self.device = config, device
         structure = runs / config.inputs.get("structure_vae", "structure_vae")
-        latent = runs / config.inputs.get("latent_vae", "latent_vae")
         self.structure_encoder = load_network(structure, "sparse_structure_encoder", device)
         self.structure_decoder = load_network(structure, "sparse_structure_decoder", device)
-        self.latent_encoder = load_network(latent, "slat_encoder", device)
-        self.mean, self.std = (value.to(device) for value in read_normalization(latent))
-        self.modules = build_networks(config, ROLES, device)
-        self.image_encoder, self.structure_flow, self.latent_flow = (self.modules[role] for role in ROLES)
+        self.modules = build_networks(config, self.roles, device, runs=runs)
+        self.image_encoder, self.structure_flow = self.modules[IMAGE_ENCODER], self.modules[STRUCTURE]
         self._encode = compiled_image_encoder(cast(ImageEncoder, self.image_encoder), wanted=config.compile)
         self._velocity = compiled(self.structure_flow, wanted=config.compile)
-        self._source = source_chunks(config, cache, device=device)
+        self._source = source_chunks(config, cache, device=device, keys=self.sources)
         self.pool = Pool(config.data, self._chunk, device=device)
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
 
     @torch.no_grad()
-    def _chunk(self, number: int) -> dict[str, Tensor]:
-        """Latents of both stages and pictures: structure float16 [n, C, r, r, r], voxel_latent float16 [N, C], ...
+    def _chunk(self, number: int) -> Chunk:
+        """structure float16 [n, C, r, r, r] and pictures uint8 [n, V, 3, S, S]."""
+        return self._dense_chunk(self._source(number))
 
-        Objects that are not detailed have a count of no voxels.
-        """
-        source = self._source(number)
-        dense, detailed = source["dense"], self.config.data.detailed or len(source["dense"])
-        counts = dense.flatten(1).sum(1)
-        counts[detailed:] = 0
-        pieces = dense[:detailed].split(PIECE)
-        feats = source["voxel_features"].split([int(piece.sum()) for piece in pieces])
-        return {
-            "structure": torch.cat([self.structure_encoder(p[:, None].float())[0].half() for p in dense.split(PIECE)]),
-            "pictures": source["pictures"],
-            "counts": counts,
-            "voxel_coords": torch.cat([occupied_coords(piece)[:, 1:].to(torch.uint8) for piece in pieces]),
-            "voxel_latent": torch.cat([self._latents(*piece) for piece in zip(pieces, feats)]),
-        }
-
-    def _latents(self, dense: Tensor, feats: Tensor) -> Tensor:
-        """Normalised latents, float16 [N, C], of a few objects."""
-        coords = occupied_coords(dense)
-        # The encoder was trained on features stored as float16.
-        x = SparseTensor.create(feats.float(), coords, resolution=self.config.data.resolution, batch_size=len(dense))
-        return ((self.latent_encoder(x)[0].feats.float() - self.mean) / self.std).half()
-
-    def _with_latents(self, numbers: Tensor) -> Tensor:
-        """The detailed object that stands in for each object: the same place in the chunk, modulo their count."""
-        data = self.config.data
-        return numbers // data.chunk * data.chunk + numbers % data.chunk % (data.detailed or data.chunk)
+    def _dense_chunk(self, source: Chunk) -> Chunk:
+        pieces = source["dense"].split(_PIECE)
+        latents = [self.structure_encoder(piece[:, None].float())[0].half() for piece in pieces]
+        return {"structure": torch.cat(latents), "pictures": source["pictures"]}
 
     def prepare(self, step: int) -> None:
         self.at_step(step)
@@ -103,15 +81,14 @@ class Flows:
         self.pool.at_step(step)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        config, device = self.config, self.device
-        count = config.batch_size
-        some = min(count, int(config.options.get("latent_objects", count)))
-        numbers = torch.randint(len(self.pool), (count,), generator=generator, device=device)
-        numbers[:some] = self._with_latents(numbers[:some])
+        config, device, count = self.config, self.device, self.config.batch_size
+        numbers = self._numbers()
+        later = self._prepared(numbers, generator)
         views = torch.randint(config.data.pictures, (count,), generator=generator, device=device)
         keep = torch.rand(count, 1, 1, generator=generator, device=device) >= config.options.get("drop", 0.1)
-        x0 = self.pool.objects("structure", numbers).float()
-        pictures = self.pool.objects("pictures", numbers)[torch.arange(count, device=device), views].float() / 255
+        placed = numbers.to(device, non_blocking=True)
+        x0 = self.pool.objects("structure", placed).float()
+        pictures = self.pool.objects("pictures", placed)[torch.arange(count, device=device), views].float() / 255
         blurred = torch.rand(count, generator=generator, device=device) < config.options.get("soften", 0.0)
         pictures = soften(pictures, blurred)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -121,20 +98,19 @@ class Flows:
             x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
             structure = (self._velocity(x_t, 1000 * t, cond).float() - target).square().mean()
             total, parts = config.loss["structure"] * structure, {"structure": structure.detach()}
-            if self._step % int(config.options.get("latent_every", 1)) == 0:
-                latent = self._latent_loss(numbers[:some], cond[:some], generator)
+            if later is not None:
+                latent = later(cond)
                 total, parts = total + config.loss["latent"] * latent, parts | {"latent": latent.detach()}
         return total, parts
 
-    def _latent_loss(self, numbers: Tensor, cond: Tensor, generator: torch.Generator) -> Tensor:
-        rows, batch, _ = self.pool.voxel_rows(numbers.cpu())
-        coords = torch.cat([batch[:, None].int(), self.pool.voxels("voxel_coords", rows).int()], 1)
-        x0 = self.pool.voxels("voxel_latent", rows).float()
-        t = losses.logit_normal(len(numbers), generator, self.device)
-        noise = torch.randn(x0.shape, generator=generator, device=self.device)
-        x_t, target = losses.noised(x0, noise, t[batch][:, None])
-        x = SparseTensor.create(x_t, coords, resolution=self.config.data.resolution, batch_size=len(numbers))
-        return (self.latent_flow(x, 1000 * t, cond).feats.float() - target).square().mean()
+    def _numbers(self) -> Tensor:
+        """Objects of the step's batch, drawn on the CPU: where their voxels lie is looked up there, without waiting."""
+        generator = step_generator(self.config.seed, self._step, torch.device("cpu"))
+        return torch.randint(len(self.pool), (self.config.batch_size,), generator=generator)
+
+    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:
+        """The loss of another flow as a function of the condition, if this step has one; may change `numbers`."""
+        return None
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -159,9 +135,72 @@ class Flows:
         return {"iou": (shared / either.clamp_min(1)).mean().item()}
 
     def export(self, folder: Path) -> None:
-        """Write the three networks."""
-        for role in ROLES:
+        """Write the networks."""
+        for role in self.roles:
             save_network(detached_copy(self.modules[role]), folder, role)
+
+
+class Flows(StructureFlow):
+    """Both flows and the image encoder, trained together on the latents of both VAEs.
+
+    Loss weights: structure, latent. Options: those of `StructureFlow`, latent_objects (of a batch) and latent_every
+    (steps between two losses of the latent flow, which is several times slower than the structure flow).
+    """
+
+    roles = (IMAGE_ENCODER, STRUCTURE, LATENT)
+    options = StructureFlow.options | {"latent_objects", "latent_every"}
+    sources = ("dense", "pictures", "voxel_features")
+
+    def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
+        super().__init__(config, runs, device=device, cache=cache)
+        latent = runs / config.inputs.get("latent_vae", "latent_vae")
+        self.latent_encoder = load_network(latent, "slat_encoder", device)
+        self.mean, self.std = (value.to(device) for value in read_normalization(latent))
+        self.latent_flow = self.modules[LATENT]
+
+    @torch.no_grad()
+    def _chunk(self, number: int) -> Chunk:
+        """Also counts [n] (none for objects that are not detailed), voxel_coords [N, 3] and voxel_latent [N, C]."""
+        source = self._source(number)
+        dense, detailed = source["dense"], self.config.data.detailed or len(source["dense"])
+        counts = dense.flatten(1).sum(1)
+        counts[detailed:] = 0
+        pieces = dense[:detailed].split(PIECE)
+        feats = source["voxel_features"].split([int(piece.sum()) for piece in pieces])
+        return self._dense_chunk(source) | {
+            "counts": counts,
+            "voxel_coords": torch.cat([occupied_coords(piece)[:, 1:].to(torch.uint8) for piece in pieces]),
+            "voxel_latent": torch.cat([self._latents(*piece) for piece in zip(pieces, feats)]),
+        }
+
+    def _latents(self, dense: Tensor, feats: Tensor) -> Tensor:
+        """Normalised latents, float16 [N, C], of a few objects."""
+        coords = occupied_coords(dense)
+        # The encoder was trained on features stored as float16.
+        x = SparseTensor.create(feats.float(), coords, resolution=self.config.data.resolution, batch_size=len(dense))
+        return ((self.latent_encoder(x)[0].feats.float() - self.mean) / self.std).half()
+
+    def _with_latents(self, numbers: Tensor) -> Tensor:
+        """The detailed object that stands in for each object: the same place in the chunk, modulo their count."""
+        data = self.config.data
+        return numbers // data.chunk * data.chunk + numbers % data.chunk % (data.detailed or data.chunk)
+
+    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:
+        """Noisy latents and their layout, made before the structure flow's step is queued: they wait for the device."""
+        config = self.config
+        some = min(len(numbers), int(config.options.get("latent_objects", len(numbers))))
+        numbers[:some] = self._with_latents(numbers[:some])
+        if self._step % int(config.options.get("latent_every", 1)):
+            return None
+        rows, batch, counts = self.pool.voxel_rows(numbers[:some])
+        coords = torch.cat([batch[:, None].int(), self.pool.voxels("voxel_coords", rows).int()], 1)
+        x0 = self.pool.voxels("voxel_latent", rows).float()
+        t = losses.logit_normal(some, generator, self.device)
+        noise = torch.randn(x0.shape, generator=generator, device=self.device)
+        x_t, target = losses.noised(x0, noise, t[batch][:, None])
+        layout = VoxelLayout(coords, tuple(counts.tolist()), config.data.resolution)
+        x = SparseTensor(x_t, layout)
+        return lambda cond: (self.latent_flow(x, 1000 * t, cond[:some]).feats.float() - target).square().mean()
 
 
 def read_normalization(folder: Path) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ class LatentVae:
 
     def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
         self.config, self.device = config, device
-        self.modules = build_networks(config, ROLES, device)
+        self.modules = build_networks(config, ROLES, device, runs=runs)
         self.encoder, self.mesh, self.gaussian, self.field = (self.modules[role] for role in ROLES)
         self.gaussian_config = GaussianConfig.from_dict(config.models[ROLES[2]].args["representation_config"])
         self.field_config = RadianceFieldConfig.from_dict(config.models[ROLES[3]].args["representation_config"])

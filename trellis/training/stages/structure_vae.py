@@ -21,7 +21,7 @@ class StructureVae:
 
     def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
         self.config, self.device = config, device
-        self.modules = build_networks(config, ROLES, device)
+        self.modules = build_networks(config, ROLES, device, runs=runs)
         self.encoder, self.decoder = (self.modules[role] for role in ROLES)
         self._encode = compiled(self.encoder, wanted=config.compile)
         self._decode = compiled(self.decoder, wanted=config.compile)

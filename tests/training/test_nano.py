@@ -1,0 +1,101 @@
+"""The driver of a whole plan: every stage, the data between them, and a model at the end or when it is stopped."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.training.tiny import tiny_config
+from trellis.errors import CheckpointError, InvalidInputError
+from trellis.training.config import config_values
+from trellis.training.nano import LOG_FILE, MODEL_FOLDER, ROOT, keep_structure_vae, main, read_plan
+
+STAGES = ("structure_vae", "latent_vae", "structure_flow", "flows")
+
+
+def tiny_plan(folder: Path, *, steps: int) -> Path:
+    """A plan of the tiny stages in `folder`."""
+    folder.mkdir()
+    for stage in STAGES:
+        config = dataclasses.replace(tiny_config(stage, steps=steps), export_seconds=1.0, save_every=1000)
+        if "flow" in stage:
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, refresh_every=0))
+        (folder / f"{stage}.json").write_text(json.dumps(config_values(config)))
+    plan = {
+        "stages": {stage: f"{stage}.json" for stage in STAGES}, "structure_vae": 0.5, "latent_vae": 0.6, "data": 0.5,
+        "processes": 1, "assemble_seconds": 3.0, "reserve_seconds": 1.0, "cfg_strength": 2.0,
+    }  # fmt: skip
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return folder / "plan.json"
+
+
+def command(plan: Path, folder: Path, *options: str) -> list[str]:
+    return [
+        "--plan", str(plan), "--output_dir", str(folder), "--device", "cpu", *options,
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_whole_plan_makes_a_model(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
+    try:
+        status = main(command(plan, output, "--seconds", "500", "--keep-structure", str(runs / "structure_vae")))
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    log = (output / LOG_FILE).read_text()
+    assert status == 0, log
+    assert (output / MODEL_FOLDER / "pipeline.json").is_file()
+    settings = json.loads((output / MODEL_FOLDER / "training.json").read_text())
+    assert settings["flows"]["init"]["image_encoder"] == "structure_flow/image_encoder"
+    assert settings["flows"]["data"]["families"] == list(tiny_config("flows").data.families)
+    assert "data 0/1: chunk 1" in log and "structure_flow: done after 3 steps" in log and "flows: done" in log
+    kept = (output / "structure_vae" / "sparse_structure_decoder.safetensors").read_bytes()
+    assert kept == (runs / "structure_vae" / "sparse_structure_decoder.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_terminated_run_leaves_a_model(runs: Path, tmp_path: Path) -> None:
+    plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
+    values = json.loads((plan.parent / "flows.json").read_text())
+    values["optimizer"]["steps"] = 10**6
+    (plan.parent / "flows.json").write_text(json.dumps(values))
+    options = command(plan, output, "--seconds", "500", "--keep-structure", str(runs / "structure_vae"))
+    process = subprocess.Popen([sys.executable, "-m", "trellis.training.nano", *options], cwd=ROOT)
+    until, log = time.monotonic() + 300, output / LOG_FILE
+    while time.monotonic() < until and not (log.is_file() and "flows: step 20 " in log.read_text()):
+        assert process.poll() is None
+        time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 3
+    assert (output / MODEL_FOLDER / "pipeline.json").is_file()
+    assert "flows: stopped after" in log.read_text()
+
+
+def test_structure_vae_is_kept_from_a_model(model: Path, tmp_path: Path) -> None:
+    config = tiny_config("structure_vae")
+    keep_structure_vae(model, tmp_path / "kept", config)
+    names = {path.name for path in (tmp_path / "kept").iterdir()}
+    assert names == {
+        "config.json", "sparse_structure_encoder.json", "sparse_structure_encoder.safetensors",
+        "sparse_structure_decoder.json", "sparse_structure_decoder.safetensors",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "kept" / "config.json").read_text())["stage"] == "structure_vae"
+    with pytest.raises(CheckpointError, match="no structure VAE"):
+        keep_structure_vae(tmp_path, tmp_path / "none", config)
+
+
+def test_plans_are_strict(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    with pytest.raises(InvalidInputError, match="not a plan"):
+        read_plan(path)
+    path.write_text(json.dumps({"stages": {}, "speed": 2}))
+    with pytest.raises(InvalidInputError, match="speed"):
+        read_plan(path)
+    assert main(command(path, tmp_path / "run", "--seconds", "10")) == 1

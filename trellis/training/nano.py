@@ -1,0 +1,268 @@
+"""Train a whole model in a given time: `python -m trellis.training.nano --output_dir runs --seconds 1650`.
+
+Data, latent VAE and structure flow run side by side as processes of `train.py`; both flows follow together. Everything
+is written to `train.log`; the model so far is assembled to `model` again and again, and once more when it is stopped.
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trellis.errors import Cancelled, CheckpointError, InvalidInputError, TrellisError
+from trellis.training.assemble import assemble
+from trellis.training.config import TrainConfig, config_values, parse_config
+from trellis.training.data import training_families
+from trellis.training.stages.flow_data import finished_chunks
+from trellis.training.trainer import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+STRUCTURE_ROLES = {"sparse_structure_encoder": "encoders", "sparse_structure_decoder": "ckpts"}
+LOG_FILE, MODEL_FOLDER, DATA_FOLDER, CONFIG_FOLDER = "train.log", "model", "data", "configs"
+_POLL = 0.5
+_PATIENCE = 60.0  # seconds that a stopped process has to save and export
+
+logger = logging.getLogger("nano")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Shares of the whole time at whose end a stage is done; flows take the rest.
+
+    stages: stage -> its configuration beside the plan; processes: how many make data; assemble_seconds: time between
+    two assemblies; reserve_seconds: kept for the last export, metrics and assembly.
+    """
+
+    stages: dict[str, str]
+    structure_vae: float
+    latent_vae: float
+    data: float
+    processes: int
+    assemble_seconds: float
+    reserve_seconds: float
+    cfg_strength: float
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan. Raises InvalidInputError for unknown or missing keys."""
+    try:
+        return Plan(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, json.JSONDecodeError, TypeError) as error:
+        raise InvalidInputError(f"{path} is not a plan: {error}") from error
+
+
+class Driver:
+    """One run of a plan in `folder`."""
+
+    def __init__(self, plan: Plan, configs: Path, folder: Path, *, seconds: float, device: str) -> None:
+        self.plan, self.folder, self.device = plan, folder, device
+        self.began = time.monotonic()
+        self.end = self.began + seconds
+        self.seconds = seconds
+        self.configs = {stage: _read(configs / name) for stage, name in plan.stages.items()}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopped = False
+        self._assembled = 0.0
+        (folder / CONFIG_FOLDER).mkdir(parents=True, exist_ok=True)
+
+    def stop(self) -> None:
+        """End the run at the next opportunity; for signal handlers."""
+        self._stopped = True
+
+    def run(self, keep_structure: Path | None) -> bool:
+        """Train everything; True when the plan was done. The model is assembled in either case."""
+        try:
+            self._train(keep_structure)
+        except Cancelled:
+            logger.info("stopped")
+        finally:
+            self._end_all()
+        return self._assemble() and not self._stopped
+
+    def _train(self, keep_structure: Path | None) -> None:
+        plan = self.plan
+        if keep_structure is not None:
+            keep_structure_vae(keep_structure, self.folder / "structure_vae", self.configs["structure_vae"])
+        else:
+            self._start("structure_vae", until=self.began + plan.structure_vae * self.seconds)
+        latent_end = self.began + plan.latent_vae * self.seconds
+        self._start("latent_vae", until=latent_end)
+        self._make_data()
+        self._wait("structure_vae")
+        flow = self._start("structure_flow", until=latent_end)
+        self._wait("latent_vae")
+        if self._wait("structure_flow") not in (0, 3):
+            logger.warning("structure_flow failed: the flows start from nothing")
+        init = {} if flow is None else self._finished_roles("structure_flow", self.configs["flows"])
+        self._start("flows", until=self.end - plan.reserve_seconds, init=init)
+        if self._wait("flows") not in (0, 3):
+            raise CheckpointError(f"The stage flows failed; see {self.folder / LOG_FILE}.")
+
+    def _make_data(self) -> None:
+        """Run the processes that fill the cache, then fit the flows' pools to what they have made."""
+        plan, config = self.plan, self.configs["flows"]
+        until = self.began + plan.data * self.seconds
+        parts = [f"data_{part}" for part in range(plan.processes)]
+        path = self._write_config("flows", config)
+        for part, name in enumerate(parts):
+            self._launch(name, path, "--make-data", f"{part}/{plan.processes}", "--threads", "2")
+        while any(self._alive(name) for name in parts) and time.monotonic() < until:
+            self._pause()
+        for name in parts:
+            self._kill(name)
+        count = finished_chunks(config, self.folder / DATA_FOLDER)
+        families = len(training_families(config.data))
+        wanted = config.data.objects // config.data.chunk
+        usable = min(wanted, count // families * families or count)
+        logger.info("data: %d of %d chunks after %.0f s", count, wanted, time.monotonic() - self.began)
+        if not usable:
+            raise CheckpointError(f"No data could be made; see {self.folder / LOG_FILE}.")
+        for stage in ("structure_flow", "flows"):
+            data = dataclasses.replace(self.configs[stage].data, objects=usable * config.data.chunk)
+            self.configs[stage] = dataclasses.replace(self.configs[stage], data=data)
+
+    def _finished_roles(self, stage: str, config: TrainConfig) -> dict[str, str]:
+        """Networks of `config` that `stage` has exported, as its `init`."""
+        roles = {role: f"{stage}/{role}" for role in self.configs[stage].models if role in config.models}
+        files = [self.folder / f"{path}.json" for path in roles.values()]
+        folders = [self.folder / path / "config.json" for path in roles.values()]
+        return roles if all(a.is_file() or b.is_file() for a, b in zip(files, folders)) else {}
+
+    # Processes --------------------------------------------------------------------------------------------------------
+    def _start(self, stage: str, *, until: float, init: dict[str, str] | None = None) -> str | None:
+        """Start a stage that shall end at `until`; None (and nothing started) when no time is left for it."""
+        within = until - time.monotonic()
+        if within <= 0:
+            logger.warning("no time is left for %s", stage)
+            return None
+        config = self.configs[stage] if init is None else dataclasses.replace(self.configs[stage], init=init)
+        self._launch(stage, self._write_config(stage, config), "--within", f"{within:.1f}", "--threads", "4")
+        return stage
+
+    def _write_config(self, stage: str, config: TrainConfig) -> Path:
+        path = self.folder / CONFIG_FOLDER / f"{stage}.json"
+        write_json(path, config_values(config))
+        return path
+
+    def _launch(self, name: str, config: Path, *options: str) -> None:
+        command = [
+            sys.executable, str(ROOT / "train.py"), "--config", str(config), "--output_dir", str(self.folder),
+            "--data_dir", str(self.folder / DATA_FOLDER), "--device", self.device, *options,
+        ]  # fmt: skip
+        logger.info("start %s: %s", name, " ".join(options))
+        with (self.folder / LOG_FILE).open("ab") as log:
+            self._running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+
+    def _alive(self, name: str) -> bool:
+        return name in self._running and self._running[name].poll() is None
+
+    def _wait(self, name: str) -> int | None:
+        """Wait for a process; its exit status, None if it never ran."""
+        while self._alive(name):
+            self._pause()
+        if name not in self._running:
+            return None
+        status = self._running[name].returncode
+        logger.info("%s ended with status %d after %.0f s", name, status, time.monotonic() - self.began)
+        if name.endswith("_vae") and status not in (0, 3):
+            raise CheckpointError(f"The stage {name} failed; see {self.folder / LOG_FILE}.")
+        return status
+
+    def _pause(self) -> None:
+        time.sleep(_POLL)
+        if self._stopped or time.monotonic() > self.end:
+            raise Cancelled("The run was asked to end, or its time is over.")
+        exported = (self.folder / "flows" / "slat_flow_model.json").is_file()
+        if exported and time.monotonic() - self._assembled > self.plan.assemble_seconds:
+            self._assemble()
+
+    def _kill(self, name: str) -> None:
+        if self._alive(name):
+            self._running[name].kill()
+            self._running[name].wait()
+
+    def _end_all(self) -> None:
+        """Ask every process to export and end; after a while, end it."""
+        alive = [process for process in self._running.values() if process.poll() is None]
+        for process in alive:
+            process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + _PATIENCE
+        for process in alive:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _assemble(self) -> bool:
+        """Make a model of what has been exported; False if something is still missing."""
+        self._assembled = time.monotonic()
+        try:
+            sizes = assemble(self.folder, self.folder / MODEL_FOLDER, cfg_strength=self.plan.cfg_strength)
+        except (TrellisError, OSError) as error:
+            logger.info("no model yet: %s", error)
+            return False
+        logger.info("model assembled: %d bytes, after %.0f s", sum(sizes.values()), time.monotonic() - self.began)
+        return True
+
+
+def keep_structure_vae(source: Path, target: Path, config: TrainConfig) -> None:
+    """Take the structure VAE of an assembled model (or of a run's folder) instead of training one."""
+    target.mkdir(parents=True, exist_ok=True)
+    for role, folder in STRUCTURE_ROLES.items():
+        stem = source / folder / role if (source / folder).is_dir() else source / role
+        for ending in (".json", ".safetensors"):
+            path = stem.with_name(role + ending)
+            if not path.is_file():
+                raise CheckpointError(f"{path} is missing: {source} holds no structure VAE to keep.")
+            shutil.copyfile(path, target / path.name)
+    settings = source / "training.json"
+    values = json.loads(settings.read_text(encoding="utf-8"))["structure_vae"] if settings.is_file() else None
+    write_json(target / "config.json", values or config_values(config))
+
+
+def _read(path: Path) -> TrainConfig:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    return parse_config(values)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0: the plan is done and the model assembled; 3: stopped early; 1: an error."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plan", type=Path, default=ROOT / "configs" / "nano" / "plan.json", help="JSON of the plan")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder of the run; the model comes to model/")
+    parser.add_argument("--seconds", type=float, required=True, help="time for everything")
+    parser.add_argument("--keep-structure", type=Path, help="model folder whose structure VAE is used as it is")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args(arguments)
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s nano %(message)s", datefmt="%H:%M:%S", force=True,
+        handlers=[logging.FileHandler(options.output_dir / LOG_FILE), logging.StreamHandler(sys.stdout)],
+    )  # fmt: skip
+    try:
+        driver = Driver(
+            read_plan(options.plan), options.plan.parent, options.output_dir.resolve(), seconds=options.seconds,
+            device=options.device,
+        )  # fmt: skip
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: driver.stop())
+        return 0 if driver.run(options.keep_structure) else 3
+    except TrellisError as error:
+        logger.error("%s", error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
