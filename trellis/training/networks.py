@@ -53,7 +53,8 @@ def _build(role: str, model: ModelConfig) -> nn.Module:
 
 def _load_weights(network: nn.Module, source: Path, role: str) -> None:
     """Fill `network` from `source`, a path stem or the folder that holds `role`; every key and shape must fit."""
-    stem = source / role if source.is_dir() and not (source / "config.json").is_file() else source
+    inside = source / role
+    stem = inside if inside.is_dir() or inside.with_name(f"{role}.json").is_file() else source
     if isinstance(network, ImageEncoder):
         found = _image_encoder_weights(stem)
         target: nn.Module = network.backbone
