@@ -14,6 +14,7 @@ from trellis.pipeline import ImageTo3D
 from trellis.runtime import Runtime
 from trellis.training import assemble as module
 from trellis.training.assemble import DECODERS, ENCODERS, SETTINGS_FILE, assemble, main
+from trellis.training.config import STAGES
 
 
 def test_folder_holds_every_network_in_float16(runs: Path, tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_folder_holds_every_network_in_float16(runs: Path, tmp_path: Path) -> No
             assert mine.config.use_fp16 and not source.config.use_fp16
             expected = source.state_dict()
             assert all(torch.allclose(v, expected[k], atol=2e-3) for k, v in mine.state_dict().items()), role
-    assert set(json.loads((output / SETTINGS_FILE).read_text())) == {"structure_vae", "latent_vae", "flows"}
+    assert set(json.loads((output / SETTINGS_FILE).read_text())) == set(STAGES)
     assert not list(tmp_path.glob("*.part"))
 
 
