@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
 from trellis.models.config import FlowConfig
+from trellis.models.flow_torso import flow_blocks
 from trellis.models.network import Network
-from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, run_block, run_head
+from trellis.nn.blocks import adaptive_modulation, run_block, run_head
 from trellis.nn.conv import SparseResidualBlock
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
 from trellis.ops.segments import Segments
@@ -53,18 +54,7 @@ class LatentFlow(Network[LatentFlowConfig]):
             for _ in range(c.num_io_res_blocks - 1):
                 self.input_blocks.append(SparseResidualBlock(inner, inner, time_width=width))
             self.input_blocks.append(SparseResidualBlock(inner, outer, time_width=width, resample="down"))
-        self.blocks = nn.ModuleList(
-            ModulatedCrossBlock(
-                width,
-                c.heads,
-                cond_width=c.cond_channels,
-                mlp_ratio=c.mlp_ratio,
-                qk_rms_norm=c.qk_rms_norm,
-                qk_rms_norm_cross=c.qk_rms_norm_cross,
-                share_mod=c.share_mod,
-            )
-            for _ in range(c.num_blocks)
-        )
+        self.blocks = flow_blocks(c)
         for inner, outer in zip(widths[-2::-1], widths[:0:-1]):
             self.out_blocks.append(SparseResidualBlock(2 * outer, inner, time_width=width, resample="up"))
             for _ in range(c.num_io_res_blocks - 1):

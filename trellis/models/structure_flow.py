@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
 from trellis.models.config import FlowConfig
+from trellis.models.flow_torso import flow_blocks
 from trellis.models.network import Network
-from trellis.nn.blocks import ModulatedCrossBlock, adaptive_modulation, run_block, run_head
+from trellis.nn.blocks import adaptive_modulation, run_block, run_head
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
 from trellis.ops.segments import Segments
 from trellis.sparse import TokenWindows
@@ -38,18 +39,7 @@ class StructureFlow(Network[StructureFlowConfig]):
         grid = torch.stack(torch.meshgrid(side, side, side, indexing="ij"), -1).reshape(-1, 3)
         self.register_buffer("pos_emb", position_embedding(grid, width))
         self.input_layer = nn.Linear(c.in_channels * patch, width)
-        self.blocks = nn.ModuleList(
-            ModulatedCrossBlock(
-                width,
-                c.heads,
-                cond_width=c.cond_channels,
-                mlp_ratio=c.mlp_ratio,
-                qk_rms_norm=c.qk_rms_norm,
-                qk_rms_norm_cross=c.qk_rms_norm_cross,
-                share_mod=c.share_mod,
-            )
-            for _ in range(c.num_blocks)
-        )
+        self.blocks = flow_blocks(c)
         self.out_layer = nn.Linear(width, c.out_channels * patch)
 
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
