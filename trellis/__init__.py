@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 __all__ = ["Asset", "ImageTo3D", "Runtime", "TrellisError"]
 
 _HOMES = {
-    "Asset": "trellis.pipeline",
+    "Asset": "trellis.asset",
     "ImageTo3D": "trellis.pipeline",
     "Runtime": "trellis.runtime",
     "TrellisError": "trellis.errors",

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from trellis.app.request import default_of, options
-from trellis.pipeline import Asset, ImageTo3D
+from trellis.asset import Asset
+from trellis.pipeline import ImageTo3D
 
 
 @pytest.mark.parametrize("function", [Asset.save, ImageTo3D.__call__], ids=["save", "generate"])

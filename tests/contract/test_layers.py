@@ -19,6 +19,7 @@ LAYERS = (
     ("rendering",),
     ("export",),
     ("memory",),
+    ("asset",),
     ("pipeline",),
     ("training",),
     ("app",),
