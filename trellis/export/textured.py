@@ -57,7 +57,8 @@ class TexturedMesh:
     """A mesh as files carry it, still in the world frame (z-up).
 
     vertices [V, 3], normals [V, 3] (unit), uvs [V, 2] (origin top left) float32; faces [F, 3] int32, counter-clockwise
-    seen from outside; texture [S, S, 3] uint8, sRGB.
+    seen from outside; texture [S, S, 3] uint8, sRGB; normal_map [S, S, 3] uint8 or None: tangent space, green up (the
+    OpenGL convention, which glTF wants).
     """
 
     vertices: NDArray[np.float32]
@@ -66,6 +67,7 @@ class TexturedMesh:
     faces: NDArray[np.int32]
     texture: NDArray[np.uint8]
     double_sided: bool = False
+    normal_map: NDArray[np.uint8] | None = None
 
 
 def textured_mesh(
