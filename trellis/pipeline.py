@@ -92,7 +92,8 @@ class ImageTo3D:
 
         prepared = self.prepare(pictures, background=background, progress=progress)
         conditions = self.encode(prepared, progress=progress)
-        voxels = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress)
+        structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress)
+        voxels = self.decode_structure(structure)
         latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress)
         return self.decode(latent, representations, prepared, progress)
 
@@ -125,7 +126,7 @@ class ImageTo3D:
         multi_image: str,
         progress: Progress,
     ) -> Tensor:
-        """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
+        """The latent grid [1, C, r, r, r] of the structure."""
         with self.host.on_device("sparse_structure_flow_model") as flow:
             config = flow.config
             noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator).to(self.runtime.device)
@@ -133,12 +134,16 @@ class ImageTo3D:
             def velocity(condition: Tensor) -> Velocity:
                 return lambda x, t: flow(x, x.new_full([1], t), condition)
 
-            latent = sample_flow(velocity, conditions, noise, sampler, multi_image, "structure", progress)
+            return sample_flow(velocity, conditions, noise, sampler, multi_image, "structure", progress)
+
+    def decode_structure(self, latent: Tensor) -> Tensor:
+        """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
         with self.host.on_device("sparse_structure_decoder") as decoder:
             occupied = decoder(latent)[:, 0] > 0
-        if not occupied.any():
+        voxels = torch.nonzero(occupied).int()
+        if len(voxels) == 0:
             raise TrellisError("The model found no object in the picture; try another seed or another picture.")
-        return torch.nonzero(occupied).int()
+        return voxels
 
     def sample_latent(
         self,
@@ -170,9 +175,9 @@ class ImageTo3D:
     ) -> Asset:
         """Decode the structured latent of one object to the representations asked for."""
         decoders = {
-            "gaussians": self._decode_gaussians,
-            "mesh": self._decode_mesh,
-            "radiance_field": self._decode_radiance_field,
+            "gaussians": self.decode_gaussians,
+            "mesh": self.decode_mesh,
+            "radiance_field": self.decode_radiance_field,
         }
         decoded: dict[str, Any] = {}
         wanted = [name for name in REPRESENTATIONS if name in representations]
@@ -191,7 +196,8 @@ class ImageTo3D:
             notes=tuple(note for image in prepared for note in image.notes),
         )
 
-    def _decode_gaussians(self, latent: SparseTensor) -> GaussianCloud:
+    def decode_gaussians(self, latent: SparseTensor) -> GaussianCloud:
+        """The Gaussians of one object's structured latent."""
         with self.host.on_device("slat_decoder_gs") as decoder:
             [(coords, feats)] = decoder(latent).samples()
             return GaussianCloud.from_features(
@@ -202,13 +208,19 @@ class ImageTo3D:
                 offset_perturbation=decoder.offset_perturbation,
             )
 
-    def _decode_mesh(self, latent: SparseTensor) -> Mesh:
+    def decode_mesh_features(self, latent: SparseTensor) -> SparseTensor:
+        """FlexiCubes values of the fine voxels of one object, see `extract_mesh`."""
         with self.host.on_device("slat_decoder_mesh") as decoder:
-            features = decoder(latent)
+            return decoder(latent)
+
+    def decode_mesh(self, latent: SparseTensor) -> Mesh:
+        """The surface of one object's structured latent."""
+        features = self.decode_mesh_features(latent)
         [(coords, feats)] = features.samples()
         return extract_mesh(coords, feats, resolution=features.resolution)
 
-    def _decode_radiance_field(self, latent: SparseTensor) -> RadianceField:
+    def decode_radiance_field(self, latent: SparseTensor) -> RadianceField:
+        """The radiance field of one object's structured latent."""
         with self.host.on_device("slat_decoder_rf") as decoder:
             [(coords, feats)] = decoder(latent).samples()
             config = RadianceFieldConfig.from_dict(decoder.config.representation_config)

@@ -75,3 +75,59 @@ def has_flash_attention(device: torch.device) -> bool:
     if device.type != "cuda" or torch.version.hip is not None:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()
+
+
+def allocated_bytes(device: torch.device) -> int:
+    """Bytes that torch's tensors hold on a CUDA device; 0 elsewhere, where torch does not count."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def peak_allocated_bytes(device: torch.device) -> int:
+    """The most that `allocated_bytes` has been since `reset_peak_memory`."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start `peak_allocated_bytes` anew from what is allocated now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def release_cached_memory(device: torch.device) -> None:
+    """Give memory that torch keeps for later tensors back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def limit_memory(device: torch.device, size: int) -> None:
+    """Refuse to allocate more than `size` bytes on a CUDA device, as a smaller card would.
+
+    Raises InvalidInputError for another device or a size that the card does not have.
+    """
+    if device.type != "cuda":
+        raise InvalidInputError(f"Memory can be limited on a CUDA device only, not on {device}.")
+    total = torch.cuda.get_device_properties(device).total_memory
+    if not 0 < size <= total:
+        raise InvalidInputError(f"The memory limit must be between 0 and the card's {total / 2**30:.1f} GiB.")
+    torch.cuda.set_per_process_memory_fraction(size / total, device)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that tensors may still take on a CUDA device, a limit counted in; None where that is not known."""
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    return max(0, min(free + reserved, allowed) - allocated)
+
+
+def device_name(device: torch.device) -> str:
+    """The accelerator's name, or the device's type."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

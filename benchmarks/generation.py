@@ -1,0 +1,227 @@
+"""Time and memory of every stage of a generation: `python -m benchmarks.generation --device cuda --output DIR`.
+
+Networks of the released shapes with random weights (fixed seeds), an object of 20,232 voxels. Prints one table a
+precision and writes `generation.json`; the published figures are those of spec "Performance".
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.released import SCALES, Scene, make_scene, random_pipeline
+from trellis.atomic import write_bytes
+from trellis.memory import RESIDENCIES
+from trellis.pipeline import ImageTo3D
+from trellis.progress import Progress
+from trellis.representations.flexicubes import extract_mesh
+from trellis.runtime import (
+    Runtime,
+    allocated_bytes,
+    device_name,
+    limit_memory,
+    peak_allocated_bytes,
+    release_cached_memory,
+    reset_peak_memory,
+    synchronize,
+)
+from trellis.sparse import SparseTensor
+
+GIB = 2**30
+PRECISIONS = ("float16", "bfloat16", "float32")
+# Seconds of the published code on an H200 (spec "Performance"), float16 torso.
+PUBLISHED = {
+    "structure flow": 0.865,
+    "structure decoder": 0.0063,
+    "latent flow": 2.00,
+    "gaussian decoder": 0.016,
+    "radiance decoder": 0.016,
+    "mesh decoder": 0.066,
+    "flexicubes": 0.030,
+    "all": 3.0,
+}
+TARGETS = {
+    "structure flow": 0.45,
+    "structure decoder": 0.005,
+    "latent flow": 0.75,
+    "gaussian decoder": 0.012,
+    "radiance decoder": 0.012,
+    "mesh decoder": 0.060,
+    "flexicubes": 0.015,
+    "all": 1.3,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured stage: seconds of every repeat, bytes allocated at most during it and before it."""
+
+    stage: str
+    seconds: tuple[float, ...]
+    peak: int
+    before: int
+    detail: str = ""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@dataclass
+class Bench:
+    """The stages of one pipeline on one scene; every stage is given the same input again."""
+
+    pipeline: ImageTo3D
+    scene: Scene
+    repeats: int
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipeline.runtime.device
+
+    def measure(self, stage: str, run: Callable[[], Any], *, detail: Callable[[Any], str] = lambda _: "") -> Any:
+        """Run once to warm up, then `repeats` times; prints and keeps the row, returns the last result."""
+        result = run()
+        note = detail(result)
+        seconds, peak, before = [], 0, 0
+        for _ in range(self.repeats):
+            del result
+            synchronize(self.device)
+            reset_peak_memory(self.device)
+            before = allocated_bytes(self.device)
+            started = time.perf_counter()
+            result = run()
+            synchronize(self.device)
+            seconds.append(time.perf_counter() - started)
+            peak = max(peak, peak_allocated_bytes(self.device))
+        self.rows.append(Row(stage, tuple(seconds), peak, before, note))
+        print(line(self.rows[-1]), flush=True)
+        return result
+
+    def run(self, stages: Sequence[str]) -> None:
+        """Measure the stages asked for."""
+        latent = self.latents()
+        steps: dict[str, Callable[[], Any]] = {
+            "structure flow": self.structure_flow,
+            "structure decoder": lambda: self.pipeline.decode_structure(self.structure_latent()),
+            "latent flow": self.latent_flow,
+            "gaussian decoder": lambda: self.decode("slat_decoder_gs", latent),
+            "radiance decoder": lambda: self.decode("slat_decoder_rf", latent),
+            "mesh decoder": lambda: self.decode("slat_decoder_mesh", latent),
+            "all": self.everything,
+        }
+        for stage in stages:
+            if stage == "flexicubes":
+                self.flexicubes(self.with_surface(self.decode("slat_decoder_mesh", latent)))
+            else:
+                self.measure(stage, steps[stage], detail=describe)
+
+    def latents(self) -> SparseTensor:
+        feats = torch.randn(len(self.scene.voxels), 8, generator=torch.Generator().manual_seed(2)).to(self.device)
+        return SparseTensor.create(feats, self.scene.voxels, resolution=64, batch_size=1)
+
+    def structure_latent(self) -> Tensor:
+        return torch.randn(1, 8, 16, 16, 16, generator=torch.Generator().manual_seed(3)).to(self.device)
+
+    def structure_flow(self) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        sampler = self.pipeline.config.structure_sampler
+        return self.pipeline.sample_structure([self.scene.condition], sampler, generator, "stochastic", Progress())
+
+    def latent_flow(self) -> SparseTensor:
+        generator = torch.Generator().manual_seed(1)
+        sampler, voxels = self.pipeline.config.latent_sampler, self.scene.voxels
+        return self.pipeline.sample_latent([self.scene.condition], voxels, sampler, generator, "stochastic", Progress())
+
+    def decode(self, role: str, latent: SparseTensor) -> SparseTensor:
+        # A new layout each time: windows and neighbour tables are part of the work.
+        fresh = SparseTensor.create(latent.feats, latent.coords, resolution=64, batch_size=1)
+        with self.pipeline.host.on_device(role) as decoder:
+            return decoder(fresh)
+
+    def with_surface(self, features: SparseTensor) -> SparseTensor:
+        """Random features with the distances of the scene, so that they have a surface like an object's."""
+        features.feats[:, :8] = self.scene.distances
+        features.feats[:, 8:53] *= 0.3
+        return features
+
+    def flexicubes(self, features: SparseTensor) -> None:
+        [(coords, feats)] = features.samples()
+        self.measure("flexicubes", lambda: extract_mesh(coords, feats, resolution=features.resolution), detail=describe)
+
+    def everything(self) -> Any:
+        """From the condition to Gaussians and mesh, without the image encoder."""
+        self.pipeline.decode_structure(self.structure_flow())
+        latent = self.latent_flow()
+        cloud = self.pipeline.decode_gaussians(latent)
+        features = self.with_surface(self.pipeline.decode_mesh_features(latent))
+        [(coords, feats)] = features.samples()
+        return cloud, extract_mesh(coords, feats, resolution=features.resolution)
+
+
+def describe(result: Any) -> str:
+    """What came out, and whether all of it is finite."""
+    if isinstance(result, tuple):
+        return ", ".join(describe(part) for part in result)
+    if isinstance(result, SparseTensor):
+        result = result.feats
+    if isinstance(result, Tensor):
+        finite = "" if not result.is_floating_point() or bool(torch.isfinite(result).all()) else " NOT FINITE"
+        return f"{list(result.shape)}{finite}"
+    return f"{len(result.faces):,} faces" if hasattr(result, "faces") else f"{len(result.positions):,} Gaussians"
+
+
+def line(row: Row) -> str:
+    published, target = PUBLISHED[row.stage], TARGETS[row.stage]
+    verdict = "ok" if row.median <= target else "OVER"
+    return (
+        f"{row.stage:18} {row.median * 1e3:9.1f} ms  {published / row.median:6.2f}x published"
+        f"  target {target * 1e3:7.1f} ms {verdict:4}  peak {row.peak / GIB:6.3f} GiB (before {row.before / GIB:6.3f})"
+        f"  {row.detail}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="may be given several times (all)")
+    parser.add_argument("--output", type=Path, default=None, metavar="DIR", help="where generation.json goes")
+    parser.add_argument("--scale", choices=SCALES, default="released", help="tiny: to try the benchmark itself")
+    parser.add_argument("--stages", nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--residency", choices=RESIDENCIES, default="keep")
+    parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
+    options = parser.parse_args(arguments)
+    results = []
+    for precision in options.precision or PRECISIONS:
+        runtime = Runtime.detect(device=options.device, precision=precision, offline=True)
+        if options.memory_limit is not None:
+            limit_memory(runtime.device, int(options.memory_limit * GIB))
+        name = device_name(runtime.device)
+        print(f"\n{precision} on {name}, residency {options.residency}, median of {options.repeats}", flush=True)
+        pipeline = random_pipeline(runtime, scale=options.scale, residency=options.residency)
+        bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
+        with torch.inference_mode():
+            bench.run(options.stages)
+        results.append({"precision": precision, "device": name, "rows": [asdict(row) for row in bench.rows]})
+        del pipeline, bench
+        release_cached_memory(runtime.device)
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
+        record = {"torch": torch.__version__, "scale": options.scale, "residency": options.residency}
+        record |= {"memory_limit_gib": options.memory_limit, "repeats": options.repeats, "results": results}
+        write_bytes(options.output / "generation.json", (json.dumps(record, indent=2) + "\n").encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
