@@ -5,6 +5,7 @@ Whatever goes wrong in one job ends that job alone.
 """
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,7 +58,8 @@ class Engine:
         self._folder = folder
         self._queue_limit = queue_limit
         self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
+        self._removed: set[str] = set()  # their folders go when they end
+        self._lock = threading.RLock()
         self._submitting = threading.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._closed = False
@@ -96,30 +98,55 @@ class Engine:
                 files=dict(job.files),
             )
 
+    def views(self) -> list[JobView]:
+        """All jobs at this moment, the oldest first."""
+        with self._lock:
+            return [self.view(job_id) for job_id in self._jobs if job_id not in self._removed]
+
+    @property
+    def busy(self) -> bool:
+        """A job is waiting or running; takes no lock, so that it answers at once whatever else happens."""
+        return bool(self._unfinished())
+
+    def remove(self, job_id: str) -> None:
+        """Forget a job and delete its folder, now or, when it has not ended yet, as soon as its cancel took effect."""
+        with self._lock:
+            job = self._find(job_id)
+            self._stop(job)
+            self._removed.add(job_id)
+            if job.state.final:
+                self._delete(job)
+
     def cancel(self, job_id: str) -> None:
         """Stop a job: at once while it waits, at its next step while it runs; a finished job stays as it is."""
         with self._lock:
-            job = self._find(job_id)
-            job.cancel.cancel()
-            if job.state is JobState.QUEUED:
-                job.finish(JobState.CANCELLED, message="Cancelled.")
+            self._stop(self._find(job_id))
 
     def close(self) -> None:
         """Cancel all jobs and wait for the worker to end."""
         with self._submitting, self._lock:
             self._closed = True
-            unfinished = self._unfinished()
-        for job in unfinished:
-            self.cancel(job.id)
+            for job in self._unfinished():
+                self._stop(job)
         self._worker.shutdown(wait=True)
 
     def _find(self, job_id: str) -> Job:
-        if job_id not in self._jobs:
+        if job_id not in self._jobs or job_id in self._removed:
             raise UnknownJobError("This job is not known; it may belong to an earlier start of the program.")
         return self._jobs[job_id]
 
     def _unfinished(self) -> list[Job]:
-        return [job for job in self._jobs.values() if not job.state.final]
+        return [job for job in list(self._jobs.values()) if not job.state.final]
+
+    def _stop(self, job: Job) -> None:
+        job.cancel.cancel()
+        if job.state is JobState.QUEUED:
+            job.finish(JobState.CANCELLED, message="Cancelled.")
+
+    def _delete(self, job: Job) -> None:
+        shutil.rmtree(job.folder, ignore_errors=True)
+        self._jobs.pop(job.id, None)
+        self._removed.discard(job.id)
 
     def _check_room(self) -> None:
         with self._lock:
@@ -133,6 +160,10 @@ class Engine:
             if job.state.final:
                 raise Cancelled("Cancelled.")
             job.start()
+        return self.carry_out(job)
+
+    def carry_out(self, job: Job) -> JobOutcome:
+        """Make the files of a job that has been started; a subclass may do this in another process."""
         progress = Progress(lambda info: self._record(job, info), job.cancel)
         pipeline = self._loaded(progress)
         return generate_files(pipeline, job.pictures, request=job.request, folder=job.folder, progress=progress)
@@ -159,12 +190,14 @@ class Engine:
             elif isinstance(error, Cancelled):
                 job.finish(JobState.CANCELLED, message="Cancelled.")
             else:
-                job.finish(JobState.FAILED, message=_explain(error))
+                job.finish(JobState.FAILED, message=explain(error))
+            if job.id in self._removed:
+                self._delete(job)
         if error is not None and not isinstance(error, TrellisError):
             _log.error("Job %s failed", job.id, exc_info=error)
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """One sentence for people; the log has the rest."""
     if isinstance(error, TrellisError):
         return str(error)

@@ -183,3 +183,36 @@ def test_close_cancels_what_is_left(start: Callable[..., Engine]) -> None:
     assert {engine.view(job_id).state for job_id in ids} == {JobState.CANCELLED}
     with pytest.raises(QueueFullError, match="shutting down"):
         engine.submit(GenerationRequest(), [PICTURE])
+
+
+def test_views_list_every_job_and_busy_says_whether_one_waits_or_runs(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    engine = start(lambda: pipeline)
+    assert engine.views() == [] and not engine.busy
+    ids = [engine.submit(GenerationRequest(formats=("glb",)), [PICTURE]) for _ in range(2)]
+    assert [view.id for view in engine.views()] == ids and engine.busy
+    pipeline.gate.set()
+    assert [wait(engine, job_id).state for job_id in ids] == [JobState.DONE] * 2
+    assert not engine.busy
+
+
+def test_remove_deletes_a_finished_a_waiting_and_a_running_job(start: Callable[..., Engine], tmp_path: Path) -> None:
+    pipeline = FakePipeline()
+    engine = start(lambda: pipeline)
+    done = engine.submit(GenerationRequest(formats=("glb",)), [PICTURE])
+    wait(engine, done)
+    pipeline.gate.clear()
+    running, waiting = (engine.submit(GenerationRequest(formats=("glb",)), [PICTURE]) for _ in range(2))
+    wait(engine, running, lambda view: view.state is JobState.RUNNING)
+    for job_id in (done, waiting, running):
+        engine.remove(job_id)
+        with pytest.raises(UnknownJobError):
+            engine.view(job_id)
+    assert engine.views() == []
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == [running]  # until its step has ended
+    pipeline.gate.set()
+    deadline = time.monotonic() + 10
+    while engine.busy or any((tmp_path / "jobs").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
