@@ -1,6 +1,5 @@
 """GLB files: glTF 2.0 in one binary file, byte for byte the same for the same mesh."""
 
-import io
 import json
 import struct
 from pathlib import Path
@@ -9,136 +8,163 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
+from trellis.export.pictures import check_picture_format, png_bytes, webp_bytes
+from trellis.export.tangents import vertex_tangents
 from trellis.export.textured import TexturedMesh
 from trellis.geometry.axes import to_gltf_frame
 
 GENERATOR = "trellis-desktop"
 ROUGHNESS = 0.9
+WEBP_EXTENSION = "EXT_texture_webp"
 # Numbers of the glTF 2.0 specification.
 FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 LINEAR, LINEAR_MIPMAP_LINEAR, REPEAT = 9729, 9987, 10497
 GLB_MAGIC, GLB_VERSION, JSON_CHUNK, BINARY_CHUNK = 0x46546C67, 2, 0x4E4F534A, 0x004E4942
+MAX_SHORT_INDEX = 65534  # 65535 itself is the primitive restart value, which no index may use
 
 
-def write_glb(textured: TexturedMesh, path: str | Path) -> Path:
-    """Write `textured` as a GLB file (y-up, front towards +z) and return its path."""
-    return write_bytes(path, glb_bytes(textured))
+def write_glb(textured: TexturedMesh, path: str | Path, *, texture_format: str = "png") -> Path:
+    """Write `textured` as a GLB file (y-up, front towards +z) and return its path; see `glb_bytes`."""
+    return write_bytes(path, glb_bytes(textured, texture_format=texture_format))
 
 
-def glb_bytes(textured: TexturedMesh) -> bytes:
-    """The GLB file of `textured`: positions, normals, texture coordinates, one material with the texture embedded.
+def glb_bytes(textured: TexturedMesh, *, texture_format: str = "png") -> bytes:
+    """The GLB file of `textured`: positions, normals, texture coordinates, one material with its pictures embedded.
 
-    World z-up becomes glTF y-up. The material is no metal and matte. Raises InvalidInputError for an empty mesh.
+    World z-up becomes glTF y-up. The material is no metal and matte; a normal map brings tangents with it.
+    texture_format "webp" makes the file several times smaller and needs a reader of EXT_texture_webp. Raises
+    InvalidInputError for an empty mesh or an unknown format.
     """
+    check_picture_format(texture_format)
     if not len(textured.faces):
         raise InvalidInputError("An empty mesh cannot be written as GLB.")
-    binary = _Binary()
-    accessors = _accessors(textured, binary)
-    image_view = binary.add(png_bytes(textured.texture))
-    document = {
-        "asset": {"version": "2.0", "generator": GENERATOR},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": "object"}],
-        "meshes": [
-            {
-                "name": "object",
-                "primitives": [
-                    {
-                        "attributes": {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2},
-                        "indices": 3,
-                        "material": 0,
-                    }
-                ],
-            }
-        ],
-        "materials": [_material(textured)],
-        "textures": [{"sampler": 0, "source": 0}],
-        "samplers": [{"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": REPEAT, "wrapT": REPEAT}],
-        "images": [{"bufferView": image_view, "mimeType": "image/png", "name": "base_color"}],
-        "accessors": accessors,
-        "bufferViews": binary.views,
-        "buffers": [{"byteLength": len(binary.data)}],
-    }
-    return _container(document, bytes(binary.data))
-
-
-class _Binary:
-    """The binary chunk under construction: pieces aligned to 4 bytes, and their buffer views."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.views: list[dict[str, int]] = []
-
-    def add(self, piece: bytes, *, target: int | None = None) -> int:
-        """Append `piece` and return the number of its buffer view."""
-        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(piece)}
-        if target is not None:
-            view["target"] = target
-        self.views.append(view)
-        self.data += piece + b"\0" * (-len(piece) % 4)
-        return len(self.views) - 1
-
-
-def _accessors(textured: TexturedMesh, binary: _Binary) -> list[dict[str, Any]]:
-    positions = _gltf_frame(textured.vertices)
-    normals = _gltf_frame(textured.normals)
-    # float32 rounding may leave a length off by more than readers allow.
-    normals = (normals.astype(np.float64) / np.linalg.norm(normals.astype(np.float64), axis=1, keepdims=True)).astype(
-        "<f4"
-    )
-    uvs = np.ascontiguousarray(textured.uvs, dtype="<f4")
-    accessors = []
-    for name, values, kind in (("p", positions, "VEC3"), ("n", normals, "VEC3"), ("t", uvs, "VEC2")):
-        view = binary.add(values.tobytes(), target=ARRAY_BUFFER)
-        accessor = {"bufferView": view, "componentType": FLOAT, "count": len(values), "type": kind}
-        if name == "p":
-            accessor |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
-        accessors.append(accessor)
-    # 65535 itself is the primitive restart value, which no index may use.
-    small = len(positions) <= 65535
-    indices = np.ascontiguousarray(textured.faces, dtype="<u2" if small else "<u4")
-    view = binary.add(indices.tobytes(), target=ELEMENT_ARRAY_BUFFER)
-    component = UNSIGNED_SHORT if small else UNSIGNED_INT
-    accessors.append({"bufferView": view, "componentType": component, "count": indices.size, "type": "SCALAR"})
-    return accessors
-
-
-def _gltf_frame(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    turned = to_gltf_frame(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)))
-    return turned.numpy().astype("<f4") + np.float32(0)  # -0 becomes 0
-
-
-def _material(textured: TexturedMesh) -> dict[str, Any]:
+    document = _Document()
+    primitive = _primitive(textured, document)
     material: dict[str, Any] = {
         "name": "surface",
         "pbrMetallicRoughness": {
-            "baseColorTexture": {"index": 0},
+            "baseColorTexture": {"index": document.add_picture("base_color", textured.texture, texture_format)},
             "metallicFactor": 0.0,
             "roughnessFactor": ROUGHNESS,
         },
     }
+    if textured.normal_map is not None:
+        material["normalTexture"] = {"index": document.add_picture("normal", textured.normal_map, texture_format)}
     if textured.double_sided:
         material["doubleSided"] = True
-    return material
+    return document.container(primitive, material)
 
 
-def png_bytes(picture: NDArray[np.uint8]) -> bytes:
-    """`picture` [H, W, 3] uint8 as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", compress_level=6)
-    return buffer.getvalue()
+class _Document:
+    """A glTF document under construction, and its binary chunk of pieces aligned to 4 bytes."""
+
+    def __init__(self) -> None:
+        self.binary = bytearray()
+        self.views: list[dict[str, int]] = []
+        self.accessors: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
+        self.textures: list[dict[str, Any]] = []
+
+    def _add(self, piece: bytes, *, target: int | None = None) -> int:
+        """Append `piece` and return the number of its buffer view."""
+        view = {"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(piece)}
+        if target is not None:
+            view["target"] = target
+        self.views.append(view)
+        self.binary += piece + b"\0" * (-len(piece) % 4)
+        return len(self.views) - 1
+
+    def add_vertices(self, values: NDArray[np.floating], *, bounds: bool = False) -> int:
+        """Append a float32 attribute [V, k] and return the number of its accessor."""
+        data = np.ascontiguousarray(values, dtype="<f4") + np.float32(0)  # -0 becomes 0
+        accessor: dict[str, Any] = {
+            "bufferView": self._add(data.tobytes(), target=ARRAY_BUFFER),
+            "componentType": FLOAT,
+            "count": len(data),
+            "type": f"VEC{data.shape[1]}",
+        }
+        if bounds:
+            accessor |= {"min": data.min(axis=0).tolist(), "max": data.max(axis=0).tolist()}
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+    def add_indices(self, faces: NDArray[np.int32], vertex_count: int) -> int:
+        """Append the triangles [F, 3] in the smallest index type that fits and return the number of the accessor."""
+        small = vertex_count - 1 <= MAX_SHORT_INDEX
+        indices = np.ascontiguousarray(faces, dtype="<u2" if small else "<u4")
+        view = self._add(indices.tobytes(), target=ELEMENT_ARRAY_BUFFER)
+        component = UNSIGNED_SHORT if small else UNSIGNED_INT
+        self.accessors.append({"bufferView": view, "componentType": component, "count": indices.size, "type": "SCALAR"})
+        return len(self.accessors) - 1
+
+    def add_picture(self, name: str, picture: NDArray[np.uint8], texture_format: str) -> int:
+        """Append a picture and return the number of its texture. Directions are kept exactly, colours may be lossy."""
+        webp = texture_format == "webp"
+        data = webp_bytes(picture, lossless=name == "normal") if webp else png_bytes(picture)
+        self.images.append({"bufferView": self._add(data), "mimeType": f"image/{texture_format}", "name": name})
+        source = {"source": len(self.images) - 1}
+        self.textures.append({"sampler": 0} | ({"extensions": {WEBP_EXTENSION: source}} if webp else source))
+        return len(self.textures) - 1
+
+    def container(self, primitive: dict[str, Any], material: dict[str, Any]) -> bytes:
+        """The GLB file of one object of one primitive and one material."""
+        webp = any("extensions" in texture for texture in self.textures)
+        document = {
+            "asset": {"version": "2.0", "generator": GENERATOR},
+            # There is no second picture to fall back on, so the extension is required, not only used.
+            **({"extensionsUsed": [WEBP_EXTENSION], "extensionsRequired": [WEBP_EXTENSION]} if webp else {}),
+            "scene": 0,
+            "scenes": [{"nodes": [0]}],
+            "nodes": [{"mesh": 0, "name": "object"}],
+            "meshes": [{"name": "object", "primitives": [primitive]}],
+            "materials": [material],
+            "textures": self.textures,
+            "samplers": [{"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR, "wrapS": REPEAT, "wrapT": REPEAT}],
+            "images": self.images,
+            "accessors": self.accessors,
+            "bufferViews": self.views,
+            "buffers": [{"byteLength": len(self.binary)}],
+        }
+        text = json.dumps(document, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 4)
+        length = 12 + 8 + len(text) + 8 + len(self.binary)
+        return b"".join(
+            [
+                struct.pack("<III", GLB_MAGIC, GLB_VERSION, length),
+                struct.pack("<II", len(text), JSON_CHUNK),
+                text,
+                struct.pack("<II", len(self.binary), BINARY_CHUNK),
+                bytes(self.binary),
+            ]
+        )
 
 
-def _container(document: dict[str, Any], binary: bytes) -> bytes:
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    header = struct.pack("<III", GLB_MAGIC, GLB_VERSION, 12 + 8 + len(text) + 8 + len(binary))
-    return b"".join(
-        [header, struct.pack("<II", len(text), JSON_CHUNK), text, struct.pack("<II", len(binary), BINARY_CHUNK), binary]
-    )
+def _primitive(textured: TexturedMesh, document: _Document) -> dict[str, Any]:
+    normals = _unit(textured.normals)
+    attributes = {
+        "POSITION": document.add_vertices(gltf_frame(textured.vertices), bounds=True),
+        "NORMAL": document.add_vertices(gltf_frame(normals)),
+        "TEXCOORD_0": document.add_vertices(textured.uvs),
+    }
+    if textured.normal_map is not None:
+        # Without tangents every viewer would make up its own, and shade the map a little differently.
+        tangents = vertex_tangents(textured.vertices, normals, uvs=textured.uvs, faces=textured.faces)
+        turned = np.concatenate([_unit(gltf_frame(tangents[:, :3])), tangents[:, 3:]], axis=1)
+        attributes["TANGENT"] = document.add_vertices(turned)
+    indices = document.add_indices(textured.faces, len(textured.vertices))
+    return {"attributes": attributes, "indices": indices, "material": 0}
+
+
+def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Rows of length 1: float32 rounding may leave a length off by more than readers allow."""
+    exact = vectors.astype(np.float64)
+    return (exact / np.linalg.norm(exact, axis=1, keepdims=True)).astype(np.float32)
+
+
+def gltf_frame(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """World points or directions [n, 3] (z-up) in the y-up frame of glTF, OBJ and USD files."""
+    return to_gltf_frame(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32))).numpy()

@@ -1,5 +1,6 @@
 """PLY files: Gaussian clouds for splat viewers, and plain meshes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,24 +40,37 @@ def gaussian_ply_bytes(gaussians: GaussianCloud) -> bytes:
 
 def gaussian_columns(gaussians: GaussianCloud) -> Tensor:
     """The columns [n, 17] of GAUSSIAN_FIELDS, float32 on the CPU."""
-    values = [
-        getattr(gaussians, name).detach().float().cpu()
-        for name in ("positions", "features_dc", "opacities", "scales", "rotations")
-    ]
-    positions, features, opacities, scales, rotations = values
-    rotations = torch.nn.functional.normalize(rotations, dim=-1)
-    turn = torch.tensor(VIEWER_QUATERNION).expand_as(rotations)
+    cloud = to_viewer_cloud(gaussians)
     return torch.cat(
         [
-            to_viewer_frame(positions),
-            torch.zeros_like(positions),
-            features,
-            torch.logit(opacities.double(), eps=OPACITY_MARGIN).float(),
-            scales.log(),
-            quaternion_multiply(turn, rotations),
+            cloud.positions,
+            torch.zeros_like(cloud.positions),
+            cloud.features_dc,
+            torch.logit(cloud.opacities.double(), eps=OPACITY_MARGIN).float(),
+            cloud.scales.log(),
+            cloud.rotations,
         ],
         dim=1,
     )
+
+
+def to_viewer_cloud(gaussians: GaussianCloud) -> GaussianCloud:
+    """The cloud, float32 on the CPU with unit rotations, turned to the y-down frame of splat viewers."""
+    positions, features, scales, rotations, opacities = (
+        getattr(gaussians, name).detach().float().cpu()
+        for name in ("positions", "features_dc", "scales", "rotations", "opacities")
+    )
+    rotations = torch.nn.functional.normalize(rotations, dim=-1)
+    turn = torch.tensor(VIEWER_QUATERNION).expand_as(rotations)
+    turned = quaternion_multiply(turn, rotations)
+    return GaussianCloud(to_viewer_frame(positions), features, scales, turned, opacities, gaussians.filter_2d)
+
+
+def from_viewer_cloud(cloud: GaussianCloud) -> GaussianCloud:
+    """The inverse of `to_viewer_cloud`."""
+    back = torch.tensor(VIEWER_QUATERNION) * torch.tensor([1.0, -1.0, -1.0, -1.0])
+    rotations = quaternion_multiply(back.expand_as(cloud.rotations), cloud.rotations)
+    return replace(cloud, positions=from_viewer_frame(cloud.positions), rotations=rotations)
 
 
 def load_gaussian_ply(path: str | Path, *, filter_2d: float = 0.1) -> GaussianCloud:
@@ -74,16 +88,15 @@ def load_gaussian_ply(path: str | Path, *, filter_2d: float = 0.1) -> GaussianCl
     def columns(*names: str) -> Tensor:
         return torch.from_numpy(np.stack([vertex[name] for name in names], axis=1).astype(np.float32))
 
-    back = torch.tensor(VIEWER_QUATERNION) * torch.tensor([1.0, -1.0, -1.0, -1.0])
-    rotations = torch.nn.functional.normalize(columns("rot_0", "rot_1", "rot_2", "rot_3"), dim=-1)
-    return GaussianCloud(
-        positions=from_viewer_frame(columns("x", "y", "z")),
+    cloud = GaussianCloud(
+        positions=columns("x", "y", "z"),
         features_dc=columns("f_dc_0", "f_dc_1", "f_dc_2"),
         scales=columns("scale_0", "scale_1", "scale_2").exp(),
-        rotations=quaternion_multiply(back.expand_as(rotations), rotations),
+        rotations=torch.nn.functional.normalize(columns("rot_0", "rot_1", "rot_2", "rot_3"), dim=-1),
         opacities=columns("opacity").sigmoid(),
         filter_2d=filter_2d,
     )
+    return from_viewer_cloud(cloud)
 
 
 def write_mesh_ply(mesh: Mesh, path: str | Path) -> Path:

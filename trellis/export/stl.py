@@ -1,0 +1,78 @@
+"""STL files for 3D printing: closed, in millimetres, standing on the printer's bed."""
+
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+
+from trellis.atomic import write_bytes
+from trellis.errors import InvalidInputError
+from trellis.export.holes import fill_holes
+from trellis.export.surface import Floats, Surface, edge_report
+from trellis.representations import Mesh
+
+logger = logging.getLogger(__name__)
+
+LONGEST_SIDE = 100.0  # millimetres
+SIDE_LIMITS = (1.0, 10_000.0)
+HEADER_BYTES = 80
+TRIANGLE = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
+
+
+def write_stl(mesh: Mesh, path: str | Path, *, longest_side: float = LONGEST_SIDE) -> Path:
+    """Write `mesh` as a binary STL whose box is `longest_side` millimetres long at most, and return its path."""
+    return write_bytes(path, stl_bytes(mesh, longest_side=longest_side))
+
+
+def stl_bytes(mesh: Mesh, *, longest_side: float = LONGEST_SIDE) -> bytes:
+    """The binary STL file of `mesh`: z-up, on the plane z = 0, centred in x and y, holes of any size closed.
+
+    Raises InvalidInputError for an empty or flat mesh and a size outside SIDE_LIMITS.
+    """
+    check_longest_side(longest_side)
+    surface = closed(Surface.from_mesh(mesh))
+    if not len(surface.faces):
+        raise InvalidInputError("An empty mesh cannot be written as STL.")
+    corners = in_millimetres(surface, longest_side)[surface.faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    triangles = np.zeros(len(corners), dtype=TRIANGLE)
+    triangles["normal"] = np.where(length > 0, normals / np.where(length > 0, length, 1), 0)
+    triangles["corners"] = corners
+    # A header that began with "solid" would be taken for the text form of the format.
+    header = b"binary STL, millimetres".ljust(HEADER_BYTES)
+    return header + np.uint32(len(triangles)).astype("<u4").tobytes() + triangles.tobytes()
+
+
+def check_longest_side(millimetres: float) -> None:
+    """Raise InvalidInputError unless this is a size in SIDE_LIMITS."""
+    low, high = SIDE_LIMITS
+    if not low <= millimetres <= high:
+        raise InvalidInputError(f"The longest side must be {low:g} to {high:g} mm, not {millimetres}.")
+
+
+def closed(surface: Surface) -> Surface:
+    """The surface with every hole filled; what cannot be closed is left as it is, with a warning."""
+    if edge_report(surface.faces, len(surface.vertices)).watertight or not len(surface.faces):
+        return surface
+    filled = fill_holes(surface, max_edges=len(surface.faces) * 3, max_perimeter=math.inf)
+    report = edge_report(filled.faces, len(filled.vertices))
+    if not report.watertight:
+        logger.warning(
+            "The STL is not closed: %d open edges, %d edges of three or more faces.",
+            report.boundary,
+            report.non_manifold,
+        )
+    return filled
+
+
+def in_millimetres(surface: Surface, longest_side: float) -> Floats:
+    """The vertices [V, 3] scaled to the size asked for, on the plane z = 0 and centred in x and y."""
+    used = surface.vertices[np.unique(surface.faces)]
+    low, high = used.min(axis=0), used.max(axis=0)
+    extent = float((high - low).max())
+    if extent <= 0:
+        raise InvalidInputError("A mesh without extent has no size in millimetres.")
+    origin = np.array([*((low + high) / 2)[:2], low[2]])
+    return (surface.vertices - origin) * (longest_side / extent)
