@@ -17,7 +17,7 @@ LAYERS = (
     ("nn",),
     ("models", "conditioning", "sampling", "representations"),
     ("rendering",),
-    ("export",),
+    ("export", "encoding"),
     ("memory",),
     ("asset",),
     ("pipeline",),
@@ -95,6 +95,8 @@ def test_nothing_of_the_program_imports_tests_or_the_installer() -> None:
         ("trellis.pipeline", "trellis.app.engine", False),
         ("trellis.rendering.mesh", "trellis.representations.mesh", True),
         ("trellis.rendering.mesh", "trellis.export.glb", False),
+        ("trellis.encoding.load", "trellis.export.glb", False),
+        ("trellis.training.data", "trellis.encoding.load", True),
         ("trellis.models.checkpoint", "huggingface_hub", True),
     ],
 )

@@ -1,0 +1,146 @@
+"""The document of a glTF file and its numbers: buffers, views and accessors, checked before they are read."""
+
+import json
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trellis.encoding.readers.files import SourceFiles
+from trellis.errors import InvalidInputError
+
+# Numbers of the glTF 2.0 specification.
+GLB_MAGIC, GLB_VERSION, JSON_CHUNK, BINARY_CHUNK = b"glTF", 2, 0x4E4F534A, 0x004E4942
+COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+
+
+@dataclass
+class GltfDocument:
+    """The JSON part of a file, its binary chunk, and the files it names; buffers are read once."""
+
+    json: dict[str, Any]
+    binary: bytes | None
+    files: SourceFiles
+    _buffers: dict[int, bytes] = field(default_factory=dict)
+
+    def entry(self, kind: str, index: Any) -> dict[str, Any]:
+        """Entry `index` of the top-level list `kind`; raises InvalidInputError when it is not there."""
+        entries = self.json.get(kind, [])
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(entries):
+            raise self.damaged(f"{kind} has no entry {index!r}")
+        if not isinstance(entries[index], dict):
+            raise self.damaged(f"entry {index} of {kind} is no object")
+        return entries[index]
+
+    def damaged(self, what: str) -> InvalidInputError:
+        """The error that says so."""
+        return InvalidInputError(f"{self.files.path.name} is not a usable glTF file: {what}.")
+
+    def buffer(self, index: int) -> bytes:
+        """All bytes of a buffer."""
+        entry = self.entry("buffers", index)
+        if index not in self._buffers:
+            if "uri" in entry:
+                data = self.files.referenced(str(entry["uri"]))
+            elif index == 0 and self.binary is not None:
+                data = self.binary
+            else:
+                raise self.damaged(f"buffer {index} has no data")
+            if len(data) < int(entry["byteLength"]):
+                raise self.damaged(f"buffer {index} is cut short")
+            self._buffers[index] = data
+        return self._buffers[index]
+
+    def view_bytes(self, index: int) -> bytes:
+        """The bytes of a buffer view."""
+        view = self.entry("bufferViews", index)
+        data, start, length = self.buffer(view["buffer"]), int(view.get("byteOffset", 0)), int(view["byteLength"])
+        if start < 0 or length < 0 or start + length > len(data):
+            raise self.damaged(f"buffer view {index} reaches beyond its buffer")
+        return data[start : start + length]
+
+    def accessor(self, index: int, *, width: int) -> NDArray[np.float64] | NDArray[np.int64]:
+        """Values [count, width]: integers as int64, or float64 where they are floats or normalised integers."""
+        entry = self.entry("accessors", index)
+        count, component = int(entry["count"]), COMPONENTS.get(entry["componentType"])
+        if component is None or WIDTHS.get(entry["type"]) != width:
+            raise self.damaged(f"accessor {index} has the type {entry['type']} of {entry['componentType']}")
+        if count < 0:
+            raise self.damaged(f"accessor {index} has {count} entries")
+        self.files.limits.check("vertices", count // 3 if width == 1 else count)
+        dtype = np.dtype(component)
+        if "bufferView" in entry:
+            values = self._strided(entry["bufferView"], int(entry.get("byteOffset", 0)), count, width, dtype)
+        else:
+            values = np.zeros((count, width), dtype)
+        if "sparse" in entry:
+            values = self._with_sparse(values, entry["sparse"], width, dtype)
+        if dtype.kind == "f":
+            return values.astype(np.float64)
+        if entry.get("normalized"):
+            return np.maximum(values.astype(np.float64) / np.iinfo(dtype).max, -1)
+        return values.astype(np.int64)
+
+    def _strided(self, view: int, offset: int, count: int, width: int, dtype: np.dtype) -> NDArray:
+        """A copy [count, width] of entries that lie `byteStride` apart in a view."""
+        data = self.view_bytes(view)
+        packed = width * dtype.itemsize
+        stride = int(self.entry("bufferViews", view).get("byteStride", packed))
+        if offset < 0 or stride < packed or (count and offset + (count - 1) * stride + packed > len(data)):
+            raise self.damaged(f"buffer view {view} is too short for what is read from it")
+        if not count:
+            return np.zeros((0, width), dtype)
+        return np.ndarray((count, width), dtype, data, offset, (stride, dtype.itemsize)).copy()
+
+    def _with_sparse(self, values: NDArray, sparse: dict[str, Any], width: int, dtype: np.dtype) -> NDArray:
+        count, places, news = int(sparse["count"]), sparse["indices"], sparse["values"]
+        index_type = COMPONENTS.get(places["componentType"], "")
+        if "u" not in index_type or not 0 <= count <= len(values):
+            raise self.damaged("a sparse accessor is wrong")
+        rows = self._strided(places["bufferView"], int(places.get("byteOffset", 0)), count, 1, np.dtype(index_type))
+        if count and int(rows.max()) >= len(values):
+            raise self.damaged("a sparse accessor names an entry that is not there")
+        values[rows[:, 0]] = self._strided(news["bufferView"], int(news.get("byteOffset", 0)), count, width, dtype)
+        return values
+
+
+def parse_document(files: SourceFiles) -> GltfDocument:
+    """The document of a .glb or .gltf file, told apart by their first bytes; raises InvalidInputError."""
+    data = files.read()
+    text, binary = _chunks(files, data) if data[:4] == GLB_MAGIC else (data, None)
+    try:
+        content = json.loads(text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{files.path.name} is not a usable glTF file: its text is damaged: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("asset"), dict):
+        raise InvalidInputError(f"{files.path.name} is not a glTF file: it has no asset entry.")
+    version = str(content["asset"].get("version", ""))
+    if not version.startswith("2."):
+        raise InvalidInputError(f"{files.path.name} is glTF {version or 'of no version'}; save it as glTF 2.0.")
+    return GltfDocument(content, binary, files)
+
+
+def _chunks(files: SourceFiles, data: bytes) -> tuple[bytes, bytes | None]:
+    """The JSON and the binary chunk of a GLB file."""
+    cut = InvalidInputError(f"{files.path.name} is not a usable GLB file: it is cut short or damaged.")
+    if len(data) < 20:
+        raise cut
+    version, length = struct.unpack_from("<II", data, 4)
+    if version != GLB_VERSION:
+        raise InvalidInputError(f"{files.path.name} is GLB version {version}; save it as glTF 2.0.")
+    if length > len(data):
+        raise cut
+    found: dict[int, bytes] = {}
+    place = 12
+    while place + 8 <= length:
+        size, kind = struct.unpack_from("<II", data, place)
+        if place + 8 + size > length:
+            raise cut
+        found.setdefault(kind, data[place + 8 : place + 8 + size])
+        place += 8 + size
+    if JSON_CHUNK not in found:
+        raise cut
+    return found[JSON_CHUNK], found.get(BINARY_CHUNK)
