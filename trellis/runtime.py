@@ -16,6 +16,8 @@ PRECISIONS = {
     "bfloat16": torch.bfloat16,
 }
 DEVICES = ("auto", "cpu", "cuda", "mps")
+# The one name of an optional package that says the accelerator (ops/rasterize/nvdiffrast_adapter.py).
+NVDIFFRAST_CONTEXT = "RasterizeCudaContext"
 
 
 def _flag(name: str) -> bool:
