@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -18,8 +19,10 @@ from trellis.app.jobs import Job, JobState, JobView
 from trellis.app.request import GenerationRequest
 from trellis.conditioning import load_picture
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
-from trellis.pipeline import ImageTo3D
 from trellis.progress import Progress, StepInfo
+
+if TYPE_CHECKING:
+    from trellis.pipeline import ImageTo3D
 
 QUEUE_LIMIT = 8  # waiting and running jobs together
 MAX_PICTURES = 16
@@ -50,11 +53,11 @@ class Engine:
     """
 
     def __init__(
-        self, load_pipeline: Callable[[], ImageTo3D], folder: Path, *, model: str, queue_limit: int = QUEUE_LIMIT
+        self, load_pipeline: "Callable[[], ImageTo3D]", folder: Path, *, model: str, queue_limit: int = QUEUE_LIMIT
     ) -> None:
         self.model = model
         self._load_pipeline = load_pipeline
-        self._pipeline: ImageTo3D | None = None
+        self._pipeline: "ImageTo3D | None" = None
         self._folder = folder
         self._queue_limit = queue_limit
         self._jobs: dict[str, Job] = {}
@@ -168,7 +171,7 @@ class Engine:
         pipeline = self._loaded(progress)
         return generate_files(pipeline, job.pictures, request=job.request, folder=job.folder, progress=progress)
 
-    def _loaded(self, progress: Progress) -> ImageTo3D:
+    def _loaded(self, progress: Progress) -> "ImageTo3D":
         if self._pipeline is None:
             progress.report(LOADING_STAGE, 0, 1)
             self._pipeline = self._load_pipeline()

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trellis.app.request import GenerationRequest
-from trellis.conditioning.pictures import PictureSource
-from trellis.pipeline import ImageTo3D
 from trellis.progress import Progress
+
+if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the server's own process never needs them
+    from trellis.conditioning.pictures import PictureSource
+    from trellis.pipeline import ImageTo3D
 
 
 def generate_files(
-    pipeline: ImageTo3D,
-    pictures: Sequence[PictureSource],
+    pipeline: "ImageTo3D",
+    pictures: "Sequence[PictureSource]",
     *,
     request: GenerationRequest,
     folder: Path,
