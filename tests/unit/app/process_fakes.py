@@ -1,0 +1,118 @@
+"""A pipeline for worker processes that obeys a file: what goes wrong where, and where it waits."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trellis.errors import CheckpointError, InvalidInputError
+from trellis.progress import Progress
+
+STAGES = (("prepare", 1), ("encode", 1), ("structure", 4), ("latent", 4), ("decode", 2), ("texture", 5), ("preview", 3))
+GENERATING = 5  # so many of the stages make the asset, the others write files
+FAULTS = ("none", "error", "input", "memory", "exit", "kill", "segfault", "hang", "wait")
+
+
+class Control:
+    """The file's content as a dict, read anew at every step; absent means empty. `log` appends a line beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "control.json"
+        self.journal = folder / "journal.txt"
+
+    def set(self, **values: Any) -> None:
+        aside = self.file.with_suffix(".new")
+        aside.write_text(json.dumps(values))
+        aside.replace(self.file)
+
+    def read(self) -> dict[str, Any]:
+        return json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def log(self, line: str) -> None:
+        with self.journal.open("a") as journal:
+            journal.write(line + "\n")
+
+    def lines(self) -> list[str]:
+        return self.journal.read_text().splitlines() if self.journal.exists() else []
+
+    def obey(self, stage: str, step: int) -> None:
+        """Do what the file says for this step, if it speaks of it; `wait` lasts until the file says otherwise."""
+        time.sleep(float(self.read().get("step_seconds", 0)))
+        while (order := self.read()).get("stage") == stage and order.get("step", 0) == step:
+            assert order["fault"] in FAULTS
+            if order["fault"] != "wait":
+                commit(order["fault"])
+                return
+            time.sleep(0.005)
+
+
+def commit(fault: str) -> None:
+    if fault == "error":
+        raise ValueError("an internal detail")
+    if fault == "input":
+        raise InvalidInputError("The picture shows nothing.")
+    if fault == "memory":
+        raise RuntimeError("The device is out of memory: tried to allocate")
+    if fault == "exit":
+        os._exit(3)
+    if fault == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "segfault":
+        ctypes.string_at(0)
+    if fault == "hang":
+        time.sleep(600)
+
+
+class ProcessAsset:
+    """Writes small files that depend on the seed, through the stages that write."""
+
+    notes = ("A note of the pipeline.",)
+
+    def __init__(self, seed: int, control: Control) -> None:
+        self.seed = seed
+        self.control = control
+
+    def save(
+        self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **options: Any
+    ) -> dict[str, Path]:
+        self.control.log(f"save seed {self.seed} texture {options.get('texture_size')}")
+        run(STAGES[GENERATING:], self.control, progress)
+        paths = {kind: folder / f"{name}.{kind}" for kind in formats}
+        for kind, path in paths.items():
+            path.write_bytes((b"glTF" if kind == "glb" else kind.encode()) + f" {self.seed}".encode() * 100)
+        return paths
+
+
+class ProcessPipeline:
+    def __init__(self, control: Control) -> None:
+        self.control = control
+
+    def __call__(self, pictures: Sequence[Path], *, seed: int, progress: Progress, **settings: Any) -> ProcessAsset:
+        sys.stdout.write("libraries print what they like\n")
+        os.write(1, b"native code too\n")
+        self.control.log(f"generate seed {seed} pictures {len(pictures)} in {os.getpid()}")
+        run(STAGES[:GENERATING], self.control, progress)
+        return ProcessAsset(seed, self.control)
+
+
+def run(stages: Sequence[tuple[str, int]], control: Control, progress: Progress) -> None:
+    for stage, total in stages:
+        for index in progress.steps(stage, total):
+            control.log(f"{stage} {index + 1}")
+            control.obey(stage, index + 1)
+
+
+def open_pipeline(*, folder: str) -> ProcessPipeline:
+    """What a worker process is told to call."""
+    control = Control(Path(folder))
+    control.log("open")
+    time.sleep(float(control.read().get("open_seconds", 0)))
+    if control.read().get("fault") == "checkpoint":
+        raise CheckpointError("The folder has no pipeline.json.")
+    control.obey("load model", 0)
+    return ProcessPipeline(control)

@@ -1,0 +1,262 @@
+"""Jobs in a worker process: order, cancel at every step, every way to die, restart, idle end, nothing left behind."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.unit.app.process_fakes import GENERATING, STAGES, Control
+from trellis.app.jobs import JobState, JobView
+from trellis.app.request import GenerationRequest
+from trellis.app.worker_engine import WorkerEngine
+from trellis.app.worker_process import PipelineSource
+
+PICTURE = Image.new("RGBA", (32, 24), (200, 60, 40, 255))
+EVERY_STEP = [(stage, step + 1) for stage, total in STAGES for step in range(total)]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Control:
+    return Control(tmp_path)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., WorkerEngine]]:
+    engines = []
+
+    def _start(**options: float) -> WorkerEngine:
+        source = PipelineSource("tests.unit.app.process_fakes:open_pipeline", {"folder": str(tmp_path)})
+        engines.append(WorkerEngine(source, tmp_path / "jobs", model="fake", **options))
+        return engines[-1]
+
+    yield _start
+    for engine in engines:
+        pid = engine.process.pid
+        engine.close()
+        assert pid is None or not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def submit(engine: WorkerEngine, **options: object) -> str:
+    return engine.submit(GenerationRequest.from_dict({"formats": ["glb"], **options}), [PICTURE])
+
+
+def wait(
+    engine: WorkerEngine, job_id: str, until: Callable[[JobView], bool] = lambda view: view.state.final
+) -> JobView:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        view = engine.view(job_id)
+        if until(view):
+            return view
+        time.sleep(0.005)
+    raise AssertionError(f"the job is still {view.state} at {view.stages}")
+
+
+def wait_at(engine: WorkerEngine, control: Control, job_id: str, stage: str, step: int) -> None:
+    """Wait until the process has begun this step, where the control file holds it."""
+    deadline = time.monotonic() + 60
+    while f"{stage} {step}" not in control.lines():
+        view = engine.view(job_id)
+        assert time.monotonic() < deadline and not view.state.final, view
+        time.sleep(0.005)
+
+
+def test_jobs_run_in_order_in_one_process(start: Callable[..., WorkerEngine], control: Control) -> None:
+    engine = start()
+    ids = [submit(engine, seed=seed) for seed in (3, 1, 2)]
+    views = [wait(engine, job_id) for job_id in ids]
+    assert [view.state for view in views] == [JobState.DONE] * 3, views
+    generated = [line.split() for line in control.lines() if line.startswith("generate")]
+    assert [words[2] for words in generated] == ["3", "1", "2"]
+    assert {int(words[-1]) for words in generated} == {engine.process.pid}
+    assert engine.process.pid != os.getpid()
+    assert control.lines().count("open") == 1
+    first = views[0]
+    assert [info.stage for info in first.stages] == ["load model", *(stage for stage, _ in STAGES)]
+    assert all(info.step == info.total for info in first.stages)
+    assert first.notes == ("A note of the pipeline.",)
+    assert first.files["glb"].read_bytes() == b"glTF" + b" 3" * 100
+    assert first.files["glb"].parent.name == ids[0]
+
+
+def test_cancel_takes_effect_within_the_step_at_every_step(
+    start: Callable[..., WorkerEngine], control: Control
+) -> None:
+    engine = start()
+    assert wait(engine, submit(engine)).state is JobState.DONE
+    pid = engine.process.pid
+    for index, (stage, step) in enumerate(EVERY_STEP):
+        control.journal.unlink()
+        control.set(stage=stage, step=step, fault="wait")
+        job_id = submit(engine, seed=index + 1)
+        wait_at(engine, control, job_id, stage, step)
+        engine.cancel(job_id)
+        time.sleep(0.15)  # the cancel has reached the process, which is inside the step
+        assert engine.view(job_id).state is JobState.RUNNING
+        control.set()
+        view = wait(engine, job_id)
+        assert view.state is JobState.CANCELLED and view.files == {}
+        steps = [line for line in control.lines() if line.split()[0] in dict(STAGES)]
+        assert steps == [f"{name} {number}" for name, number in EVERY_STEP[: index + 1]]
+    assert wait(engine, submit(engine)).state is JobState.DONE
+    assert engine.process.pid == pid  # the weights stayed
+
+
+@posix
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("exit", "exit code 3"),
+        ("kill", "SIGKILL"),
+        ("segfault", "SIGSEGV"),
+        ("memory", "not enough memory"),
+        ("error", "(ValueError)"),
+        ("input", "The picture shows nothing."),
+    ],
+)
+@pytest.mark.parametrize("stage", ["latent", "texture"])
+def test_whatever_happens_to_one_job_the_next_ones_succeed(
+    start: Callable[..., WorkerEngine], control: Control, fault: str, message: str, stage: str
+) -> None:
+    control.set(stage=stage, step=2, fault=fault)
+    engine = start()
+    broken = submit(engine, seed=1)
+    waiting = submit(engine, seed=2)
+    view = wait(engine, broken)
+    control.set()
+    assert view.state is JobState.FAILED and view.files == {}
+    assert message in view.message and "detail;" not in view.message and "internal detail" not in view.message
+    # The waiting job may have met the same fault, before the file was changed; one submitted now must not.
+    wait(engine, waiting)
+    last = wait(engine, submit(engine, seed=3))
+    assert last.state is JobState.DONE, last.message
+
+
+@posix
+def test_a_process_killed_between_jobs_is_replaced(start: Callable[..., WorkerEngine], control: Control) -> None:
+    engine = start()
+    assert wait(engine, submit(engine)).state is JobState.DONE
+    first = engine.process.pid
+    assert first is not None
+    os.kill(first, 9)
+    assert wait(engine, submit(engine, seed=1)).state is JobState.DONE
+    assert engine.process.pid not in (None, first)
+    assert control.lines().count("open") == 2
+
+
+def test_a_step_that_never_ends_is_ended_with_its_process(start: Callable[..., WorkerEngine], control: Control) -> None:
+    control.set(stage="decode", step=1, fault="hang")
+    engine = start(patience=0.5)
+    job_id = submit(engine)
+    wait_at(engine, control, job_id, "decode", 1)
+    pid = engine.process.pid
+    engine.cancel(job_id)
+    started = time.monotonic()
+    assert wait(engine, job_id).state is JobState.CANCELLED
+    assert time.monotonic() - started < 5
+    assert pid is not None and not alive(pid)
+    control.set()
+    assert wait(engine, submit(engine)).state is JobState.DONE
+
+
+def test_a_model_that_cannot_be_opened_is_tried_again(start: Callable[..., WorkerEngine], control: Control) -> None:
+    control.set(fault="checkpoint")
+    engine = start()
+    view = wait(engine, submit(engine))
+    assert (view.state, view.message) == (JobState.FAILED, "The folder has no pipeline.json.")
+    control.set()
+    assert wait(engine, submit(engine)).state is JobState.DONE
+
+
+def test_preload_opens_before_the_first_job(start: Callable[..., WorkerEngine], control: Control) -> None:
+    engine = start()
+    engine.preload()
+    deadline = time.monotonic() + 60
+    while "open" not in control.lines():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    view = wait(engine, submit(engine))
+    assert view.state is JobState.DONE and view.stages[0].stage == "prepare"
+    assert control.lines().count("open") == 1
+
+
+def test_an_idle_process_ends_and_comes_back(start: Callable[..., WorkerEngine], control: Control) -> None:
+    engine = start(idle_seconds=0.3)
+    assert wait(engine, submit(engine)).state is JobState.DONE
+    pid = engine.process.pid
+    deadline = time.monotonic() + 20
+    while engine.process.pid is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert pid is not None and not alive(pid)
+    assert wait(engine, submit(engine)).state is JobState.DONE
+
+
+def test_other_files_of_the_same_asset_cost_no_sampling(start: Callable[..., WorkerEngine], control: Control) -> None:
+    engine = start()
+    for options in ({"texture_size": 512}, {"texture_size": 2048, "simplify": 0.5}):
+        assert wait(engine, submit(engine, seed=4, **options)).state is JobState.DONE
+    assert wait(engine, submit(engine, seed=5)).state is JobState.DONE
+    generated = [line.split()[2] for line in control.lines() if line.startswith("generate")]
+    saved = [line.split()[2:] for line in control.lines() if line.startswith("save")]
+    assert generated == ["4", "5"]
+    assert saved == [["4", "texture", "512"], ["4", "texture", "2048"], ["5", "texture", "1024"]]
+    assert control.lines().count("decode 1") == 2 and len(STAGES) > GENERATING
+
+
+def test_close_ends_a_running_job_and_the_process(start: Callable[..., WorkerEngine], control: Control) -> None:
+    control.set(stage="structure", step=1, fault="hang")
+    engine = start()
+    ids = [submit(engine) for _ in range(3)]
+    wait_at(engine, control, ids[0], "structure", 1)
+    pid = engine.process.pid
+    started = time.monotonic()
+    engine.close()
+    assert time.monotonic() - started < 10
+    assert {engine.view(job_id).state for job_id in ids} == {JobState.CANCELLED}
+    assert pid is not None and not alive(pid)
+
+
+@posix
+def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
+    import subprocess
+
+    script = (
+        "import sys, time, os; from pathlib import Path; from PIL import Image\n"
+        "from trellis.app.request import GenerationRequest; from trellis.app.worker_engine import WorkerEngine\n"
+        "from trellis.app.worker_process import PipelineSource\n"
+        f"source = PipelineSource('tests.unit.app.process_fakes:open_pipeline', {{'folder': {str(tmp_path)!r}}})\n"
+        f"engine = WorkerEngine(source, Path({str(tmp_path)!r}) / 'jobs', model='fake')\n"
+        "engine.submit(GenerationRequest(), [Image.new('RGB', (16, 16))])\n"
+        "time.sleep(600)\n"
+    )
+    Control(tmp_path).set(stage="structure", step=1, fault="hang")
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).resolve().parents[3])
+    try:
+        deadline = time.monotonic() + 60
+        while "structure 1" not in Control(tmp_path).lines():
+            assert parent.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        [line] = [line for line in Control(tmp_path).lines() if line.startswith("generate")]
+        worker = int(line.split()[-1])
+        assert alive(worker)
+    finally:
+        parent.kill()
+        parent.wait()
+    deadline = time.monotonic() + 10
+    while alive(worker):
+        assert time.monotonic() < deadline, "the worker outlived its parent"
+        time.sleep(0.05)

@@ -1,0 +1,160 @@
+"""The program of a worker process: it opens a pipeline and carries out one job after the other.
+
+Lines of JSON go both ways. Orders come on standard input: {"order": "open"}, {"order": "run", "job", "pictures",
+"options", "folder"} and {"order": "cancel", "job"}. Reports leave on what was standard output: "begun", "step",
+"opened", "done" and "failed". Whatever a library prints goes to standard error. When standard input ends, so does the process, at once.
+"""
+
+import hashlib
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+from trellis.app.logs import configure_logging
+from trellis.errors import Cancelled, InvalidInputError, TrellisError
+from trellis.progress import CancelToken, Progress, StepInfo
+
+LOADING_STAGE = "load model"
+
+_log = logging.getLogger(__name__)
+
+
+def open_pipeline(*, model: str, device: str, precision: str | None, offline: bool) -> Any:
+    """The pipeline of a model on this machine; see `Runtime.detect` and `ImageTo3D.from_pretrained`."""
+    from trellis.pipeline import ImageTo3D
+    from trellis.runtime import Runtime
+
+    return ImageTo3D.from_pretrained(model, runtime=Runtime.detect(device=device, precision=precision, offline=offline))
+
+
+class RememberingPipeline:
+    """A pipeline that keeps its last asset: the same pictures and settings again cost no sampling.
+
+    So a preview that is taken up, or other texture and mesh settings for the same asset, only write files anew. The
+    asset is given up before another one is made: two are never held at once.
+    """
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        self._key: str | None = None
+        self._asset: Any = None
+
+    def __call__(self, pictures: Sequence[Path], *, progress: Progress, **settings: Any) -> Any:
+        key = _fingerprint(pictures, settings)
+        if key != self._key:
+            self._key, self._asset = None, None
+            self._asset = self._pipeline(pictures, progress=progress, **settings)
+            self._key = key
+        return self._asset
+
+
+def _fingerprint(pictures: Sequence[Path], settings: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for path in pictures:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class Worker:
+    """Carries out orders one after the other in a thread, while the thread that calls `listen` reads the next ones."""
+
+    def __init__(self, load: Callable[[], Any], channel: TextIO) -> None:
+        self._load = load
+        self._channel = channel
+        self._pipeline: RememberingPipeline | None = None
+        self._tokens: dict[str, CancelToken] = {}
+        self._writing = threading.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
+
+    def listen(self, orders: TextIO) -> None:
+        """Read orders until the other side is gone, then end the process: its work has nobody to go to."""
+        for line in orders:
+            order = json.loads(line)
+            job = order.get("job", "")
+            if order["order"] == "cancel":
+                self._tokens.get(job, CancelToken()).cancel()
+                continue
+            self._tokens[job] = CancelToken()
+            self._thread.submit(self.carry_out, order).add_done_callback(partial(self.settle, job))
+        os._exit(0)
+
+    def settle(self, job: str, future: "Future[dict[str, Any]]") -> None:
+        """Report how an order ended; the log has the cause of what nobody expected."""
+        self._tokens.pop(job, None)
+        error = future.exception()
+        if error is not None and not isinstance(error, TrellisError):
+            _log.error("Job %s failed", job, exc_info=error)
+        self.report(future.result() if error is None else describe(error))
+
+    def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
+        """The final report of an order."""
+        self.report({"report": "begun"})
+        if order["order"] == "open":
+            self.opened(Progress())
+            return {"report": "opened"}
+        from trellis.app.generation import generate_files
+        from trellis.app.request import GenerationRequest
+
+        progress = Progress(self.tell_step, self._tokens[order["job"]])
+        files, notes = generate_files(
+            self.opened(progress),  # type: ignore[arg-type]
+            [Path(path) for path in order["pictures"]],
+            request=GenerationRequest.from_dict(order["options"]),
+            folder=Path(order["folder"]),
+            progress=progress,
+        )
+        return {"report": "done", "files": {kind: str(path) for kind, path in files.items()}, "notes": list(notes)}
+
+    def opened(self, progress: Progress) -> RememberingPipeline:
+        """The pipeline, opened at its first use."""
+        if self._pipeline is None:
+            progress.report(LOADING_STAGE, 0, 1)
+            self._pipeline = RememberingPipeline(self._load())
+            progress.report(LOADING_STAGE, 1, 1)
+        return self._pipeline
+
+    def tell_step(self, info: StepInfo) -> None:
+        self.report({"report": "step", "stage": info.stage, "step": info.step, "total": info.total})
+
+    def report(self, message: dict[str, Any]) -> None:
+        with self._writing:
+            self._channel.write(json.dumps(message) + "\n")
+            self._channel.flush()
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """The report of a failure: its kind, fit for the other side to raise again, and its message."""
+    if isinstance(error, Cancelled):
+        kind = "cancelled"
+    elif isinstance(error, InvalidInputError):
+        kind = "input"
+    elif isinstance(error, TrellisError):
+        kind = "deliberate"
+    elif isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        kind = "memory"
+    else:
+        kind = "fault"
+    message = str(error) if isinstance(error, TrellisError) else type(error).__name__
+    return {"report": "failed", "kind": kind, "message": message}
+
+
+def main() -> None:
+    """Serve the orders that follow the line that says where the pipeline comes from."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is for the parent, which ends this process
+    channel = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    source = json.loads(sys.stdin.readline())
+    configure_logging(source["log_level"])
+    module, _, name = source["function"].partition(":")
+    load = getattr(importlib.import_module(module), name)
+    Worker(lambda: load(**source["options"]), channel).listen(sys.stdin)

@@ -1,0 +1,104 @@
+"""The engine whose jobs run in a process of their own: whatever happens there, this process answers."""
+
+import logging
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import NoReturn
+
+from trellis.app.engine import QUEUE_LIMIT, Engine, JobOutcome
+from trellis.app.jobs import Job
+from trellis.app.worker_process import CANCEL_PATIENCE, PipelineSource, WorkerProcess
+from trellis.errors import Cancelled, TrellisError
+from trellis.progress import CancelToken
+
+IDLE_SECONDS = 1800.0  # then the worker process ends, and the weights leave the memory
+CLOSING_PATIENCE = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerEngine(Engine):
+    """An engine that hands its jobs, one after the other, to a worker process with weights of its own.
+
+    A process that dies (a fault in native code, the system's out-of-memory killer) fails only its job; the next job
+    starts a new one. After `idle_seconds` without a job the process ends (0: it stays). A cancelled job that does not
+    end within `patience` seconds is ended with its process.
+    """
+
+    def __init__(
+        self,
+        source: PipelineSource,
+        folder: Path,
+        *,
+        model: str,
+        queue_limit: int = QUEUE_LIMIT,
+        idle_seconds: float = IDLE_SECONDS,
+        patience: float = CANCEL_PATIENCE,
+    ) -> None:
+        super().__init__(_never_called, folder, model=model, queue_limit=queue_limit)
+        self.process = WorkerProcess(source, patience=patience)
+        self._idle_seconds = idle_seconds
+        self._idle: threading.Timer | None = None
+        self._opening = CancelToken()
+
+    def preload(self) -> None:
+        """Start the process and open the pipeline now, without waiting for it; a failure is told by the first job."""
+        self._worker.submit(self._open).add_done_callback(_log_preload)
+
+    def carry_out(self, job: Job) -> JobOutcome:
+        """Run the job in the worker process."""
+        self._rest_later(None)
+        try:
+            return self.process.run(
+                job.id,
+                job.pictures,
+                options=job.request.to_dict(),
+                folder=job.folder,
+                on_step=lambda info: self._record(job, info),
+                cancel=job.cancel,
+            )
+        finally:
+            self._rest_later(self._idle_seconds)
+
+    def close(self) -> None:
+        """Cancel all jobs and end the process."""
+        self.process.patience = CLOSING_PATIENCE
+        self._opening.cancel()
+        super().close()
+        self._rest_later(None)
+        self.process.close()
+
+    def _open(self) -> None:
+        try:
+            self.process.open(self._opening)
+        finally:
+            self._rest_later(self._idle_seconds)
+
+    def _rest_later(self, seconds: float | None) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if seconds and not self._closed:
+            self._idle = threading.Timer(seconds, self._rest)
+            self._idle.daemon = True
+            self._idle.start()
+
+    def _rest(self) -> None:
+        with self._submitting:
+            if self.busy or self._closed:
+                return
+            _log.info("No job for %g s: the worker process ends", self._idle_seconds)
+            self._worker.submit(self.process.close)
+
+
+def _never_called() -> NoReturn:
+    raise AssertionError("The pipeline is opened in the worker process.")
+
+
+def _log_preload(future: "Future[None]") -> None:
+    error = future.exception()
+    if error is not None and not isinstance(error, TrellisError):
+        _log.error("Opening the model failed", exc_info=error)
+    elif error is not None and not isinstance(error, Cancelled):
+        _log.error("%s", error)

@@ -1,0 +1,237 @@
+"""The parent's hold on a worker process (`trellis.app.worker`): start it, give it a job, cancel it, end it."""
+
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trellis.errors import Cancelled, InvalidInputError, TrellisError
+from trellis.progress import CancelToken, StepInfo
+
+POLL_SECONDS = 0.05
+CANCEL_PATIENCE = 30.0  # seconds that a cancelled step may still take; loading weights is one step
+# The first line of input carries the module search path, so that the child finds what this process finds.
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); from trellis.app.worker import main; main()"
+
+JobOutcome = tuple[dict[str, Path], tuple[str, ...]]
+Report = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+class JobFailedError(TrellisError):
+    """The worker reported that a job failed; the message is fit for people."""
+
+
+class WorkerDiedError(TrellisError):
+    """The worker process ended in the middle of a job."""
+
+
+@dataclass(frozen=True)
+class PipelineSource:
+    """A function "module:name" that opens a pipeline in the worker process, and its arguments (plain values)."""
+
+    function: str = "trellis.app.worker:open_pipeline"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Child:
+    """One running process; `reports` ends with None when it is gone, `served` once it has carried out an order."""
+
+    def __init__(self, source: PipelineSource) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", BOOT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # a group of its own: Ctrl+C does not reach it, its helpers end with it
+        )
+        self.served = False
+        self.reports: queue.Queue[Report | None] = queue.Queue()
+        threading.Thread(target=self._read, name="worker reports", daemon=True).start()
+        self.send(sys.path)
+        self.send(
+            {
+                "function": source.function,
+                "options": dict(source.options),
+                "log_level": logging.getLogger().getEffectiveLevel(),
+            }
+        )
+
+    def send(self, message: Any) -> None:
+        """Write one line; a process that is gone shows in `reports`, not here."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+        except (BrokenPipeError, OSError, ValueError) as error:
+            _log.debug("The worker process does not take orders any more: %s", error)
+
+    def kill(self) -> int:
+        """End the process and its helpers and return its exit code (negative: the signal that ended it)."""
+        if hasattr(os, "killpg"):
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                _log.debug("The worker process %d had ended already", self.process.pid)
+        else:
+            self.process.kill()
+        code = self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError as error:  # what was still to be written has no reader
+                    _log.debug("Closing a pipe of the worker process: %s", error)
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        try:
+            for line in self.process.stdout:
+                self.reports.put(json.loads(line))
+        except ValueError as error:  # a line cut off by death, or the stream closed by `kill`
+            _log.debug("The worker process's last report is unreadable: %s", error)
+        self.reports.put(None)
+
+
+class WorkerProcess:
+    """A worker process that is started when it is needed and started anew after it died.
+
+    `run`, `open` and `close` are called from one thread at a time. `patience` is how many seconds a cancelled job may
+    take to end by itself before its process is killed.
+    """
+
+    def __init__(self, source: PipelineSource, *, patience: float = CANCEL_PATIENCE) -> None:
+        self.patience = patience
+        self._source = source
+        self._child: Child | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's number while it runs."""
+        child = self._child
+        return None if child is None or child.process.poll() is not None else child.process.pid
+
+    def open(self, cancel: CancelToken) -> None:
+        """Start the process and open the pipeline, so that the first job finds it ready.
+
+        Raises Cancelled, the pipeline's error, or WorkerDiedError when the process ends.
+        """
+        self._converse({"order": "open"}, lambda info: None, cancel)
+
+    def run(
+        self,
+        job_id: str,
+        pictures: Sequence[Path],
+        *,
+        options: Mapping[str, Any],
+        folder: Path,
+        on_step: Callable[[StepInfo], None],
+        cancel: CancelToken,
+    ) -> JobOutcome:
+        """Carry out a job: the files by format, and notes for the user.
+
+        Raises Cancelled, InvalidInputError, MemoryError, JobFailedError with what happened, or WorkerDiedError.
+        """
+        order = {
+            "order": "run",
+            "job": job_id,
+            "pictures": [str(path.resolve()) for path in pictures],
+            "options": dict(options),
+            "folder": str(folder.resolve()),
+        }
+        report = self._converse(order, on_step, cancel)
+        files = {kind: folder / Path(path).name for kind, path in report["files"].items()}
+        return files, tuple(report["notes"])
+
+    def close(self) -> None:
+        """End the process, if it runs; the weights leave the memory with it."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def _converse(self, order: Report, on_step: Callable[[StepInfo], None], cancel: CancelToken) -> Report:
+        child = self._started()
+        child.send(order)
+        begun = False
+        give_up: float | None = None
+        while True:
+            if cancel.cancelled and give_up is None:
+                child.send({"order": "cancel", "job": order.get("job", "")})
+                give_up = time.monotonic() + self.patience
+            if give_up is not None and time.monotonic() > give_up:
+                _log.warning("The cancelled job did not end within %g s: its process is ended", self.patience)
+                self.close()
+                raise Cancelled("The job was cancelled.")
+            try:
+                report = child.reports.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if report is None and child.served and not begun:  # it had died before, unnoticed
+                self.close()
+                return self._converse(order, on_step, cancel)
+            if report is None:
+                raise self._death(cancelled=cancel.cancelled)
+            if report["report"] == "begun":
+                begun = True
+            elif report["report"] == "step":
+                on_step(StepInfo(report["stage"], report["step"], report["total"]))
+            elif report["report"] == "failed":
+                child.served = True
+                raise self._failure(report)
+            else:
+                child.served = True
+                return report
+
+    def _started(self) -> Child:
+        if self.pid is None:
+            self.close()
+            self._child = Child(self._source)
+            _log.info("Worker process %d starts", self._child.process.pid)
+        assert self._child is not None
+        return self._child
+
+    def _failure(self, report: Report) -> Exception:
+        kind, message = report["kind"], report["message"]
+        if kind == "cancelled":
+            return Cancelled(message)
+        if kind == "input":
+            return InvalidInputError(message)
+        if kind == "memory":
+            self.close()  # what the failed job still holds goes with its process
+            return MemoryError(message)
+        if kind == "deliberate":
+            return JobFailedError(message)
+        return JobFailedError(f"Something went wrong inside the program ({message}); the log has the details.")
+
+    def _death(self, *, cancelled: bool) -> Exception:
+        assert self._child is not None
+        code = self._child.kill()
+        self._child = None
+        if cancelled:
+            return Cancelled("The job was cancelled.")
+        _log.error("The worker process ended in the middle of a job (%s)", _reason(code))
+        hint = "; that usually means that memory ran out: a smaller texture or model needs less" if code == -9 else ""
+        return WorkerDiedError(
+            f"The process that did the work ended ({_reason(code)}){hint}. The next job starts a new one."
+        )
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
