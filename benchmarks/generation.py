@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from trellis.pipeline import ImageTo3D
 from trellis.progress import Progress
 from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import (
+    GRAPH_MODES,
     Runtime,
     allocated_bytes,
     device_name,
@@ -199,11 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stages", nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--residency", choices=RESIDENCIES, default="keep")
+    parser.add_argument("--graphs", choices=GRAPH_MODES, default="auto", help="captured launches of the flows' steps")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
     options = parser.parse_args(arguments)
     results = []
     for precision in options.precision or PRECISIONS:
         runtime = Runtime.detect(device=options.device, precision=precision, offline=True)
+        runtime = replace(runtime, graphs=options.graphs)
         if options.memory_limit is not None:
             limit_memory(runtime.device, int(options.memory_limit * GIB))
         name = device_name(runtime.device)
@@ -217,7 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         release_cached_memory(runtime.device)
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-        record = {"torch": torch.__version__, "scale": options.scale, "residency": options.residency}
+        record = {
+            "torch": torch.__version__,
+            "scale": options.scale,
+            "residency": options.residency,
+            "graphs": options.graphs,
+        }
         record |= {"memory_limit_gib": options.memory_limit, "repeats": options.repeats, "results": results}
         write_bytes(options.output / "generation.json", (json.dumps(record, indent=2) + "\n").encode())
     return 0

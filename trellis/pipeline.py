@@ -19,12 +19,12 @@ from trellis.conditioning import ImageEncoder, PreparedImage, encoder_image_size
 from trellis.conditioning.pictures import PictureSource
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
 from trellis.memory import ModelHost
-from trellis.models import ModelLocation, SamplerConfig, load_model, resolve_model
+from trellis.models import FlowSession, ModelLocation, SamplerConfig, load_model, resolve_model
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField, RadianceFieldConfig
 from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import Runtime
-from trellis.sampling import Velocity, combine_images, euler_sample, guide, initial_noise
+from trellis.sampling import TIME_SCALE, combine_images, euler_sample, guide, initial_noise, timesteps
 from trellis.sparse import SparseTensor
 
 REPRESENTATIONS = ("gaussians", "mesh", "radiance_field")
@@ -130,11 +130,10 @@ class ImageTo3D:
         with self.host.on_device("sparse_structure_flow_model") as flow:
             config = flow.config
             noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator).to(self.runtime.device)
-
-            def velocity(condition: Tensor) -> Velocity:
-                return lambda x, t: flow(x, x.new_full([1], t), condition)
-
-            return sample_flow(velocity, conditions, noise, sampler, multi_image, "structure", progress)
+            times = session_times(sampler)
+            null = torch.zeros_like(conditions[0])
+            with FlowSession(flow, conditions, null=null, times=times, graphs=self.runtime.graphs) as session:
+                return sample_flow(session, noise, sampler, multi_image, "structure", progress)
 
     def decode_structure(self, latent: Tensor) -> Tensor:
         """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
@@ -158,11 +157,10 @@ class ImageTo3D:
         with self.host.on_device("slat_flow_model") as flow:
             noise = initial_noise([len(voxels), flow.config.in_channels], generator).to(self.runtime.device)
             grid = SparseTensor.create(noise, voxels, resolution=flow.config.resolution, batch_size=1)
-
-            def velocity(condition: Tensor) -> Velocity:
-                return lambda x, t: flow(grid.replace(x), x.new_full([1], t), condition).feats
-
-            latent = sample_flow(velocity, conditions, noise, sampler, multi_image, "latent", progress)
+            times, graphs = session_times(sampler), self.runtime.graphs
+            null = torch.zeros_like(conditions[0])
+            with FlowSession(flow, conditions, null=null, times=times, layout=grid.layout, graphs=graphs) as session:
+                latent = sample_flow(session, noise, sampler, multi_image, "latent", progress)
         mean, std = (latent.new_tensor(values) for values in self.config.latent_statistics)
         return grid.replace(latent * std + mean)
 
@@ -243,24 +241,28 @@ def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: fl
     )
 
 
+def session_times(sampler: SamplerConfig) -> list[float]:
+    """The times on the 0..1000 scale at which a sampler evaluates its flow."""
+    return [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
+
+
 def sample_flow(
-    velocity_of: Callable[[Tensor], Velocity],
-    conditions: Sequence[Tensor],
-    noise: Tensor,
-    sampler: SamplerConfig,
-    multi_image: str,
-    stage: str,
-    progress: Progress,
+    session: FlowSession, noise: Tensor, sampler: SamplerConfig, multi_image: str, stage: str, progress: Progress
 ) -> Tensor:
-    """Integrate a flow under guidance: `velocity_of(condition)` is its velocity; the null condition is zeros."""
+    """Integrate a flow under guidance, from `noise`, for the conditions of the session."""
     conditional = combine_images(
-        [velocity_of(condition) for condition in conditions],
+        [session.velocity(index) for index in range(len(session))],
         multi_image,
         steps=sampler.steps,
         rescale_t=sampler.rescale_t,
     )
-    null = velocity_of(torch.zeros_like(conditions[0]))
-    velocity = guide(conditional, null, strength=sampler.cfg_strength, interval=sampler.cfg_interval)
+    velocity = guide(
+        conditional,
+        session.null_velocity(),
+        strength=sampler.cfg_strength,
+        interval=sampler.cfg_interval,
+        both=session.pair(0) if len(session) == 1 else None,
+    )
     return euler_sample(
         velocity, noise, steps=sampler.steps, rescale_t=sampler.rescale_t, progress=progress, stage=stage
     )

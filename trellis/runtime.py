@@ -1,6 +1,9 @@
 """What machine the work runs on: the only file that reads the environment or names an accelerator."""
 
+import logging
 import os
+import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +11,9 @@ import torch
 
 from trellis.errors import InvalidInputError
 
+logger = logging.getLogger(__name__)
+
+GRAPH_MODES = ("auto", "on", "off")
 PRECISIONS = {
     "full": torch.float32,
     "half": torch.float16,
@@ -33,6 +39,7 @@ class Runtime:
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    graphs: str = "auto"  # one of GRAPH_MODES
     offline: bool = False
     model_folder: Path | None = None
 
@@ -133,3 +140,83 @@ def free_bytes(device: torch.device) -> int | None:
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or the device's type."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+class GraphReplay:
+    """Runs functions of fixed tensors again and again; on a CUDA device as captured launches where that pays.
+
+    mode: "on" captures at the second call of a key, "off" never; "auto" times the second call and captures if telling
+    the device what to do took longer than a share of doing it. A captured function must read and write the same
+    tensors at every call, and must have run once before (its tables are cached then). One memory pool serves all keys.
+    """
+
+    PAYS_FROM = 0.8  # share of the device's time that the host needs to launch the work
+    LEAST_CALLS = 5  # a capture takes about as long as this many launches save
+
+    def __init__(self, device: torch.device, *, mode: str = "auto") -> None:
+        if mode not in GRAPH_MODES:
+            raise InvalidInputError(f"Unknown graph mode {mode!r}; choose one of {', '.join(GRAPH_MODES)}.")
+        self._device = device
+        self._mode = mode if device.type == "cuda" else "off"
+        self._calls: dict[Hashable, int] = {}
+        self._timed: dict[Hashable, tuple[float, torch.Event, torch.Event]] = {}
+        self._captured: dict[Hashable, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
+
+    def run(self, key: Hashable, function: Callable[[], torch.Tensor], *, remaining: int) -> torch.Tensor:
+        """The tensor that `function` returns, a new one at every call; `remaining` calls of any key are to come."""
+        if key in self._captured:
+            graph, out = self._captured[key]
+            graph.replay()
+            return out.clone()
+        calls = self._calls[key] = self._calls.get(key, 0) + 1
+        if self._mode == "off" or calls == 1:
+            return function()
+        if self._mode == "auto" and calls == 2 and remaining >= self.LEAST_CALLS:
+            return self._time(key, function)
+        if remaining >= self.LEAST_CALLS and (self._mode == "on" or self._pays(key)) and self._capture(key, function):
+            return self.run(key, function, remaining=remaining)
+        return function()
+
+    def close(self) -> None:
+        """Free the captured launches and their memory."""
+        self._captured.clear()
+        self._timed.clear()
+        self._calls.clear()
+
+    def _time(self, key: Hashable, function: Callable[[], torch.Tensor]) -> torch.Tensor:
+        first, last = torch.Event(self._device, enable_timing=True), torch.Event(self._device, enable_timing=True)
+        started = time.perf_counter()
+        first.record()
+        out = function()
+        last.record()
+        self._timed[key] = (time.perf_counter() - started, first, last)
+        return out
+
+    def _pays(self, key: Hashable) -> bool:
+        if key not in self._timed:
+            return False
+        launching, first, last = self._timed.pop(key)
+        last.synchronize()
+        doing = first.elapsed_time(last) / 1000
+        logger.info("%s: launched in %.1f ms, done in %.1f ms", key, launching * 1e3, doing * 1e3)
+        return launching > self.PAYS_FROM * doing
+
+    def _capture(self, key: Hashable, function: Callable[[], torch.Tensor]) -> bool:
+        graph = torch.cuda.CUDAGraph()
+        pool = next(iter(self._captured.values()))[0].pool() if self._captured else torch.cuda.graph_pool_handle()
+        stream = torch.cuda.Stream(self._device)
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        try:
+            with torch.cuda.stream(stream):
+                graph.capture_begin(pool, capture_error_mode="thread_local")
+                try:
+                    out = function()
+                finally:
+                    graph.capture_end()
+        except RuntimeError as error:  # short of memory, or an operation that cannot be captured
+            logger.warning("a step is launched piece by piece, its capture failed: %s", error)
+            self._mode = "off"
+            return False
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        self._captured[key] = (graph, out)
+        return True

@@ -2,6 +2,7 @@
 
 from trellis.models.catalogue import CatalogueEntry, list_models
 from trellis.models.checkpoint import load_model, save_model
+from trellis.models.flow_session import FlowSession
 from trellis.models.hub import PUBLISHED, ModelLocation, resolve_model
 from trellis.models.initialization import initialize_for_training
 from trellis.models.network import Network
@@ -12,6 +13,7 @@ __all__ = [
     "CLASSES",
     "PUBLISHED",
     "CatalogueEntry",
+    "FlowSession",
     "ModelLocation",
     "Network",
     "PipelineConfig",

@@ -1,5 +1,6 @@
 """Flow model of the structured latents (stage 2): sparse convolutions around a transformer on the coarse voxels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,8 +14,9 @@ from trellis.models.network import Network
 from trellis.nn.blocks import adaptive_modulation, run_block, run_head
 from trellis.nn.conv import SparseResidualBlock
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
+from trellis.nn.inference import ConditionContext, run_blocks, run_residual
 from trellis.ops.segments import Segments
-from trellis.sparse import SparseTensor, TokenWindows, VoxelLayout
+from trellis.sparse import SparseTensor, TokenWindows, VoxelLayout, coarser, repeated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +82,41 @@ class LatentFlow(Network[LatentFlowConfig]):
             h = block(h, time, fine=fine.pop() if block.resample == "up" else None)
         return h.replace(run_head(self.out_layer, h.feats))
 
+    def evaluate(
+        self, x: SparseTensor, time: Tensor, modulations: Tensor, contexts: Sequence[Sequence[ConditionContext]]
+    ) -> Tensor:
+        """Velocities [B N, C_out] of one state x [N, C] under B conditions, without gradients.
+
+        time [C] and modulations [L, 6, C]: see `FlowSession`, which prepares all three. What precedes the first
+        condition is computed once for all of them.
+        """
+        h = x.replace(self.input_layer(x.feats).to(self.torso_dtype))
+        skips: list[Tensor] = []
+        fine = [repeated(x.layout, len(contexts))]
+        for block in self.input_blocks:
+            if block.resample == "down":
+                fine.append(coarser(fine[-1]).layout)
+            h = run_residual(block, h, time)  # type: ignore[arg-type]
+            skips.append(h.feats)
+        tokens = run_blocks(list(self.blocks), h.feats + self._position(h.layout), modulations, contexts)  # type: ignore[arg-type]
+        h = SparseTensor(tokens, fine.pop())
+        for block in self.out_blocks:
+            skip = skips.pop().repeat(len(contexts), 1)
+            h = h.replace(torch.cat([h.feats, skip], 1))
+            h = run_residual(block, h, time, fine=fine.pop() if block.resample == "up" else None)  # type: ignore[arg-type]
+        return run_head(self.out_layer, h.feats)
+
+    def _position(self, layout: VoxelLayout) -> Tensor:
+        """Position embedding [N, width] of the voxels in the torso's precision."""
+        width, dtype = self.config.model_channels, self.torso_dtype
+        return layout.cached(
+            ("position", width, dtype), lambda: position_embedding(layout.coords[:, 1:], width).to(dtype)
+        )
+
     def _transform(self, x: SparseTensor, modulation: Tensor, cond: Tensor) -> SparseTensor:
         """The transformer on the coarse voxels of x."""
-        width, layout = self.config.model_channels, x.layout
-        position = layout.cached(("position", width), lambda: position_embedding(layout.coords[:, 1:], width))
-        h = x.feats + position.to(x.feats.dtype)
-        windows = TokenWindows(layout.segments)
+        h = x.feats + self._position(x.layout)
+        windows = TokenWindows(x.layout.segments)
         cond_segments = Segments((cond.shape[1],) * cond.shape[0], cond.device)
         for block in self.blocks:
             h = run_block(

@@ -1,5 +1,6 @@
 """Flow model of the sparse structure (stage 1): a transformer over a dense latent grid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from trellis.models.flow_torso import flow_blocks
 from trellis.models.network import Network
 from trellis.nn.blocks import adaptive_modulation, run_block, run_head
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
+from trellis.nn.inference import ConditionContext, run_blocks
 from trellis.ops.segments import Segments
 from trellis.sparse import TokenWindows
 
@@ -45,10 +47,10 @@ class StructureFlow(Network[StructureFlowConfig]):
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """x [B, C, r, r, r], t [B] on the 0..1000 scale, cond [B, L, Cc] -> velocity [B, C_out, r, r, r]."""
         count, length = x.shape[0], self.pos_emb.shape[0]
-        tokens = self.input_layer(self._patchify(x)) + self.pos_emb
+        tokens = self._embed(x)
         time = self.t_embedder(t)
         modulation = time if self.adaLN_modulation is None else self.adaLN_modulation(time)
-        h = tokens.flatten(0, 1).to(self.torso_dtype)
+        h = tokens.flatten(0, 1)
         modulation, cond = modulation.to(self.torso_dtype), cond.to(self.torso_dtype)
         windows = TokenWindows(Segments((length,) * count, x.device))
         cond_segments = Segments((cond.shape[1],) * count, x.device)
@@ -62,7 +64,24 @@ class StructureFlow(Network[StructureFlowConfig]):
                 cond_segments=cond_segments,
                 recompute=self.recompute,
             )
-        return self._unpatchify(run_head(self.out_layer, h).unflatten(0, (count, length)))
+        return self._read_out(h, count)
+
+    def evaluate(
+        self, x: Tensor, time: Tensor, modulations: Tensor, contexts: Sequence[Sequence[ConditionContext]]
+    ) -> Tensor:
+        """Velocities [B, C_out, r, r, r] of one state x [1, C, r, r, r] under B conditions, without gradients.
+
+        time is not needed here; modulations [L, 6, C]: see `FlowSession`, which prepares all three.
+        """
+        tokens = self._embed(x)[0]
+        return self._read_out(run_blocks(list(self.blocks), tokens, modulations, contexts), len(contexts))  # type: ignore[arg-type]
+
+    def _embed(self, x: Tensor) -> Tensor:
+        """Tokens [B, T, width] in the torso's precision."""
+        return (self.input_layer(self._patchify(x)) + self.pos_emb).to(self.torso_dtype)
+
+    def _read_out(self, h: Tensor, count: int) -> Tensor:
+        return self._unpatchify(run_head(self.out_layer, h).unflatten(0, (count, -1)))
 
     def _patchify(self, x: Tensor) -> Tensor:
         """[B, C, r, r, r] -> tokens [B, (r/p)^3, C p^3] in x-major order, channel c * p^3 + offset."""

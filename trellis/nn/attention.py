@@ -14,6 +14,7 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int, *, qk_rms_norm: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.backend: str | None = None  # of packed_attention; None: chosen at every call
         self.to_qkv = nn.Linear(width, 3 * width)
         self.q_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
         self.k_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
@@ -25,7 +26,8 @@ class SelfAttention(nn.Module):
             q, k = self.q_rms_norm(q), self.k_rms_norm(k)
         if windows.gather is not None:
             q, k, v = (part.index_select(0, windows.gather) for part in (q, k, v))
-        out = packed_attention(q, k, v=v, q_segments=windows.segments, k_segments=windows.segments).flatten(1)
+        segments = windows.segments
+        out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=self.backend).flatten(1)
         if windows.select is not None:
             out = out.index_select(0, windows.select)
         return self.to_out(out)
@@ -37,6 +39,7 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, heads: int, *, cond_width: int, qk_rms_norm: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.backend: str | None = None  # of packed_attention; None: chosen at every call
         self.to_q = nn.Linear(width, width)
         self.to_kv = nn.Linear(cond_width, 2 * width)
         self.q_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
@@ -48,4 +51,5 @@ class CrossAttention(nn.Module):
         k, v = self.to_kv(cond).unflatten(-1, (2, self.heads, -1)).unbind(1)
         if self.q_rms_norm is not None and self.k_rms_norm is not None:
             q, k = self.q_rms_norm(q), self.k_rms_norm(k)
-        return self.to_out(packed_attention(q, k, v=v, q_segments=segments, k_segments=cond_segments).flatten(1))
+        out = packed_attention(q, k, v=v, q_segments=segments, k_segments=cond_segments, backend=self.backend)
+        return self.to_out(out.flatten(1))

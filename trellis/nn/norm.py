@@ -18,6 +18,8 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.weight is None:  # the kernel's statistics are float32 whatever x is
+            return F.layer_norm(x, self.shape, None, None, self.eps).to(x.dtype)
         return F.layer_norm(x.float(), self.shape, self.weight, self.bias, self.eps).to(x.dtype)
 
 

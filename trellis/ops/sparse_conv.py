@@ -48,3 +48,14 @@ def submanifold_conv_of_subdivided(feats: Tensor, weight: Tensor, *, bias: Tenso
     )
     out = sparse_conv_gather.apply(feats.to(dtype), taps, bias=bias.to(dtype), table=neighbours, columns=columns)
     return out.unflatten(1, (8, -1)).flatten(0, 1)
+
+
+def submanifold_conv_of_upsampled(feats: Tensor, weight: Tensor, *, bias: Tensor, neighbours: Tensor) -> Tensor:
+    """`submanifold_conv` of fine voxels that repeat their parent's features, from the parents' features [M, I].
+
+    neighbours int32 [N, 27]: coarse row of each fine neighbour, M for none -> [N, O]. Every parent is multiplied with
+    all 27 taps once, then each fine voxel sums its neighbours' products (in float32). No gradient.
+    """
+    count, width = weight.shape[0], weight.shape[-1]
+    taps = weight.to(feats.dtype).permute(4, 1, 2, 3, 0).reshape(width, 27 * count)
+    return sparse_conv_gather.sum_products(feats @ taps, neighbours, bias=bias)

@@ -36,6 +36,19 @@ def _gather(padded: Tensor, table: Tensor, columns: tuple[int, ...]) -> Tensor:
     return padded.index_select(0, index.reshape(-1)).view(table.shape[0], -1)
 
 
+def sum_products(products: Tensor, table: Tensor, *, bias: Tensor) -> Tensor:
+    """Sum of product d of neighbour d, and bias: products [M, 27 * O], table int32 [N, 27] -> [N, O]."""
+    width = products.shape[1] // 27
+    padded = F.pad(products, (0, 0, 0, 1)).view(-1, width)
+    tap = torch.arange(27, dtype=torch.int32, device=table.device)
+    out = products.new_empty(table.shape[0], width)
+    for rows in _chunks(table.shape[0], 27 * width, table.device):
+        places = table[rows] * 27 + tap
+        gathered = padded.index_select(0, places.flatten()).view(-1, 27, width)
+        torch.add(gathered.sum(1, dtype=torch.float32), bias, out=out[rows])
+    return out
+
+
 class _GatherConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, feats: Tensor, taps: Tensor, bias: Tensor, table: Tensor, columns: Columns) -> Tensor:

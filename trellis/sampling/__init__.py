@@ -4,6 +4,7 @@ from trellis.sampling.euler import euler_sample, initial_noise, predict_clean
 from trellis.sampling.guidance import (
     MULTI_IMAGE_MODES,
     Velocity,
+    VelocityPair,
     alternate_images,
     average_images,
     combine_images,
@@ -15,6 +16,7 @@ __all__ = [
     "MULTI_IMAGE_MODES",
     "TIME_SCALE",
     "Velocity",
+    "VelocityPair",
     "alternate_images",
     "average_images",
     "combine_images",

@@ -11,17 +11,24 @@ from trellis.sampling.schedule import TIME_SCALE, timesteps
 # v(x, t1000): the velocity at state x and time t1000 in 0..1000, of the shape of x. Dense grids and packed voxel
 # features alike: the function knows its layout and its condition.
 Velocity = Callable[[Tensor, float], Tensor]
+# Velocities under the condition and under the null condition, evaluated together.
+VelocityPair = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 MULTI_IMAGE_MODES = ("stochastic", "multidiffusion")
 
 
 def guide(
-    conditional: Velocity, unconditional: Velocity, *, strength: float, interval: tuple[float, float] = (0.0, 1.0)
+    conditional: Velocity,
+    unconditional: Velocity,
+    *,
+    strength: float,
+    interval: tuple[float, float] = (0.0, 1.0),
+    both: VelocityPair | None = None,
 ) -> Velocity:
     """Classifier-free guidance `(1 + w) v(cond) - w v(null)` for lo <= t <= hi (0..1, inclusive), else `v(cond)`.
 
-    The null velocity is not evaluated where it does not count. Raises `InvalidInputError` unless
-    0 <= lo <= hi <= 1 and strength >= 0.
+    The null velocity is not evaluated where it does not count; `both`, if given, is used where both count.
+    Raises `InvalidInputError` unless 0 <= lo <= hi <= 1 and strength >= 0.
     """
     low, high = interval
     if not 0 <= low <= high <= 1:
@@ -32,10 +39,10 @@ def guide(
         return conditional
 
     def guided(x: Tensor, t1000: float) -> Tensor:
-        velocity = conditional(x, t1000)
         if not low * TIME_SCALE <= t1000 <= high * TIME_SCALE:
-            return velocity
-        return (1 + strength) * velocity - strength * unconditional(x, t1000)
+            return conditional(x, t1000)
+        velocity, null = both(x, t1000) if both else (conditional(x, t1000), unconditional(x, t1000))
+        return (1 + strength) * velocity - strength * null
 
     return guided
 

@@ -1,7 +1,7 @@
 """Sparse voxel tensors and their operators without parameters."""
 
-from trellis.sparse.layout import VoxelLayout
-from trellis.sparse.pooling import downsample, subdivide, subdivided, upsample
+from trellis.sparse.layout import VoxelLayout, repeated
+from trellis.sparse.pooling import coarser, downsample, subdivide, subdivided, upsample, upsampled_neighbours
 from trellis.sparse.tensor import SparseTensor
 from trellis.sparse.windows import ATTENTION_MODES, TokenWindows, attention_windows
 
@@ -11,8 +11,11 @@ __all__ = [
     "TokenWindows",
     "VoxelLayout",
     "attention_windows",
+    "coarser",
     "downsample",
+    "repeated",
     "subdivide",
     "subdivided",
     "upsample",
+    "upsampled_neighbours",
 ]

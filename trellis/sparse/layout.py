@@ -80,3 +80,16 @@ class VoxelLayout:
         if device == self.device:
             return self
         return VoxelLayout(self.coords.to(device), self.lengths, self.resolution)
+
+
+def repeated(layout: VoxelLayout, count: int) -> VoxelLayout:
+    """The samples of a layout `count` times in a row; computed once per layout and count."""
+    if count == 1:
+        return layout
+
+    def compute() -> VoxelLayout:
+        step = torch.tensor([len(layout.lengths), 0, 0, 0], dtype=torch.int32, device=layout.device)
+        coords = torch.cat([layout.coords + copy * step for copy in range(count)])
+        return VoxelLayout(coords, layout.lengths * count, layout.resolution)
+
+    return layout.cached(("repeated", count), compute)

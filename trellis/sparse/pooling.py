@@ -112,3 +112,14 @@ def subdivide(x: SparseTensor) -> SparseTensor:
     """Double the resolution: feats [N, ...] -> [8 N, ...], each voxel's features repeated for its children."""
     feats = x.feats[:, None].expand(-1, 8, *x.feats.shape[1:]).flatten(0, 1)
     return SparseTensor(feats, subdivided(x.layout))
+
+
+def upsampled_neighbours(fine: VoxelLayout) -> Tensor:
+    """Coarse row (in the layout `downsample` makes) of the neighbours of each fine voxel, int32 [N, 27]; M for none."""
+
+    def compute() -> Tensor:
+        coarse = coarser(fine)
+        parents = F.pad(coarse.parents, (0, 1), value=len(coarse.layout))
+        return parents.index_select(0, fine.neighbours.flatten()).view(-1, 27)
+
+    return fine.cached("upsampled_neighbours", compute)
