@@ -18,7 +18,7 @@ from trellis.ops.rasterize import interpolate_attributes, rasterize_triangles
 from trellis.progress import Progress
 from trellis.representations import Mesh
 
-CHUNK = 1 << 18  # texels between two looks at the cancel token
+CHUNK = 1 << 20  # texels between two looks at the cancel token
 
 
 @dataclass(frozen=True)
@@ -51,55 +51,83 @@ def surface_texels(unwrapped: Unwrapped, size: int, *, device: torch.device | No
     return Texels(size, index, values[:, :3].contiguous(), normals)
 
 
+def unwrapped_mesh(unwrapped: Unwrapped, device: torch.device | None = None) -> Mesh:
+    """The unwrapped surface as a mesh without attributes; its faces keep their numbers."""
+    return Mesh(_tensor(unwrapped.vertices, device), torch.from_numpy(unwrapped.faces.astype(np.int32)).to(device))
+
+
 def _tensor(values: NDArray, device: torch.device | None) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
 
 
-def mesh_colors(texels: Texels, mesh: Mesh, *, progress: Progress | None = None) -> Tensor:
-    """Colours [n, 3] of the points of the full-resolution `mesh` nearest to the texels.
+def nearest_on_surface(points: Tensor, normals: Tensor, mesh: Mesh) -> tuple[Tensor, Tensor]:
+    """Faces [n] of `mesh` and barycentrics [n, 3] of its points nearest to `points` [n, 3] with unit `normals` [n, 3].
 
     Where the nearest point belongs to a face that looks the other way (the back of a thin sheet), the search is
-    repeated from a point lifted off the surface along the texel's normal. Raises InvalidInputError without colours.
+    repeated from a point lifted off the surface along the normal.
+    """
+    corners = mesh.vertices[mesh.faces.long()]
+    face_normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lift = 0.01 * torch.linalg.vector_norm(mesh.vertices.amax(0) - mesh.vertices.amin(0))
+    found = closest_point(points, mesh.vertices, mesh.faces)
+    faces, weights = found.faces, found.barycentrics
+    wrong = ((face_normals[faces] * normals).sum(1) < 0).nonzero().squeeze(1)
+    if len(wrong):
+        again = closest_point(points[wrong] + lift * normals[wrong], mesh.vertices, mesh.faces)
+        better = (face_normals[again.faces] * normals[wrong]).sum(1) > 0
+        faces[wrong[better]] = again.faces[better]
+        weights[wrong[better]] = again.barycentrics[better]
+    return faces, weights
+
+
+def mesh_colors(texels: Texels, mesh: Mesh, *, progress: Progress | None = None) -> Tensor:
+    """Colours [n, 3] of the points of the full-resolution `mesh` nearest to the texels (see `nearest_on_surface`).
+
+    Raises InvalidInputError without colours, Cancelled between two portions of texels.
     """
     if mesh.colors is None:
         raise InvalidInputError("The mesh has no vertex colours to bake; bake from the Gaussians instead.")
     progress = progress or Progress()
-    corners = mesh.vertices[mesh.faces.long()]
-    face_normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lift = 0.01 * torch.linalg.vector_norm(mesh.vertices.amax(0) - mesh.vertices.amin(0))
-    found = closest_point(texels.points, mesh.vertices, mesh.faces)
-    progress.cancel.raise_if_cancelled()
-    faces, weights = found.faces, found.barycentrics
-    wrong = ((face_normals[faces] * texels.normals).sum(1) < 0).nonzero().squeeze(1)
-    if len(wrong):
-        raised = texels.points[wrong] + lift * texels.normals[wrong]
-        again = closest_point(raised, mesh.vertices, mesh.faces)
-        better = (face_normals[again.faces] * texels.normals[wrong]).sum(1) > 0
-        faces[wrong[better]] = again.faces[better]
-        weights[wrong[better]] = again.barycentrics[better]
     colors = torch.empty(len(texels), 3, device=texels.points.device)
     for start in range(0, len(texels), CHUNK):
         progress.cancel.raise_if_cancelled()
         part = slice(start, start + CHUNK)
-        values = mesh.colors[mesh.faces[faces[part]].long()]
-        colors[part] = (values * weights[part][..., None]).sum(1)
+        faces, weights = nearest_on_surface(texels.points[part], texels.normals[part], mesh)
+        colors[part] = (mesh.colors[mesh.faces[faces].long()] * weights[..., None]).sum(1)
     return colors
 
 
-def texture_image(texels: Texels, colors: Tensor) -> NDArray[np.uint8]:
-    """The picture [size, size, 3] uint8 of texel `colors` [n, 3] in [0, 1] (sRGB).
+def surface_mask(texels: Texels) -> Tensor:
+    """Bool [size, size]: the texels that lie on the surface."""
+    mask = torch.zeros(texels.size**2, dtype=torch.bool, device=texels.index.device)
+    mask[texels.index] = True
+    return mask.reshape(texels.size, texels.size)
 
-    Texels off the surface repeat the nearest one on it, so that filtering across a seam never meets a foreign colour.
+
+def dilated(texels: Texels, values: Tensor) -> Tensor:
+    """An image [size, size, k] of `values` [n, k] of the texels, where those off the surface repeat the nearest one.
+
+    So filtering across a seam, and the smaller versions of the texture that viewers make, meet no foreign colour.
     """
     if not len(texels):
         raise InvalidInputError("No texel lies on the surface; use a larger texture.")
     size = texels.size
-    image = np.zeros((size * size, 3), dtype=np.uint8)
-    index = texels.index.cpu().numpy()
-    image[index] = (colors.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    empty = np.ones(size * size, dtype=bool)
-    empty[index] = False
+    image = torch.zeros(size * size, values.shape[1], dtype=values.dtype, device=values.device)
+    image[texels.index] = values
+    empty = ~surface_mask(texels).cpu().numpy()
     if empty.any():
-        nearest = distance_transform_edt(empty.reshape(size, size), return_distances=False, return_indices=True)
-        image = image[(nearest[0] * size + nearest[1]).reshape(-1)]
-    return image.reshape(size, size, 3)
+        nearest = distance_transform_edt(empty, return_distances=False, return_indices=True)
+        off = torch.from_numpy(np.flatnonzero(empty))
+        source = torch.from_numpy((nearest[0].astype(np.int64) * size + nearest[1]).reshape(-1))[off]
+        image[off.to(values.device)] = image[source.to(values.device)]
+    return image.reshape(size, size, -1)
+
+
+def as_bytes(image: Tensor) -> NDArray[np.uint8]:
+    """Values in [0, 1] as uint8 on the CPU."""
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def texture_image(texels: Texels, colors: Tensor) -> NDArray[np.uint8]:
+    """The picture [size, size, 3] uint8 of texel `colors` [n, 3] in [0, 1] (sRGB), `dilated`."""
+    return as_bytes(dilated(texels, colors))

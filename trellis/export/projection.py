@@ -1,6 +1,7 @@
 """Colours of surface points from rendered views of the Gaussians, with exact occlusion, as one weighted mean."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.export.bake import Texels
-from trellis.geometry.cameras import Cameras, uniform_cameras
+from trellis.export.refine import TextureEquations
+from trellis.geometry.cameras import Cameras, look_at, uniform_view_angles
+from trellis.ops.rasterize import TriangleSamples
 from trellis.progress import Progress
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import project_vertices, rasterize_mesh
@@ -21,11 +24,19 @@ MIN_ALPHA = 0.5  # thinner coverage is mostly background
 # The fallback colour counts like a view seen at the least cosine: it decides only where no view does.
 FALLBACK_WEIGHT = 1e-3
 VIEWS_AT_ONCE = 4  # share the work that does not depend on the camera; a wish to stop waits for so many
+DISTANCE = 2.0  # of the cameras, as the published renderer has it
+FRAME_MARGIN = 1.02
+# Count and side of the views, by mode, on a CPU (seconds, not minutes) and elsewhere.
+VIEWS = {
+    "fast": {"cpu": (24, 512), "other": (100, 1024)},
+    "best": {"cpu": (48, 768), "other": (150, 1536)},
+}
 
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """Views of the Gaussians: count and side in pixels, None for what suits the device; sharpness: power of the cosine.
+    """Views of the Gaussians: count and side in pixels, None for what suits mode and device; sharpness: power of the
+    cosine.
 
     A higher `sharpness` leans on the views that look straight at a point: less blur, more noise.
     """
@@ -42,10 +53,71 @@ class ViewOptions:
         if not 0 <= self.sharpness <= 16:
             raise InvalidInputError(f"The sharpness must be 0..16, not {self.sharpness}.")
 
-    def resolved(self, device: torch.device) -> tuple[int, int]:
-        """Count and side of the views on `device`: the CPU gets fewer and smaller ones, for seconds, not minutes."""
-        count, size = (24, 512) if device.type == "cpu" else (100, 1024)
+    def resolved(self, device: torch.device, *, mode: str = "fast") -> tuple[int, int]:
+        """Count and side of the views in `mode` on `device`."""
+        count, size = VIEWS[mode]["cpu" if device.type == "cpu" else "other"]
         return self.count or count, self.size or size
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One camera's view of a mesh: a picture [4, S, S] (colour times coverage, coverage) and the faces behind it.
+
+    near, far [S, S]: least and greatest depth of the mesh in the 3 x 3 neighbourhood of each pixel; the background
+    counts as very far.
+    """
+
+    camera: Cameras
+    picture: Tensor
+    samples: TriangleSamples
+    near: Tensor
+    far: Tensor
+
+    @property
+    def size(self) -> int:
+        return self.picture.shape[-1]
+
+
+def look(mesh: Mesh, camera: Cameras, picture: Tensor) -> Sight:
+    """Rasterise `mesh` for `picture` [4, S, S], taken by one `camera`."""
+    samples = rasterize_mesh(mesh, camera, size=picture.shape[-1])
+    depth = torch.where(samples.mask, samples.depth, 1e6)[None, None]
+    far = torch.nn.functional.max_pool2d(depth, 3, stride=1, padding=1)[0, 0]
+    near = -torch.nn.functional.max_pool2d(-depth, 3, stride=1, padding=1)[0, 0]
+    return Sight(camera, picture, samples, near, far)
+
+
+def view_cameras(mesh: Mesh, count: int, *, seed: int) -> Cameras:
+    """`count` cameras all around `mesh`, on its device, each with the sphere about the mesh filling its picture.
+
+    Spread evenly over the sphere; `seed` draws the turn about the vertical of the whole set.
+    """
+    low, high = mesh.vertices.amin(0).cpu(), mesh.vertices.amax(0).cpu()
+    centre = (low + high) / 2
+    radius = float(torch.linalg.vector_norm(mesh.vertices.cpu() - centre, dim=1).max().clamp_min(1e-3)) * FRAME_MARGIN
+    turn = 2 * math.pi * float(torch.rand(1, generator=torch.Generator().manual_seed(seed)))
+    yaw, pitch = (torch.tensor(values, dtype=torch.float64) for values in zip(*uniform_view_angles(count)))
+    yaw = yaw + turn
+    outward = torch.stack([yaw.sin() * pitch.cos(), yaw.cos() * pitch.cos(), pitch.sin()], dim=1)
+    # Straight up and down "up" has no direction on the picture; any other axis does.
+    polar = pitch.cos().abs() < 1e-6
+    up = torch.where(polar[:, None], torch.tensor([0.0, 1.0, 0.0]).double(), torch.tensor([0.0, 0.0, 1.0]).double())
+    distance = max(DISTANCE, 3 * radius)
+    eyes = centre.double() + distance * outward
+    focal = 0.5 * math.sqrt(distance * distance - radius * radius) / radius
+    intrinsics = torch.tensor([[focal, 0, 0.5], [0, focal, 0.5], [0, 0, 1.0]]).repeat(count, 1, 1)
+    extrinsics = look_at(eyes, centre.double().expand_as(eyes), up)
+    return Cameras(extrinsics.float(), intrinsics).to(mesh.vertices.device)
+
+
+def sights(gaussians: GaussianCloud, mesh: Mesh, *, cameras: Cameras, size: int, progress: Progress) -> Iterator[Sight]:
+    """What every one of `cameras` sees of the Gaussians and the mesh; reports each as a step and can be cancelled."""
+    pictures: Tensor | None = None
+    for view in progress.steps(STAGE, len(cameras)):
+        if view % VIEWS_AT_ONCE == 0:
+            pictures = _pictures(gaussians, cameras[view : view + VIEWS_AT_ONCE], size)
+        assert pictures is not None
+        yield look(mesh, cameras[view : view + 1], pictures[view % VIEWS_AT_ONCE])
 
 
 def gaussian_colors(
@@ -56,28 +128,30 @@ def gaussian_colors(
     options: ViewOptions,
     fallback: Tensor | None,
     progress: Progress,
+    mode: str = "fast",
+    seed: int = 0,
+    equations: TextureEquations | None = None,
 ) -> Tensor:
     """Colours [n, 3] in [0, 1] of `texels` on the surface of `mesh`, seen in views all around.
 
     A view counts where it sees the point: the depth of `mesh` agrees with the point's own in the whole neighbourhood of
     the pixel, so that silhouettes do not bleed; weight = alpha * cosine^sharpness. fallback [n, 3] colours points that
-    no view sees; without it those take the colour of the nearest seen point.
-    Reports each view as a step and can be cancelled there.
+    no view sees; without it those take the colour of the nearest seen point. equations: collect the same views' pixels
+    for a refinement. Reports each view as a step and can be cancelled there.
     """
-    count, size = options.resolved(texels.points.device)
-    cameras = uniform_cameras(count).to(texels.points.device)
+    count, size = options.resolved(texels.points.device, mode=mode)
+    cameras = view_cameras(mesh, count, seed=seed)
     total = torch.zeros(len(texels), 3, device=texels.points.device)
     weights = torch.zeros(len(texels), device=texels.points.device)
     with torch.no_grad():
-        pictures: Tensor | None = None
-        for view in progress.steps(STAGE, count):
-            if view % VIEWS_AT_ONCE == 0:
-                pictures = _pictures(gaussians, cameras[view : view + VIEWS_AT_ONCE], size)
-            assert pictures is not None
-            camera, picture = cameras[view : view + 1], pictures[view % VIEWS_AT_ONCE]
-            seen, colors, weight = _seen_colors(texels, picture, mesh=mesh, camera=camera, sharpness=options.sharpness)
-            total.index_add_(0, seen, colors * weight[:, None])
-            weights.index_add_(0, seen, weight)
+        for sight in sights(gaussians, mesh, cameras=cameras, size=size, progress=progress):
+            seen = seen_texels(texels, sight)
+            weight = torch.where(seen.alpha > MIN_ALPHA, seen.cosine.pow(options.sharpness) * seen.alpha, 0)
+            total[seen.index] += seen.colors * weight[:, None]
+            weights[seen.index] += weight
+            if equations is not None:
+                colors = sight.picture[:3] / sight.picture[3].clamp_min(MIN_ALPHA)
+                equations.add(sight.samples, colors.permute(1, 2, 0), _pixel_weights(sight, mesh))
         if fallback is not None:
             total += FALLBACK_WEIGHT * fallback
             weights += FALLBACK_WEIGHT
@@ -91,11 +165,22 @@ def _pictures(gaussians: GaussianCloud, cameras: Cameras, size: int) -> Tensor:
     return torch.cat([images.color.clamp(0, 1), images.alpha[:, None]], dim=1)
 
 
-def _seen_colors(
-    texels: Texels, picture: Tensor, *, mesh: Mesh, camera: Cameras, sharpness: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What one camera sees in `picture` [4, S, S]: numbers of the texels [m], their colours [m, 3] and weights [m]."""
-    size = picture.shape[-1]
+@dataclass(frozen=True)
+class SeenTexels:
+    """What one camera sees of the texels: their numbers `index` [m], colours [m, 3], coverage `alpha` [m], `cosine` [m]
+    between normal and view, and `pixels` [m, 2] (x, y; the picture spans [0, S]).
+    """
+
+    index: Tensor
+    colors: Tensor
+    alpha: Tensor
+    cosine: Tensor
+    pixels: Tensor
+
+
+def seen_texels(texels: Texels, sight: Sight) -> SeenTexels:
+    """The texels that face the camera, lie in the picture and are not hidden by the mesh."""
+    camera, size = sight.camera, sight.size
     towards = torch.nn.functional.normalize(camera.positions - texels.points, dim=1)
     cosine = (texels.normals * towards).sum(1)
     facing = (cosine > MIN_COSINE).nonzero().squeeze(1)
@@ -103,28 +188,50 @@ def _seen_colors(
     pixel = projected[:, :2].floor().long()
     framed = ((pixel >= 0) & (pixel < size)).all(1)
     facing, projected, pixel = facing[framed], projected[framed], pixel[framed]
-    nearest, farthest = _depth_range(rasterize_mesh(mesh, camera, size=size).depth)
     at = pixel[:, 1] * size + pixel[:, 0]
     depth = projected[:, 2]
-    # How much depth a plane of this slope spans within the neighbourhood of the pixel.
-    slope = (1 / cosine[facing].square() - 1).clamp_min(0).sqrt()
-    pixel_side = 2 * math.tan(float(camera.fov[0]) / 2) * depth / size
-    allowed = 2 * pixel_side * (1 + slope)
-    seen = ((depth - nearest[at]) < allowed) & ((farthest[at] - depth) < allowed)
-    facing, projected = facing[seen], projected[seen]
-    grid = (projected[:, :2] / size * 2 - 1)[None, None]
-    values = torch.nn.functional.grid_sample(picture[None], grid, align_corners=False)[0, :, 0].T
-    alpha = values[:, 3]
-    weight = torch.where(alpha > MIN_ALPHA, cosine[facing].pow(sharpness) * alpha, 0)
-    return facing, values[:, :3] / alpha.clamp_min(MIN_ALPHA)[:, None], weight
+    allowed = _allowed_depth(depth, cosine[facing], sight)
+    seen = (depth - sight.near.view(-1)[at] < allowed) & (sight.far.view(-1)[at] - depth < allowed)
+    facing, pixels = facing[seen], projected[seen, :2]
+    values = torch.nn.functional.grid_sample(
+        sight.picture[None], (pixels / size * 2 - 1)[None, None], align_corners=False
+    )
+    color, alpha = values[0, :3, 0].T, values[0, 3, 0]
+    return SeenTexels(facing, color / alpha.clamp_min(MIN_ALPHA)[:, None], alpha, cosine[facing], pixels)
 
 
-def _depth_range(depth: Tensor) -> tuple[Tensor, Tensor]:
-    """Least and greatest depth [H * W] in the 3 x 3 neighbourhood of each pixel; the background counts as very far."""
-    far = torch.where(depth > 0, depth, 1e6)[None, None]
-    greatest = torch.nn.functional.max_pool2d(far, 3, stride=1, padding=1)
-    least = -torch.nn.functional.max_pool2d(-far, 3, stride=1, padding=1)
-    return least.reshape(-1), greatest.reshape(-1)
+def _allowed_depth(depth: Tensor, cosine: Tensor, sight: Sight) -> Tensor:
+    """How much depth a plane seen at `cosine` spans within two pixels."""
+    slope = (1 / cosine.square() - 1).clamp_min(0).sqrt()
+    pixel_side = 2 * math.tan(float(sight.camera.fov[0]) / 2) * depth / sight.size
+    return 2 * pixel_side * (1 + slope)
+
+
+def pixel_cosines(sight: Sight, mesh: Mesh) -> Tensor:
+    """Cosine [S, S] between the face behind each pixel and the view, 0 for back faces and the background."""
+    corners = mesh.vertices[mesh.faces.long()]
+    normals = torch.nn.functional.normalize(
+        torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), dim=1
+    )
+    face = sight.samples.face_id.clamp_min(0).long()
+    points = (corners[face] * sight.samples.barycentric[..., None]).sum(2)
+    towards = torch.nn.functional.normalize(sight.camera.positions - points, dim=-1)
+    return torch.where(sight.samples.mask, (normals[face] * towards).sum(-1), 0).clamp(0, 1)
+
+
+def smooth_pixels(sight: Sight, cosine: Tensor) -> Tensor:
+    """Bool [S, S]: pixels whose face has the given `cosine` and whose neighbours show the same surface."""
+    depth = sight.samples.depth
+    allowed = _allowed_depth(depth, cosine.clamp_min(MIN_COSINE), sight)
+    return sight.samples.mask & (depth - sight.near < allowed) & (sight.far - depth < allowed)
+
+
+def _pixel_weights(sight: Sight, mesh: Mesh) -> Tensor:
+    """What a refinement makes of the pixels of a picture: weights [S, S], 0 at outlines and thin coverage."""
+    cosine = pixel_cosines(sight, mesh)
+    alpha = sight.picture[3]
+    usable = smooth_pixels(sight, cosine) & (alpha > MIN_ALPHA) & (cosine > MIN_COSINE)
+    return torch.where(usable, cosine * alpha, 0)
 
 
 def _with_nearest_seen(texels: Texels, total: Tensor, weights: Tensor) -> Tensor:

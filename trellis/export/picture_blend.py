@@ -1,0 +1,95 @@
+"""The input picture on the texture: its own pixels where its camera saw the surface well, fading out elsewhere."""
+
+import logging
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from trellis.errors import InvalidInputError
+from trellis.export.bake import Texels, dilated, unwrapped_mesh
+from trellis.export.picture_camera import MAX_COLOR_ERROR, MIN_OVERLAP, ColoredMesh, estimate_camera
+from trellis.export.projection import Sight, look, pixel_cosines, seen_texels, smooth_pixels
+from trellis.export.unwrap import Unwrapped
+from trellis.geometry.cameras import Cameras
+from trellis.progress import Progress
+from trellis.representations import Mesh
+
+logger = logging.getLogger(__name__)
+
+# Full weight above the larger cosine, none below the smaller one.
+COSINES = (0.3, 0.65)
+# Distances from the nearest outline, as parts of the picture's side: cut-outs are least sure there.
+BORDER = (0.004, 0.02)
+OPAQUE = 0.95
+
+
+def check_picture(picture: NDArray[np.uint8]) -> None:
+    """Raise InvalidInputError unless `picture` is a square RGBA picture [S, S, 4] uint8 that shows something."""
+    if picture.ndim != 3 or picture.shape[0] != picture.shape[1] or picture.shape[2] != 4 or picture.dtype != np.uint8:
+        raise InvalidInputError(
+            f"The picture to blend in must be square RGBA, uint8 [S, S, 4], not {picture.dtype} {list(picture.shape)}."
+        )
+    if len(picture) < 16 or not (picture[..., 3] > 127).any():
+        raise InvalidInputError("The picture to blend in shows nothing; it needs 16 x 16 pixels and an opaque object.")
+
+
+def blended_texture(
+    texture: Tensor, texels: Texels, unwrapped: Unwrapped, *, picture: NDArray[np.uint8], progress: Progress
+) -> tuple[Tensor, tuple[str, ...]]:
+    """`texture` [S, S, 3] with `picture` [P, P, 4] over it where its camera is found, and remarks for the user.
+
+    Unchanged, with a remark, when the camera cannot be found with confidence.
+    """
+    device = texels.points.device
+    surface = unwrapped_mesh(unwrapped, device)
+    uvs = torch.from_numpy(unwrapped.uvs.astype(np.float32)).to(device)
+    with torch.no_grad():
+        found = estimate_camera(ColoredMesh(surface, uvs, texture.permute(2, 0, 1)), picture, progress=progress)
+        if not found.confident:
+            remark = (
+                "The input picture was not laid on the texture, because it does not match the asset from any side: "
+                f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP:.0%}), their colours differ by "
+                f"{found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%})."
+            )
+            logger.info(remark)
+            return texture, (remark,)
+        logger.info("Picture laid on the texture: overlap %.3f, colour %.3f", found.overlap, found.color_error)
+        return blend(texture, texels, surface, picture=picture, camera=found.camera), ()
+
+
+def blend(texture: Tensor, texels: Texels, surface: Mesh, *, picture: NDArray[np.uint8], camera: Cameras) -> Tensor:
+    """`texture` [S, S, 3] in [0, 1] with the pixels of `picture` [P, P, 4], taken by `camera`, over it.
+
+    The weight is 1 where the picture sees the surface steeply and away from outlines, falls smoothly to 0 towards
+    grazing views and outlines (of the picture's object and of the mesh's own parts), and is 0 where the surface is
+    hidden or the picture is empty.
+    """
+    values = torch.from_numpy(picture).to(texture.device).permute(2, 0, 1).float() / 255
+    sight = look(surface, camera, torch.cat([values[:3] * values[3:], values[3:]]))
+    seen = seen_texels(texels, sight)
+    reach = _outline_distance(sight, surface)[None, None]
+    grid = (seen.pixels / sight.size * 2 - 1)[None, None]
+    distance = torch.nn.functional.grid_sample(reach, grid, align_corners=False)[0, 0, 0] / sight.size
+    weight = _smooth_step(seen.cosine, COSINES) * _smooth_step(distance, BORDER)
+    # Weight and colour change the texels around the surface like the nearest one on it.
+    change = torch.zeros(len(texels), 3, device=texture.device)
+    before = texture.reshape(-1, 3)[texels.index]
+    change[seen.index] = weight[:, None] * (seen.colors - before[seen.index])
+    return (texture + dilated(texels, change)).clamp(0, 1)
+
+
+def _outline_distance(sight: Sight, surface: Mesh) -> Tensor:
+    """Distance [P, P] in pixels from the nearest pixel that is thin in the picture or an outline of the mesh."""
+    inside = smooth_pixels(sight, pixel_cosines(sight, surface)) & (sight.picture[3] > OPAQUE)
+    inside[0], inside[-1], inside[:, 0], inside[:, -1] = False, False, False, False
+    distance = distance_transform_edt(inside.cpu().numpy()).astype(np.float32)
+    return torch.from_numpy(distance).to(sight.picture.device)
+
+
+def _smooth_step(values: Tensor, limits: tuple[float, float]) -> Tensor:
+    """0 below the first limit, 1 above the second, smooth between."""
+    part = ((values - limits[0]) / (limits[1] - limits[0])).clamp(0, 1)
+    return part * part * (3 - 2 * part)

@@ -1,0 +1,165 @@
+"""Where the input picture was taken from, found by matching its outline and colours with pictures of the asset."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from trellis.geometry.cameras import Cameras, look_at
+from trellis.ops.rasterize import interpolate_attributes
+from trellis.progress import Progress
+from trellis.rendering.mesh import rasterize_mesh
+from trellis.representations import Mesh
+
+STAGE = "picture"
+YAWS, PITCHES_DEGREES = 24, (-15.0, 5.0, 25.0, 50.0)
+FOVS_DEGREES = (25.0, 45.0)
+STARTS = 4  # best places of the coarse search, each followed by a local one
+COARSE, MIDDLE, FINE = 48, 96, 192  # pixels a side
+MARGIN = 1.2  # side of the framed picture over the object's longer side (see `frame_object`)
+COLOR_WEIGHT = 1.0  # of the root mean square colour error against one minus the overlap
+MIN_OVERLAP = 0.9
+MAX_COLOR_ERROR = 0.16
+# Steps of the local search: yaw, pitch, log of tan(fov / 2), roll, log of the scale, shift right and down.
+STEPS = (0.10, 0.08, 0.25, 0.03, 0.03, 0.015, 0.015)
+
+
+@dataclass(frozen=True)
+class ColoredMesh:
+    """A mesh on its device with uvs [V, 2] (origin top left) and texture [3, S, S] in [0, 1]."""
+
+    mesh: Mesh
+    uvs: Tensor
+    texture: Tensor
+
+
+@dataclass(frozen=True)
+class PictureCamera:
+    """An estimate: `camera` of the framed picture (one), `overlap` of the outlines (intersection over union) and
+    `color_error` (root mean square in [0, 1], after one gain a channel).
+    """
+
+    camera: Cameras
+    overlap: float
+    color_error: float
+
+    @property
+    def confident(self) -> bool:
+        """Good enough to lay the picture on the surface."""
+        return self.overlap >= MIN_OVERLAP and self.color_error <= MAX_COLOR_ERROR
+
+
+def estimate_camera(
+    asset: ColoredMesh, picture: NDArray[np.uint8], *, progress: Progress | None = None
+) -> PictureCamera:
+    """Find the camera of `picture` [S, S, 4] uint8 (straight RGBA, framed with a margin of 1.2).
+
+    The camera may look from any side, 30 degrees from below to 65 from above, with any field of view; it looks about
+    at the middle of the object. A coarse search over yaw and pitch, then Nelder-Mead from the best places, over roll,
+    scale and shift too; nothing is drawn at random. Cancelled between two rendered pictures.
+    """
+    progress = progress or Progress()
+    device = asset.mesh.vertices.device
+    small = ColoredMesh(asset.mesh, asset.uvs, _reduced(asset.texture, 256))
+    targets = {size: _target(picture, size).to(device) for size in (COARSE, MIDDLE, FINE)}
+    found: list[tuple[float, NDArray[np.float64]]] = []
+    middle_fov = math.log(math.tan(math.radians(35) / 2))
+    for number in progress.steps(STAGE, YAWS):
+        for pitch in PITCHES_DEGREES:
+            place = np.array([2 * math.pi * number / YAWS, math.radians(pitch), middle_fov, 0, 0, 0, 0])
+            found.append((_cost(small, place, targets[COARSE], progress), place))
+    found.sort(key=lambda item: item[0])
+    starts = [place.copy() for _, place in found[:STARTS]]
+    for place in [start.copy() for start in starts]:
+        for fov in FOVS_DEGREES:
+            place[2] = math.log(math.tan(math.radians(fov) / 2))
+            starts.append(place.copy())
+    ranked = sorted((_cost(small, place, targets[MIDDLE], progress), tuple(place)) for place in starts)
+    results = [_search(small, np.array(place), targets[MIDDLE], 120, 1.0, progress) for _, place in ranked[:STARTS]]
+    _, best = min(results, key=lambda item: item[0])
+    _, best = _search(small, best, targets[FINE], 160, 0.3, progress)
+    overlap, error = _agreement(_render(small, _camera(small.mesh, best), FINE), targets[FINE])
+    return PictureCamera(_camera(small.mesh, best), overlap, error)
+
+
+def _search(
+    asset: ColoredMesh, start: NDArray[np.float64], target: Tensor, evaluations: int, scale: float, progress: Progress
+) -> tuple[float, NDArray[np.float64]]:
+    """The least cost near `start` and where it lies; `scale` of the first steps."""
+    simplex = np.concatenate([start[None], start + scale * np.diag(STEPS)])
+    found = minimize(
+        lambda place: _cost(asset, place, target, progress),
+        start,
+        method="Nelder-Mead",
+        options={"initial_simplex": simplex, "maxfev": evaluations, "adaptive": True, "xatol": 1e-4, "fatol": 1e-5},
+    )
+    return float(found.fun), found.x
+
+
+def _cost(asset: ColoredMesh, place: NDArray[np.float64], target: Tensor, progress: Progress) -> float:
+    progress.cancel.raise_if_cancelled()
+    if abs(place[1]) > 1.5 or not -3 < place[2] < 0.2 or abs(place[3]) > 0.35 or abs(place[4]) > 0.5:
+        return 10.0
+    overlap, error = _agreement(_render(asset, _camera(asset.mesh, place), target.shape[-1]), target)
+    return 1 - overlap + COLOR_WEIGHT * error
+
+
+def _camera(mesh: Mesh, place: NDArray[np.float64]) -> Cameras:
+    """The camera at a place of the search, framed about the projected mesh as a picture is about its object."""
+    yaw, pitch, log_tangent, roll, log_scale, right, down = (float(value) for value in place)
+    distance = 0.8 / math.sin(math.atan(math.exp(log_tangent)))
+    toward = torch.tensor(
+        [math.sin(yaw) * math.cos(pitch), math.cos(yaw) * math.cos(pitch), math.sin(pitch)], dtype=torch.float64
+    )
+    eye = (distance * toward)[None]
+    extrinsics = look_at(eye, torch.zeros_like(eye), torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64))
+    turn = torch.eye(4, dtype=torch.float64)
+    turn[:2, :2] = torch.tensor([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]])
+    extrinsics = (turn @ extrinsics).float().to(mesh.vertices.device)
+    local = mesh.vertices @ extrinsics[0, :3, :3].T + extrinsics[0, :3, 3]
+    flat = local[:, :2] / local[:, 2:].clamp_min(0.05)
+    low, high = flat.amin(0).tolist(), flat.amax(0).tolist()
+    focal = math.exp(log_scale) / (MARGIN * max(high[0] - low[0], high[1] - low[1], 1e-6))
+    x, y = (low[0] + high[0]) / 2, (low[1] + high[1]) / 2
+    intrinsics = torch.tensor([[[focal, 0, 0.5 + right - focal * x], [0, focal, 0.5 + down - focal * y], [0, 0, 1]]])
+    return Cameras(extrinsics, intrinsics.to(mesh.vertices.device))
+
+
+def _render(asset: ColoredMesh, camera: Cameras, size: int) -> Tensor:
+    """Colour times coverage and coverage [4, size, size], of 2 x 2 samples a pixel."""
+    samples = rasterize_mesh(asset.mesh, camera, size=2 * size)
+    uvs = interpolate_attributes(samples, asset.mesh.faces, asset.uvs)
+    color = torch.nn.functional.grid_sample(
+        asset.texture[None], uvs[None] * 2 - 1, padding_mode="border", align_corners=False
+    )[0]
+    mask = samples.mask[None].to(color)
+    return torch.nn.functional.avg_pool2d(torch.cat([color * mask, mask]), 2)
+
+
+def _agreement(image: Tensor, target: Tensor) -> tuple[float, float]:
+    """Overlap of the outlines and colour error where both are, of pictures [4, S, S] (colour times coverage)."""
+    both = torch.minimum(image[3], target[3])
+    overlap = both.sum() / torch.maximum(image[3], target[3]).sum().clamp_min(1e-6)
+    weight = (both > 0.9).float()
+    count = weight.sum().clamp_min(1)
+    shown, wanted = image[:3] * weight, target[:3] * weight
+    gain = ((shown * wanted).sum((1, 2)) / shown.square().sum((1, 2)).clamp_min(1e-6)).clamp(0.5, 2)
+    error = ((gain[:, None, None] * shown - wanted).square().sum() / (3 * count)).sqrt()
+    return torch.stack([overlap, error]).tolist()  # type: ignore[return-value]
+
+
+def _target(picture: NDArray[np.uint8], size: int) -> Tensor:
+    """Colour times coverage and coverage [4, size, size] of a straight RGBA picture."""
+    values = torch.from_numpy(picture).permute(2, 0, 1).float() / 255
+    return _reduced(torch.cat([values[:3] * values[3:], values[3:]]), size)
+
+
+def _reduced(image: Tensor, size: int) -> Tensor:
+    """Means [k, size, size] of an image [k, S, S]; a smaller one is enlarged."""
+    return torch.nn.functional.interpolate(
+        image[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )[0]
