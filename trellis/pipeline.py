@@ -97,6 +97,10 @@ class ImageTo3D:
         latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress)
         return self.decode(latent, representations, prepared, progress)
 
+    def load_asset(self, path: str | Path) -> Asset:
+        """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
+        return Asset.load(path, device=self.runtime.device)
+
     def prepare(
         self, pictures: PictureSource | Sequence[PictureSource], *, background: str, progress: Progress
     ) -> list[PreparedImage]:
