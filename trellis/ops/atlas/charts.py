@@ -1,0 +1,177 @@
+"""Charts by merging faces: little turning of the normal within, short borders between.
+
+Region merging after Koepfler, Lopez and Morel (1994) for the energy
+
+    sum over charts of (area - |sum of area-weighted normals| + spread) + scale * length of all borders
+
+A pair of neighbouring charts is worth merging from the scale (increase of the first term) / (length of their border) on.
+In every round all pairs that are each other's best merge at once; the tree of merges is kept, so that a chart that
+cannot be laid flat falls apart into the two charts that it was made of.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trellis.ops.atlas.topology import Floats, Ints, Neighbours, side_ends
+
+LEAST_CREASE = 0.3
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """scale: the last scale, in units of sqrt(area of the surface); max_area: largest chart as a fraction of the surface;
+
+    roundness: weight of the spread of a chart about its centre.
+    """
+
+    scale: float
+    max_area: float
+    roundness: float
+
+
+@dataclass(frozen=True)
+class MergeTree:
+    """Nodes 0..F-1 are faces, the others merges: parts [n - F, 2] are the two nodes of each; roots are the charts."""
+
+    face_count: int
+    parts: Ints
+    roots: Ints
+
+    def split(self, bad: Ints) -> "MergeTree":
+        """The roots `bad` (indices into roots, none of them a face) replaced by their parts, which come last."""
+        nodes = self.roots[bad]
+        kept = np.delete(self.roots, bad)
+        return MergeTree(self.face_count, self.parts, np.r_[kept, self.parts[nodes - self.face_count].reshape(-1)])
+
+    def labels(self) -> Ints:
+        """The index into `roots` of every face [F], -1 for faces of no root."""
+        count = self.face_count + len(self.parts)
+        parent = np.arange(count)
+        numbers = np.arange(self.face_count, count)
+        parent[self.parts[:, 0]] = numbers
+        parent[self.parts[:, 1]] = numbers
+        parent[self.roots] = self.roots
+        while True:
+            above = parent[parent]
+            if np.array_equal(above, parent):
+                break
+            parent = above
+        label = np.full(count, -1)
+        label[self.roots] = np.arange(len(self.roots))
+        return label[parent[: self.face_count]]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Sums over the faces of each region: areas [n], normals [n, 3] and centres [n, 3] weighted by area."""
+
+    areas: Floats
+    normals: Floats
+    centres: Floats
+
+    def merged(self, number: Ints, count: int) -> "Regions":
+        def total(values: Floats) -> Floats:
+            return np.bincount(number, weights=values, minlength=count)
+
+        return Regions(
+            total(self.areas),
+            np.stack([total(column) for column in self.normals.T], axis=1),
+            np.stack([total(column) for column in self.centres.T], axis=1),
+        )
+
+
+def merge_faces(vertices: Floats, faces: Ints, neighbours: Neighbours, *, options: MergeOptions) -> MergeTree:
+    """The charts of a surface; each is connected. Deterministic."""
+    regions = face_regions(vertices, faces)
+    total = max(float(regions.areas.sum()), 1e-300)
+    left, right = neighbours.faces
+    edges = joined_edges(left, right, border_lengths(vertices, faces, neighbours), len(faces))
+    node = np.arange(len(faces))
+    created: list[Ints] = []
+    next_node = len(faces)
+    while len(edges[0]):
+        pair = best_pairs(regions, edges, total, options)
+        if not len(pair[0]):
+            break
+        number, count = _renumbering(len(node), pair)
+        created.append(np.stack([node[pair[0]], node[pair[1]]], axis=1))
+        node = _merged_nodes(node, number, count, pair, next_node)
+        next_node += len(pair[0])
+        regions = regions.merged(number, count)
+        edges = joined_edges(number[edges[0]], number[edges[1]], edges[2], count)
+    parts = np.concatenate(created) if created else np.zeros((0, 2), dtype=np.int64)
+    return MergeTree(len(faces), parts, node)
+
+
+def face_regions(vertices: Floats, faces: Ints) -> Regions:
+    """Every face as a region of its own."""
+    vectors = face_vectors(vertices, faces)
+    areas = np.linalg.norm(vectors, axis=1)
+    return Regions(areas, vectors, vertices[faces].mean(axis=1) * areas[:, None])
+
+
+def border_lengths(vertices: Floats, faces: Ints, neighbours: Neighbours) -> Floats:
+    """Length [m] of every edge between neighbours, less across a crease: borders should run there."""
+    start, end = side_ends(faces, neighbours.first)
+    vectors = face_vectors(vertices, faces)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
+    left, right = neighbours.faces
+    straight = np.clip((unit[left] * unit[right]).sum(axis=1), LEAST_CREASE, 1)
+    return straight * np.linalg.norm(vertices[start] - vertices[end], axis=1)
+
+
+def face_vectors(vertices: Floats, faces: Ints) -> Floats:
+    """Normals [F, 3] as long as the area."""
+    corners = vertices[faces]
+    return 0.5 * np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+
+
+def joined_edges(left: Ints, right: Ints, length: Floats, count: int) -> tuple[Ints, Ints, Floats]:
+    """Borders between different regions: lower region [m], higher region [m], length [m]."""
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    apart = low != high
+    keys, place = np.unique(low[apart] * np.int64(count) + high[apart], return_inverse=True)
+    return keys // count, keys % count, np.bincount(place, weights=length[apart], minlength=len(keys))
+
+
+def best_pairs(
+    regions: Regions, edges: tuple[Ints, Ints, Floats], total: float, options: MergeOptions
+) -> tuple[Ints, Ints]:
+    """Regions (a [k], b [k]) that are each other's best merge; no region is in two pairs."""
+    low, high, length = edges
+    area = regions.areas[low] + regions.areas[high]
+    turning = np.linalg.norm(regions.normals, axis=1)
+    bending = turning[low] + turning[high] - np.linalg.norm(regions.normals[low] + regions.normals[high], axis=1)
+    centres = regions.centres / np.maximum(regions.areas, 1e-300)[:, None]
+    apart = np.square(centres[low] - centres[high]).sum(axis=1)
+    spread = regions.areas[low] * regions.areas[high] / np.maximum(area, 1e-300) * apart
+    increase = np.maximum(bending, 0) + options.roundness * spread / (options.max_area * total)
+    scale = increase / np.maximum(length, 1e-12 * total**0.5)
+    usable = np.flatnonzero((scale <= options.scale * total**0.5) & (area <= options.max_area * total))
+    low, high = low[usable], high[usable]
+    order = np.argsort(scale[usable], kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    # Written from the worst to the best: the last one stays.
+    best = np.full(len(regions.areas), -1)
+    backwards = order[::-1]
+    best[np.stack([low[backwards], high[backwards]], axis=1).reshape(-1)] = np.repeat(rank[backwards], 2)
+    mutual = (best[low] == rank) & (best[high] == rank)
+    return low[mutual], high[mutual]
+
+
+def _renumbering(count: int, pair: tuple[Ints, Ints]) -> tuple[Ints, int]:
+    """New number [count] of every region when each pair takes the place of its first, and how many remain."""
+    gone = np.zeros(count, dtype=bool)
+    gone[pair[1]] = True
+    number = np.cumsum(~gone) - 1
+    number[pair[1]] = number[pair[0]]
+    return number, count - len(pair[0])
+
+
+def _merged_nodes(node: Ints, number: Ints, count: int, pair: tuple[Ints, Ints], next_node: int) -> Ints:
+    result = np.empty(count, dtype=np.int64)
+    result[number] = node
+    result[number[pair[0]]] = next_node + np.arange(len(pair[0]))
+    return result

@@ -1,0 +1,219 @@
+"""Charts into a square without overlap: large ones first, each where it ends lowest, on a grid of cells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trellis.ops.atlas.masks import SLACK, Mask, draw_masks
+from trellis.ops.atlas.topology import Bools, Floats, Ints
+
+ANGLES = 32  # tried within a quarter turn for the smallest box
+BAND = 32  # rows searched at once
+CHECK_EVERY = 6  # runs between two looks whether any place is left
+TRIALS = 4
+FIRST_FILL = 0.8  # of the cells, margins included
+CLOSE = 0.985  # of the height of the grid: full enough
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Sides of the borders of charts: indices of points start, end [m]; point_chart [n], counted from 0."""
+
+    start: Ints
+    end: Ints
+    point_chart: Ints
+
+    @property
+    def charts(self) -> Ints:
+        """The chart of every side [m]."""
+        return self.point_chart[self.start]
+
+    @property
+    def count(self) -> int:
+        return int(self.point_chart.max(initial=-1)) + 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Cells per unit of length, the low corner [c, 2] and quarter turns [c] of every mask, masks, and the height."""
+
+    scale: float
+    corners: Ints
+    turns: Ints
+    sizes: Ints
+    height: int
+
+
+def pack(points: Floats, borders: Borders, *, size: int, padding: float, cells: int) -> Floats:
+    """Places uvs [n, 2] in [0, 1] of `points` [n, 2], scaled alike, in a texture of `size` texels a side.
+
+    Charts are at least `padding` texels apart. The scale is found by trial on a grid of `cells` cells a side: what did
+    not fit shrinks, what left room grows. Without any fit the last trial is squeezed into the square.
+    """
+    points, boxes = _upright(points, borders)
+    margin = 0.5 * padding * cells / size
+    offset = margin + SLACK + 1e-3
+    scale = _first_scale(points, boxes, borders, margin, cells)
+    best: _Plan | None = None
+    for _ in range(TRIALS):
+        plan = _plan(points, boxes, borders, scale=scale, offset=offset, cells=cells)
+        if best is None or _rank(plan, cells) > _rank(best, cells):
+            best = plan
+        if CLOSE * cells <= plan.height <= cells:
+            break
+        scale *= (cells / plan.height) ** 0.5 * (1.0 if plan.height < cells else 0.995)
+    assert best is not None
+    return _placed(points, borders, best, offset) / max(best.height, cells)
+
+
+def _rank(plan: _Plan, cells: int) -> float:
+    """How large the charts end up in the square."""
+    return plan.scale / max(plan.height, cells)
+
+
+def _upright(points: Floats, borders: Borders) -> tuple[Floats, Floats]:
+    """Points [n, 2] turned chart by chart into their smallest box, which begins at 0, and the boxes [c, 2]."""
+    order = np.argsort(borders.charts, kind="stable")
+    outline = points[borders.start[order]]
+    first = np.searchsorted(borders.charts[order], np.arange(borders.count))
+    least = np.full(borders.count, np.inf)
+    angle = np.zeros(borders.count)
+    for candidate in np.arange(ANGLES) * (0.5 * np.pi / ANGLES):
+        turned = outline @ _rotation(candidate).T
+        extent = np.maximum.reduceat(turned, first) - np.minimum.reduceat(turned, first)
+        area = extent.prod(axis=1)
+        better = area < least * (1 - 1e-9)
+        least, angle = np.where(better, area, least), np.where(better, candidate, angle)
+    cos, sin = np.cos(angle)[borders.point_chart], np.sin(angle)[borders.point_chart]
+    turned = np.stack([cos * points[:, 0] - sin * points[:, 1], sin * points[:, 0] + cos * points[:, 1]], axis=1)
+    outline = turned[borders.start[order]]
+    low, high = np.minimum.reduceat(outline, first), np.maximum.reduceat(outline, first)
+    return turned - low[borders.point_chart], high - low
+
+
+def _rotation(angle: float) -> Floats:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _first_scale(points: Floats, boxes: Floats, borders: Borders, margin: float, cells: int) -> float:
+    """The scale at which charts and margins would fill FIRST_FILL of the cells."""
+    a, b = points[borders.start], points[borders.end]
+    area = max(abs(0.5 * float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum())), 1e-300)
+    length = float(np.linalg.norm(a - b, axis=1).sum())
+    # Area of the charts widened by the reach w: scale^2 area + scale length w + pi w^2 a chart.
+    reach = margin + 0.5
+    rest = np.pi * reach**2 * borders.count - FIRST_FILL * cells**2
+    rest = min(rest, -0.05 * cells**2)
+    linear = 0.7 * length * reach  # borders are jagged: the widened area grows more slowly
+    return (-linear + (linear**2 - 4 * area * rest) ** 0.5) / (2 * area)
+
+
+def _plan(points: Floats, boxes: Floats, borders: Borders, *, scale: float, offset: float, cells: int) -> _Plan:
+    # A chart longer than the square would never fit.
+    scale = min(scale, (cells - 1 - 2 * offset) / max(float(boxes.max(initial=0)), 1e-300))
+    sizes = np.ceil(boxes * scale + 2 * offset).astype(np.int64)
+    start, end = points[borders.start] * scale + offset, points[borders.end] * scale + offset
+    masks = draw_masks(start, end, borders.charts, sizes, reach=offset)
+    grid = _Grid(cells)
+    corners = np.zeros((len(masks), 2), dtype=np.int64)
+    turns = np.zeros(len(masks), dtype=np.int64)
+    for chart in np.lexsort((np.arange(len(masks)), -sizes.sum(axis=1), -sizes.max(axis=1))).tolist():
+        corners[chart], turns[chart] = grid.put(masks[chart])
+    return _Plan(scale, corners, turns, sizes, grid.height)
+
+
+def _placed(points: Floats, borders: Borders, plan: _Plan, offset: float) -> Floats:
+    """Points [n, 2] in cells of the grid."""
+    chart = borders.point_chart
+    x, y = (points * plan.scale + offset).T
+    width, height = plan.sizes[chart].T
+    turn = plan.turns[chart]
+    turned_x = np.choose(turn, [x, height - y, width - x, y])
+    turned_y = np.choose(turn, [y, x, height - y, width - x])
+    return np.stack([turned_x, turned_y], axis=1) + plan.corners[chart]
+
+
+class _Grid:
+    """Free cells of a strip `width` cells wide, growing upward: how many are free to the right of every cell."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.height = 0  # rows in use
+        self._free = np.zeros((0, width), dtype=np.uint16)
+        self._longest = np.zeros(0, dtype=np.int64)  # free run a row
+        self._grow(width)
+
+    def _grow(self, rows: int) -> None:
+        empty = np.tile(np.arange(self.width, 0, -1, dtype=np.uint16), (rows, 1))
+        self._free = np.concatenate([self._free, empty])
+        self._longest = np.concatenate([self._longest, np.full(rows, self.width)])
+
+    def put(self, mask: Mask) -> tuple[tuple[int, int], int]:
+        """Take the cells of `mask` where its top ends lowest; returns its low corner (x, y) and quarter turns."""
+        best: tuple[int, int, int, int] | None = None
+        chosen = mask
+        for quarter, turned in enumerate(mask.turns()):
+            if turned.width > self.width:
+                continue
+            limit = self.height + 1 if best is None else best[0] - turned.height
+            found = self._find(turned, limit)
+            if found is not None:
+                x, y = found
+                top = y + turned.height
+                if best is None or top < best[0]:
+                    best, chosen = (top, x, y, quarter), turned
+        assert best is not None  # a row of the empty part always fits
+        top, x, y, quarter = best
+        self._take(chosen, x, y)
+        self.height = max(self.height, top)
+        return (x, y), quarter
+
+    def _find(self, mask: Mask, limit: int) -> tuple[int, int] | None:
+        """The lowest place, then the leftmost, with its low row below `limit`."""
+        if limit <= 0:
+            return None
+        if limit + mask.height + BAND > len(self._free):
+            self._grow(limit + mask.height + BAND - len(self._free) + self.width)
+        places = self.width - mask.width + 1
+        rows = np.ones(limit, dtype=bool)
+        for row, _, length in mask.runs[:CHECK_EVERY].tolist():
+            rows &= self._longest[row : row + limit] >= length
+        runs = mask.runs.tolist()
+        at = int(rows.argmax()) if rows.any() else limit
+        while at < limit:
+            band = min(BAND, limit - at)
+            fits = self._fits(runs, at, band, places)
+            if fits is not None:
+                y, x = divmod(int(fits.reshape(-1).argmax()), places)
+                return x, at + y
+            at += band
+            rest = rows[at:]
+            at = at + int(rest.argmax()) if rest.any() else limit
+        return None
+
+    def _fits(self, runs: list[list[int]], at: int, band: int, places: int) -> Bools | None:
+        """Where in rows at..at+band the runs are free, [band, places]; None for nowhere."""
+        fits = np.ones((band, places), dtype=bool)
+        test = np.empty_like(fits)
+        for number, (row, first, length) in enumerate(runs):
+            np.greater_equal(self._free[at + row : at + row + band, first : first + places], length, out=test)
+            fits &= test
+            if number % CHECK_EVERY == 0 and not fits.any():
+                return None
+        return fits if fits.any() else None
+
+    def _take(self, mask: Mask, x: int, y: int) -> None:
+        block = self._free[y : y + mask.height]
+        taken = block == 0
+        taken[:, x : x + mask.width] |= mask.filled
+        self._free[y : y + mask.height] = _free_runs(taken)
+        self._longest[y : y + mask.height] = self._free[y : y + mask.height].max(axis=1)
+
+
+def _free_runs(taken: Bools) -> NDArray[np.uint16]:
+    """For every cell how many free ones begin there to the right."""
+    width = taken.shape[1]
+    column = np.where(taken, np.arange(width), width)
+    blocked = np.minimum.accumulate(column[:, ::-1], axis=1)[:, ::-1]
+    return (blocked - np.arange(width)).astype(np.uint16)

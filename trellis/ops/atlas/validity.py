@@ -1,0 +1,117 @@
+"""Which charts may be used: no turned face, no border across another, little stretch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trellis.ops.atlas.topology import Bools, Floats, Ints, Neighbours, border_half_edges, side_ends
+
+MIN_AREA = 1e-12  # of the largest face: what is smaller has no area worth a texel, or a judgement
+LEAST_AREA_RATIO = 0.02  # of a face in the plane to the same in space
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """Of each chart [c]: areas in space, L2 stretch (Sander et al. 2001: 1 is none); of each face [F]: lost, that is
+
+    turned over or squashed to nothing.
+    """
+
+    areas: Floats
+    stretch: Floats
+    lost: Bools
+
+
+def signed_areas(flat: Floats, faces: Ints) -> Floats:
+    """Areas [F] in the plane, positive counter-clockwise."""
+    a, b = flat[faces[:, 1]] - flat[faces[:, 0]], flat[faces[:, 2]] - flat[faces[:, 0]]
+    return 0.5 * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+
+
+def distortion(points: Floats, flat: Floats, faces: Ints, chart: Ints) -> Distortion:
+    """How much the map from `flat` [n, 2] to `points` [n, 3] stretches, chart by chart.
+
+    The stretch of a face is the root mean square of the singular values of that map; of a chart the mean square
+    weighted by area in space, times the area ratio, so that scaling does not count.
+    """
+    count = int(chart.max(initial=-1)) + 1
+    corners, plane = points[faces], flat[faces]
+    areas = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    signed = signed_areas(flat, faces)
+    real = areas > MIN_AREA * areas.max(initial=0)
+    safe = np.where(real & (signed > 0), 2 * signed, 1.0)[:, None]
+    q1, q2, q3 = corners[:, 0], corners[:, 1], corners[:, 2]
+    s, t = plane[..., 0], plane[..., 1]
+    ds = (q1 * (t[:, 1] - t[:, 2])[:, None] + q2 * (t[:, 2] - t[:, 0])[:, None] + q3 * (t[:, 0] - t[:, 1])[:, None]) / safe
+    dt = (q1 * (s[:, 2] - s[:, 1])[:, None] + q2 * (s[:, 0] - s[:, 2])[:, None] + q3 * (s[:, 1] - s[:, 0])[:, None]) / safe
+    square = 0.5 * ((ds**2).sum(axis=1) + (dt**2).sum(axis=1))
+    usable = real & (signed > 0)
+    total = np.bincount(chart, weights=areas, minlength=count)
+    flat_total = np.bincount(chart, weights=np.abs(signed), minlength=count)
+    squares = np.bincount(chart, weights=np.where(usable, square * areas, 0.0), minlength=count)
+    sizes = np.maximum(np.bincount(chart, weights=np.where(usable, areas, 0.0), minlength=count), 1e-300)
+    stretch = np.sqrt(squares / sizes * flat_total / np.maximum(total, 1e-300))
+    return Distortion(total, stretch, real & (signed <= LEAST_AREA_RATIO * areas))
+
+
+def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -> Bools:
+    """True [F] at one side of every place where the border of a chart crosses itself.
+
+    A chart of which no face is turned and no border crosses does not overlap itself. Borders are hashed into cells of
+    about the length of a chart's sides; pairs within a cell are tested.
+    """
+    count = int(chart.max(initial=-1)) + 1
+    half = border_half_edges(joined)
+    start, end = side_ends(faces, half)
+    owner = chart[half % len(faces)]
+    length = np.linalg.norm(flat[start] - flat[end], axis=1)
+    mean = np.bincount(owner, weights=length, minlength=count) / np.maximum(np.bincount(owner, minlength=count), 1)
+    side = np.maximum(1.5 * mean, 1e-9 * max(float(length.max(initial=0)), 1e-300))[owner]
+    segment, key = _cells(flat[start] / side[:, None], flat[end] / side[:, None], owner)
+    result = np.zeros(len(faces), dtype=bool)
+    for a, b in _pairs(segment, key):
+        apart = (start[a] != start[b]) & (start[a] != end[b]) & (end[a] != start[b]) & (end[a] != end[b])
+        a, b = a[apart], b[apart]
+        cross = _crossing(flat[start[a]], flat[end[a]], flat[start[b]], flat[end[b]])
+        result[half[np.maximum(a[cross], b[cross])] % len(faces)] = True
+    return result
+
+
+def _cells(start: Floats, end: Floats, owner: Ints) -> tuple[Ints, Ints]:
+    """Segment number [k] and cell [k] for every cell that the box of a segment touches."""
+    low = np.floor(np.minimum(start, end)).astype(np.int64)
+    high = np.floor(np.maximum(start, end)).astype(np.int64)
+    extent = high - low + 1
+    copies = extent[:, 0] * extent[:, 1]
+    segment = np.repeat(np.arange(len(start)), copies)
+    index = np.arange(len(segment)) - np.repeat(np.cumsum(copies) - copies, copies)
+    x = low[segment, 0] + index % extent[segment, 0]
+    y = low[segment, 1] + index // extent[segment, 0]
+    wide = max(int(high.max(initial=0) - low.min(initial=0)) + 1, 1)
+    origin = low.min(initial=0)
+    return segment, (owner[segment] * wide + x - origin) * wide + y - origin
+
+
+def _pairs(segment: Ints, key: Ints) -> list[tuple[Ints, Ints]]:
+    """Pairs of segments in one cell, in portions: the k-th neighbour in the sorted list of each."""
+    order = np.argsort(key, kind="stable")
+    key, segment = key[order], segment[order]
+    portions = []
+    step = 1
+    at = np.arange(len(key))
+    while True:
+        at = at[at + step < len(key)]
+        at = at[key[at] == key[at + step]]
+        if not len(at):
+            return portions
+        portions.append((segment[at], segment[at + step]))
+        step += 1
+
+
+def _crossing(a: Floats, b: Floats, c: Floats, d: Floats) -> Bools:
+    """Whether the open segments a-b and c-d [m, 2] cross."""
+
+    def side(p: Floats, q: Floats, r: Floats) -> Floats:
+        return (q[:, 0] - p[:, 0]) * (r[:, 1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (r[:, 0] - p[:, 0])
+
+    return (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
