@@ -5,7 +5,8 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,3 +79,46 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device) -
         return
     stream = None if device.type == "cpu" else wp.stream_from_torch(device)
     wp.launch(kernel, dim=dim, inputs=inputs, device=wp.device_from_torch(device), stream=stream)
+
+
+def launch_items(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device, grain: int) -> None:
+    """Run a kernel whose items do not meet, over `dim` of them; its last parameter, added here, is the first item.
+
+    One launch on a GPU. On the CPU, where a launch is one thread's work, pieces of at least `grain` items run side by
+    side on as many threads as torch uses.
+    """
+
+    def run(first: int, end: int) -> None:
+        launch(kernel, end - first, [*inputs, first], device=device)
+
+    _in_pieces(kernel, dim, run, device=device, grain=grain)
+
+
+def launch_rows(kernel: wp.Kernel, dim: int, inputs: list, *, rows: int, device: torch.device) -> None:
+    """Run a kernel that draws items into `rows` rows; its last two parameters, added here, are the rows to keep to.
+
+    One launch on a GPU. On the CPU every band of rows has a launch of all `dim` items, in their order, and the bands
+    run side by side on as many threads as torch uses: no two of them write the same pixel.
+    """
+
+    def run(first: int, end: int) -> None:
+        launch(kernel, dim, [*inputs, first, end], device=device)
+
+    _in_pieces(kernel, rows, run, device=device, grain=32)
+
+
+def _in_pieces(
+    kernel: wp.Kernel, count: int, run: Callable[[int, int], None], *, device: torch.device, grain: int
+) -> None:
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    # More pieces than threads, as some have more work than others.
+    pieces = min(count // grain, 4 * threads)
+    if threads == 1 or pieces < 2:
+        run(0, count)
+        return
+    start()
+    # Before the threads: they would all compile it.
+    wp.load_module(kernel.module, device=wp.device_from_torch(device))
+    ends = [count * (index + 1) // pieces for index in range(pieces)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, [0, *ends[:-1]], ends))

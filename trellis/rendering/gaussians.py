@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import torch
-
 from trellis.geometry.cameras import Cameras
 from trellis.geometry.rotations import quaternion_to_matrix
 from trellis.ops import rasterize
@@ -23,12 +21,12 @@ def render_gaussians(
     """Render a cloud into V square images of `size` pixels on the cloud's device.
 
     background: black, white, grey or an (r, g, b) in 0..1, added by the remaining transmittance. Differentiable in the
-    cloud on the reference back end, which `auto` takes when a gradient is wanted.
+    cloud on the reference back end, which `auto` takes when a gradient is wanted, and on gsplat.
     Source: spec "Rendering and export", Gaussians. Raises InvalidInputError for unknown options.
     """
     source = cloud.positions.device
     device = rasterize.rendering_device(source, backend, cloud.positions, cloud.features_dc, cloud.opacities)
-    behind = background_color(background).to(device)
+    behind = background_color(background)
     cameras = cameras.to(device)
     cloud = replace(
         cloud,
@@ -40,20 +38,16 @@ def render_gaussians(
     )
     axes = quaternion_to_matrix(cloud.rotations) * cloud.scales[:, None, :]
     colors = cloud.colors.clamp(min=0)
-    images, alphas = [], []
-    for extrinsics, intrinsics in zip(cameras.extrinsics, cameras.intrinsics):
-        projected = rasterize.project_gaussians(
-            cloud.positions,
-            axes,
-            opacities=cloud.opacities.view(-1),
-            colors=colors,
-            extrinsics=extrinsics,
-            intrinsics=intrinsics,
-            size=size,
-            filter_2d=cloud.filter_2d,
-            backend=backend,
-        )
-        color, transmittance = rasterize.composite_gaussians(projected, size, backend=backend)
-        images.append(color + transmittance * behind[:, None, None])
-        alphas.append(1 - transmittance)
-    return ColorImages(torch.stack(images).to(source), torch.stack(alphas).to(source))
+    color, transmittance = rasterize.splat_gaussians(
+        cloud.positions,
+        axes,
+        opacities=cloud.opacities.view(-1),
+        colors=colors,
+        extrinsics=cameras.extrinsics,
+        intrinsics=cameras.intrinsics,
+        size=size,
+        filter_2d=cloud.filter_2d,
+        backend=backend,
+    )
+    color = color + transmittance[:, None] * behind.to(device)[:, None, None]
+    return ColorImages(color.to(source), (1 - transmittance).to(source))

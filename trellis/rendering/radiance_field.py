@@ -1,7 +1,5 @@
 """Pictures of radiance fields."""
 
-import torch
-
 from trellis.geometry.cameras import Cameras
 from trellis.ops import rasterize
 from trellis.rendering.backgrounds import background_color
@@ -35,9 +33,8 @@ def render_radiance_field(
         field.density.to(device).float(),
         field.features_dc.to(device).float(),
     )
-    images, alphas = [], []
-    for extrinsics, intrinsics in zip(cameras.extrinsics, cameras.intrinsics):
-        color, transmittance = rasterize.integrate_voxels(voxels, extrinsics, intrinsics, size=size, backend=backend)
-        images.append(color + transmittance * behind[:, None, None])
-        alphas.append(1 - transmittance)
-    return ColorImages(torch.stack(images).to(source), torch.stack(alphas).to(source))
+    color, transmittance = rasterize.integrate_voxels(
+        voxels, cameras.extrinsics, cameras.intrinsics, size=size, backend=backend
+    )
+    color = color + transmittance[:, None] * behind[:, None, None]
+    return ColorImages(color.to(source), (1 - transmittance).to(source))

@@ -1,4 +1,4 @@
-"""The rasterisers' back ends: `reference` (plain torch) and `warp` (NVIDIA Warp: CPU and NVIDIA GPUs)."""
+"""The rasterisers' back ends: plain torch, NVIDIA Warp (CPU and NVIDIA GPUs), and adapters to packages of others."""
 
 import functools
 import importlib.util
@@ -8,7 +8,20 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
 
-BACKENDS = ("auto", "reference", "warp")
+GAUSSIAN_BACKENDS = ("auto", "reference", "warp", "gsplat")
+TRIANGLE_BACKENDS = ("auto", "reference", "warp", "nvdiffrast", "kaolin")
+FIELD_BACKENDS = ("auto", "reference", "warp")
+BACKENDS = tuple(dict.fromkeys([*GAUSSIAN_BACKENDS, *TRIANGLE_BACKENDS, *FIELD_BACKENDS]))
+
+# Packages that are used when installed and asked for: how to get them, and their licence. Each was written from its
+# public documentation: adapters, untested on hardware.
+ADAPTERS = {
+    "gsplat": "install it with `pip install gsplat` (Apache-2.0; it builds its kernels at the first use, which needs "
+    "NVIDIA's compiler nvcc and a C++ compiler)",
+    "nvdiffrast": "install it from https://github.com/NVlabs/nvdiffrast (NVIDIA Source Code License: non-commercial "
+    "use only; it needs NVIDIA's compiler nvcc and a C++ compiler)",
+    "kaolin": "install it as https://kaolin.readthedocs.io says for your release of torch (Apache-2.0)",
+}
 
 
 @functools.cache
@@ -26,20 +39,30 @@ def warp_usable(device: torch.device) -> bool:
     return warp_device.has_gpu()
 
 
-def check_backend(name: str) -> None:
-    """Raise InvalidInputError unless `name` is one of BACKENDS."""
-    if name not in BACKENDS:
-        raise InvalidInputError(f"Unknown rasteriser back end {name!r}; choose one of {', '.join(BACKENDS)}.")
+def check_backend(name: str, *, among: tuple[str, ...] = BACKENDS) -> None:
+    """Raise InvalidInputError unless `name` is one of `among`."""
+    if name not in among:
+        known = "Unknown rasteriser back end" if name not in BACKENDS else "This is not drawn by the back end"
+        raise InvalidInputError(f"{known} {name!r}; choose one of {', '.join(among)}.")
 
 
-def choose_backend(name: str, *tensors: Tensor) -> str:
-    """Resolve `name` to "reference" or "warp" for work on `tensors` (all on one device).
+def backend_for(name: str, among: tuple[str, ...]) -> str:
+    """`name` where it is one of `among`, else `auto`: one wish for pictures of several kinds.
 
-    `auto` takes Warp where it is usable, unless a gradient is wanted: only the reference is differentiable.
-    Raises InvalidInputError for an unknown name or a gradient asked of Warp, MissingDependencyError where Warp is
-    asked for and not usable.
+    Raises InvalidInputError for a name that no kind of picture has.
     """
     check_backend(name)
+    return name if name in among else "auto"
+
+
+def choose_backend(name: str, *tensors: Tensor, among: tuple[str, ...]) -> str:
+    """Resolve `name`, one of `among`, to the back end for work on `tensors` (all on one device).
+
+    `auto` takes Warp where it is usable, unless a gradient is wanted: only the reference is sure to be differentiable.
+    Raises InvalidInputError for an unknown name or a gradient asked of Warp, MissingDependencyError where a package is
+    asked for and not usable.
+    """
+    check_backend(name, among=among)
     needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     device = tensors[0].device
     if name == "auto":
@@ -51,7 +74,18 @@ def choose_backend(name: str, *tensors: Tensor) -> str:
         )
     if name == "warp" and needs_gradient:
         raise InvalidInputError("The warp back end has no gradients; use the reference back end, or torch.no_grad().")
+    if name in ADAPTERS:
+        _check_adapter(name, device)
     return name
+
+
+def _check_adapter(name: str, device: torch.device) -> None:
+    if importlib.util.find_spec(name) is None:
+        raise MissingDependencyError(f"{name} is not installed: {ADAPTERS[name]}, or choose the warp back end.")
+    if device.type in ("cpu", "mps"):
+        raise MissingDependencyError(
+            f"{name} draws on NVIDIA GPUs only, not on device {device}; choose the warp or the reference back end."
+        )
 
 
 def rendering_device(device: torch.device, backend: str, *tensors: Tensor) -> torch.device:
@@ -64,6 +98,6 @@ def rendering_device(device: torch.device, backend: str, *tensors: Tensor) -> to
         return torch.device("cpu")
     needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     cpu = torch.device("cpu")
-    if backend != "reference" and not needs_gradient and not warp_usable(device) and warp_usable(cpu):
+    if backend in ("auto", "warp") and not needs_gradient and not warp_usable(device) and warp_usable(cpu):
         return cpu
     return device

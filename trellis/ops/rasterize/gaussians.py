@@ -1,4 +1,4 @@
-"""Gaussian splatting: projection with the mip filter, and front-to-back compositing of one image."""
+"""Gaussian splatting with the mip filter: one function for all back ends, and the reference's projection."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
-from trellis.ops.rasterize import reference
-from trellis.ops.rasterize.backends import choose_backend
+from trellis.ops.rasterize import gsplat_adapter, reference
+from trellis.ops.rasterize.backends import GAUSSIAN_BACKENDS, choose_backend
 
 TILE = 16
 NEAR = 0.2
 MIN_ALPHA = 1 / 255
-_FLOOR = 1e-6
+FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ScreenGaussians:
     boxes: Tensor
 
 
-def project_gaussians(
+def splat_gaussians(
     positions: Tensor,
     axes: Tensor,
     *,
@@ -42,31 +42,78 @@ def project_gaussians(
     size: int,
     filter_2d: float,
     backend: str = "auto",
-) -> ScreenGaussians:
-    """Project Gaussians into one camera (EWA) and sort them by camera z.
+) -> tuple[Tensor, Tensor]:
+    """Draw Gaussians into V cameras: color [V, 3, size, size] over black and remaining transmittance [V, size, size].
 
     positions [n, 3] world; axes [n, 3, 3] rotation times scales (columns are the scaled axes); opacities [n];
-    colors [n, 3]; extrinsics [4, 4] world to camera, intrinsics [3, 3] normalised; `size` pixels a side;
+    colors [n, 3]; extrinsics [V, 4, 4] world to camera, intrinsics [V, 3, 3] normalised; `size` pixels a side;
     filter_2d: variance in squared pixels added to the screen covariance, opacity being scaled by the change of area
-    (source: spec "Rendering and export", Gaussians). Differentiable on the reference back end. Raises InvalidInputError
-    for an unknown back end.
+    (source: spec "Rendering and export", Gaussians). alpha = min(0.99, opacity exp(power)); alphas under 1/255 are
+    skipped; a pixel is finished when its transmittance would fall under 1e-4. Differentiable on the reference back end.
+    Raises InvalidInputError for an unknown back end or an image without pixels.
     """
-    if choose_backend(backend, positions, axes, opacities, colors) == "warp":
+    if size < 1:
+        raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
+    chosen = choose_backend(backend, positions, axes, opacities, colors, among=GAUSSIAN_BACKENDS)
+    if chosen == "warp":
         # Imported at the call: Warp takes half a second to load.
-        from trellis.ops.rasterize import warp_projection
+        from trellis.ops.rasterize import warp_gaussians
 
-        means, conics, opacities, boxes, depths = warp_projection.project_gaussians(
+        return warp_gaussians.splat_gaussians(
             positions,
             axes,
             opacities=opacities,
+            colors=colors,
             extrinsics=extrinsics,
             intrinsics=intrinsics,
             size=size,
             filter_2d=filter_2d,
-            limits=(NEAR, _FLOOR, TILE, MIN_ALPHA),
+            limits=(NEAR, FLOOR, TILE, MIN_ALPHA),
         )
-        order = torch.argsort(depths, stable=True)
-        return ScreenGaussians(means[order], conics[order], opacities[order], colors[order], boxes[order].long())
+    if chosen == "gsplat":
+        return gsplat_adapter.splat_gaussians(
+            positions,
+            axes,
+            opacities=opacities,
+            colors=colors,
+            extrinsics=extrinsics,
+            intrinsics=intrinsics,
+            size=size,
+            filter_2d=filter_2d,
+            near=NEAR,
+        )
+    pictures = []
+    for pose, lens in zip(extrinsics, intrinsics):
+        screen = project_gaussians(
+            positions,
+            axes,
+            opacities=opacities,
+            colors=colors,
+            extrinsics=pose,
+            intrinsics=lens,
+            size=size,
+            filter_2d=filter_2d,
+        )
+        pictures.append(reference.composite_gaussians(screen, size))
+    color, transmittance = zip(*pictures)
+    return torch.stack(color), torch.stack(transmittance)
+
+
+def project_gaussians(
+    positions: Tensor,
+    axes: Tensor,
+    *,
+    opacities: Tensor,
+    colors: Tensor,
+    extrinsics: Tensor,
+    intrinsics: Tensor,
+    size: int,
+    filter_2d: float,
+) -> ScreenGaussians:
+    """Project Gaussians into one camera (EWA) and sort them by camera z, in plain torch; see `splat_gaussians`.
+
+    extrinsics [4, 4] and intrinsics [3, 3] of the camera. Differentiable.
+    """
     rotation = extrinsics[:3, :3]
     camera = torch.addmm(extrinsics[:3, 3], positions, rotation.T)
     visible = camera[:, 2] > NEAR
@@ -80,10 +127,10 @@ def project_gaussians(
     spread = rows @ axes
     plain = torch.stack([(spread[:, 0] ** 2).sum(1), (spread[:, 0] * spread[:, 1]).sum(1), (spread[:, 1] ** 2).sum(1)])
     a, b, c = plain[0] + filter_2d, plain[1], plain[2] + filter_2d
-    before = (plain[0] * plain[2] - b * b).clamp(min=_FLOOR)
-    after = (a * c - b * b).clamp(min=_FLOOR)
-    kept = visible & (before > _FLOOR) & (after > _FLOOR)
-    opacities = torch.where(kept, opacities * (before / (after + _FLOOR) + _FLOOR).sqrt(), 0.0)
+    before = (plain[0] * plain[2] - b * b).clamp(min=FLOOR)
+    after = (a * c - b * b).clamp(min=FLOOR)
+    kept = visible & (before > FLOOR) & (after > FLOOR)
+    opacities = torch.where(kept, opacities * (before / (after + FLOOR) + FLOOR).sqrt(), 0.0)
     conics = torch.stack([c, -b, a], dim=1) / after[:, None]
     boxes = _boxes(means.detach(), torch.stack([a, b, c], 1).detach(), opacities.detach(), size)
     order = torch.argsort(torch.where(kept, z, torch.inf).detach(), stable=True)
@@ -104,19 +151,3 @@ def _boxes(means: Tensor, covariance: Tensor, opacities: Tensor, size: int) -> T
     high = torch.minimum(high, torch.floor(means + reach) + 1)
     seen = (power >= 0) & (high > low).all(1) & torch.isfinite(means).all(1) & torch.isfinite(covariance).all(1)
     return torch.where(seen[:, None], torch.cat([low, high], dim=1), 0.0).long()
-
-
-def composite_gaussians(gaussians: ScreenGaussians, size: int, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
-    """Blend Gaussians front to back: color [3, size, size] over black and remaining transmittance [size, size].
-
-    alpha = min(0.99, opacity exp(power)); alphas under 1/255 are skipped; a pixel is finished when its transmittance
-    would fall under 1e-4. Differentiable on the reference back end. Raises InvalidInputError for an unknown back end.
-    """
-    if size < 1:
-        raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
-    if choose_backend(backend, gaussians.means, gaussians.conics, gaussians.opacities, gaussians.colors) == "warp":
-        # Imported at the call: Warp takes half a second to load.
-        from trellis.ops.rasterize import warp_gaussians
-
-        return warp_gaussians.composite_gaussians(gaussians, size)
-    return reference.composite_gaussians(gaussians, size)

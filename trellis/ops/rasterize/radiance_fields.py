@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.ops.rasterize import reference_fields
-from trellis.ops.rasterize.backends import choose_backend
+from trellis.ops.rasterize.backends import FIELD_BACKENDS, choose_backend
 
 
 @dataclass(frozen=True)
@@ -59,23 +59,27 @@ def camera_rays(extrinsics: Tensor, intrinsics: Tensor, size: int) -> tuple[Tens
 def integrate_voxels(
     field: VoxelField, extrinsics: Tensor, intrinsics: Tensor, *, size: int, backend: str = "auto"
 ) -> tuple[Tensor, Tensor]:
-    """Volume-render one camera: color [3, size, size] over black and remaining transmittance [size, size].
+    """Volume-render V cameras: color [V, 3, size, size] over black and remaining transmittance [V, size, size].
 
-    extrinsics [4, 4] world to camera; intrinsics [3, 3] normalised. Samples lie at integer multiples of `field.step`
-    from the camera; a ray ends once its transmittance is under 1e-3 (source: spec "Rendering and export", Radiance
-    field). The camera must be outside the voxels. Differentiable on the reference back end.
+    extrinsics [V, 4, 4] world to camera; intrinsics [V, 3, 3] normalised. Samples lie at integer multiples of
+    `field.step` from the camera; a ray ends once its transmittance is under 1e-3 (source: spec "Rendering and export",
+    Radiance field). The cameras must be outside the voxels. Differentiable on the reference back end.
     Raises InvalidInputError for an unknown back end.
     """
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
-    origin, directions = camera_rays(extrinsics, intrinsics, size)
-    if choose_backend(backend, field.trivec, field.density, field.features_dc) == "warp":
+    if choose_backend(backend, field.trivec, field.density, field.features_dc, among=FIELD_BACKENDS) == "warp":
         # Imported at the call: Warp takes half a second to load.
         from trellis.ops.rasterize import warp_fields
 
-        return warp_fields.integrate_voxels(field, origin, directions)
-    boxes = voxel_boxes(field, extrinsics, intrinsics, size)
-    return reference_fields.integrate_voxels(field, origin, directions, boxes)
+        return warp_fields.integrate_voxels(field, extrinsics, intrinsics, size)
+    pictures = []
+    for pose, lens in zip(extrinsics, intrinsics):
+        origin, directions = camera_rays(pose, lens, size)
+        boxes = voxel_boxes(field, pose, lens, size)
+        pictures.append(reference_fields.integrate_voxels(field, origin, directions, boxes))
+    color, transmittance = zip(*pictures)
+    return torch.stack(color), torch.stack(transmittance)
 
 
 def voxel_boxes(field: VoxelField, extrinsics: Tensor, intrinsics: Tensor, size: int) -> Tensor:

@@ -67,23 +67,25 @@ def rasterize_triangles(
         _, depth, covered = _barycentric(triangles[face], sample, perspective=perspective)
         key = torch.where(covered, (_ordered_bits(depth) << 32) | face, _NOTHING)
         nearest.scatter_reduce_(0, y * width + x, key, reduce="amin")
-    return _resolve(nearest, points, faces, height, width, perspective=perspective)
+    face_id = torch.where(nearest != _NOTHING, nearest & 0xFFFFFFFF, -1).view(height, width)
+    return sample_faces(face_id, points, faces, perspective=perspective)
 
 
-def _resolve(
-    nearest: Tensor, points: Tensor, faces: Tensor, height: int, width: int, *, perspective: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Recompute weights and depth of the winning faces; differentiable in `points`."""
-    found = nearest != _NOTHING
-    face_id = torch.where(found, nearest & 0xFFFFFFFF, -1)
+def sample_faces(face_id: Tensor, points: Tensor, faces: Tensor, *, perspective: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights [H, W, 3] and depth [H, W] of the faces seen, face_id [H, W] (-1: none), which comes first as int32.
+
+    Differentiable in `points`.
+    """
+    height, width = face_id.shape
+    flat = face_id.reshape(-1).long()
     barycentric = points.new_zeros(height * width, 3)
     depth = points.new_zeros(height * width)
-    where = found.nonzero().squeeze(1)
+    where = (flat >= 0).nonzero().squeeze(1)
     sample = torch.stack([where % width, where // width], dim=1).to(points.dtype) + 0.5
-    weights, z, _ = _barycentric(points[faces[face_id[where]]], sample, perspective=perspective)
+    weights, z, _ = _barycentric(points[faces[flat[where]].long()], sample, perspective=perspective)
     barycentric = barycentric.index_put((where,), weights)
     depth = depth.index_put((where,), z)
-    return face_id.int().view(height, width), barycentric.view(height, width, 3), depth.view(height, width)
+    return face_id.int(), barycentric.view(height, width, 3), depth.view(height, width)
 
 
 def interpolate_attributes(face_id: Tensor, barycentric: Tensor, faces: Tensor, attributes: Tensor) -> Tensor:

@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
-from trellis.ops.rasterize import reference
-from trellis.ops.rasterize.backends import choose_backend
+from trellis.ops.rasterize import kaolin_adapter, nvdiffrast_adapter, reference
+from trellis.ops.rasterize.backends import TRIANGLE_BACKENDS, choose_backend
+
+_DRAW = {
+    "reference": reference.rasterize_triangles,
+    "nvdiffrast": nvdiffrast_adapter.rasterize_triangles,
+    "kaolin": kaolin_adapter.rasterize_triangles,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ def rasterize_triangles(
     `near` are left out. perspective=False: everything is linear in the image and depth may have any sign; for texture
     space pass uv * (W, H) with depth 0.
     The smallest depth wins, then the lowest face index; samples exactly on an edge belong to both faces, so that meshes
-    have no cracks. Barycentrics and depth are differentiable in `points` on the reference back end.
+    have no cracks. Barycentrics and depth are differentiable in `points` on the reference back end and the adapters.
     Raises InvalidInputError for wrong shapes or an unknown back end.
     """
     height, width = (size, size) if isinstance(size, int) else size
@@ -54,8 +60,8 @@ def rasterize_triangles(
         )
     if height < 1 or width < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {height} x {width}.")
-    draw = reference.rasterize_triangles
-    if choose_backend(backend, points) == "warp":
+    draw = _DRAW.get(choose_backend(backend, points, among=TRIANGLE_BACKENDS))
+    if draw is None:
         # Imported at the call: Warp takes half a second to load.
         from trellis.ops.rasterize import warp_triangles
 
@@ -73,7 +79,7 @@ def interpolate_attributes(
     Raises InvalidInputError for an unknown back end.
     """
     attributes = attributes.float()
-    if choose_backend(backend, attributes, samples.barycentric) == "warp":
+    if choose_backend(backend, attributes, samples.barycentric, among=TRIANGLE_BACKENDS) == "warp":
         # Imported at the call: Warp takes half a second to load.
         from trellis.ops.rasterize import warp_triangles
 

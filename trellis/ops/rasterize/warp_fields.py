@@ -61,8 +61,9 @@ def _softplus(x: float) -> float:
 
 @wp.kernel
 def _march(
-    origin: wp.vec3,
-    directions: wp.array(dtype=wp.vec3),
+    extrinsics: wp.array(dtype=wp.mat44),
+    intrinsics: wp.array(dtype=wp.mat33),
+    size: int,
     grid: wp.array(dtype=wp.int32),
     trivec: wp.array(dtype=wp.float32),
     density: wp.array(dtype=wp.float32),
@@ -71,10 +72,24 @@ def _march(
     rank: int,
     length: int,
     step: float,
-    image: wp.array(dtype=wp.vec4),
+    color_image: wp.array(dtype=wp.float32),
+    left_image: wp.array(dtype=wp.float32),
+    first: int,
 ):
-    pixel = wp.tid()
-    direction = directions[pixel]
+    item = first + wp.tid()
+    area = size * size
+    view = item / area
+    pixel = item - view * area
+    pose = extrinsics[view]
+    lens = intrinsics[view]
+    column = (float(pixel % size) + 0.5) / float(size)
+    row = (float(pixel / size) + 0.5) / float(size)
+    inside = wp.vec3((column - lens[0, 2]) / lens[0, 0], (row - lens[1, 2]) / lens[1, 1], 1.0)
+    rotation = wp.mat33(
+        pose[0, 0], pose[1, 0], pose[2, 0], pose[0, 1], pose[1, 1], pose[2, 1], pose[0, 2], pose[1, 2], pose[2, 2]
+    )
+    direction = wp.normalize(rotation * inside)
+    origin = -(rotation * wp.vec3(pose[0, 3], pose[1, 3], pose[2, 3]))
     side = 1.0 / float(resolution)
     color = wp.vec3(0.0, 0.0, 0.0)
     transmittance = float(1.0)
@@ -104,52 +119,51 @@ def _march(
             thickness = float(0.0)
             tint = wp.vec3(0.0, 0.0, 0.0)
             for r in range(rank):
-                row = voxel * rank + r
-                bx = row * 3 * length + cx
-                by = row * 3 * length + length + cy
-                bz = row * 3 * length + 2 * length + cz
+                line = voxel * rank + r
+                bx = line * 3 * length + cx
+                by = line * 3 * length + length + cy
+                bz = line * 3 * length + 2 * length + cz
                 weight = (
                     wp.lerp(trivec[bx], trivec[bx + 1], fx)
                     * wp.lerp(trivec[by], trivec[by + 1], fy)
                     * wp.lerp(trivec[bz], trivec[bz + 1], fz)
                 )
-                thickness += density[row] * weight
-                tint += features[row] * weight
+                thickness += density[line] * weight
+                tint += features[line] * weight
             alpha = wp.min(1.0 - wp.exp(-_softplus(thickness) * step), 0.999)
             share = alpha * transmittance
             for channel in range(3):
                 color[channel] += share / (1.0 + wp.exp(-0.28209479177387814 * tint[channel]))
             transmittance *= 1.0 - alpha
             sample += 1
-    image[pixel] = wp.vec4(color[0], color[1], color[2], transmittance)
+    for channel in range(3):
+        color_image[(3 * view + channel) * area + pixel] = color[channel]
+    left_image[view * area + pixel] = transmittance
 
 
-def integrate_voxels(field: "VoxelField", origin: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """(color [3, H, W], transmittance [H, W]) for rays `directions` [H, W, 3] from `origin` [3]."""
-    height, width, _ = directions.shape
-    device = directions.device
-    side = field.resolution
+def integrate_voxels(field: "VoxelField", extrinsics: Tensor, intrinsics: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """(color [V, 3, size, size], transmittance [V, size, size]); see `ops.rasterize.integrate_voxels`."""
+    device, views, side = field.trivec.device, len(extrinsics), field.resolution
     grid = torch.full((side**3,), -1, dtype=torch.int32, device=device)
     x, y, z = field.coords.unbind(1)
     grid[(x * side + y) * side + z] = torch.arange(len(field.coords), dtype=torch.int32, device=device)
-    image = torch.empty(height * width, 4, device=device)
+    color = torch.empty(views, 3, size, size, device=device)
+    transmittance = torch.empty(views, size, size, device=device)
     rank, _, length = field.trivec.shape[1:]
-    warp_device.launch(
-        _march,
-        height * width,
-        [
-            wp.vec3(*origin.tolist()),
-            warp_device.view(directions.reshape(-1, 3), wp.vec3),
-            warp_device.view(grid, wp.int32),
-            warp_device.view(field.trivec.reshape(-1), wp.float32),
-            warp_device.view(field.density.reshape(-1), wp.float32),
-            warp_device.view(field.features_dc.reshape(-1, 3), wp.vec3),
-            side,
-            rank,
-            length,
-            field.step,
-            warp_device.view(image, wp.vec4),
-        ],
-        device=device,
-    )
-    return image[:, :3].T.reshape(3, height, width), image[:, 3].view(height, width)
+    inputs = [
+        warp_device.view(extrinsics.float(), wp.mat44),
+        warp_device.view(intrinsics.float(), wp.mat33),
+        size,
+        warp_device.view(grid, wp.int32),
+        warp_device.view(field.trivec.reshape(-1), wp.float32),
+        warp_device.view(field.density.reshape(-1), wp.float32),
+        warp_device.view(field.features_dc.reshape(-1, 3), wp.vec3),
+        side,
+        rank,
+        length,
+        field.step,
+        warp_device.view(color.view(-1), wp.float32),
+        warp_device.view(transmittance.view(-1), wp.float32),
+    ]
+    warp_device.launch_items(_march, views * size * size, inputs, device=device, grain=1 << 11)
+    return color, transmittance

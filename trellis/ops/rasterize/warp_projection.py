@@ -1,7 +1,9 @@
-"""Projection of Gaussians in Warp: one launch a camera, where plain torch takes some sixty small ones."""
+"""Projection of Gaussians into many cameras in Warp: one launch, where plain torch takes some sixty a camera."""
 
 # Kernels are in Warp's own language, whose types mypy does not know.
-# mypy: disable-error-code="valid-type, no-untyped-def, operator, arg-type, assignment"
+# mypy: disable-error-code="valid-type, no-untyped-def, operator, arg-type, assignment, index"
+
+from dataclasses import dataclass
 
 import torch
 import warp as wp
@@ -10,6 +12,22 @@ from torch import Tensor
 from trellis.ops import warp_device
 
 wp.set_module_options({"enable_backward": False})
+
+
+@dataclass(frozen=True)
+class ProjectedGaussians:
+    """n Gaussians in each of V images, in the order of the cloud.
+
+    shapes [V, n, 4]: mean x, y in pixels (the centre of pixel i being i) and the inverse covariance's xx, xy;
+    rests [V, n, 4]: its yy, the opacity after the mip filter, the exponent under which alpha is below 1/255, and
+    camera z; boxes [V, n, 4] int32 half-open pixel ranges (x0, y0, x1, y1), empty for Gaussians that are not seen;
+    touched [V, n] int32: tiles that the box meets.
+    """
+
+    shapes: Tensor
+    rests: Tensor
+    boxes: Tensor
+    touched: Tensor
 
 
 @wp.func
@@ -41,36 +59,41 @@ def _project(
     positions: wp.array(dtype=wp.vec3),
     axes: wp.array(dtype=wp.mat33),
     opacities: wp.array(dtype=wp.float32),
-    extrinsics: wp.array(dtype=wp.float32),
-    intrinsics: wp.array(dtype=wp.float32),
+    extrinsics: wp.array(dtype=wp.mat44),
+    intrinsics: wp.array(dtype=wp.mat33),
+    count: int,
     size: int,
     filter_2d: float,
     near: float,
     floor: float,
     tile: float,
     min_alpha: float,
-    means: wp.array(dtype=wp.vec2),
-    conics: wp.array(dtype=wp.vec3),
-    filtered: wp.array(dtype=wp.float32),
+    shapes: wp.array(dtype=wp.vec4),
+    rests: wp.array(dtype=wp.vec4),
     boxes: wp.array(dtype=wp.vec4i),
-    depths: wp.array(dtype=wp.float32),
+    touched: wp.array(dtype=wp.int32),
+    first: int,
 ):
-    i = wp.tid()
-    right = wp.vec3(extrinsics[0], extrinsics[1], extrinsics[2])
-    down = wp.vec3(extrinsics[4], extrinsics[5], extrinsics[6])
-    forward = wp.vec3(extrinsics[8], extrinsics[9], extrinsics[10])
+    item = first + wp.tid()
+    view = item / count
+    i = item - view * count
+    pose = extrinsics[view]
+    lens = intrinsics[view]
+    right = wp.vec3(pose[0, 0], pose[0, 1], pose[0, 2])
+    down = wp.vec3(pose[1, 0], pose[1, 1], pose[1, 2])
+    forward = wp.vec3(pose[2, 0], pose[2, 1], pose[2, 2])
     p = positions[i]
-    depth = wp.dot(forward, p) + extrinsics[11]
+    depth = wp.dot(forward, p) + pose[2, 3]
     visible = depth > near
     z = wp.float32(1.0)
     if visible:
         z = depth
-    ratio_x = (wp.dot(right, p) + extrinsics[3]) / z
-    ratio_y = (wp.dot(down, p) + extrinsics[7]) / z
+    ratio_x = (wp.dot(right, p) + pose[0, 3]) / z
+    ratio_y = (wp.dot(down, p) + pose[1, 3]) / z
     side = float(size)
-    focal_x = intrinsics[0] * side
-    focal_y = intrinsics[4] * side
-    mean = wp.vec2(ratio_x * focal_x + intrinsics[2] * side - 0.5, ratio_y * focal_y + intrinsics[5] * side - 0.5)
+    focal_x = lens[0, 0] * side
+    focal_y = lens[1, 1] * side
+    mean = wp.vec2(ratio_x * focal_x + lens[0, 2] * side - 0.5, ratio_y * focal_y + lens[1, 2] * side - 0.5)
     limit_x = 0.65 * side / focal_x
     limit_y = 0.65 * side / focal_y
     row_x = (right - forward * wp.clamp(ratio_x, -limit_x, limit_x)) * (focal_x / z)
@@ -86,15 +109,20 @@ def _project(
     before = wp.max(plain_a * plain_c - b * b, floor)
     after = wp.max(a * c - b * b, floor)
     opacity = wp.float32(0.0)
-    key = float(wp.inf)
     if visible and before > floor and after > floor:
         opacity = opacities[i] * wp.sqrt(before / (after + floor) + floor)
-        key = z
-    means[i] = mean
-    conics[i] = wp.vec3(c / after, -b / after, a / after)
-    filtered[i] = opacity
-    boxes[i] = _box(mean, wp.vec3(a, b, c), opacity, size, tile, min_alpha)
-    depths[i] = key
+    box = _box(mean, wp.vec3(a, b, c), opacity, size, tile, min_alpha)
+    boxes[item] = box
+    if box[2] <= box[0]:
+        touched[item] = 0
+        return
+    edge = int(tile)
+    columns = (box[2] + edge - 1) / edge - box[0] / edge
+    touched[item] = columns * ((box[3] + edge - 1) / edge - box[1] / edge)
+    shapes[item] = wp.vec4(mean[0], mean[1], c / after, -b / after)
+    # The margin keeps what rounding may lift over the limit.
+    cutoff = wp.log(min_alpha / opacity) - 1.0e-3
+    rests[item] = wp.vec4(a / after, opacity, cutoff, depth)
 
 
 def project_gaussians(
@@ -107,33 +135,33 @@ def project_gaussians(
     size: int,
     filter_2d: float,
     limits: tuple[float, float, float, float],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """(means, conics, opacities, boxes int32, depths) of `ops.rasterize.project_gaussians` before the sorting.
+) -> ProjectedGaussians:
+    """Project positions [n, 3] with axes [n, 3, 3] and opacities [n] into V cameras; see `gaussians.project_gaussians`.
 
-    depths [n] is the camera's z, infinite where nothing is drawn; limits are nearest depth, least determinant, side of
-    a tile and least alpha.
+    limits: nearest depth, least determinant, side of a tile and least alpha. Rows of shapes and rests that belong to
+    empty boxes are left unwritten.
     """
-    device, count = positions.device, len(positions)
-    means, conics, boxes = (
-        torch.empty(count, 2, device=device),
-        torch.empty(count, 3, device=device),
-        torch.empty(count, 4, dtype=torch.int32, device=device),
+    device, count, views = positions.device, len(positions), len(extrinsics)
+    projected = ProjectedGaussians(
+        torch.empty(views, count, 4, device=device),
+        torch.empty(views, count, 4, device=device),
+        torch.empty(views, count, 4, dtype=torch.int32, device=device),
+        torch.empty(views, count, dtype=torch.int32, device=device),
     )
-    filtered, depths = torch.empty(count, device=device), torch.empty(count, device=device)
     inputs = [
         warp_device.view(positions, wp.vec3),
         warp_device.view(axes, wp.mat33),
         warp_device.view(opacities, wp.float32),
-        warp_device.view(extrinsics.float().reshape(-1), wp.float32),
-        warp_device.view(intrinsics.float().reshape(-1), wp.float32),
+        warp_device.view(extrinsics.float(), wp.mat44),
+        warp_device.view(intrinsics.float(), wp.mat33),
+        count,
         size,
         float(filter_2d),
         *limits,
-        warp_device.view(means, wp.vec2),
-        warp_device.view(conics, wp.vec3),
-        warp_device.view(filtered, wp.float32),
-        warp_device.view(boxes, wp.vec4i),
-        warp_device.view(depths, wp.float32),
+        warp_device.view(projected.shapes.view(-1, 4), wp.vec4),
+        warp_device.view(projected.rests.view(-1, 4), wp.vec4),
+        warp_device.view(projected.boxes.view(-1, 4), wp.vec4i),
+        warp_device.view(projected.touched.view(-1), wp.int32),
     ]
-    warp_device.launch(_project, count, inputs, device=device)
-    return means, conics, filtered, boxes, depths
+    warp_device.launch_items(_project, views * count, inputs, device=device, grain=1 << 14)
+    return projected

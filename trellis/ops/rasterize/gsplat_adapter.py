@@ -1,0 +1,53 @@
+"""Gaussians drawn by gsplat, when installed and asked for. Adapter, untested on hardware.
+
+Written from gsplat's public documentation of `gsplat.rasterization`. It differs from the other back ends in where a
+Gaussian ends, in the largest alpha, and in the order of Gaussians of equal depth.
+"""
+
+import importlib
+
+import torch
+from torch import Tensor
+
+from trellis.errors import MissingDependencyError
+
+
+def splat_gaussians(
+    positions: Tensor,
+    axes: Tensor,
+    *,
+    opacities: Tensor,
+    colors: Tensor,
+    extrinsics: Tensor,
+    intrinsics: Tensor,
+    size: int,
+    filter_2d: float,
+    near: float,
+) -> tuple[Tensor, Tensor]:
+    """(color [V, 3, size, size], transmittance [V, size, size]); see `ops.rasterize.splat_gaussians`. Differentiable.
+
+    Covariances [n, 3, 3] go in instead of quaternions and scales; `antialiased` is the mip filter of the opacity.
+    Raises MissingDependencyError when gsplat is there but cannot build its kernels.
+    """
+    try:
+        gsplat = importlib.import_module("gsplat")
+    except (ImportError, OSError) as error:
+        raise MissingDependencyError(f"gsplat is installed but does not load: {error}") from error
+    pixels = torch.tensor([size, size, 1.0], device=positions.device)[:, None]
+    count = len(positions)
+    images, alphas, _ = gsplat.rasterization(
+        means=positions,
+        quats=positions.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(count, 4).contiguous(),
+        scales=torch.ones_like(positions),
+        opacities=opacities,
+        colors=colors,
+        viewmats=extrinsics.float(),
+        Ks=intrinsics.float() * pixels,
+        width=size,
+        height=size,
+        near_plane=near,
+        eps2d=filter_2d,
+        rasterize_mode="antialiased",
+        covars=axes @ axes.transpose(1, 2),
+    )
+    return images.permute(0, 3, 1, 2), 1 - alphas[..., 0]
