@@ -12,6 +12,7 @@ from trellis.models.config import LatentTransformerConfig
 from trellis.models.latent_transformer import LatentTransformer
 from trellis.nn.blocks import run_block, run_head
 from trellis.nn.conv import SubdivideBlock
+from trellis.nn.decoding import CHUNK_BYTES, run_subdivision
 from trellis.sparse import SparseTensor
 
 GAUSSIAN_VALUES = 14  # position 3, colour 3, scale 3, rotation 4, opacity 1
@@ -77,9 +78,16 @@ class MeshDecoder(LatentTransformer[LatentDecoderConfig]):
         self.upsample = nn.ModuleList([SubdivideBlock(width, width // 4), SubdivideBlock(width // 4, width // 8)])
         self.out_layer = nn.Linear(width // 8, MESH_VALUES + color)
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        """Latents [N, 8] -> features [64 N, 101] (53 without colour) at 4 times the resolution."""
+    def forward(self, x: SparseTensor, *, chunk_bytes: int = CHUNK_BYTES) -> SparseTensor:
+        """Latents [N, 8] -> features [64 N, 101] (53 without colour) at 4 times the resolution.
+
+        Without gradients the last stages go by rows, in about `chunk_bytes` beside what they must hold.
+        """
         h = self.transform(x)
+        if not torch.is_grad_enabled():
+            first, last = self.upsample
+            h = run_subdivision(first, h, chunk_bytes=chunk_bytes)  # type: ignore[arg-type]
+            return run_subdivision(last, h, head=self.out_layer, chunk_bytes=chunk_bytes)  # type: ignore[arg-type]
         for block in self.upsample:
             h = run_block(block, h, recompute=self.recompute)  # type: ignore[assignment]
         return h.replace(run_head(self.out_layer, h.feats, norm=False))

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 Columns = tuple[tuple[int, ...], ...]
 CHUNK_CPU = 1 << 22  # gathered elements at a time
 CHUNK_ACCELERATOR = 1 << 26
+LEAST_ROWS = 256
 
 
 def apply(feats: Tensor, taps: Tensor, *, bias: Tensor, table: Tensor, columns: Columns) -> Tensor:
@@ -26,7 +27,7 @@ def apply(feats: Tensor, taps: Tensor, *, bias: Tensor, table: Tensor, columns: 
 
 def _chunks(rows: int, width: int, device: torch.device) -> list[slice]:
     budget = CHUNK_CPU if device.type == "cpu" else CHUNK_ACCELERATOR
-    step = max(256, budget // width)
+    step = max(LEAST_ROWS, budget // width)
     return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
 
 
@@ -34,6 +35,14 @@ def _gather(padded: Tensor, table: Tensor, columns: tuple[int, ...]) -> Tensor:
     """Rows of `padded` [N + 1, C] (the last is zero) at some columns of a chunk of the table -> [n, K * C]."""
     index = table if len(columns) == 27 else torch.stack([table[:, column] for column in columns], 1)
     return padded.index_select(0, index.reshape(-1)).view(table.shape[0], -1)
+
+
+def convolve_rows(padded: Tensor, matrix: Tensor, *, bias: Tensor, table: Tensor, out: Tensor) -> Tensor:
+    """A convolution of the voxels of some rows of the table [n, 27] into out [n, O], without a gradient.
+
+    padded [N + 1, I] features of all voxels and a row of zeros; matrix [27 * I, O].
+    """
+    return torch.addmm(bias, _gather(padded, table, tuple(range(27))), matrix, out=out)
 
 
 def sum_products(products: Tensor, table: Tensor, *, bias: Tensor) -> Tensor:
