@@ -1,0 +1,76 @@
+"""Faces turned so that neighbours agree and closed parts face outwards."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+
+def outward_faces(vertices: Tensor, faces: Tensor) -> Tensor:
+    """The same faces [F, 3] int64, some turned over: neighbours agree across each edge that exactly two faces share.
+
+    Vertices [V, 3] at the same place count as one. Each connected part is turned so that its volume is not negative; a
+    part with a rim is measured around its centre. Rows keep their order.
+    """
+    points = vertices.detach().cpu().double().numpy()
+    corners = faces.detach().cpu().long().numpy()
+    turned, part = _agreeing(_welded(vertices)[corners])
+    corners = np.where(turned[:, None], corners[:, ::-1], corners)
+    inward = _volumes(points[corners], part) < 0
+    corners = np.where(inward[part][:, None], corners[:, ::-1], corners)
+    return torch.from_numpy(np.ascontiguousarray(corners)).to(faces.device)
+
+
+def is_closed(vertices: Tensor, faces: Tensor) -> bool:
+    """Each edge is run through as often one way as the other: the surface has no rim, and no face is turned over."""
+    corners = _welded(vertices)[faces.detach().cpu().long().numpy()]
+    start, end = corners.reshape(-1), np.roll(corners, -1, 1).reshape(-1)
+    edge = np.stack([np.minimum(start, end), np.maximum(start, end)], 1)
+    _, number = np.unique(edge, axis=0, return_inverse=True)
+    return not np.bincount(number.reshape(-1), np.sign(end - start)).any()
+
+
+def _welded(vertices: Tensor) -> NDArray[np.int64]:
+    """A number [V] for each vertex, the same for those at the same place."""
+    points = vertices.detach().cpu().double().numpy() + 0.0  # -0 becomes 0
+    return np.unique(points, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _agreeing(faces: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which faces to turn over so that neighbours agree, and the connected part [F] of each face."""
+    count = len(faces)
+    one, other, same = _shared_edges(faces)
+    # Two nodes a face, one for each way round: agreeing ways are connected, so an orientable part is two components.
+    first = np.concatenate([one, one + count])
+    second = np.concatenate([np.where(same, other, other + count), np.where(same, other + count, other)])
+    graph = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=(2 * count, 2 * count))
+    _, label = connected_components(graph, directed=False)
+    kept, reversed_ = label[:count], label[count:]
+    _, part = np.unique(np.minimum(kept, reversed_), return_inverse=True)
+    return kept > reversed_, part.reshape(-1)
+
+
+def _shared_edges(faces: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
+    """Pairs of faces on an edge that only they share, and whether they run along it in opposite directions."""
+    start, end = faces.reshape(-1), np.roll(faces, -1, 1).reshape(-1)
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    order = np.lexsort((high, low))
+    edge = np.stack([low, high], 1)[order]
+    begins = np.flatnonzero(np.r_[True, (edge[1:] != edge[:-1]).any(1)]) if len(edge) else np.zeros(0, np.int64)
+    pairs = begins[np.diff(np.r_[begins, len(edge)]) == 2]
+    a, b = order[pairs], order[pairs + 1]
+    return a // 3, b // 3, start[a] != start[b]
+
+
+def _volumes(corners: NDArray[np.float64], part: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Signed volume of each part around its centre; slightly negative values, as of flat parts, count as 0."""
+    count = int(part.max()) + 1 if len(part) else 0
+    sizes = np.bincount(part, minlength=count)
+    middle = corners.mean(1)
+    centre = np.stack([np.bincount(part, middle[:, axis], count) for axis in range(3)], 1) / sizes[:, None]
+    a, b, c = (corners - centre[part][:, None]).transpose(1, 0, 2)
+    pieces = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
+    total, scale = np.bincount(part, pieces, count), np.bincount(part, np.abs(pieces), count)
+    return np.where(np.abs(total) > 1e-9 * scale, total, 0.0)

@@ -1,0 +1,204 @@
+"""The solid that a mesh bounds, and signed distances to its visible surface, for meshes of any kind.
+
+Files hold open surfaces, parts that overlap, shells within shells and faces turned the wrong way. Here inside is what
+the winding number of the outward-turned faces says, or what no path from outside reaches on a fine grid; surfaces with
+the outside on both sides become thin plates.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from trellis.encoding.colors import surface_colors
+from trellis.encoding.orientation import is_closed, outward_faces
+from trellis.encoding.sampling import face_normals
+from trellis.encoding.source_mesh import SourceMesh
+from trellis.encoding.voxelize import voxelize
+from trellis.errors import InvalidInputError
+from trellis.ops.closest_point import closest_point
+from trellis.ops.rasterize import rendering_device
+from trellis.ops.winding_number import is_inside
+from trellis.progress import Progress
+
+FINE = 4  # cells of the grid along a voxel's side
+PLATE = 0.2  # half thickness of a plate in voxels
+_STAGE = "solid"
+_AGREEMENT = 0.95  # share of enclosed cells that the winding number must find inside to be believed
+_WITNESSES = 4096
+_QUERIES = 1 << 20
+_OUTSIDE, _ENCLOSED, _SURFACE = 0, 1, 2  # what a cell of the grid is
+
+
+@dataclass(frozen=True)
+class FieldSamples:
+    """What is near n points: signed distance [n] (negative inside), outward normal [n, 3], nearest surface point as
+    face number [n] of `SolidField.mesh` and barycentrics [n, 3].
+    """
+
+    distance: Tensor
+    normal: Tensor
+    faces: Tensor
+    barycentrics: Tensor
+
+
+@dataclass(frozen=True)
+class SolidField:
+    """The visible surface of a mesh in [-0.5, 0.5]^3 and what is inside of it; make it with `create`.
+
+    mesh: faces with area that border on the outside; outward [F, 3]: all faces turned outwards; closed: they have no
+    rim; cells uint8 [G, G, G]: without surface and reached from outside, without surface and enclosed, or with surface;
+    depth [G, G, G]: distance of cells to the nearest one outside; nearest: for each cell the number of the nearest one
+    without surface (where faces are too disordered for winding numbers).
+    """
+
+    mesh: SourceMesh
+    outward: Tensor
+    closed: bool
+    cells: Tensor
+    depth: Tensor
+    nearest: Tensor | None
+    voxel: float
+
+    @classmethod
+    def create(cls, mesh: SourceMesh, *, resolution: int, progress: Progress | None = None) -> "SolidField":
+        """The field for voxels of side 1 / resolution. Raises InvalidInputError for a mesh without area."""
+        progress = progress or Progress()
+        mesh = mesh.to(rendering_device(mesh.device, "auto", mesh.vertices))
+        _, areas = face_normals(mesh)
+        mesh = _with_faces(mesh, areas > 0)
+        if not len(mesh.faces):
+            raise InvalidInputError("The mesh has no area, so it bounds nothing.")
+        side = resolution * FINE
+        touched = torch.zeros(side, side, side, dtype=torch.bool)
+        cells = voxelize(mesh.vertices, mesh.faces, resolution=side, progress=progress)
+        touched[tuple(cells.cpu().long().unbind(1))] = True
+        progress.report(_STAGE, 1, 3)
+        outward = outward_faces(mesh.vertices, mesh.faces)
+        field = cls(
+            mesh=mesh,
+            outward=outward,
+            closed=is_closed(mesh.vertices, outward),
+            cells=_classified(touched).to(mesh.device),
+            depth=torch.zeros(0),
+            nearest=None,
+            voxel=1 / resolution,
+        )
+        if not field._winding_agrees():
+            field = replace(field, nearest=_nearest_free(touched).to(mesh.device))
+        field = replace(field, depth=field._depths(cells).to(mesh.device))
+        progress.report(_STAGE, 2, 3)
+        field = replace(field, mesh=_with_faces(mesh, ~field._hidden_faces()))
+        progress.report(_STAGE, 3, 3)
+        return field
+
+    @property
+    def cell(self) -> float:
+        """Side of a cell of the grid."""
+        return self.voxel / FINE
+
+    def inside(self, points: Tensor) -> Tensor:
+        """Bool [n]: points [n, 3] in the solid."""
+        number = self._cell_numbers(points)
+        if self.nearest is not None:
+            return self.cells.flatten()[self.nearest[number]] == _ENCLOSED
+        state = self.cells.flatten()[number]
+        found = state == _ENCLOSED
+        # Around a closed surface the winding number is the same wherever a path without surface leads.
+        unclear = state == _SURFACE if self.closed else ~found
+        for part in unclear.nonzero().squeeze(1).split(_QUERIES):
+            found[part] = is_inside(points[part], self.mesh.vertices, self.outward)
+        return found
+
+    def sample(self, points: Tensor) -> FieldSamples:
+        """Distances, normals and nearest surface points of `points` [n, 3]."""
+        if len(points) > _QUERIES:
+            parts = [self.sample(part) for part in points.split(_QUERIES)]
+            return FieldSamples(*(torch.cat([getattr(part, name) for part in parts]) for name in _SAMPLE_FIELDS))
+        points = points.to(self.mesh.device).float()
+        nearest = closest_point(points, self.mesh.vertices, self.mesh.faces)
+        corners = self.mesh.vertices[self.mesh.faces[nearest.faces]]
+        foot = (corners * nearest.barycentrics[..., None]).sum(1)
+        inside = self.inside(points)
+        away = torch.nn.functional.normalize(points - foot, dim=1)
+        # What lies just behind the surface, seen from the point.
+        behind = self.inside(foot - away * (0.25 * self.cell))
+        distance = torch.where(inside, -nearest.distances, nearest.distances)
+        distance = torch.where(~inside & ~behind, distance - PLATE * self.voxel, distance)
+        depth = self.depth.flatten()[self._cell_numbers(points)]
+        distance = torch.where(inside & behind, -depth, distance)
+        normal = torch.where(inside[:, None], -away, away)
+        flat = face_normals(self.mesh)[0][nearest.faces]
+        # On the surface itself the direction to the point is noise.
+        close = nearest.distances < 1e-3 * self.voxel
+        if close.any():
+            turned = self.inside(foot[close] + flat[close] * (0.25 * self.cell))
+            flat[close] = torch.where(turned[:, None], -flat[close], flat[close])
+            normal = torch.where(close[:, None], flat, normal)
+        return FieldSamples(distance, normal, nearest.faces, nearest.barycentrics)
+
+    def colors(self, samples: FieldSamples) -> Tensor:
+        """sRGB colours [n, 3] of the nearest surface points."""
+        return surface_colors(self.mesh, samples.faces, samples.barycentrics)[:, :3]
+
+    def _cell_numbers(self, points: Tensor) -> Tensor:
+        """Number [n] of the cell of each point, the nearest one from outside of the cube."""
+        side = self.cells.shape[0]
+        x, y, z = ((points + 0.5) * side).floor().long().clamp(0, side - 1).unbind(1)
+        return (x * side + y) * side + z
+
+    def _centres(self, cells: Tensor) -> Tensor:
+        return (cells.float() + 0.5) * self.cell - 0.5
+
+    def _winding_agrees(self) -> bool:
+        """Winding numbers find nearly all enclosed cells inside (or nothing is enclosed that could tell)."""
+        cells = (self.cells == _ENCLOSED).nonzero()
+        if not len(cells):
+            return True
+        witnesses = cells[:: max(1, len(cells) // _WITNESSES)]
+        inside = is_inside(self._centres(witnesses), self.mesh.vertices, self.outward)
+        return bool(inside.float().mean() >= _AGREEMENT)
+
+    def _depths(self, touched: Tensor) -> Tensor:
+        """About how far [G, G, G] each cell of the solid lies from the outside; 0 outside."""
+        solid = self.cells == _ENCLOSED
+        solid[tuple(touched.long().unbind(1))] = self.inside(self._centres(touched))
+        distance = ndimage.distance_transform_edt(np.pad(solid.cpu().numpy(), 1))[1:-1, 1:-1, 1:-1]
+        return torch.from_numpy((np.maximum(distance - 0.5, 0) * self.cell).astype(np.float32))
+
+    def _hidden_faces(self) -> Tensor:
+        """Bool [F]: faces with the inside on both sides, at the centre and near every corner; none if all are."""
+        normals, _ = face_normals(self.mesh)
+        corners, step = self.mesh.corners(), normals * (0.25 * self.cell)
+        hidden = torch.ones(len(corners), dtype=torch.bool, device=self.mesh.device)
+        for weights in ((1 / 3, 1 / 3, 1 / 3), (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8)):
+            rows = hidden.nonzero().squeeze(1)
+            points = (corners[rows] * corners.new_tensor(weights)[:, None]).sum(1)
+            hidden[rows] = self.inside(points + step[rows]) & self.inside(points - step[rows])
+        return hidden & ~hidden.all()
+
+
+_SAMPLE_FIELDS = ("distance", "normal", "faces", "barycentrics")
+
+
+def _with_faces(mesh: SourceMesh, keep: Tensor) -> SourceMesh:
+    return replace(mesh, faces=mesh.faces[keep], face_materials=mesh.face_materials[keep])
+
+
+def _classified(touched: Tensor) -> Tensor:
+    """The kind of every cell, uint8 [G, G, G]: paths lead over faces of cells without surface."""
+    free = np.pad(~touched.numpy(), 1, constant_values=True)
+    label, _ = ndimage.label(free)
+    enclosed = torch.from_numpy((free & (label != label[0, 0, 0]))[1:-1, 1:-1, 1:-1].copy())
+    return torch.where(touched, _SURFACE, enclosed.int()).to(torch.uint8)
+
+
+def _nearest_free(touched: Tensor) -> Tensor:
+    """For each cell [G^3] the number of the nearest cell without surface."""
+    if bool(touched.all()):
+        raise InvalidInputError("The mesh fills every cell of the grid: it is too dense to be encoded.")
+    places = ndimage.distance_transform_edt(touched.numpy(), return_distances=False, return_indices=True)
+    side = touched.shape[0]
+    return torch.from_numpy(((places[0] * side + places[1]) * side + places[2]).astype(np.int64)).flatten()

@@ -1,0 +1,164 @@
+"""Pictures of a loaded mesh, and image features of many views gathered on voxels: input of the published encoder."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trellis.conditioning import ImageEncoder
+from trellis.conditioning.image_encoder import IMAGENET_MEAN, IMAGENET_STD
+from trellis.encoding.colors import surface_colors
+from trellis.encoding.sampling import face_normals
+from trellis.encoding.source_mesh import SourceMesh
+from trellis.errors import InvalidInputError
+from trellis.geometry.cameras import Cameras, uniform_cameras
+from trellis.ops.rasterize import TriangleSamples, rendering_device
+from trellis.progress import Progress
+from trellis.rendering import rasterize_mesh
+from trellis.representations import Mesh
+
+SHADINGS = ("none", "headlight")
+FEATURE_NORMS = ("none", "layer")
+VIEWS = 150  # of the published training data
+_AMBIENT = 0.35
+_STAGE = "views"
+
+
+@dataclass(frozen=True)
+class ViewImages:
+    """V pictures of a mesh, each pixel the mean of its samples.
+
+    color [V, 3, H, W] sRGB over black (premultiplied by alpha); alpha [V, H, W] coverage times the material's alpha;
+    normal [V, 3, H, W] face normals towards the viewer in the world as (n + 1) / 2, 0.5 on the background; depth
+    [V, H, W] camera z of the sample at the pixel's first corner, 0 on the background.
+    """
+
+    color: Tensor
+    alpha: Tensor
+    normal: Tensor
+    depth: Tensor
+
+
+def render_views(
+    mesh: SourceMesh,
+    cameras: Cameras,
+    *,
+    size: int,
+    supersampling: int = 2,
+    shading: str = "none",
+    backend: str = "auto",
+    progress: Progress | None = None,
+) -> ViewImages:
+    """Render a loaded mesh into V square pictures of `size` pixels, on the mesh's device; both sides are drawn.
+
+    shading: `none` (the stored colours) or `headlight`. supersampling: samples a pixel side, 1..8. Only the nearest
+    surface is seen: nothing shows through a transparent one. Raises InvalidInputError for unusable options.
+    """
+    if shading not in SHADINGS:
+        raise InvalidInputError(f"Unknown shading {shading!r}; choose one of {', '.join(SHADINGS)}.")
+    if size < 1 or not 1 <= supersampling <= 8:
+        raise InvalidInputError(f"Size must be positive and supersampling 1 to 8, not {size} and {supersampling}.")
+    source = mesh.device
+    mesh = mesh.to(rendering_device(source, backend, mesh.vertices))
+    plain, normals = Mesh(mesh.vertices, mesh.faces.int()), face_normals(mesh)[0]
+    progress, pictures = progress or Progress(), []
+    for index in progress.steps(_STAGE, len(cameras)):
+        camera = cameras[index : index + 1].to(mesh.device)
+        samples = rasterize_mesh(plain, camera, size=size * supersampling, backend=backend)
+        channels = _channels(mesh, normals, samples, camera, shading)
+        reduced = F.avg_pool2d(channels[None, :7], supersampling)[0]
+        depth = samples.depth[::supersampling, ::supersampling]
+        pictures.append(torch.cat([reduced, depth[None]]))
+    stacked = torch.stack(pictures).to(source)
+    return ViewImages(stacked[:, :3], stacked[:, 3], stacked[:, 4:7], stacked[:, 7])
+
+
+def _channels(mesh: SourceMesh, normals: Tensor, samples: TriangleSamples, camera: Cameras, shading: str) -> Tensor:
+    """Premultiplied colour, alpha and encoded normal [7, H, W] of the samples of one picture."""
+    mask = samples.mask
+    face = samples.face_id[mask].long()
+    colors = surface_colors(mesh, face, samples.barycentric[mask])
+    rotation = camera.extrinsics[0, :3, :3]
+    place = (mesh.corners()[face] * samples.barycentric[mask][..., None]).sum(1)
+    towards = F.normalize(camera.positions - place, dim=1)
+    cosine = (normals[face] * towards).sum(1, keepdim=True)
+    facing = torch.where(cosine < 0, -normals[face], normals[face])
+    if shading == "headlight":
+        light = _AMBIENT + (1 - _AMBIENT) * (facing @ -rotation[2]).clamp_min(0)[:, None]
+        colors = torch.cat([colors[:, :3] * light, colors[:, 3:]], 1)
+    result = torch.zeros(*mask.shape, 7, device=mesh.device)
+    result[..., 4:] = 0.5
+    result[mask] = torch.cat([colors[:, :3] * colors[:, 3:], colors[:, 3:], facing * 0.5 + 0.5], 1)
+    return result.permute(2, 0, 1)
+
+
+def patch_features(encoder: ImageEncoder, pictures: Tensor, *, norm: str = "none") -> Tensor:
+    """Features [V, C, h, w] of the patches of square `pictures` [V, 3, S, S] (0..1), after the encoder's last layer.
+
+    norm: `none`, before any final norm, or `layer`, through the LayerNorm without affine that conditions get.
+    Raises InvalidInputError for an unknown norm or pictures of another size than the encoder's.
+    """
+    if norm not in FEATURE_NORMS:
+        raise InvalidInputError(f"Unknown norm {norm!r}; choose one of {', '.join(FEATURE_NORMS)}.")
+    if pictures.shape[-1] != encoder.image_size or pictures.shape[-2] != encoder.image_size:
+        raise InvalidInputError(f"The image encoder takes {encoder.image_size} pixels, not {list(pictures.shape[-2:])}.")
+    backbone: Any = encoder.backbone
+    mean, std = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    tokens = backbone((pictures - mean) / std, output_hidden_states=True).hidden_states[-1].float()
+    if norm == "layer":
+        tokens = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-5)
+    side = encoder.image_size // backbone.config.patch_size
+    patches = tokens[:, 1 + backbone.config.num_register_tokens :]
+    return patches.transpose(1, 2).reshape(len(pictures), -1, side, side)
+
+
+def project_features(features: Tensor, cameras: Cameras, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums [n, C] over V views of `features` [V, C, h, w] where `points` [n, 3] project to, and counts [n].
+
+    Bilinear between patch centres; a view counts where the point lies in front of it and within its frame. Points are
+    not tested for being hidden: the mean over many views is what the encoder was trained on.
+    """
+    placed = cameras.to(points.device)
+    camera = points[None] @ placed.extrinsics[:, :3, :3].transpose(1, 2) + placed.extrinsics[:, None, :3, 3]
+    z = camera[..., 2:]
+    pixel = camera @ placed.intrinsics.transpose(1, 2) / z.clamp_min(1e-6)
+    seen = (z[..., 0] > 0) & ((pixel[..., :2] >= 0) & (pixel[..., :2] <= 1)).all(-1)
+    values = F.grid_sample(
+        features, pixel[:, :, None, :2] * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
+    )[..., 0]
+    return (values * seen[:, None]).sum(0).T, seen.sum(0)
+
+
+def view_features(
+    mesh: SourceMesh,
+    coords: Tensor,
+    encoder: ImageEncoder,
+    *,
+    resolution: int,
+    views: int = VIEWS,
+    norm: str = "none",
+    progress: Progress | None = None,
+) -> Tensor:
+    """Mean features [N, C] of voxels `coords` [N, 3] over `views` pictures from all around, on the encoder's device.
+
+    The mesh lies in the unit cube; cameras stand 2 away with 40 degrees, spread evenly (spec "TRELLIS model", 11).
+    Raises InvalidInputError when there are no views or a voxel is in none.
+    """
+    if views < 1:
+        raise InvalidInputError(f"At least one view is needed, not {views}.")
+    progress = progress or Progress()
+    cameras = uniform_cameras(views)
+    device = next(encoder.parameters()).device
+    points = ((coords.to(device).float() + 0.5) / resolution) - 0.5
+    total, count = torch.zeros(0, device=device), torch.zeros(len(points), device=device)
+    for index in progress.steps(_STAGE, views):
+        camera = cameras[index : index + 1]
+        picture = render_views(mesh, camera, size=encoder.image_size, shading="headlight").color.to(device)
+        values, seen = project_features(patch_features(encoder, picture, norm=norm), camera, points)
+        total = values if index == 0 else total + values
+        count = count + seen
+    if not (count > 0).all():
+        raise InvalidInputError("Some voxels lie in no view: use more views.")
+    return total / count[:, None]
