@@ -20,6 +20,7 @@ from torch import Tensor
 from benchmarks.released import SCALES, Scene, make_scene, random_pipeline
 from trellis.atomic import write_bytes
 from trellis.memory import RESIDENCIES
+from trellis.ops.attention import BACKENDS
 from trellis.pipeline import ImageTo3D
 from trellis.progress import Progress
 from trellis.representations.flexicubes import extract_mesh
@@ -201,12 +202,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--residency", choices=RESIDENCIES, default="keep")
     parser.add_argument("--graphs", choices=GRAPH_MODES, default="auto", help="captured launches of the flows' steps")
+    parser.add_argument("--attention", choices=BACKENDS, help="attention back end of all networks (chosen)")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
     options = parser.parse_args(arguments)
     results = []
     for precision in options.precision or PRECISIONS:
         runtime = Runtime.detect(device=options.device, precision=precision, offline=True)
-        runtime = replace(runtime, graphs=options.graphs)
+        runtime = replace(runtime, graphs=options.graphs, attention=options.attention)
         if options.memory_limit is not None:
             limit_memory(runtime.device, int(options.memory_limit * GIB))
         name = device_name(runtime.device)
@@ -226,6 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "residency": options.residency,
             "graphs": options.graphs,
         }
+        record |= {"attention": options.attention}
         record |= {"memory_limit_gib": options.memory_limit, "repeats": options.repeats, "results": results}
         write_bytes(options.output / "generation.json", (json.dumps(record, indent=2) + "\n").encode())
     return 0

@@ -68,12 +68,15 @@ class RandomModel:
     is_demo: bool = False
 
 
-def random_network(role: str, *, scale: str, dtype: torch.dtype, device: torch.device) -> Network[Any]:
+def random_network(
+    role: str, *, scale: str, dtype: torch.dtype, device: torch.device, attention: str | None = None
+) -> Network[Any]:
     """A released network (or its tiny sibling) with the same random weights at every call, its torso in `dtype`."""
     entry = json.loads(MANIFEST.read_text(encoding="utf-8"))[NETWORKS[role]]
     with torch.device("meta"):
         model = create_model(entry["class"], entry["args"] | (TINY[role] if scale == "tiny" else {}))
     model.set_precision(dtype)
+    model.set_attention(attention)
     model.to_empty(device=device)
     model.load_state_dict(_buffers(entry, scale, role), strict=False)
     fill(model, torch.Generator(device).manual_seed(list(NETWORKS).index(role)))
@@ -122,7 +125,14 @@ def random_pipeline(runtime: Runtime, *, scale: str, residency: str = "keep", **
         image_cond_model="dinov2_vitl14_reg",
     )
     loaders: dict[str, Any] = {
-        role: partial(random_network, role, scale=scale, dtype=runtime.dtype, device=runtime.device)
+        role: partial(
+            random_network,
+            role,
+            scale=scale,
+            dtype=runtime.dtype,
+            device=runtime.device,
+            attention=runtime.attention,
+        )
         for role in NETWORKS
     }
     loaders[ENCODER_ROLE] = partial(random_encoder, scale, device=runtime.device)

@@ -56,7 +56,8 @@ class ImageTo3D:
             raise CheckpointError(f"{model} is a text model: it takes no pictures.")
         encoder = config.image_cond_model
         loaders: dict[str, Callable[[], nn.Module]] = {
-            role: partial(load_model, location, role, dtype=runtime.dtype) for role in config.models
+            role: partial(load_model, location, role, dtype=runtime.dtype, attention=runtime.attention)
+            for role in config.models
         }
         loaders[ENCODER_ROLE] = lambda: ImageEncoder.from_pretrained(encoder, location.folder, runtime)
         host = ModelHost(loaders, device=runtime.device, residency=residency)

@@ -40,6 +40,7 @@ class Runtime:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     graphs: str = "auto"  # one of GRAPH_MODES
+    attention: str | None = None  # a back end of `trellis.ops.attention`; None: chosen at every call
     offline: bool = False
     model_folder: Path | None = None
 

@@ -27,8 +27,9 @@ def load_model(
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device = CPU,
+    attention: str | None = None,
 ) -> Network[Any]:
-    """Load a network, in evaluation mode, with its torso in `dtype`.
+    """Load a network, in evaluation mode, with its torso in `dtype` and an attention back end (None: any).
 
     source: a model location together with the network's `role`, or the path stem of the two files (`ckpts/name`).
     Raises CheckpointError naming the file, key or shape that is missing, unexpected or wrong.
@@ -42,6 +43,7 @@ def load_model(
         description, weights = Path(f"{stem}.json"), Path(f"{stem}.safetensors")
     model = _describe(description)
     model.set_precision(dtype)
+    model.set_attention(attention)
     model.load_state_dict(_read_weights(weights, model.state_dict(), device), assign=True)
     return model.eval()
 

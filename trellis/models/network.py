@@ -7,7 +7,9 @@ from torch import nn
 
 from trellis.errors import InvalidInputError
 from trellis.models.config import ModelConfig
+from trellis.nn.attention import CrossAttention, SelfAttention
 from trellis.nn.conv import ConvWeights
+from trellis.ops.attention import BACKENDS
 
 C = TypeVar("C", bound=ModelConfig)
 TORSO = ("input_blocks", "blocks", "middle_block", "out_blocks", "upsample")
@@ -37,6 +39,17 @@ class Network(nn.Module, Generic[C]):
                 for layer in getattr(self, name).modules():
                     if isinstance(layer, TORSO_LAYERS):
                         layer.to(dtype)
+
+    def set_attention(self, backend: str | None) -> None:
+        """Compute attention by one back end (see `trellis.ops.attention.BACKENDS`); None: chosen at every call.
+
+        Raises InvalidInputError for an unknown one.
+        """
+        if backend is not None and backend not in BACKENDS:
+            raise InvalidInputError(f"Unknown attention back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
+        for module in self.modules():
+            if isinstance(module, SelfAttention | CrossAttention):
+                module.backend = backend
 
     @property
     def recompute(self) -> bool:

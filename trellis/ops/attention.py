@@ -1,13 +1,25 @@
 """Attention over packed sequences: one public function, back end looked up at call time."""
 
+from collections.abc import Mapping
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
-from trellis.ops import attention_sdpa, attention_varlen
+from trellis.ops import attention_cudnn, attention_flash, attention_sdpa, attention_varlen, attention_xformers
 from trellis.ops.segments import Segments
 
-BACKENDS = ("sdpa", "varlen")
+# sdpa: torch's own choice of kernel, anywhere; cudnn: torch with cuDNN's kernel first; varlen: torch's flash attention
+# of ragged segments; flash-attn, xformers: the packages of these names.
+MODULES: Mapping[str, ModuleType] = {
+    "sdpa": attention_sdpa,
+    "cudnn": attention_cudnn,
+    "varlen": attention_varlen,
+    "flash-attn": attention_flash,
+    "xformers": attention_xformers,
+}
+BACKENDS = tuple(MODULES)
 
 
 def packed_attention(
@@ -16,16 +28,16 @@ def packed_attention(
     """Softmax attention with scale 1/sqrt(D), inside each pair of segments.
 
     q [Tq, H, D], k and v [Tk, H, D] -> [Tq, H, D]; segment i of q attends to segment i of k and v.
-    `backend`: None chooses; "sdpa" runs anywhere; "varlen" needs half precision on a GPU of compute capability 8.
-    Raises InvalidInputError for an unknown back end.
+    `backend`: one of BACKENDS; None chooses, and a back end that cannot take these tensors (another precision or head
+    width than it knows) leaves them to that choice. Raises InvalidInputError for an unknown back end,
+    MissingDependencyError for a package that is not installed.
     """
-    if backend is None:
+    if backend is not None and backend not in MODULES:
+        raise InvalidInputError(f"Unknown attention back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
+    if backend is None or not MODULES[backend].is_usable(q):
         ragged = not (q_segments.is_uniform and k_segments.is_uniform)
         backend = "varlen" if ragged and attention_varlen.is_usable(q) else "sdpa"
-    if backend not in BACKENDS:
-        raise InvalidInputError(f"Unknown attention back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
     assert len(q_segments) == len(k_segments)
     if torch.is_autocast_enabled(q.device.type):
         q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
-    module = attention_varlen if backend == "varlen" else attention_sdpa
-    return module.attend(q, k, v=v, q_segments=q_segments, k_segments=k_segments)
+    return MODULES[backend].attend(q, k, v=v, q_segments=q_segments, k_segments=k_segments)

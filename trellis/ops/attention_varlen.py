@@ -12,15 +12,16 @@ from trellis.runtime import has_flash_attention
 @torch.compiler.disable
 def is_usable(q: Tensor) -> bool:
     """Half precision (also by autocast) on a GPU that has the kernel, head width a multiple of 8 up to 256."""
+    return is_half_on_gpu(q) and find_spec("torch.nn.attention.varlen") is not None
+
+
+def is_half_on_gpu(q: Tensor) -> bool:
+    """Half precision (also by autocast) on a GPU with flash attention, head width a multiple of 8 up to 256."""
     if q.device.type == "cpu" or q.shape[-1] % 8 or q.shape[-1] > 256:
         return False
     autocast = torch.is_autocast_enabled(q.device.type)
     dtype = torch.get_autocast_dtype(q.device.type) if autocast else q.dtype
-    return (
-        dtype in (torch.float16, torch.bfloat16)
-        and has_flash_attention(q.device)
-        and find_spec("torch.nn.attention.varlen") is not None
-    )
+    return dtype in (torch.float16, torch.bfloat16) and has_flash_attention(q.device)
 
 
 @torch.compiler.disable

@@ -1,12 +1,16 @@
 """Packed attention against a plain loop, forward and backward."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from trellis.errors import InvalidInputError
-from trellis.ops import attention_sdpa, reference
+from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.ops import attention, attention_flash, attention_sdpa, attention_xformers, reference
 from trellis.ops.attention import packed_attention
 from trellis.ops.segments import Segments
+from trellis.runtime import Runtime
 
 CPU = torch.device("cpu")
 
@@ -57,5 +61,77 @@ def test_cross_attention_stays_inside_its_sample():
 def test_unknown_back_end_is_refused():
     q, k, v = packed((2,))
     segments = Segments((2,), CPU)
-    with pytest.raises(InvalidInputError, match="sdpa, varlen"):
+    with pytest.raises(InvalidInputError, match="sdpa, cudnn, varlen, flash-attn, xformers"):
         packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend="fast")
+
+
+@pytest.mark.parametrize("package", ["flash-attn", "xformers"])
+def test_a_package_that_is_not_installed_is_named(package, monkeypatch):
+    monkeypatch.setattr("trellis.ops.attention_flash.find_spec", lambda name: None)
+    monkeypatch.setattr("trellis.ops.attention_xformers.find_spec", lambda name: None)
+    q, k, v = packed((2,))
+    segments = Segments((2,), CPU)
+    with pytest.raises(MissingDependencyError, match=package):
+        packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=package)
+
+
+def attend_by_loop(q, k, v, q_starts, k_starts):
+    return reference.packed_attention(
+        q, k, v=v, q_lengths=tuple(q_starts.diff().tolist()), k_lengths=tuple(k_starts.diff().tolist())
+    )
+
+
+def test_flash_attn_is_called_as_it_wants(monkeypatch):
+    """Contract of the adapter with a stand-in of the package's signature."""
+
+    def varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k):
+        assert cu_seqlens_q.dtype == torch.int32 and (max_seqlen_q, max_seqlen_k) == (5, 4)
+        return attend_by_loop(q, k, v, cu_seqlens_q, cu_seqlens_k)
+
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_varlen_func=varlen))
+    q, k, v = (torch.randn(n, 2, 8) for n in (8, 6, 6))
+    out = attention_flash.attend(q, k, v=v, q_segments=Segments((3, 5), CPU), k_segments=Segments((4, 2), CPU))
+    torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=(3, 5), k_lengths=(4, 2)))
+
+
+def test_xformers_is_called_as_it_wants(monkeypatch):
+    def from_seqlens(q_lengths, k_lengths):
+        return torch.tensor([0, *q_lengths]).cumsum(0), torch.tensor([0, *k_lengths]).cumsum(0)
+
+    def attention(q, k, v, attn_bias):
+        assert q.shape == (1, 8, 2, 8)
+        return attend_by_loop(q[0], k[0], v[0], *attn_bias)[None]
+
+    mask = SimpleNamespace(BlockDiagonalMask=SimpleNamespace(from_seqlens=from_seqlens))
+    for name, module in {
+        "xformers": SimpleNamespace(),
+        "xformers.ops": SimpleNamespace(memory_efficient_attention=attention),
+        "xformers.ops.fmha": SimpleNamespace(),
+        "xformers.ops.fmha.attn_bias": mask,
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    q, k, v = (torch.randn(n, 2, 8) for n in (8, 6, 6))
+    q_segments, k_segments = Segments((3, 0, 5), CPU), Segments((4, 0, 2), CPU)
+    out = attention_xformers.attend(q, k, v=v, q_segments=q_segments, k_segments=k_segments)
+    torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=(3, 5), k_lengths=(4, 2)))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", attention.BACKENDS)
+@pytest.mark.parametrize("lengths", [((96, 96), (40, 40)), ((70, 3, 130), (9, 64, 1))])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_back_ends_on_the_gpu(backend, lengths, dtype):
+    module = {"flash-attn": "flash_attn", "xformers": "xformers"}.get(backend)
+    if module is not None:
+        pytest.importorskip(module)
+    device = Runtime.detect(device="cuda").device
+    q, k, v = (torch.randn(sum(n), 4, 64).to(dtype) for n in (lengths[0], lengths[1], lengths[1]))
+    expected = reference.packed_attention(
+        q.double(), k.double(), v=v.double(), q_lengths=lengths[0], k_lengths=lengths[1]
+    )
+    q_segments, k_segments = (Segments(n, device) for n in lengths)
+    out = packed_attention(
+        q.to(device), k.to(device), v=v.to(device), q_segments=q_segments, k_segments=k_segments, backend=backend
+    )
+    error = (out.cpu().double() - expected).abs().max() / expected.abs().max()
+    assert error <= (2e-3 if dtype == torch.float16 else 1.5e-2)
