@@ -1,24 +1,32 @@
-"""What one generation made, and its way into files."""
+"""What one generation made: its way into files, and into one file that keeps all of it."""
 
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from trellis.atomic import written_aside
 from trellis.conditioning import PreparedImage
 from trellis.errors import InvalidInputError
-from trellis.export import ExportOptions, clean, textured_mesh, write_gaussian_ply, write_glb
-from trellis.export.video import write_video
+from trellis.export.files import FileOptions, FileSources, write_files
 from trellis.progress import Progress
-from trellis.rendering import TurntableConfig, turntable
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 
-FORMATS = ("glb", "ply", "mp4")
+logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+STORED_KIND = "trellis asset 1"
+SMALLEST_PICTURE = 64  # pixels
+REPRESENTATIONS: Mapping[str, type] = {"gaussians": GaussianCloud, "mesh": Mesh, "radiance_field": RadianceField}
 
 
 @dataclass(frozen=True)
@@ -43,44 +51,109 @@ class Asset:
         folder: str | Path,
         *,
         name: str = "asset",
-        formats: Sequence[str] = FORMATS,
-        simplify: float | None = 0.95,
-        faces: int | None = None,
-        texture_size: int = 1024,
-        preview_frames: int = 60,
-        preview_size: int = 384,
         progress: Progress | None = None,
+        on_note: Callable[[str], None] = logger.warning,
+        **options: Any,
     ) -> dict[str, Path]:
-        """Write `folder/name.glb` (textured mesh), `.ply` (Gaussians) and `.mp4` (turntable); the paths by format.
+        """Write `folder/name.glb` (textured mesh), `.ply` (Gaussians), `.mp4` (turntable) and others; paths by kind.
 
-        simplify (fraction of faces removed) and faces (their target count) exclude each other. Raises
-        InvalidInputError for an unknown format or an option out of range, before anything is computed.
+        options are the fields of `FileOptions`, such as formats=("glb", "obj"), texture_size=2048, faces=20_000;
+        `on_note` hears remarks for the user. Raises InvalidInputError for an unknown option or a value out of range,
+        before anything is computed; files that are there already survive whatever goes wrong.
         """
-        progress = progress or Progress()
-        unknown = [item for item in formats if item not in FORMATS]
+        known = [field.name for field in fields(FileOptions)]
+        unknown = sorted(set(options) - set(known))
         if unknown:
-            raise InvalidInputError(f"Unknown format {unknown[0]!r}; choose from {', '.join(FORMATS)}.")
-        options = ExportOptions(simplify=simplify, faces=faces, texture_size=texture_size)
-        preview = TurntableConfig(frames=preview_frames, size=preview_size)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        # Decoded surfaces carry floaters and inner shells; files and preview show the same cleaned one.
-        mesh = clean(required(self.mesh, "mesh")) if {"glb", "mp4"} & set(formats) else None
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as aside:  # all files appear, or none
-            paths = {item: Path(aside) / f"{name}.{item}" for item in formats}
-            if "ply" in paths:
-                write_gaussian_ply(required(self.gaussians, "gaussians"), paths["ply"])
-            if "glb" in paths:
-                textured = textured_mesh(required(mesh, "mesh"), self.gaussians, options=options, progress=progress)
-                write_glb(textured, paths["glb"])
-            if "mp4" in paths:
-                frames = turntable(gaussians=self.gaussians, mesh=mesh, config=preview, progress=progress)
-                write_video(paths["mp4"], frames)
-            return {item: path.replace(folder / path.name) for item, path in paths.items()}
+            raise InvalidInputError(f"Unknown option {unknown[0]!r}; choose from {', '.join(known)}.")
+        chosen: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
+        }
+        return write_files(
+            FileSources(self.gaussians, self.mesh, self.picture),
+            folder,
+            name=name,
+            options=FileOptions(**chosen),
+            progress=progress or Progress(),
+            on_note=on_note,
+        )
+
+    @property
+    def picture(self) -> NDArray[np.uint8] | None:
+        """The object of the first picture, framed as the networks saw it: RGBA [S, S, 4] in pixels of the source.
+
+        An object of a few pixels is enlarged to SMALLEST_PICTURE.
+        """
+        if not self.prepared:
+            return None
+        first = self.prepared[0]
+        framed = first.cutout.convert("RGBA").crop(first.box)
+        if framed.width < SMALLEST_PICTURE:
+            framed = framed.resize((SMALLEST_PICTURE, SMALLEST_PICTURE), Image.Resampling.LANCZOS)
+        return np.array(framed)
+
+    def store(self, path: str | Path) -> Path:
+        """Keep the whole asset in one safetensors file, without loss; `Asset.load` reads it. Returns the path."""
+        tensors: dict[str, Tensor] = {"coords": self.coords, "latent": self.latent}
+        constants: dict[str, dict[str, float]] = {}
+        for name in REPRESENTATIONS:
+            representation = getattr(self, name)
+            if representation is not None:
+                values = {field.name: getattr(representation, field.name) for field in fields(representation)}
+                tensors |= {f"{name}.{key}": value for key, value in values.items() if isinstance(value, Tensor)}
+                constants[name] = {k: v for k, v in values.items() if isinstance(v, (int, float))}
+        pictures = []
+        for index, image in enumerate(self.prepared):
+            tensors[f"prepared.{index}.cutout"] = torch.from_numpy(np.array(image.cutout.convert("RGBA")))
+            tensors[f"prepared.{index}.pixels"] = torch.from_numpy(np.array(image.pixels))
+            pictures.append({"box": image.box, "background": image.background, "notes": image.notes})
+        record = {
+            "resolution": self.resolution,
+            "notes": self.notes,
+            "representations": constants,
+            "pictures": pictures,
+        }
+        metadata = {"kind": STORED_KIND, "record": json.dumps(record)}
+        flat = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+        with written_aside(path) as aside:
+            save_file(flat, aside, metadata=metadata)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: torch.device | None = None) -> "Asset":
+        """Read an asset that `store` kept, its tensors on `device` (default: the CPU).
+
+        Raises InvalidInputError, which names the file, when it is missing, damaged or of another kind.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("kind") != STORED_KIND:
+                    raise InvalidInputError(f"{path} is no stored asset.")
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
+                record = json.loads(metadata["record"])
+        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            raise InvalidInputError(f"{path} cannot be read as a stored asset: {error}.") from error
+        representations: dict[str, Any] = dict.fromkeys(REPRESENTATIONS)
+        for name, constants in record["representations"].items():
+            prefix = f"{name}."
+            values = {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
+            representations[name] = REPRESENTATIONS[name](**values, **constants)
+        return cls(
+            **representations,
+            coords=tensors["coords"].to(device),
+            latent=tensors["latent"].to(device),
+            resolution=record["resolution"],
+            prepared=tuple(_picture(tensors, i, picture) for i, picture in enumerate(record["pictures"])),
+            notes=tuple(record["notes"]),
+        )
 
 
-def required(representation: T | None, name: str) -> T:
-    """The representation itself; raises InvalidInputError when the asset was generated without it."""
-    if representation is None:
-        raise InvalidInputError(f"This asset has no {name}: generate it with representations that include {name!r}.")
-    return representation
+def _picture(tensors: Mapping[str, Tensor], index: int, record: Mapping[str, Any]) -> PreparedImage:
+    left, top, right, bottom = record["box"]
+    return PreparedImage(
+        cutout=Image.fromarray(tensors[f"prepared.{index}.cutout"].numpy()),
+        pixels=tensors[f"prepared.{index}.pixels"].numpy(),
+        box=(left, top, right, bottom),
+        background=record["background"],
+        notes=tuple(record["notes"]),
+    )

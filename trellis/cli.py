@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trellis import __version__
-from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, options
+from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.progress import Progress, StepInfo
 from trellis.runtime import DEVICES, PRECISIONS, Runtime
@@ -55,6 +55,11 @@ def build_parser() -> argparse.ArgumentParser:
 def add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> None:
     """Add `--name` for one option of a generation request; its value is checked by the request itself."""
     domain = option.domain
+    flag = "--" + name.replace("_", "-")
+    if isinstance(domain, Switch):
+        switch = argparse.BooleanOptionalAction
+        parser.add_argument(flag, dest=name, action=switch, default=argparse.SUPPRESS, help=option.help)
+        return
     convert: Any = str
     if isinstance(domain, Range):
         convert = int if domain.integer else float
@@ -63,7 +68,6 @@ def add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> No
     elif isinstance(domain, Subset):
         convert = _split
     help_text = f"{option.help} ({domain.describe()})".replace("%", "%%")
-    flag = "--" + name.replace("_", "-")
     parser.add_argument(flag, dest=name, type=convert, default=argparse.SUPPRESS, metavar="X", help=help_text)
 
 

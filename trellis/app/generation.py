@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the ser
     from trellis.pipeline import ImageTo3D
 
 
+KEPT_FILE = "kept.safetensors"
+
+
 def generate_files(
     pipeline: "ImageTo3D",
     pictures: "Sequence[PictureSource]",
@@ -19,28 +22,20 @@ def generate_files(
     request: GenerationRequest,
     folder: Path,
     name: str = "asset",
+    keep: bool = False,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Generate one asset of `pictures` and write `folder/name.*`: the files by format, and notes for the user."""
-    asset = pipeline(
-        list(pictures),
-        seed=request.seed,
-        structure_steps=request.structure_steps,
-        structure_guidance=request.structure_guidance,
-        latent_steps=request.latent_steps,
-        latent_guidance=request.latent_guidance,
-        multi_image=request.multi_image,
-        progress=progress,
-    )
-    files = asset.save(
-        folder,
-        name=name,
-        formats=request.formats,
-        simplify=request.simplify if request.faces is None else None,
-        faces=request.faces,
-        texture_size=request.texture_size,
-        preview_frames=request.preview_frames,
-        preview_size=request.preview_size,
-        progress=progress,
-    )
-    return files, asset.notes
+    """Generate one asset of `pictures` and write `folder/name.*`: the files by kind, and notes for the user.
+
+    With `keep` the asset itself stays in the folder as KEPT_FILE; where that file is already, no network runs.
+    """
+    kept = folder / KEPT_FILE
+    if keep and kept.is_file():
+        asset = pipeline.load_asset(kept)
+    else:
+        asset = pipeline(list(pictures), progress=progress, **request.sampling)
+        if keep:
+            asset.store(kept)
+    notes = list(asset.notes)
+    files = asset.save(folder, name=name, progress=progress, on_note=notes.append, **request.files)
+    return files, tuple(notes)

@@ -13,6 +13,14 @@ from typing import Any
 from trellis.errors import InvalidInputError
 
 MODELS_OWN = None  # a sampler value left to the model's pipeline.json
+SAMPLING_OPTIONS = (
+    "seed",
+    "structure_steps",
+    "structure_guidance",
+    "latent_steps",
+    "latent_guidance",
+    "multi_image",
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,20 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """On or off."""
+
+    def describe(self) -> str:
+        return "true or false"
+
+    def parse(self, name: str, value: object) -> bool:
+        """The value itself; raises InvalidInputError naming the field."""
+        if isinstance(value, bool):
+            return value
+        raise InvalidInputError(f"{name} must be {self.describe()}, not {_shown(value)}.")
+
+
+@dataclass(frozen=True)
 class Subset:
     """One or more of a closed set of values, each once; kept in the order of the set."""
 
@@ -72,13 +94,16 @@ class Subset:
         return tuple(known for known in self.values if known in chosen)
 
 
+Domain = Range | Choice | Switch | Subset
+
+
 @dataclass(frozen=True)
 class Option:
     """How a field is called and explained to people, and which values it takes; `optional` allows None."""
 
     label: str
     help: str
-    domain: Range | Choice | Subset
+    domain: Domain
     optional: bool = False
 
     def parse(self, name: str, value: object) -> Any:
@@ -93,7 +118,7 @@ def _shown(value: object) -> str:
     return "a huge number" if isinstance(value, int) and value.bit_length() > 128 else reprlib.repr(value)
 
 
-def _option(default: Any, label: str, help: str, domain: Range | Choice | Subset, *, optional: bool = False) -> Any:
+def _option(default: Any, label: str, help: str, domain: Domain, *, optional: bool = False) -> Any:
     return dataclasses.field(default=default, metadata={"option": Option(label, help, domain, optional)})
 
 
@@ -141,8 +166,39 @@ class GenerationRequest:
         "Side of the texture in pixels; larger is sharper, slower.",
         Choice((512, 1024, 2048, 4096)),
     )
+    texture_mode: str = _option(
+        "fast",
+        "Texture mode",
+        "fast projects views of the Gaussians; best takes more views and fits the texture to their pixels.",
+        Choice(("fast", "best")),
+    )
+    blend_picture: bool = _option(
+        True, "Blend in the picture", "Lays the picture itself over the texture where it sees the surface.", Switch()
+    )
+    normal_map: bool = _option(
+        False, "Normal map", "Keeps the relief of the full mesh as a second texture of the simplified one.", Switch()
+    )
+    double_sided: bool = _option(
+        False, "Double-sided", "Viewers draw the back of the surface too; for meshes with openings.", Switch()
+    )
     formats: tuple[str, ...] = _option(
-        ("glb", "ply", "mp4"), "Files", "Which files are written.", Subset(("glb", "ply", "mp4"))
+        ("glb", "ply", "mp4"),
+        "Files",
+        "glb, obj, usdz: textured mesh. stl, mesh_ply: its shape. maps: textures. ply, splat: Gaussians. mp4: preview.",
+        Subset(("glb", "obj", "usdz", "stl", "mesh_ply", "maps", "ply", "splat", "mp4")),
+    )
+    texture_format: str = _option(
+        "png",
+        "Texture inside GLB",
+        "webp makes the file several times smaller; a few older programs do not read it.",
+        Choice(("png", "webp")),
+    )
+    stl_size: float = _option(100.0, "STL size", "Longest side of the STL in millimetres.", Range(1, 10_000, 1))
+    preview_content: tuple[str, ...] = _option(
+        ("gaussians", "normals"),
+        "Preview shows",
+        "Pictures of the preview video, side by side.",
+        Subset(("gaussians", "normals", "colors")),
     )
     preview_frames: int = _option(60, "Preview frames", "Length of the preview video.", Range(1, 600, 1, integer=True))
     preview_size: int = _option(
@@ -154,6 +210,24 @@ class GenerationRequest:
             object.__setattr__(self, name, option.parse(name, getattr(self, name)))
         if self.faces is not None and self.simplify != default_of("simplify"):
             raise InvalidInputError("simplify and faces exclude each other: give one of them.")
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The options that decide the asset itself; the others decide its files."""
+        return {name: getattr(self, name) for name in SAMPLING_OPTIONS}
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """The options that decide the files of an asset: the keywords of `Asset.save`."""
+        return {name: getattr(self, name) for name in options() if name not in SAMPLING_OPTIONS or name == "seed"}
+
+    def with_files(self, values: Mapping[str, Any]) -> "GenerationRequest":
+        """The same asset with other files; raises InvalidInputError for an option that decides the asset itself."""
+        wrong = sorted(set(values) & set(SAMPLING_OPTIONS))
+        if wrong:
+            raise InvalidInputError(f"{wrong[0]} decides the asset itself: generate a new one to change it.")
+        kept = {name: value for name, value in self.to_dict().items() if name in SAMPLING_OPTIONS}
+        return self.from_dict(kept | dict(values))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GenerationRequest":

@@ -8,8 +8,10 @@ import numpy as np
 
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
-from trellis.export.holes import fill_holes
-from trellis.export.surface import Floats, Surface, edge_report
+from trellis.export.holes import HoleLimits, fill_holes
+from trellis.export.manifold import split_touching
+from trellis.export.surface import Floats, Surface
+from trellis.export.topology import EdgeTable
 from trellis.representations import Mesh
 
 logger = logging.getLogger(__name__)
@@ -31,9 +33,12 @@ def stl_bytes(mesh: Mesh, *, longest_side: float = LONGEST_SIDE) -> bytes:
     Raises InvalidInputError for an empty or flat mesh and a size outside SIDE_LIMITS.
     """
     check_longest_side(longest_side)
-    surface = closed(Surface.from_mesh(mesh))
-    if not len(surface.faces):
+    mesh = closed(mesh)
+    if not len(mesh.faces):
         raise InvalidInputError("An empty mesh cannot be written as STL.")
+    if not is_closed(mesh):
+        logger.warning("The STL is not closed everywhere.")
+    surface = Surface.from_mesh(mesh)
     corners = in_millimetres(surface, longest_side)[surface.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     length = np.linalg.norm(normals, axis=1, keepdims=True)
@@ -52,19 +57,16 @@ def check_longest_side(millimetres: float) -> None:
         raise InvalidInputError(f"The longest side must be {low:g} to {high:g} mm, not {millimetres}.")
 
 
-def closed(surface: Surface) -> Surface:
-    """The surface with every hole filled; what cannot be closed is left as it is, with a warning."""
-    if edge_report(surface.faces, len(surface.vertices)).watertight or not len(surface.faces):
-        return surface
-    filled = fill_holes(surface, max_edges=len(surface.faces) * 3, max_perimeter=math.inf)
-    report = edge_report(filled.faces, len(filled.vertices))
-    if not report.watertight:
-        logger.warning(
-            "The STL is not closed: %d open edges, %d edges of three or more faces.",
-            report.boundary,
-            report.non_manifold,
-        )
-    return filled
+def closed(mesh: Mesh) -> Mesh:
+    """The mesh with every hole filled; what cannot be closed is left as it is (see `is_closed`)."""
+    if not len(mesh.faces) or is_closed(mesh):
+        return mesh
+    return split_touching(fill_holes(mesh, limits=HoleLimits(edges=3 * len(mesh.faces), perimeter=math.inf)))
+
+
+def is_closed(mesh: Mesh) -> bool:
+    """Whether every edge has exactly two faces."""
+    return EdgeTable.build(mesh.faces, len(mesh.vertices)).watertight
 
 
 def in_millimetres(surface: Surface, longest_side: float) -> Floats:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from trellis.app.request import GenerationRequest, draw_seed, options
+from trellis.app.request import GenerationRequest, default_of, draw_seed, options
 from trellis.errors import InvalidInputError
 
 
@@ -36,9 +36,16 @@ def test_defaults_are_valid_and_sampler_values_are_left_to_the_model() -> None:
         ("faces", 1),
         ("formats", ()),
         ("formats", ("glb", "glb")),
-        ("formats", ("obj",)),
+        ("formats", ("fbx",)),
         ("formats", "glb"),
         ("multi_image", "average"),
+        ("texture_mode", "better"),
+        ("texture_format", "jpg"),
+        ("normal_map", 1),
+        ("blend_picture", "yes"),
+        ("double_sided", None),
+        ("stl_size", 0),
+        ("preview_content", ("depth",)),
         ("preview_size", 300),
     ],
 )
@@ -80,3 +87,14 @@ def test_drawn_seeds_are_valid_and_vary() -> None:
     assert len(seeds) > 10
     for seed in seeds:
         GenerationRequest(seed=seed)
+
+
+def test_options_belong_to_the_asset_or_to_its_files() -> None:
+    request = GenerationRequest(seed=3, latent_steps=7, texture_size=512, formats=("obj",), faces=900)
+    assert request.sampling["latent_steps"] == 7 and request.files["texture_size"] == 512
+    assert set(request.sampling) & set(request.files) == {"seed"}
+    other = request.with_files({"texture_size": 2048})
+    assert (other.seed, other.latent_steps, other.texture_size) == (3, 7, 2048)
+    assert (other.formats, other.faces) == (default_of("formats"), None)
+    with pytest.raises(InvalidInputError, match="latent_steps decides the asset"):
+        request.with_files({"latent_steps": 8})

@@ -1,0 +1,189 @@
+"""All files of an asset at once: complete or not at all, options checked first, and every format of one shape."""
+
+import dataclasses
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pygltflib
+import pytest
+import torch
+import trimesh
+from PIL import Image
+from plyfile import PlyData
+
+from tests.unit.export.shapes import painted, sphere
+from trellis.errors import Cancelled, InvalidInputError
+from trellis.export import files
+from trellis.export.files import FORMATS, FileOptions, FileSources, write_files
+from trellis.progress import CancelToken, Progress
+from trellis.representations import GaussianCloud, Mesh
+from trellis.representations.gaussians import SH_C0
+
+FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size": 64}
+
+
+@pytest.fixture(scope="module")
+def sources() -> FileSources:
+    mesh = sphere(4)
+    count = len(mesh.vertices)
+    gaussians = GaussianCloud(
+        positions=mesh.vertices,
+        features_dc=(painted(mesh.vertices) - 0.5) / SH_C0,
+        scales=torch.full((count, 3), 0.012),
+        rotations=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
+        opacities=torch.full((count, 1), 0.95),
+    )
+    return FileSources(gaussians, mesh)
+
+
+def write(
+    sources: FileSources, folder: Path, *, progress: Progress | None = None, **options: object
+) -> dict[str, Path]:
+    chosen = FileOptions(**{**FAST, **options})
+    notes: list[str] = []
+    written = write_files(
+        sources, folder, name="ball", options=chosen, progress=progress or Progress(), on_note=notes.append
+    )
+    assert notes == []
+    return written
+
+
+@pytest.fixture(scope="module")
+def written(sources: FileSources, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write(sources, tmp_path_factory.mktemp("all"), formats=tuple(FORMATS), normal_map=True)
+
+
+def test_every_format_is_there_and_nothing_else(written):
+    assert set(written) == set(FORMATS) - {"maps"} | {"mtl", "base_color", "normal_map"}
+    folder = written["glb"].parent
+    assert sorted(folder.iterdir()) == sorted(set(written.values()))
+    assert all(path.stat().st_size > 100 and path.name.startswith("ball") for path in written.values())
+    if os.name == "posix":
+        assert {path.stat().st_mode & 0o777 for path in written.values()} == {0o644}
+
+
+def test_all_meshes_are_the_same_ball(written):
+    expected = 0.8 * np.ones(3)
+    glb = trimesh.load(written["glb"], force="mesh")
+    obj = trimesh.load(written["obj"], force="mesh")
+    ply = trimesh.load(written["mesh_ply"])
+    stl = trimesh.load(written["stl"])
+    for shape in (glb, obj, ply):
+        assert np.allclose(shape.extents, expected, atol=0.02)
+        assert shape.volume == pytest.approx(4 / 3 * np.pi * 0.4**3, rel=0.05)
+    assert np.allclose(stl.extents, 100, atol=2) and stl.is_watertight and ply.is_watertight
+    assert len(glb.faces) == len(obj.faces) == len(stl.faces) == len(ply.faces) <= 0.31 * 5120
+    assert np.allclose(glb.bounds, obj.bounds, atol=1e-5)
+    assert zipfile.ZipFile(written["usdz"]).testzip() is None
+
+
+def test_maps_are_the_pictures_inside_the_glb(written):
+    gltf = pygltflib.GLTF2().load(str(written["glb"]))
+    assert gltf.materials[0].normalTexture is not None
+    for index, kind in enumerate(("base_color", "normal_map")):
+        view = gltf.bufferViews[gltf.images[index].bufferView]
+        inside = gltf.binary_blob()[view.byteOffset : view.byteOffset + view.byteLength]
+        assert inside == written[kind].read_bytes()
+        assert Image.open(written[kind]).size == (512, 512)
+
+
+def test_gaussians_are_whole_in_both_formats(written, sources):
+    assert len(PlyData.read(str(written["ply"]))["vertex"].data) == len(sources.gaussians)
+    assert written["splat"].stat().st_size == 32 * len(sources.gaussians)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"formats": ("glb", "fbx")}, "fbx.*glb, obj"),
+        ({"preview_content": ("depth",)}, "depth.*normals"),
+        ({"faces": 100, "simplify": 0.5}, "exclude"),
+        ({"simplify": 1.5}, "simplify"),
+        ({"texture_size": 1000}, "texture_size"),
+        ({"texture_mode": "better"}, "better"),
+        ({"texture_format": "jpg"}, "jpg.*png, webp"),
+        ({"stl_size": -1}, "longest side"),
+        ({"preview_size": 100}, "multiple of 16"),
+        ({"preview_frames": 0}, "frame"),
+    ],
+)
+def test_options_are_checked_before_any_work(options, said):
+    with pytest.raises(InvalidInputError, match=said):
+        FileOptions(**options)
+
+
+def test_a_face_count_replaces_the_default_fraction():
+    options = FileOptions(faces=300)
+    assert options.export.faces == 300 and options.export.simplify is None
+
+
+@pytest.mark.parametrize(
+    ("formats", "content", "missing"),
+    [
+        (("ply",), ("normals",), "gaussians"),
+        (("splat",), ("normals",), "gaussians"),
+        (("mp4",), ("gaussians",), "gaussians"),
+        (("stl",), ("gaussians",), "mesh"),
+        (("mp4",), ("normals",), "mesh"),
+    ],
+)
+def test_a_missing_representation_is_named_before_any_work(formats, content, missing, sources, tmp_path):
+    less = dataclasses.replace(sources, **{missing: None})
+    with pytest.raises(InvalidInputError, match=f"no {missing}"):
+        write(less, tmp_path / "new", formats=formats, preview_content=content)
+    assert not (tmp_path / "new").exists()
+
+
+def test_files_of_one_representation_do_not_ask_for_the_other(sources, tmp_path):
+    alone = FileSources(sources.gaussians, None)
+    assert set(write(alone, tmp_path, formats=("ply", "mp4"), preview_content=("gaussians",))) == {"ply", "mp4"}
+    assert set(write(FileSources(None, sources.mesh), tmp_path, formats=("stl", "mp4"), preview_content=("colors",)))
+
+
+@pytest.mark.parametrize("failure", [OSError("the disk is full"), Cancelled("stop")])
+def test_a_failed_write_keeps_every_old_file_and_leaves_no_rest(failure, sources, tmp_path, monkeypatch):
+    names = {"ball.ply": b"old ply", "ball.obj": b"old obj", "ball.mp4": b"old video", "ball_base_color.png": b"old"}
+    for name, content in names.items():
+        (tmp_path / name).write_bytes(content)
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(files, "write_video", fail)
+    with pytest.raises(type(failure)):
+        write(sources, tmp_path, formats=("ply", "obj", "mp4"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == names
+
+
+def test_cancel_before_the_first_file_leaves_nothing(sources, tmp_path):
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(Cancelled):
+        write(sources, tmp_path, progress=Progress(cancel=token), formats=("ply",))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../ball", "a/b", ""])
+def test_a_name_is_no_path(name, sources, tmp_path):
+    with pytest.raises(InvalidInputError, match="name of an asset"):
+        write_files(sources, tmp_path, name=name, options=FileOptions(), progress=Progress(), on_note=lambda note: None)
+
+
+def test_an_open_solid_is_told(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        files, "clean", lambda mesh, progress: mesh
+    )  # three leaves at one edge enclose nothing and would go
+    vertices = torch.tensor([[0, 0, 0], [0, 0, 1], [1, 0, 0], [-1, 1, 0], [-1, -1, 0]], dtype=torch.float32)
+    leaves = Mesh(vertices, torch.tensor([[0, 1, 2], [0, 1, 3], [0, 1, 4]]).int())
+    notes: list[str] = []
+    write_files(
+        FileSources(None, leaves),
+        tmp_path,
+        name="leaves",
+        options=FileOptions(formats=("stl",), simplify=None),
+        progress=Progress(),
+        on_note=notes.append,
+    )
+    assert len(notes) == 1 and "could not be closed" in notes[0]
