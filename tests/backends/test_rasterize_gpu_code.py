@@ -7,10 +7,10 @@ import pytest
 import warp as wp
 
 from trellis.ops import warp_device
-from trellis.ops.rasterize import warp_fields, warp_gaussians, warp_projection, warp_triangles
+from trellis.ops.rasterize import warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles
 
 
-@pytest.mark.parametrize("module", [warp_triangles, warp_gaussians, warp_projection, warp_fields])
+@pytest.mark.parametrize("module", [warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles])
 def test_kernels_compile_for_the_oldest_supported_gpu(module: ModuleType, tmp_path: Path) -> None:
     warp_device.start()
     wp.compile_aot_module(module, arch=75, module_dir=tmp_path, use_ptx=True)

@@ -91,7 +91,7 @@ def launch_items(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.dev
     def run(first: int, end: int) -> None:
         launch(kernel, end - first, [*inputs, first], device=device)
 
-    _in_pieces(kernel, dim, run, device=device, grain=grain)
+    _in_pieces(kernel, dim, run, device=device, grain=grain, per_thread=4)
 
 
 def launch_rows(kernel: wp.Kernel, dim: int, inputs: list, *, rows: int, device: torch.device) -> None:
@@ -104,15 +104,22 @@ def launch_rows(kernel: wp.Kernel, dim: int, inputs: list, *, rows: int, device:
     def run(first: int, end: int) -> None:
         launch(kernel, dim, [*inputs, first, end], device=device)
 
-    _in_pieces(kernel, rows, run, device=device, grain=32)
+    # Every band looks at every item.
+    _in_pieces(kernel, rows, run, device=device, grain=32, per_thread=2)
 
 
 def _in_pieces(
-    kernel: wp.Kernel, count: int, run: Callable[[int, int], None], *, device: torch.device, grain: int
+    kernel: wp.Kernel,
+    count: int,
+    run: Callable[[int, int], None],
+    *,
+    device: torch.device,
+    grain: int,
+    per_thread: int,
 ) -> None:
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     # More pieces than threads, as some have more work than others.
-    pieces = min(count // grain, 4 * threads)
+    pieces = min(count // grain, per_thread * threads)
     if threads == 1 or pieces < 2:
         run(0, count)
         return

@@ -8,9 +8,8 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras
 from trellis.ops import rasterize
+from trellis.ops.rasterize.meshes import NEAR, project_vertices
 from trellis.representations import Mesh
-
-NEAR = 1e-2
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,6 @@ def face_normals(mesh: Mesh) -> Tensor:
     return torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=1, eps=1e-20)
 
 
-def project_vertices(vertices: Tensor, extrinsics: Tensor, intrinsics: Tensor, size: int) -> Tensor:
-    """World points [V, 3] to (x, y) in pixels, image spanning [0, size], and camera z: input of the rasteriser."""
-    camera = torch.addmm(extrinsics[:3, 3], vertices, extrinsics[:3, :3].T)
-    z = camera[:, 2:]
-    safe = torch.where(z.abs() < NEAR, NEAR, z)
-    focal = torch.stack([intrinsics[0, 0], intrinsics[1, 1]])
-    return torch.cat([(camera[:, :2] / safe * focal + intrinsics[:2, 2]) * size, z], dim=1)
-
-
 def rasterize_mesh(mesh: Mesh, camera: Cameras, *, size: int, backend: str = "auto") -> rasterize.TriangleSamples:
     """Face, barycentrics and depth at the `size` x `size` samples of one camera (V = 1)."""
     if len(camera) != 1:
@@ -60,10 +50,6 @@ def render_mesh(
     attributes has colour 0. Faces that reach nearer than 0.01 to the camera's plane are left out.
     Source: spec "Rendering and export", Mesh. Raises InvalidInputError for unusable options.
     """
-    if size < 1 or not 1 <= supersampling <= 8:
-        raise InvalidInputError(
-            f"Image size must be positive and supersampling 1 to 8, not {size} and {supersampling}."
-        )
     source = mesh.vertices.device
     attributes = [mesh.vertices] if mesh.attributes is None else [mesh.vertices, mesh.attributes]
     device = rasterize.rendering_device(source, backend, *attributes)
@@ -72,32 +58,16 @@ def render_mesh(
         mesh.faces.to(device).int(),
         None if mesh.attributes is None else mesh.attributes.to(device).float(),
     )
-    normals = 0.5 * face_normals(mesh) + 0.5
-    # One extra row: face -1 finds the mid grey of the background.
-    normals = torch.cat([normals, normals.new_full((1, 3), 0.5)])
-    pictures = [
-        _render_view(mesh, normals, camera.to(device), size=size, supersampling=supersampling, backend=backend)
-        for camera in cameras
-    ]
-    stacked = torch.stack(pictures).to(source)
-    return MeshImages(stacked[:, 0:3], stacked[:, 3:6], stacked[:, 6], stacked[:, 7])
-
-
-def _render_view(
-    mesh: Mesh, normals: Tensor, camera: Cameras, *, size: int, supersampling: int, backend: str
-) -> Tensor:
-    """Channels [8, size, size] of one camera: colour, normal (out of encoded `normals` [F + 1, 3]), depth, mask."""
-    samples = rasterize_mesh(mesh, camera, size=size * supersampling, backend=backend)
-    mask = samples.mask
-    if mesh.colors is None:
-        color = torch.zeros(*mask.shape, 3, device=mask.device)
-    else:
-        color = rasterize.interpolate_attributes(samples, mesh.faces, mesh.colors, backend=backend)
-    normal = normals[samples.face_id]
-    channels = torch.cat([color, normal, samples.depth[..., None], mask[..., None].to(color)], dim=2).permute(2, 0, 1)
-    if supersampling == 1:
-        return channels
-    reduced = torch.nn.functional.interpolate(
-        channels[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False
-    )
-    return reduced[0]
+    cameras = cameras.to(device)
+    images = rasterize.draw_mesh(
+        mesh.vertices,
+        mesh.faces,
+        face_values=0.5 * face_normals(mesh) + 0.5,
+        vertex_values=mesh.colors,
+        extrinsics=cameras.extrinsics,
+        intrinsics=cameras.intrinsics,
+        size=size,
+        supersampling=supersampling,
+        backend=backend,
+    ).to(source)
+    return MeshImages(images[:, 0:3], images[:, 3:6], images[:, 6], images[:, 7])

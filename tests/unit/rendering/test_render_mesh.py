@@ -5,7 +5,9 @@ import torch
 
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import orbit_cameras
+from trellis.ops.rasterize import warp_meshes
 from trellis.rendering import rasterize_mesh, render_mesh
+from trellis.rendering.mesh import face_normals
 from trellis.representations import Mesh
 
 BACKENDS = pytest.mark.parametrize("backend", ["reference", "warp"])
@@ -109,3 +111,39 @@ def test_unusable_options_are_named() -> None:
         render_mesh(sphere(8), orbit_cameras([0.0], [0.0]), size=32, supersampling=0)
     with pytest.raises(InvalidInputError, match="auto, reference, warp"):
         render_mesh(sphere(8), orbit_cameras([0.0], [0.0]), size=32, backend="best")
+
+
+@pytest.mark.parametrize("supersampling", [1, 2, 3, 4])
+@pytest.mark.parametrize("colored", [True, False])
+def test_warp_pictures_equal_the_reference(supersampling: int, colored: bool) -> None:
+    """Every channel, several cameras at once, the image's border included; samples on edges may fall to either side."""
+    ball = sphere(40, radius=0.7)
+    mesh = Mesh(ball.vertices, ball.faces, ball.attributes if colored else None)
+    cameras = orbit_cameras([0.3, 2.0, 4.0], [0.3, -0.6, 1.4], radius=2.0)
+    first, second = (
+        render_mesh(mesh, cameras, size=50, supersampling=supersampling, backend=backend)
+        for backend in ("reference", "warp")
+    )
+    assert 0.5 < first.mask.mean() < 0.95 and (first.mask[:, 0] > 0).any()
+    for name in ("color", "normal", "depth", "mask"):
+        difference = (getattr(first, name) - getattr(second, name)).abs()
+        assert (difference > 2e-6).float().mean() < 0.002, name
+    assert (second.color.std() > 0.1) == colored
+
+
+def test_cameras_drawn_at_once_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU's way of many cameras a launch, and threads of the CPU: the same bits as one camera alone."""
+    ball, cameras = sphere(40), orbit_cameras([0.3, 2.0, 4.0], [0.3, -0.6, 1.4])
+    assert ball.attributes is not None
+    poses, before = {"extrinsics": cameras.extrinsics, "intrinsics": cameras.intrinsics}, torch.get_num_threads()
+    values = {"face_values": face_normals(ball), "vertex_values": ball.attributes}
+    options = {"size": 80, "supersampling": 2, "limits": (0.01, 0.5), **poses, **values}
+    pictures = []
+    try:
+        for threads, at_once in ((1, 1), (1, 2), (1, 3), (3, 1)):
+            torch.set_num_threads(threads)
+            monkeypatch.setattr(warp_meshes, "cameras_at_once", lambda *_, n=at_once, **__: n)
+            pictures.append(warp_meshes.draw_mesh(ball.vertices, ball.faces, **options))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(pictures[0], picture) for picture in pictures)

@@ -11,6 +11,7 @@ from trellis.ops.rasterize.backends import (
     rendering_device,
 )
 from trellis.ops.rasterize.gaussians import splat_gaussians
+from trellis.ops.rasterize.meshes import draw_mesh, project_vertices
 from trellis.ops.rasterize.radiance_fields import VoxelField, integrate_voxels
 from trellis.ops.rasterize.triangles import TriangleSamples, interpolate_attributes, rasterize_triangles
 
@@ -24,8 +25,10 @@ __all__ = [
     "backend_for",
     "check_backend",
     "choose_backend",
+    "draw_mesh",
     "integrate_voxels",
     "interpolate_attributes",
+    "project_vertices",
     "rasterize_triangles",
     "rendering_device",
     "splat_gaussians",

@@ -1,7 +1,7 @@
 """Triangle rasteriser in Warp: a z-buffer of (depth, face) keys, then weights of the winning faces."""
 
 # Kernels are in Warp's own language, whose types mypy does not know.
-# mypy: disable-error-code="valid-type, no-untyped-def, operator, arg-type"
+# mypy: disable-error-code="valid-type, no-untyped-def, operator, arg-type, call-overload"
 
 import torch
 import warp as wp
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trellis.ops import warp_device
 
-_NOTHING = torch.iinfo(torch.int64).max
+NOTHING = torch.iinfo(torch.int64).max
 # Work items that a launch should have on a GPU: faces are split into row strips to reach it.
 _WANTED_THREADS = 1 << 16
 _MAX_STRIPS = 256
@@ -27,7 +27,7 @@ def _edge(a: wp.vec2, b: wp.vec2, s: wp.vec2) -> float:
 
 
 @wp.func
-def _cover(p0: wp.vec3, p1: wp.vec3, p2: wp.vec3, s: wp.vec2, perspective: int) -> wp.vec4:
+def cover(p0: wp.vec3, p1: wp.vec3, p2: wp.vec3, s: wp.vec2, perspective: int) -> wp.vec4:
     """Weights of the corners and depth at s; all weights 0 where the triangle does not cover s."""
     a = wp.vec2(p0[0], p0[1])
     b = wp.vec2(p1[0], p1[1])
@@ -64,36 +64,48 @@ def _key(depth: float, face: int) -> wp.int64:
 def _draw(
     points: wp.array(dtype=wp.vec3),
     faces: wp.array(dtype=wp.vec3i),
+    count: int,
+    face_count: int,
     strips: int,
     height: int,
     width: int,
     perspective: int,
     near: float,
     nearest: wp.array(dtype=wp.int64),
+    first_row: int,
+    end_row: int,
 ):
     item = wp.tid()
-    face = item / strips
+    number = item / strips
+    view = number / face_count
+    face = number - view * face_count
     corner = faces[face]
-    p0 = points[corner[0]]
-    p1 = points[corner[1]]
-    p2 = points[corner[2]]
+    base = view * count
+    p0 = points[base + corner[0]]
+    p1 = points[base + corner[1]]
+    p2 = points[base + corner[2]]
+    top = int(wp.clamp(wp.ceil(wp.min(wp.min(p0[1], p1[1]), p2[1]) - 0.5), float(first_row), float(end_row)))
+    bottom = int(wp.clamp(wp.floor(wp.max(wp.max(p0[1], p1[1]), p2[1]) - 0.5), -1.0, float(end_row - 1)))
+    if top > bottom:
+        return
+    left = int(wp.clamp(wp.ceil(wp.min(wp.min(p0[0], p1[0]), p2[0]) - 0.5), 0.0, float(width)))
+    right = int(wp.clamp(wp.floor(wp.max(wp.max(p0[0], p1[0]), p2[0]) - 0.5), -1.0, float(width - 1)))
+    if left > right:
+        return
     total = p0 + p1 + p2
     if not (wp.isfinite(total[0]) and wp.isfinite(total[1]) and wp.isfinite(total[2])):
         return
     if wp.min(wp.min(p0[2], p1[2]), p2[2]) <= near:
         return
-    left = int(wp.clamp(wp.ceil(wp.min(wp.min(p0[0], p1[0]), p2[0]) - 0.5), 0.0, float(width)))
-    right = int(wp.clamp(wp.floor(wp.max(wp.max(p0[0], p1[0]), p2[0]) - 0.5), -1.0, float(width - 1)))
-    top = int(wp.clamp(wp.ceil(wp.min(wp.min(p0[1], p1[1]), p2[1]) - 0.5), 0.0, float(height)))
-    bottom = int(wp.clamp(wp.floor(wp.max(wp.max(p0[1], p1[1]), p2[1]) - 0.5), -1.0, float(height - 1)))
     y = top + item % strips
     while y <= bottom:
         for x in range(left, right + 1):
-            found = _cover(p0, p1, p2, wp.vec2(float(x) + 0.5, float(y) + 0.5), perspective)
+            found = cover(p0, p1, p2, wp.vec2(float(x) + 0.5, float(y) + 0.5), perspective)
             if found[0] + found[1] + found[2] > 0.0:
                 key = _key(found[3], face)
-                if key < nearest[y * width + x]:
-                    wp.atomic_min(nearest, y * width + x, key)
+                at = (view * height + y) * width + x
+                if key < nearest[at]:
+                    wp.atomic_min(nearest, at, key)
         y += strips
 
 
@@ -108,8 +120,9 @@ def _resolve(
     face_id: wp.array(dtype=wp.int32),
     barycentric: wp.array(dtype=wp.vec3),
     depth: wp.array(dtype=wp.float32),
+    first: int,
 ):
-    pixel = wp.tid()
+    pixel = first + wp.tid()
     key = nearest[pixel]
     if key == nothing:
         face_id[pixel] = -1
@@ -119,7 +132,7 @@ def _resolve(
     face = int(key & wp.int64(4294967295))
     corner = faces[face]
     s = wp.vec2(float(pixel % width) + 0.5, float(pixel / width) + 0.5)
-    found = _cover(points[corner[0]], points[corner[1]], points[corner[2]], s, perspective)
+    found = cover(points[corner[0]], points[corner[1]], points[corner[2]], s, perspective)
     face_id[pixel] = face
     barycentric[pixel] = wp.vec3(found[0], found[1], found[2])
     depth[pixel] = found[3]
@@ -133,8 +146,9 @@ def _interpolate(
     attributes: wp.array2d(dtype=wp.float32),
     channels: int,
     values: wp.array2d(dtype=wp.float32),
+    first: int,
 ):
-    pixel = wp.tid()
+    pixel = first + wp.tid()
     face = face_id[pixel]
     if face < 0:
         for channel in range(channels):
@@ -148,42 +162,55 @@ def _interpolate(
         values[pixel, channel] = value + attributes[corner[2], channel] * weight[2]
 
 
+def draw_faces(points: Tensor, faces: Tensor, height: int, width: int, *, perspective: bool, near: float) -> Tensor:
+    """Keys [V * H * W] int64 of the nearest face at every sample of V images, NOTHING where there is none.
+
+    points [V, n, 3]: pixels and depth of the vertices in each image; faces [F, 3]. A key has the bits of the depth in
+    its high half and the face in its low half.
+    """
+    views, count, _ = points.shape
+    nearest = torch.full((views * height * width,), NOTHING, dtype=torch.int64, device=points.device)
+    strips = 1
+    if points.device.type != "cpu":
+        strips = max(1, min(_WANTED_THREADS // max(views * len(faces), 1), _MAX_STRIPS))
+    inputs = [
+        warp_device.view(points.view(-1, 3), wp.vec3),
+        warp_device.view(faces.int(), wp.vec3i),
+        count,
+        len(faces),
+        strips,
+        height,
+        width,
+        int(perspective),
+        near,
+        warp_device.view(nearest, wp.int64),
+    ]
+    warp_device.launch_rows(_draw, views * len(faces) * strips, inputs, rows=height, device=points.device)
+    return nearest
+
+
 def rasterize_triangles(
     points: Tensor, faces: Tensor, height: int, width: int, *, perspective: bool, near: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(face_id [H, W] int32, barycentric [H, W, 3], depth [H, W]); see `ops.rasterize.rasterize_triangles`."""
     device = points.device
-    nearest = torch.full((height * width,), _NOTHING, dtype=torch.int64, device=device)
+    points = points.detach().contiguous()
+    nearest = draw_faces(points[None], faces, height, width, perspective=perspective, near=near)
     face_id = torch.empty(height, width, dtype=torch.int32, device=device)
     barycentric = torch.empty(height, width, 3, device=device)
     depth = torch.empty(height, width, device=device)
-    corners, indices = warp_device.view(points, wp.vec3), warp_device.view(faces.int(), wp.vec3i)
-    keys = warp_device.view(nearest, wp.int64)
-    strips = 1
-    if device.type != "cpu":
-        strips = max(1, min(_WANTED_THREADS // max(len(faces), 1), _MAX_STRIPS))
-    warp_device.launch(
-        _draw,
-        len(faces) * strips,
-        [corners, indices, strips, height, width, int(perspective), near, keys],
-        device=device,
-    )
-    warp_device.launch(
-        _resolve,
-        height * width,
-        [
-            corners,
-            indices,
-            keys,
-            _NOTHING,
-            width,
-            int(perspective),
-            warp_device.view(face_id.view(-1), wp.int32),
-            warp_device.view(barycentric.view(-1, 3), wp.vec3),
-            warp_device.view(depth.view(-1), wp.float32),
-        ],
-        device=device,
-    )
+    inputs = [
+        warp_device.view(points, wp.vec3),
+        warp_device.view(faces.int(), wp.vec3i),
+        warp_device.view(nearest, wp.int64),
+        NOTHING,
+        width,
+        int(perspective),
+        warp_device.view(face_id.view(-1), wp.int32),
+        warp_device.view(barycentric.view(-1, 3), wp.vec3),
+        warp_device.view(depth.view(-1), wp.float32),
+    ]
+    warp_device.launch_items(_resolve, height * width, inputs, device=device, grain=1 << 15)
     return face_id, barycentric, depth
 
 
@@ -191,17 +218,13 @@ def interpolate_attributes(face_id: Tensor, barycentric: Tensor, faces: Tensor, 
     """Values [H, W, k]; see `ops.rasterize.interpolate_attributes`."""
     channels = attributes.shape[1]
     values = torch.empty(*face_id.shape, channels, device=attributes.device)
-    warp_device.launch(
-        _interpolate,
-        face_id.numel(),
-        [
-            warp_device.view(face_id.view(-1), wp.int32),
-            warp_device.view(barycentric.view(-1, 3), wp.vec3),
-            warp_device.view(faces.int(), wp.vec3i),
-            warp_device.view(attributes, wp.float32),
-            channels,
-            warp_device.view(values.view(-1, channels), wp.float32),
-        ],
-        device=attributes.device,
-    )
+    inputs = [
+        warp_device.view(face_id.view(-1), wp.int32),
+        warp_device.view(barycentric.view(-1, 3), wp.vec3),
+        warp_device.view(faces.int(), wp.vec3i),
+        warp_device.view(attributes, wp.float32),
+        channels,
+        warp_device.view(values.view(-1, channels), wp.float32),
+    ]
+    warp_device.launch_items(_interpolate, face_id.numel(), inputs, device=attributes.device, grain=1 << 15)
     return values
