@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.released import SCALES, Scene, make_scene, random_pipeline
 from trellis.atomic import write_bytes
@@ -85,6 +86,7 @@ class Bench:
     scene: Scene
     repeats: int
     rows: list[Row] = field(default_factory=list)
+    features: SparseTensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -111,21 +113,35 @@ class Bench:
 
     def run(self, stages: Sequence[str]) -> None:
         """Measure the stages asked for."""
+        for stage in stages:
+            self.measure(stage, self.stages()[stage], detail=describe)
+
+    def stages(self) -> dict[str, Callable[[], Any]]:
+        """What to run for each stage; what a stage starts from is made beforehand."""
         latent = self.latents()
-        steps: dict[str, Callable[[], Any]] = {
+        return {
             "structure flow": self.structure_flow,
             "structure decoder": lambda: self.pipeline.decode_structure(self.structure_latent()),
             "latent flow": self.latent_flow,
             "gaussian decoder": lambda: self.decode("slat_decoder_gs", latent),
             "radiance decoder": lambda: self.decode("slat_decoder_rf", latent),
             "mesh decoder": lambda: self.decode("slat_decoder_mesh", latent),
+            "flexicubes": self.flexicubes,
             "all": self.everything,
         }
+
+    def profile(self, stages: Sequence[str], rows: int = 30) -> None:
+        """Print where the device's time of each stage goes, kernel by kernel."""
+        kinds = {"cpu": ProfilerActivity.CPU, "cuda": ProfilerActivity.CUDA}
         for stage in stages:
-            if stage == "flexicubes":
-                self.flexicubes(self.with_surface(self.decode("slat_decoder_mesh", latent)))
-            else:
-                self.measure(stage, steps[stage], detail=describe)
+            run = self.stages()[stage]
+            run()
+            synchronize(self.device)
+            with profile(activities=[kinds[self.device.type]]) as profiler:
+                run()
+                synchronize(self.device)
+            key = "self_cpu_time_total" if self.device.type == "cpu" else "self_device_time_total"
+            print(f"\n{stage}\n{profiler.key_averages().table(sort_by=key, row_limit=rows, max_name_column_width=90)}")
 
     def latents(self) -> SparseTensor:
         feats = torch.randn(len(self.scene.voxels), 8, generator=torch.Generator().manual_seed(2)).to(self.device)
@@ -156,12 +172,15 @@ class Bench:
         features.feats[:, 8:53] *= 0.3
         return features
 
-    def flexicubes(self, features: SparseTensor) -> None:
-        [(coords, feats)] = features.samples()
-        self.measure("flexicubes", lambda: extract_mesh(coords, feats, resolution=features.resolution), detail=describe)
+    def flexicubes(self) -> Any:
+        if self.features is None:
+            self.features = self.with_surface(self.decode("slat_decoder_mesh", self.latents()))
+        [(coords, feats)] = self.features.samples()
+        return extract_mesh(coords, feats, resolution=self.features.resolution)
 
     def everything(self) -> Any:
         """From the condition to Gaussians and mesh, without the image encoder."""
+        self.features = None
         self.pipeline.decode_structure(self.structure_flow())
         latent = self.latent_flow()
         cloud = self.pipeline.decode_gaussians(latent)
@@ -203,6 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--residency", choices=RESIDENCIES, default="keep")
     parser.add_argument("--graphs", choices=GRAPH_MODES, default="auto", help="captured launches of the flows' steps")
     parser.add_argument("--attention", choices=BACKENDS, help="attention back end of all networks (chosen)")
+    parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
     options = parser.parse_args(arguments)
     results = []
@@ -217,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
         with torch.inference_mode():
             bench.run(options.stages)
+            if options.profile:
+                bench.profile(options.stages)
         results.append({"precision": precision, "device": name, "rows": [asdict(row) for row in bench.rows]})
         del pipeline, bench
         release_cached_memory(runtime.device)
