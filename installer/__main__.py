@@ -101,7 +101,9 @@ def install(shell: Shell, options: argparse.Namespace) -> None:
     steps = build_steps(plan, ROOT, VENV, dev=options.group == "dev")
     run_steps(shell, steps, root=ROOT, venv=VENV, group=options.group)
     if options.group == "dev":
-        checks.provide_chromium(shell, required=os.environ.get("CI", "") not in ("", "0", "false"))
+        required = os.environ.get("CI", "") not in ("", "0", "false")
+        checks.provide_chromium(shell, required=required)
+        checks.provide_gltf_validator(shell, ROOT, required=required)
     shell.say(f"Installed in {time.monotonic() - started:.0f} s.")
 
 

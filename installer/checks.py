@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from installer.errors import CommandError, InstallError
 from installer.shell import Shell
 
+GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"  # the Khronos group's own, from npm
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -53,10 +55,42 @@ def provide_chromium(shell: Shell, *, required: bool) -> str | None:
     return found
 
 
+def find_gltf_validator(root: Path) -> str | None:
+    """Return the folder of the installed glTF validator of the pinned version, or None without it or Node.js."""
+    folder = root / ".state" / "node" / "node_modules" / "gltf-validator"
+    try:
+        installed = json.loads((folder / "package.json").read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return str(folder) if shutil.which("node") and GLTF_VALIDATOR.endswith(f"@{installed}") else None
+
+
+def provide_gltf_validator(shell: Shell, root: Path, *, required: bool) -> str | None:
+    """Return the glTF validator's folder, installing it with npm where that is here.
+
+    Raises InstallError where `required` (continuous integration): the tests of GLB files must not be skipped there.
+    """
+    found = find_gltf_validator(root)
+    npm = shutil.which("npm")
+    if found is None and npm and shutil.which("node"):
+        shell.say("Installing the glTF validator for the tests of GLB files ...")
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
+        try:
+            shell.run([npm, "install", "--prefix", str(root / ".state" / "node"), *options, GLTF_VALIDATOR])
+        except CommandError as error:
+            shell.say(f"The glTF validator could not be installed: {error}")
+        found = find_gltf_validator(root)
+    if found is None and required:
+        raise InstallError("The tests of GLB files need the glTF validator: install Node.js with npm.")
+    if found is None:
+        shell.say("The glTF validator is not here (it needs Node.js and npm): its tests will be skipped.")
+    return found
+
+
 def offline_environment(root: Path) -> dict[str, str]:
     """Return the environment of the offline step: no hub, no telemetry, no package index."""
-    chromium = find_chromium()
-    found = {"TRELLIS_TEST_CHROMIUM": chromium} if chromium else {}
+    tools = {"TRELLIS_TEST_CHROMIUM": find_chromium(), "TRELLIS_TEST_GLTF_VALIDATOR": find_gltf_validator(root)}
+    found = {name: path for name, path in tools.items() if path}
     return {**os.environ, **OFFLINE, **found, "PYTHONPATH": str(root)}
 
 

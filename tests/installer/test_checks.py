@@ -1,6 +1,8 @@
 """`run.sh test`: order, offline environment, exit status, and Chromium where it is required."""
 
+import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,43 @@ def test_missing_chromium_fails_where_it_is_required(administrator: bool, monkey
         checks.provide_chromium(shell, required=True)
     assert bool(shell.commands) == administrator
     assert checks.provide_chromium(shell, required=False) is None
+
+
+def put_validator(root: Path, version: str) -> Path:
+    folder = root / ".state" / "node" / "node_modules" / "gltf-validator"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "package.json").write_text(json.dumps({"version": version}))
+    return folder
+
+
+def test_gltf_validator_is_installed_by_npm_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Npm(FakeShell):
+        def run(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+            super().run(command, env=env)
+            put_validator(tmp_path, checks.GLTF_VALIDATOR.partition("@")[2])
+
+    monkeypatch.setattr(checks.shutil, "which", lambda name: f"/usr/bin/{name}")
+    shell = Npm()
+    put_validator(tmp_path, "1.0.0")  # an older one is replaced
+    found = checks.provide_gltf_validator(shell, tmp_path, required=True)
+    assert found == str(tmp_path / ".state" / "node" / "node_modules" / "gltf-validator")
+    [command] = shell.commands
+    assert command[:2] == ["/usr/bin/npm", "install"] and command[-1] == checks.GLTF_VALIDATOR
+    assert "--ignore-scripts" in command
+    assert checks.provide_gltf_validator(shell, tmp_path, required=True) == found and len(shell.commands) == 1
+    assert checks.offline_environment(tmp_path)["TRELLIS_TEST_GLTF_VALIDATOR"] == found
+
+
+@pytest.mark.parametrize("npm", [True, False])
+def test_missing_gltf_validator_fails_where_it_is_required(
+    npm: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = FakeShell(failures={"npm": 10})
+    monkeypatch.delenv("TRELLIS_TEST_GLTF_VALIDATOR", raising=False)
+    monkeypatch.setattr(checks.shutil, "which", lambda name: f"/usr/bin/{name}" if npm else None)
+    with pytest.raises(InstallError, match="glTF validator"):
+        checks.provide_gltf_validator(shell, tmp_path, required=True)
+    assert bool(shell.commands) == npm
+    assert checks.provide_gltf_validator(shell, tmp_path, required=False) is None
+    assert "skipped" in shell.said[-1]
+    assert "TRELLIS_TEST_GLTF_VALIDATOR" not in checks.offline_environment(tmp_path)
