@@ -15,6 +15,7 @@ MODULES = {
     "imageio-ffmpeg": "imageio_ffmpeg",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
+    "usd-core": "pxr",
     "warp-lang": "warp",
 }
 # needed without being imported by name
