@@ -136,7 +136,7 @@ def encode_mesh(
     if width == FEATURES:
         placed = normalize_mesh(mesh.to(runtime.device), side=DEFAULT_SIDE)
         field = SolidField.create(placed.mesh, resolution=resolution, progress=progress)
-        voxels = local_features(field, resolution=resolution, progress=progress)
+        voxels = local_features(field, progress=progress)
     else:
         placed = normalize_mesh(mesh.to(runtime.device), side=1.0)
         voxels = _image_features(placed, model, runtime, width, resolution, views, progress)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trellis.encoding.solid import SolidField
+from trellis.encoding.solid import FINE, SolidField
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import InvalidInputError
 from trellis.progress import Progress
@@ -30,26 +30,26 @@ class VoxelFeatures:
     resolution: int
 
 
-def local_features(field: SolidField, *, resolution: int, progress: Progress | None = None) -> VoxelFeatures:
+def local_features(field: SolidField, *, progress: Progress | None = None) -> VoxelFeatures:
     """Voxels of the shell around the surface of `field`, and the 91 numbers of each, on the field's device.
 
     Raises InvalidInputError when the mesh has no visible surface in the cube.
     """
     progress = progress or Progress()
-    coords = shell_voxels(field, resolution=resolution)
+    coords = shell_voxels(field)
     if not len(coords):
         raise InvalidInputError("The mesh has no surface inside the unit cube: normalise it first.")
     pieces = coords.split(_VOXELS)
-    rows = [_features(field, pieces[i], resolution) for i in progress.steps(_STAGE, len(pieces))]
-    return VoxelFeatures(coords, torch.cat(rows), resolution)
+    rows = [_features(field, pieces[i]) for i in progress.steps(_STAGE, len(pieces))]
+    return VoxelFeatures(coords, torch.cat(rows), field.resolution)
 
 
-def shell_voxels(field: SolidField, *, resolution: int) -> Tensor:
+def shell_voxels(field: SolidField) -> Tensor:
     """Voxels int32 [N, 3], sorted, whose centre is within 0.87 voxel of the surface and which border on the outside.
 
     Border: the voxel or one of its 26 neighbours has its centre outside, as in the training data.
     """
-    device = field.mesh.device
+    device, resolution = field.mesh.device, field.resolution
     touched = torch.zeros(1, resolution, resolution, resolution, device=device)
     cells = voxelize(field.mesh.vertices, field.mesh.faces, resolution=resolution).long()
     touched[0, cells[:, 0], cells[:, 1], cells[:, 2]] = 1
@@ -77,15 +77,17 @@ def sub_centres(count: int, *, device: torch.device) -> Tensor:
     return torch.stack(torch.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
 
 
-def _features(field: SolidField, coords: Tensor, resolution: int) -> Tensor:
+def _features(field: SolidField, coords: Tensor) -> Tensor:
     """Rows [n, 91] of some voxels."""
+    resolution = field.resolution
     centres, count = _centres(coords, resolution), len(coords)
 
     def around(cells: int) -> Tensor:
         offsets = sub_centres(cells, device=centres.device) / resolution
         return (centres[:, None] + offsets).reshape(-1, 3)
 
-    distance = (field.sample(around(4)).distance * resolution).clamp(-2, 2).reshape(count, 64)
+    fine = around(FINE)  # the centres of the field's own cells
+    distance = field.sample(fine, inside=field.inside_centres(fine)).distance * resolution
     normal = field.sample(centres).normal
-    color = field.colors(field.sample(around(2))).reshape(count, 24) - 0.5
-    return torch.cat([distance, normal, color], 1)
+    color = field.colors(field.nearest_surface(around(2))).reshape(count, 24) - 0.5
+    return torch.cat([distance.clamp(-2, 2).reshape(count, 64), normal, color], 1)

@@ -26,9 +26,12 @@ class SurfaceSamples:
     barycentrics: Tensor
 
 
-def face_normals(mesh: SourceMesh) -> tuple[Tensor, Tensor]:
-    """Unit normals [F, 3] float32 and areas [F] float64 of the faces; both 0 for faces without area."""
-    corners = mesh.corners()
+def face_normals(mesh: SourceMesh, faces: Tensor | slice = slice(None)) -> tuple[Tensor, Tensor]:
+    """Unit normals [n, 3] float32 and areas [n] float64 of the faces with the given numbers, by default of all.
+
+    Both are 0 for faces without area.
+    """
+    corners = mesh.corners(faces)
     exact = corners.double() if mesh.device.type != "mps" else corners
     a, b, c = exact.unbind(1)
     product = torch.linalg.cross(b - a, c - a)
@@ -58,6 +61,6 @@ def sample_surface(
     root = draws[1].sqrt()
     barycentrics = torch.stack([1 - root, root * (1 - draws[2]), root * draws[2]], 1).float().to(mesh.device)
     face = face.to(mesh.device)
-    points = (mesh.corners()[face] * barycentrics[..., None]).sum(1)
+    points = (mesh.corners(face) * barycentrics[..., None]).sum(1)
     colors = surface_colors(mesh, face, barycentrics, filtering=filtering)
     return SurfaceSamples(points, normals[face], colors[:, :3], colors[:, 3], face, barycentrics)

@@ -18,7 +18,7 @@ from trellis.encoding.sampling import face_normals
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import InvalidInputError
-from trellis.ops.closest_point import closest_point
+from trellis.ops.closest_point import SurfacePoints, closest_point
 from trellis.ops.rasterize import rendering_device
 from trellis.ops.winding_number import is_inside
 from trellis.progress import Progress
@@ -50,21 +50,23 @@ class SolidField:
 
     mesh: faces with area that border on the outside; outward [F, 3]: all faces turned outwards; closed: they have no
     rim; cells uint8 [G, G, G]: without surface and reached from outside, without surface and enclosed, or with surface;
-    depth [G, G, G]: distance of cells to the nearest one outside; nearest: for each cell the number of the nearest one
-    without surface (where faces are too disordered for winding numbers).
+    solid, depth [G, G, G]: cells whose centre is inside (enclosed or with surface), and how far each cell lies from the
+    nearest one outside; nearest: for each cell the number of the nearest one without surface (where faces are too
+    disordered for winding numbers); resolution: voxels along the cube, G / FINE.
     """
 
     mesh: SourceMesh
     outward: Tensor
     closed: bool
     cells: Tensor
+    solid: Tensor
     depth: Tensor
     nearest: Tensor | None
-    voxel: float
+    resolution: int
 
     @classmethod
     def create(cls, mesh: SourceMesh, *, resolution: int, progress: Progress | None = None) -> "SolidField":
-        """The field for voxels of side 1 / resolution. Raises InvalidInputError for a mesh without area."""
+        """The field of a mesh in the unit cube for a grid of `resolution` voxels a side. Raises InvalidInputError for a mesh without area."""
         progress = progress or Progress()
         mesh = mesh.to(rendering_device(mesh.device, "auto", mesh.vertices))
         _, areas = face_normals(mesh)
@@ -82,17 +84,24 @@ class SolidField:
             outward=outward,
             closed=is_closed(mesh.vertices, outward),
             cells=_classified(touched).to(mesh.device),
+            solid=torch.zeros(0),
             depth=torch.zeros(0),
             nearest=None,
-            voxel=1 / resolution,
+            resolution=resolution,
         )
         if not field._winding_agrees():
             field = replace(field, nearest=_nearest_free(touched).to(mesh.device))
-        field = replace(field, depth=field._depths(cells).to(mesh.device))
+        field = replace(field, solid=field._solid(cells))
+        field = replace(field, depth=field._depths().to(mesh.device))
         progress.report(_STAGE, 2, 3)
         field = replace(field, mesh=_with_faces(mesh, ~field._hidden_faces()))
         progress.report(_STAGE, 3, 3)
         return field
+
+    @property
+    def voxel(self) -> float:
+        """Side of a voxel in the world."""
+        return 1 / self.resolution
 
     @property
     def cell(self) -> float:
@@ -112,36 +121,50 @@ class SolidField:
             found[part] = is_inside(points[part], self.mesh.vertices, self.outward)
         return found
 
-    def sample(self, points: Tensor) -> FieldSamples:
-        """Distances, normals and nearest surface points of `points` [n, 3]."""
-        if len(points) > _QUERIES:
-            parts = [self.sample(part) for part in points.split(_QUERIES)]
-            return FieldSamples(*(torch.cat([getattr(part, name) for part in parts]) for name in _SAMPLE_FIELDS))
+    def inside_centres(self, points: Tensor) -> Tensor:
+        """The same as `inside` for points [n, 3] that are centres of cells: mostly looked up."""
+        return self.solid.flatten()[self._cell_numbers(points)] if self.closed else self.inside(points)
+
+    def nearest_surface(self, points: Tensor) -> SurfacePoints:
+        """Faces, barycentrics and distances of the visible surface points nearest to `points` [n, 3]."""
+        return closest_point(points.to(self.mesh.device).float(), self.mesh.vertices, self.mesh.faces)
+
+    def sample(self, points: Tensor, *, inside: Tensor | None = None) -> FieldSamples:
+        """Distances, normals and nearest surface points of `points` [n, 3]; `inside` [n] saves asking for it."""
         points = points.to(self.mesh.device).float()
-        nearest = closest_point(points, self.mesh.vertices, self.mesh.faces)
-        corners = self.mesh.vertices[self.mesh.faces[nearest.faces]]
-        foot = (corners * nearest.barycentrics[..., None]).sum(1)
-        inside = self.inside(points)
+        nearest = self.nearest_surface(points)
+        foot = self._points(nearest)
+        inside = self.inside(points) if inside is None else inside
         away = torch.nn.functional.normalize(points - foot, dim=1)
-        # What lies just behind the surface, seen from the point.
-        behind = self.inside(foot - away * (0.25 * self.cell))
-        distance = torch.where(inside, -nearest.distances, nearest.distances)
-        distance = torch.where(~inside & ~behind, distance - PLATE * self.voxel, distance)
-        depth = self.depth.flatten()[self._cell_numbers(points)]
-        distance = torch.where(inside & behind, -depth, distance)
+        distance = self._signed(points, foot - away * (0.25 * self.cell), nearest.distances, inside)
         normal = torch.where(inside[:, None], -away, away)
-        flat = face_normals(self.mesh)[0][nearest.faces]
         # On the surface itself the direction to the point is noise.
-        close = nearest.distances < 1e-3 * self.voxel
-        if close.any():
-            turned = self.inside(foot[close] + flat[close] * (0.25 * self.cell))
-            flat[close] = torch.where(turned[:, None], -flat[close], flat[close])
-            normal = torch.where(close[:, None], flat, normal)
+        close = (nearest.distances < 1e-3 * self.voxel).nonzero().squeeze(1)
+        flat = face_normals(self.mesh, nearest.faces[close])[0]
+        turned = self.inside(foot[close] + flat * (0.25 * self.cell))
+        normal[close] = torch.where(turned[:, None], -flat, flat)
         return FieldSamples(distance, normal, nearest.faces, nearest.barycentrics)
 
-    def colors(self, samples: FieldSamples) -> Tensor:
-        """sRGB colours [n, 3] of the nearest surface points."""
-        return surface_colors(self.mesh, samples.faces, samples.barycentrics)[:, :3]
+    def _signed(self, points: Tensor, behind: Tensor, distance: Tensor, inside: Tensor) -> Tensor:
+        """Signed distances [n]; `behind` [n, 3] are points just behind the surface, seen from `points`."""
+        result = torch.where(inside, -distance, distance)
+        # A point in the solid whose nearest face has the solid behind it: a seam of two parts, not the surface.
+        depth = self.depth.flatten()[self._cell_numbers(points)]
+        seam = (inside & (depth > distance + 0.75 * self.cell)).nonzero().squeeze(1)
+        seam = seam[self.inside(behind[seam])]
+        result[seam] = -depth[seam]
+        if not self.closed:
+            plate = (~inside).nonzero().squeeze(1)
+            plate = plate[~self.inside(behind[plate])]
+            result[plate] -= PLATE * self.voxel
+        return result
+
+    def _points(self, surface: SurfacePoints) -> Tensor:
+        return (self.mesh.corners(surface.faces) * surface.barycentrics[..., None]).sum(1)
+
+    def colors(self, surface: SurfacePoints | FieldSamples) -> Tensor:
+        """sRGB colours [n, 3] of surface points."""
+        return surface_colors(self.mesh, surface.faces, surface.barycentrics)[:, :3]
 
     def _cell_numbers(self, points: Tensor) -> Tensor:
         """Number [n] of the cell of each point, the nearest one from outside of the cube."""
@@ -161,11 +184,15 @@ class SolidField:
         inside = is_inside(self._centres(witnesses), self.mesh.vertices, self.outward)
         return bool(inside.float().mean() >= _AGREEMENT)
 
-    def _depths(self, touched: Tensor) -> Tensor:
-        """About how far [G, G, G] each cell of the solid lies from the outside; 0 outside."""
+    def _solid(self, touched: Tensor) -> Tensor:
+        """Bool [G, G, G]: cells that are enclosed, or with surface (`touched` [n, 3]) and their centre inside."""
         solid = self.cells == _ENCLOSED
         solid[tuple(touched.long().unbind(1))] = self.inside(self._centres(touched))
-        distance = ndimage.distance_transform_edt(np.pad(solid.cpu().numpy(), 1))[1:-1, 1:-1, 1:-1]
+        return solid
+
+    def _depths(self) -> Tensor:
+        """About how far [G, G, G] each cell of the solid lies from the outside; 0 outside."""
+        distance = ndimage.distance_transform_edt(np.pad(self.solid.cpu().numpy(), 1))[1:-1, 1:-1, 1:-1]
         return torch.from_numpy((np.maximum(distance - 0.5, 0) * self.cell).astype(np.float32))
 
     def _hidden_faces(self) -> Tensor:
@@ -178,9 +205,6 @@ class SolidField:
             points = (corners[rows] * corners.new_tensor(weights)[:, None]).sum(1)
             hidden[rows] = self.inside(points + step[rows]) & self.inside(points - step[rows])
         return hidden & ~hidden.all()
-
-
-_SAMPLE_FIELDS = ("distance", "normal", "faces", "barycentrics")
 
 
 def _with_faces(mesh: SourceMesh, keep: Tensor) -> SourceMesh:

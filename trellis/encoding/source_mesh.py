@@ -96,9 +96,9 @@ class SourceMesh:
     def device(self) -> torch.device:
         return self.vertices.device
 
-    def corners(self) -> Tensor:
-        """Corner points [F, 3, 3] of the faces."""
-        return self.vertices[self.faces]
+    def corners(self, faces: Tensor | slice = slice(None)) -> Tensor:
+        """Corner points [n, 3, 3] of the faces with the given numbers, by default of all."""
+        return self.vertices[self.faces[faces]]
 
     def to(self, device: torch.device) -> "SourceMesh":
         """The same mesh on another device."""

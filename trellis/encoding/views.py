@@ -81,7 +81,7 @@ def _channels(mesh: SourceMesh, normals: Tensor, samples: TriangleSamples, camer
     face = samples.face_id[mask].long()
     colors = surface_colors(mesh, face, samples.barycentric[mask])
     rotation = camera.extrinsics[0, :3, :3]
-    place = (mesh.corners()[face] * samples.barycentric[mask][..., None]).sum(1)
+    place = (mesh.corners(face) * samples.barycentric[mask][..., None]).sum(1)
     towards = F.normalize(camera.positions - place, dim=1)
     cosine = (normals[face] * towards).sum(1, keepdim=True)
     facing = torch.where(cosine < 0, -normals[face], normals[face])
@@ -103,7 +103,9 @@ def patch_features(encoder: ImageEncoder, pictures: Tensor, *, norm: str = "none
     if norm not in FEATURE_NORMS:
         raise InvalidInputError(f"Unknown norm {norm!r}; choose one of {', '.join(FEATURE_NORMS)}.")
     if pictures.shape[-1] != encoder.image_size or pictures.shape[-2] != encoder.image_size:
-        raise InvalidInputError(f"The image encoder takes {encoder.image_size} pixels, not {list(pictures.shape[-2:])}.")
+        raise InvalidInputError(
+            f"The image encoder takes {encoder.image_size} pixels, not {list(pictures.shape[-2:])}."
+        )
     backbone: Any = encoder.backbone
     mean, std = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     tokens = backbone((pictures - mean) / std, output_hidden_states=True).hidden_states[-1].float()

@@ -68,8 +68,8 @@ class MaterialReader:
         if source is None:
             raise self.document.damaged("a texture has no picture in a format that is read (PNG, JPEG, WebP)")
         sampler = self.document.entry("samplers", entry["sampler"]) if "sampler" in entry else {}
-        wrap = tuple(WRAPS.get(sampler.get(key, 10497), "repeat") for key in ("wrapS", "wrapT"))
-        self.textures.append(replace(self._picture(source), wrap=wrap))
+        across, down = (WRAPS.get(sampler.get(key, 10497), "repeat") for key in ("wrapS", "wrapT"))
+        self.textures.append(replace(self._picture(source), wrap=(across, down)))
         moved = reference.get("extensions", {}).get(TRANSFORM, {})
         use = TextureUse(int(moved.get("texCoord", reference.get("texCoord", 0))), _matrix(moved))
         return len(self.textures) - 1, use

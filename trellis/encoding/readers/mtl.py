@@ -86,7 +86,7 @@ def _with_picture(files: SourceFiles, material: ObjMaterial, rest: str) -> ObjMa
     while words and words[0] in (*_OPTION_WORDS, *_VECTOR_OPTIONS):
         option = words.pop(0)
         if option in _VECTOR_OPTIONS:
-            values = []
+            values: list[float] = []
             while words and len(values) < 3 and _is_number(words[0]):
                 values.append(float(words.pop(0)))
             if option in vectors and values:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from trellis.encoding.readers.assemble import MeshPart, assemble
 from trellis.encoding.readers.files import SourceFiles
 from trellis.encoding.readers.mtl import ObjMaterial, read_materials
-from trellis.encoding.source_mesh import SourceMesh
+from trellis.encoding.source_mesh import Material, SourceMesh, Texture
 from trellis.errors import InvalidInputError
 
 _NO_MATERIAL = ""
@@ -39,7 +39,9 @@ def read_obj(files: SourceFiles, *, up: str = "y") -> SourceMesh:
     pairs = np.array(list(content.corners), dtype=np.int64).reshape(-1, 2)
     # A corner without coordinates of its own gets the origin.
     uvs = np.concatenate([uvs, np.zeros((1, 2))])
-    parts, materials, textures = [], [], []
+    parts: list[MeshPart] = []
+    materials: list[Material] = []
+    textures: list[Texture] = []
     for name, numbers in content.faces.items():
         faces = np.array(numbers, dtype=np.int64).reshape(-1, 3)
         used, faces = np.unique(faces, return_inverse=True)

@@ -101,7 +101,7 @@ def _binary_element(element: _Element, body: bytes, place: int, order: str) -> t
                 dtype.append((name, order + kind))
     else:
         dtype = [(name, order + kind) for name, kind, _ in element.columns]
-    record = np.dtype(dtype)  # type: ignore[arg-type]
+    record = np.dtype(dtype)
     end = place + record.itemsize * element.count
     if end <= len(body):
         rows = np.frombuffer(body, record, element.count, place)
