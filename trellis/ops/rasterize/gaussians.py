@@ -1,6 +1,7 @@
 """Gaussian splatting with the mip filter: one function for all back ends, and the reference's projection."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -31,6 +32,17 @@ class ScreenGaussians:
     boxes: Tensor
 
 
+class _SplatOptions(TypedDict):
+    """What every back end is told beside positions and axes."""
+
+    opacities: Tensor
+    colors: Tensor
+    extrinsics: Tensor
+    intrinsics: Tensor
+    size: int
+    filter_2d: float
+
+
 def splat_gaussians(
     positions: Tensor,
     axes: Tensor,
@@ -55,46 +67,25 @@ def splat_gaussians(
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
     chosen = choose_backend(backend, positions, axes, opacities, colors, among=GAUSSIAN_BACKENDS)
+    options: _SplatOptions = {
+        "opacities": opacities,
+        "colors": colors,
+        "extrinsics": extrinsics,
+        "intrinsics": intrinsics,
+        "size": size,
+        "filter_2d": filter_2d,
+    }
     if chosen == "warp":
         # Imported at the call: Warp takes half a second to load.
         from trellis.ops.rasterize import warp_gaussians
 
-        return warp_gaussians.splat_gaussians(
-            positions,
-            axes,
-            opacities=opacities,
-            colors=colors,
-            extrinsics=extrinsics,
-            intrinsics=intrinsics,
-            size=size,
-            filter_2d=filter_2d,
-            limits=(NEAR, FLOOR, TILE, MIN_ALPHA),
-        )
+        return warp_gaussians.splat_gaussians(positions, axes, limits=(NEAR, FLOOR, TILE, MIN_ALPHA), **options)
     if chosen == "gsplat":
-        return gsplat_adapter.splat_gaussians(
-            positions,
-            axes,
-            opacities=opacities,
-            colors=colors,
-            extrinsics=extrinsics,
-            intrinsics=intrinsics,
-            size=size,
-            filter_2d=filter_2d,
-            near=NEAR,
-        )
+        return gsplat_adapter.splat_gaussians(positions, axes, near=NEAR, **options)
     pictures = []
     for pose, lens in zip(extrinsics, intrinsics):
-        screen = project_gaussians(
-            positions,
-            axes,
-            opacities=opacities,
-            colors=colors,
-            extrinsics=pose,
-            intrinsics=lens,
-            size=size,
-            filter_2d=filter_2d,
-        )
-        pictures.append(reference.composite_gaussians(screen, size))
+        one: _SplatOptions = {**options, "extrinsics": pose, "intrinsics": lens}
+        pictures.append(reference.composite_gaussians(project_gaussians(positions, axes, **one), size))
     color, transmittance = zip(*pictures)
     return torch.stack(color), torch.stack(transmittance)
 

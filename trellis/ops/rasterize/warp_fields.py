@@ -59,6 +59,40 @@ def _softplus(x: float) -> float:
     return wp.max(x, 0.0) + wp.log(1.0 + wp.exp(-wp.abs(x)))
 
 
+@wp.func
+def _evaluate(
+    at: wp.vec3,
+    voxel: int,
+    trivec: wp.array(dtype=wp.float32),
+    density: wp.array(dtype=wp.float32),
+    features: wp.array(dtype=wp.vec3),
+    rank: int,
+    length: int,
+) -> wp.vec4:
+    """Raw colour and raw density at a point of a voxel, in cells of its vectors."""
+    cx = wp.clamp(int(wp.floor(at[0])), 0, length - 2)
+    cy = wp.clamp(int(wp.floor(at[1])), 0, length - 2)
+    cz = wp.clamp(int(wp.floor(at[2])), 0, length - 2)
+    fx = at[0] - float(cx)
+    fy = at[1] - float(cy)
+    fz = at[2] - float(cz)
+    thickness = float(0.0)
+    tint = wp.vec3(0.0, 0.0, 0.0)
+    for r in range(rank):
+        line = voxel * rank + r
+        bx = line * 3 * length + cx
+        by = line * 3 * length + length + cy
+        bz = line * 3 * length + 2 * length + cz
+        weight = (
+            wp.lerp(trivec[bx], trivec[bx + 1], fx)
+            * wp.lerp(trivec[by], trivec[by + 1], fy)
+            * wp.lerp(trivec[bz], trivec[bz + 1], fz)
+        )
+        thickness += density[line] * weight
+        tint += features[line] * weight
+    return wp.vec4(tint[0], tint[1], tint[2], thickness)
+
+
 @wp.kernel
 def _march(
     extrinsics: wp.array(dtype=wp.mat44),
@@ -82,12 +116,12 @@ def _march(
     pixel = item - view * area
     pose = extrinsics[view]
     lens = intrinsics[view]
-    column = (float(pixel % size) + 0.5) / float(size)
-    row = (float(pixel / size) + 0.5) / float(size)
-    inside = wp.vec3((column - lens[0, 2]) / lens[0, 0], (row - lens[1, 2]) / lens[1, 1], 1.0)
     rotation = wp.mat33(
         pose[0, 0], pose[1, 0], pose[2, 0], pose[0, 1], pose[1, 1], pose[2, 1], pose[0, 2], pose[1, 2], pose[2, 2]
     )
+    column = (float(pixel % size) + 0.5) / float(size)
+    row = (float(pixel / size) + 0.5) / float(size)
+    inside = wp.vec3((column - lens[0, 2]) / lens[0, 0], (row - lens[1, 2]) / lens[1, 1], 1.0)
     direction = wp.normalize(rotation * inside)
     origin = -(rotation * wp.vec3(pose[0, 3], pose[1, 3], pose[2, 3]))
     side = 1.0 / float(resolution)
@@ -110,30 +144,11 @@ def _march(
             sample = wp.max(sample + 1, int(wp.ceil(_leave(origin, direction, low, side) / step)))
         else:
             at = (point - low) * (float(length) / side) - wp.vec3(0.5, 0.5, 0.5)
-            cx = wp.clamp(int(wp.floor(at[0])), 0, length - 2)
-            cy = wp.clamp(int(wp.floor(at[1])), 0, length - 2)
-            cz = wp.clamp(int(wp.floor(at[2])), 0, length - 2)
-            fx = at[0] - float(cx)
-            fy = at[1] - float(cy)
-            fz = at[2] - float(cz)
-            thickness = float(0.0)
-            tint = wp.vec3(0.0, 0.0, 0.0)
-            for r in range(rank):
-                line = voxel * rank + r
-                bx = line * 3 * length + cx
-                by = line * 3 * length + length + cy
-                bz = line * 3 * length + 2 * length + cz
-                weight = (
-                    wp.lerp(trivec[bx], trivec[bx + 1], fx)
-                    * wp.lerp(trivec[by], trivec[by + 1], fy)
-                    * wp.lerp(trivec[bz], trivec[bz + 1], fz)
-                )
-                thickness += density[line] * weight
-                tint += features[line] * weight
-            alpha = wp.min(1.0 - wp.exp(-_softplus(thickness) * step), 0.999)
+            found = _evaluate(at, voxel, trivec, density, features, rank, length)
+            alpha = wp.min(1.0 - wp.exp(-_softplus(found[3]) * step), 0.999)
             share = alpha * transmittance
             for channel in range(3):
-                color[channel] += share / (1.0 + wp.exp(-0.28209479177387814 * tint[channel]))
+                color[channel] += share / (1.0 + wp.exp(-0.28209479177387814 * found[channel]))
             transmittance *= 1.0 - alpha
             sample += 1
     for channel in range(3):

@@ -54,6 +54,22 @@ def _box(mean: wp.vec2, covariance: wp.vec3, opacity: float, size: int, tile: fl
     return wp.vec4i(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
 
+@wp.func
+def _covariance(axes: wp.mat33, pose: wp.mat44, ratio: wp.vec2, focal: wp.vec2, z: float, side: float) -> wp.vec3:
+    """Covariance (xx, xy, yy) in squared pixels, before the filter, of a Gaussian at camera (x / z, y / z) and z."""
+    right = wp.vec3(pose[0, 0], pose[0, 1], pose[0, 2])
+    down = wp.vec3(pose[1, 0], pose[1, 1], pose[1, 2])
+    forward = wp.vec3(pose[2, 0], pose[2, 1], pose[2, 2])
+    limit_x = 0.65 * side / focal[0]
+    limit_y = 0.65 * side / focal[1]
+    row_x = (right - forward * wp.clamp(ratio[0], -limit_x, limit_x)) * (focal[0] / z)
+    row_y = (down - forward * wp.clamp(ratio[1], -limit_y, limit_y)) * (focal[1] / z)
+    turned = wp.transpose(axes)
+    spread_x = turned * row_x
+    spread_y = turned * row_y
+    return wp.vec3(wp.dot(spread_x, spread_x), wp.dot(spread_x, spread_y), wp.dot(spread_y, spread_y))
+
+
 @wp.kernel
 def _project(
     positions: wp.array(dtype=wp.vec3),
@@ -79,34 +95,23 @@ def _project(
     i = item - view * count
     pose = extrinsics[view]
     lens = intrinsics[view]
-    right = wp.vec3(pose[0, 0], pose[0, 1], pose[0, 2])
-    down = wp.vec3(pose[1, 0], pose[1, 1], pose[1, 2])
-    forward = wp.vec3(pose[2, 0], pose[2, 1], pose[2, 2])
     p = positions[i]
-    depth = wp.dot(forward, p) + pose[2, 3]
+    depth = pose[2, 0] * p[0] + pose[2, 1] * p[1] + pose[2, 2] * p[2] + pose[2, 3]
     visible = depth > near
     z = wp.float32(1.0)
     if visible:
         z = depth
-    ratio_x = (wp.dot(right, p) + pose[0, 3]) / z
-    ratio_y = (wp.dot(down, p) + pose[1, 3]) / z
+    ratio_x = (pose[0, 0] * p[0] + pose[0, 1] * p[1] + pose[0, 2] * p[2] + pose[0, 3]) / z
+    ratio_y = (pose[1, 0] * p[0] + pose[1, 1] * p[1] + pose[1, 2] * p[2] + pose[1, 3]) / z
     side = float(size)
     focal_x = lens[0, 0] * side
     focal_y = lens[1, 1] * side
     mean = wp.vec2(ratio_x * focal_x + lens[0, 2] * side - 0.5, ratio_y * focal_y + lens[1, 2] * side - 0.5)
-    limit_x = 0.65 * side / focal_x
-    limit_y = 0.65 * side / focal_y
-    row_x = (right - forward * wp.clamp(ratio_x, -limit_x, limit_x)) * (focal_x / z)
-    row_y = (down - forward * wp.clamp(ratio_y, -limit_y, limit_y)) * (focal_y / z)
-    turned = wp.transpose(axes[i])
-    spread_x = turned * row_x
-    spread_y = turned * row_y
-    plain_a = wp.dot(spread_x, spread_x)
-    b = wp.dot(spread_x, spread_y)
-    plain_c = wp.dot(spread_y, spread_y)
-    a = plain_a + filter_2d
-    c = plain_c + filter_2d
-    before = wp.max(plain_a * plain_c - b * b, floor)
+    plain = _covariance(axes[i], pose, wp.vec2(ratio_x, ratio_y), wp.vec2(focal_x, focal_y), z, side)
+    b = plain[1]
+    a = plain[0] + filter_2d
+    c = plain[2] + filter_2d
+    before = wp.max(plain[0] * plain[2] - b * b, floor)
     after = wp.max(a * c - b * b, floor)
     opacity = wp.float32(0.0)
     if visible and before > floor and after > floor:
