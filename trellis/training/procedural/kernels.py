@@ -190,7 +190,7 @@ def _distance(specs, rows, count, x, y, z):
 
 @triton.jit
 def _distance_kernel(
-    points, specs, params, scale, offset, out, count, length,
+    points, specs, parts, scale, offset, out, count, length,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     item = tl.program_id(1).to(tl.int64)
@@ -201,13 +201,13 @@ def _distance_kernel(
     x = tl.load(at, mask, 0.0) / size + tl.load(offset + item * 3)
     y = tl.load(at + 1, mask, 0.0) / size + tl.load(offset + item * 3 + 1)
     z = tl.load(at + 2, mask, 0.0) / size + tl.load(offset + item * 3 + 2)
-    total = _distance(specs, params + item * count * _ROW, count, x, y, z)
+    total = _distance(specs, parts + item * count * _ROW, count, x, y, z)
     tl.store(out + item * length + place, total * size, mask)
 
 
 @triton.jit
 def _owner_kernel(
-    points, specs, params, scale, offset, owners, local, count, length,
+    points, specs, parts, scale, offset, owners, local, count, length,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     item = tl.program_id(1).to(tl.int64)
@@ -221,7 +221,7 @@ def _owner_kernel(
     total, lu, lv, lw = x * 0.0 + _FAR, x * 0.0, x * 0.0, x * 0.0
     owner = place * 0
     for index in range(count):
-        spec, row = specs + index * _SPEC, params + (item * count + index) * _ROW
+        spec, row = specs + index * _SPEC, parts + (item * count + index) * _ROW
         if tl.load(row + 21) == 0.0:
             distance, u, v, w = _part(spec, row, x, y, z)
             total, owns = _combine(spec, row, total, distance)
@@ -235,7 +235,7 @@ def _owner_kernel(
 
 @triton.jit
 def _trace_kernel(
-    eyes, rays, near, far, specs, params, scale, offset, hits, count,
+    eyes, rays, near, far, specs, parts, scale, offset, hits, count,
     length, steps, reach, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Moves `near` along the rays until a surface or `far`; rays of a block that have ended cost nothing more."""
@@ -258,7 +258,7 @@ def _trace_kernel(
     last = t * 0.0 + _FAR
     for _ in range(steps):
         if tl.max(active, 0) > 0:
-            distance = _distance(specs, params + item * count * _ROW, count, ox + t * dx, oy + t * dy, oz + t * dz)
+            distance = _distance(specs, parts + item * count * _ROW, count, ox + t * dx, oy + t * dy, oz + t * dz)
             arrived = active * (tl.abs(distance) <= limit).to(tl.int32)
             hit = hit | arrived
             active = active - arrived
