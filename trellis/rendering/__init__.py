@@ -5,12 +5,14 @@ from trellis.rendering.images import ColorImages
 from trellis.rendering.mesh import MeshImages, rasterize_mesh, render_mesh
 from trellis.rendering.radiance_field import render_radiance_field
 from trellis.rendering.textured_mesh import render_textured_mesh
-from trellis.rendering.turntable import TurntableConfig, turntable
+from trellis.rendering.turntable import PreviewFrame, TurntableConfig, progressive_turntable, turntable
 
 __all__ = [
     "ColorImages",
     "MeshImages",
+    "PreviewFrame",
     "TurntableConfig",
+    "progressive_turntable",
     "rasterize_mesh",
     "render_gaussians",
     "render_mesh",

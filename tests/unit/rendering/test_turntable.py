@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from trellis.errors import Cancelled, InvalidInputError
+from trellis.errors import Cancelled, InvalidInputError, MissingDependencyError
+from trellis.geometry.cameras import turntable_cameras
 from trellis.progress import CancelToken, Progress, StepInfo
-from trellis.rendering import TurntableConfig, turntable
+from trellis.rendering import TurntableConfig, progressive_turntable, render_textured_mesh, turntable
+from trellis.rendering.turntable import DRAFT_SIZE, coarse_to_fine
 from trellis.representations import GaussianCloud, Mesh
 
 
@@ -57,10 +61,11 @@ def test_cancelling_stops_between_frames() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sides": ("wireframe",)}, "gaussians, radiance_field, normals, colors"),
+        ({"sides": ("wireframe",)}, "gaussians, radiance_field, normals, colors, textured"),
         ({"sides": ()}, "one or more"),
         ({"size": 100}, "multiple of 16"),
         ({"frames": 0}, "at least one frame"),
+        ({"cameras_at_once": 0}, "at least one frame"),
         ({"background": "pink"}, "black, white, grey"),
         ({"backend": "opengl"}, "auto, reference, warp"),
     ],
@@ -73,3 +78,94 @@ def test_unusable_options_are_named(options: dict, message: str) -> None:
 def test_a_side_without_its_representation_is_refused_at_once() -> None:
     with pytest.raises(InvalidInputError, match="gaussians"):
         turntable(mesh=tetrahedron())
+
+
+def textured() -> SimpleNamespace:
+    """The tetrahedron as the export hands it over: arrays, and one checked texture for all faces."""
+    mesh = tetrahedron()
+    corners = mesh.vertices[mesh.faces.long().flatten()].numpy()
+    texture = np.zeros((8, 8, 3), dtype=np.uint8)
+    texture[::2, ::2] = (255, 128, 0)
+    return SimpleNamespace(
+        vertices=corners,
+        normals=corners / np.linalg.norm(corners, axis=1, keepdims=True),
+        uvs=np.tile(np.array([[0, 0], [1, 0], [0, 1]], dtype=np.float32), (4, 1)),
+        faces=np.arange(12, dtype=np.int32).reshape(4, 3),
+        texture=texture,
+    )
+
+
+def test_the_textured_mesh_is_a_side_of_its_own() -> None:
+    shape = textured()
+    config = TurntableConfig(sides=("normals", "textured"), size=32, frames=4, background="white")
+    frame = list(turntable(mesh=tetrahedron(), textured=shape, config=config))[1]
+    alone = render_textured_mesh(
+        torch.from_numpy(shape.vertices),
+        torch.from_numpy(shape.faces),
+        uvs=torch.from_numpy(shape.uvs),
+        normals=torch.from_numpy(shape.normals),
+        texture=torch.from_numpy(shape.texture).float() / 255,
+        cameras=turntable_cameras(4)[1:2],
+        size=32,
+        background="white",
+    )
+    picture = (alone.color[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    assert picture.std() > 40 and np.array_equal(frame[:, 32:], picture)
+    with pytest.raises(InvalidInputError, match="textured"):
+        turntable(mesh=tetrahedron(), config=config)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 60, 120, 121])
+def test_the_first_frames_are_spread_over_the_turn(count: int) -> None:
+    order = coarse_to_fine(count)
+    assert sorted(order) == list(range(count)) and order[0] == 0
+    for shown in range(2, count + 1):
+        at = sorted(order[:shown])
+        gaps = np.diff([*at, at[0] + count])
+        assert gaps.max() <= 2 * -(-count // shown)
+
+
+@pytest.mark.parametrize("cameras_at_once", [None, 1, 3])
+def test_a_progressive_turn_ends_as_the_ordinary_one(cameras_at_once: int | None) -> None:
+    size = DRAFT_SIZE + 16
+    config = TurntableConfig(size=size, frames=7, cameras_at_once=cameras_at_once)
+    heard: list[StepInfo] = []
+    draft, *frames = progressive_turntable(
+        gaussians=cloud(), mesh=tetrahedron(), config=config, progress=Progress(heard.append)
+    )
+    assert draft.draft and draft.index == 0 and draft.picture.shape == (DRAFT_SIZE, 2 * DRAFT_SIZE, 3)
+    assert [frame.index for frame in frames] == coarse_to_fine(7) and not any(frame.draft for frame in frames)
+    assert [(info.step, info.total) for info in heard] == [(i, 7) for i in range(1, 8)]
+    plain = list(turntable(gaussians=cloud(), mesh=tetrahedron(), config=config))
+    for frame in frames:
+        assert np.array_equal(frame.picture, plain[frame.index])
+    # The draft is the same view, smaller.
+    means = [picture.mean(axis=(0, 1)) for picture in (draft.picture, plain[0])]
+    assert np.abs(means[0] - means[1]).max() < 2
+
+
+def test_a_small_progressive_turn_has_no_draft() -> None:
+    config = TurntableConfig(sides=("normals",), size=DRAFT_SIZE, frames=3)
+    assert [f.draft for f in progressive_turntable(mesh=tetrahedron(), config=config)] == [False] * 3
+
+
+def test_cancelling_stops_a_progressive_turn() -> None:
+    token = CancelToken()
+    frames = progressive_turntable(
+        mesh=tetrahedron(), config=TurntableConfig(sides=("normals",)), progress=Progress(cancel=token)
+    )
+    next(frames)
+    token.cancel()
+    with pytest.raises(Cancelled):
+        next(frames)
+
+
+def test_a_back_end_for_one_kind_leaves_the_others_to_auto() -> None:
+    options = {"sides": ("gaussians", "normals"), "size": 32, "frames": 1}
+    expected = next(turntable(gaussians=cloud(), mesh=tetrahedron(), config=TurntableConfig(**options)))
+    for backend in ("gsplat", "nvdiffrast"):
+        frames = turntable(gaussians=cloud(), mesh=tetrahedron(), config=TurntableConfig(**options, backend=backend))
+        with pytest.raises(MissingDependencyError, match=backend):
+            next(frames)
+    only_mesh = TurntableConfig(sides=("normals",), size=32, frames=1, backend="gsplat")
+    assert np.array_equal(next(turntable(mesh=tetrahedron(), config=only_mesh)), expected[:, 32:])
