@@ -7,10 +7,10 @@ Whatever goes wrong in one job ends that job alone.
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 QUEUE_LIMIT = 8  # waiting and running jobs together
 MAX_PICTURES = 16
+KEPT_ASSETS = 4  # a real asset takes about 70 MB
 LOADING_STAGE = "load model"
 
 JobOutcome = tuple[dict[str, Path], tuple[str, ...]]  # files by format, notes for the user
@@ -57,7 +58,7 @@ class Engine:
     ) -> None:
         self.model = model
         self._load_pipeline = load_pipeline
-        self._pipeline: "ImageTo3D | None" = None
+        self._pipeline: ImageTo3D | None = None
         self._folder = folder
         self._queue_limit = queue_limit
         self._jobs: dict[str, Job] = {}
@@ -77,10 +78,28 @@ class Engine:
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
             images = [load_picture(picture)[0] for picture in pictures]
-            job = Job.create(request, images, root=self._folder, model=self.model)
-            with self._lock:
-                self._jobs[job.id] = job
-            self._worker.submit(self._run, job).add_done_callback(lambda future: self._settle(job, future))
+            return self._queue(Job.create(request, images, root=self._folder, model=self.model))
+
+    def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
+        """Queue a job for other files of a finished job's asset, without sampling it again, and return its id.
+
+        `values` are options of the files; what they leave out is at its default. Raises UnknownJobError,
+        InvalidInputError for a bad option or an asset that is not kept any more, QueueFullError.
+        """
+        with self._submitting:
+            self._check_room()
+            with self._lock:  # the asset cannot go in between
+                source = self._find(job_id)
+                request = source.request.with_files(values)
+                if not source.kept_file.is_file():
+                    raise InvalidInputError("The asset of this job is not kept any more: generate it again.")
+                job = Job.create_again(request, source, root=self._folder, model=self.model)
+            return self._queue(job)
+
+    def _queue(self, job: Job) -> str:
+        with self._lock:
+            self._jobs[job.id] = job
+        self._worker.submit(self._run, job).add_done_callback(lambda future: self._settle(job, future))
         return job.id
 
     def view(self, job_id: str) -> JobView:
@@ -99,6 +118,7 @@ class Engine:
                 message=job.message,
                 notes=job.notes,
                 files=dict(job.files),
+                kept=job.state is JobState.DONE and job.kept_file.is_file(),
             )
 
     def views(self) -> list[JobView]:
@@ -132,6 +152,7 @@ class Engine:
             for job in self._unfinished():
                 self._stop(job)
         self._worker.shutdown(wait=True)
+        self._give_up_assets(0)  # nobody can ask for them after a new start
 
     def _find(self, job_id: str) -> Job:
         if job_id not in self._jobs or job_id in self._removed:
@@ -151,6 +172,13 @@ class Engine:
         self._jobs.pop(job.id, None)
         self._removed.discard(job.id)
 
+    def _give_up_assets(self, count: int) -> None:
+        """Delete the kept assets of all ended jobs but the last `count` that have one."""
+        with self._lock:
+            ended = [job for job in self._jobs.values() if job.state.final and job.kept_file.is_file()]
+            for job in sorted(ended, key=lambda job: job.finished or 0.0, reverse=True)[count:]:
+                job.kept_file.unlink(missing_ok=True)
+
     def _check_room(self) -> None:
         with self._lock:
             if self._closed:
@@ -169,7 +197,9 @@ class Engine:
         """Make the files of a job that has been started; a subclass may do this in another process."""
         progress = Progress(lambda info: self._record(job, info), job.cancel)
         pipeline = self._loaded(progress)
-        return generate_files(pipeline, job.pictures, request=job.request, folder=job.folder, progress=progress)
+        return generate_files(
+            pipeline, job.pictures, request=job.request, folder=job.folder, keep=True, progress=progress
+        )
 
     def _loaded(self, progress: Progress) -> "ImageTo3D":
         if self._pipeline is None:
@@ -196,6 +226,7 @@ class Engine:
                 job.finish(JobState.FAILED, message=explain(error))
             if job.id in self._removed:
                 self._delete(job)
+            self._give_up_assets(KEPT_ASSETS)
         if error is not None and not isinstance(error, TrellisError):
             _log.error("Job %s failed", job.id, exc_info=error)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trellis.app.jobs import KEPT_FILE
 from trellis.app.request import GenerationRequest
 from trellis.progress import Progress
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the ser
     from trellis.pipeline import ImageTo3D
 
 
-KEPT_FILE = "kept.safetensors"
+RESULT_NAME = "asset"  # the files of a job are told apart by its folder
 
 
 def generate_files(
@@ -21,7 +22,7 @@ def generate_files(
     *,
     request: GenerationRequest,
     folder: Path,
-    name: str = "asset",
+    name: str = RESULT_NAME,
     keep: bool = False,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Path], tuple[str, ...]]:

@@ -3,8 +3,11 @@
 import dataclasses
 import enum
 import json
+import os
 import secrets
+import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from trellis.app.request import GenerationRequest
 from trellis.atomic import write_bytes
 from trellis.progress import CancelToken, StepInfo
 
+KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 
@@ -39,7 +43,7 @@ class JobView:
 
     `ahead` counts the jobs before it in the queue; `stages` are the last steps of every stage seen so far, in order;
     `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a result; `files`
-    are the result files by format.
+    are the result files by kind; `kept` tells that other files can be made of the same asset.
     """
 
     id: str
@@ -50,6 +54,7 @@ class JobView:
     message: str
     notes: tuple[str, ...]
     files: dict[str, Path]
+    kept: bool = False
 
 
 @dataclass
@@ -78,9 +83,24 @@ class Job:
         pictures = tuple(folder / f"picture_{index}.png" for index in range(len(images)))
         for picture, path in zip(images, pictures, strict=True):
             picture.save(path)
-        record = {"model": model, "pictures": [path.name for path in pictures], "options": request.to_dict()}
-        _write_json(folder / REQUEST_FILE, record)
+        _write_request(folder, request, pictures, model=model)
         return cls(request, folder, pictures, job_id)
+
+    @classmethod
+    def create_again(cls, request: GenerationRequest, source: "Job", *, root: Path, model: str) -> "Job":
+        """Make a job for other files of the asset that `source` kept; its folder shares that and the pictures."""
+        job_id = secrets.token_hex(16)
+        folder = root / job_id
+        folder.mkdir(parents=True)
+        pictures = tuple(_share(path, folder) for path in source.pictures)
+        _share(source.kept_file, folder)
+        _write_request(folder, request, pictures, model=model, source=source.id)
+        return cls(request, folder, pictures, job_id)
+
+    @property
+    def kept_file(self) -> Path:
+        """Where the asset itself is, if it was kept."""
+        return self.folder / KEPT_FILE
 
     def record_step(self, info: StepInfo) -> None:
         if self.stages and self.stages[-1].stage == info.stage:
@@ -121,6 +141,25 @@ class Job:
         if self.started is None:
             return 0.0
         return (time.monotonic() if self.finished is None else self.finished) - self.started
+
+
+def _share(path: Path, folder: Path) -> Path:
+    """The same file in another folder: one content with two names where the system has that, else a copy."""
+    other = folder / path.name
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
+    return other
+
+
+def _write_request(
+    folder: Path, request: GenerationRequest, pictures: Sequence[Path], *, model: str, source: str | None = None
+) -> None:
+    record: dict[str, Any] = {"model": model, "pictures": [path.name for path in pictures]}
+    if source is not None:
+        record["asset_of"] = source
+    _write_json(folder / REQUEST_FILE, record | {"options": request.to_dict()})
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:

@@ -15,27 +15,42 @@ from plyfile import PlyData, PlyElement
 from trellis.progress import Progress
 
 STAGES = (("background", 1), ("structure", 8), ("details", 8))
+ENDINGS = {"mesh_ply": "_mesh.ply", "base_color": "_base_color.png", "normal_map": "_normal.png"}
 SH_C0 = 0.28209479177387814
 
 
 class FakeAsset:
-    """Writes a GLB (front at +z, orange), a Gaussian PLY (y-down) and an MP4."""
+    """Writes a GLB (front at +z, orange), a Gaussian PLY (y-down), an MP4, and every other kind as a line of text.
 
-    def __init__(self, seed: int) -> None:
+    What it was asked for is recorded in `saves`.
+    """
+
+    def __init__(self, seed: int, saves: list[dict[str, Any]]) -> None:
         self.seed = seed
+        self.saves = saves
         self.notes = ("The background was removed without a network.",)
         self.mesh = _knot()
 
+    def store(self, path: Path) -> Path:
+        path.write_text(str(self.seed))
+        return path
+
     def save(
-        self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **_: object
+        self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **options: Any
     ) -> dict[str, Path]:
+        self.saves.append({"seed": self.seed, "formats": tuple(formats), **options})
         writers = {"glb": self._write_glb, "ply": self._write_ply, "mp4": self._write_mp4}
+        companions = {"obj": ("obj", "mtl", "base_color"), "maps": ("base_color",)}
+        kinds = list(dict.fromkeys(kind for item in formats for kind in companions.get(item, (item,))))
         files = {}
-        for index, kind in enumerate(formats):
-            files[kind] = folder / f"{name}.{kind}"
-            writers[kind](files[kind])
-            progress.report("export", index + 1, len(formats))
+        for index, kind in enumerate(kinds):
+            files[kind] = folder / f"{name}{ENDINGS.get(kind, f'.{kind}')}"
+            writers.get(kind, self._write_line)(files[kind])
+            progress.report("export", index + 1, len(kinds))
         return files
+
+    def _write_line(self, path: Path) -> None:
+        path.write_text(f"{path.name} of seed {self.seed}")
 
     def _write_glb(self, path: Path) -> None:
         self.mesh.export(path)
@@ -67,6 +82,7 @@ class FakePipeline:
 
     def __init__(self, *, step_seconds: float = 0.0, fault: BaseException | None = None) -> None:
         self.calls: list[dict[str, Any]] = []
+        self.saves: list[dict[str, Any]] = []
         self.steps_done = 0
         self.fault = fault
         self.gate = threading.Event()
@@ -83,7 +99,10 @@ class FakePipeline:
                 self.steps_done += 1
             if self.fault is not None:
                 raise self.fault
-        return FakeAsset(options["seed"])
+        return FakeAsset(options["seed"], self.saves)
+
+    def load_asset(self, path: Path) -> FakeAsset:
+        return FakeAsset(int(path.read_text()), self.saves)
 
 
 def _knot() -> trimesh.Trimesh:

@@ -10,7 +10,7 @@ import trimesh
 from PIL import Image
 
 from tests.unit.app.fakes import FakePipeline
-from trellis.app.engine import Engine, QueueFullError, UnknownJobError
+from trellis.app.engine import KEPT_ASSETS, Engine, QueueFullError, UnknownJobError
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import GenerationRequest
 from trellis.errors import CheckpointError, InvalidInputError
@@ -216,3 +216,52 @@ def test_remove_deletes_a_finished_a_waiting_and_a_running_job(start: Callable[.
     while engine.busy or any((tmp_path / "jobs").iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_other_files_of_an_asset_need_no_sampling(start: Callable[..., Engine], tmp_path: Path) -> None:
+    pipeline = FakePipeline()
+    engine = start(lambda: pipeline)
+    first = engine.submit(GenerationRequest(seed=11, latent_steps=4, formats=("ply",)), [PICTURE])
+    assert wait(engine, first).kept
+    second = engine.extract(first, {"formats": ["glb"], "texture_size": 2048, "normal_map": True})
+    view = wait(engine, second)
+    assert view.state is JobState.DONE and view.kept and list(view.files) == ["glb"]
+    assert view.files["glb"].parent == tmp_path / "jobs" / second
+    assert engine.view(first).files["ply"].is_file()
+    assert len(pipeline.calls) == 1 and [save["seed"] for save in pipeline.saves] == [11, 11]
+    assert pipeline.saves[1]["texture_size"] == 2048 and pipeline.saves[1]["normal_map"] is True
+    record = json.loads((tmp_path / "jobs" / second / "request.json").read_text())
+    assert record["asset_of"] == first and record["options"]["latent_steps"] == 4
+    engine.remove(first)
+    assert wait(engine, engine.extract(second, {"formats": ("stl",)})).state is JobState.DONE  # it has its own hold
+    assert len(pipeline.calls) == 1
+
+
+def test_extraction_refuses_what_it_cannot_do(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    engine = start(lambda: pipeline)
+    job_id = engine.submit(GenerationRequest(formats=("ply",)), [PICTURE])
+    wait(engine, job_id)
+    with pytest.raises(InvalidInputError, match="seed decides"):
+        engine.extract(job_id, {"seed": 4})
+    with pytest.raises(InvalidInputError, match="texture_size"):
+        engine.extract(job_id, {"texture_size": 3})
+    with pytest.raises(UnknownJobError):
+        engine.extract("0" * 32, {})
+    pipeline.gate.clear()
+    running = engine.submit(GenerationRequest(), [PICTURE])
+    with pytest.raises(InvalidInputError, match="not kept"):
+        engine.extract(running, {})
+    pipeline.gate.set()
+
+
+def test_only_the_last_assets_are_kept_and_none_after_the_end(start: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = start(FakePipeline)
+    ids = [engine.submit(GenerationRequest(seed=seed, formats=("ply",)), [PICTURE]) for seed in range(KEPT_ASSETS + 2)]
+    for job_id in ids:
+        assert wait(engine, job_id).state is JobState.DONE
+    assert [engine.view(job_id).kept for job_id in ids] == [False] * 2 + [True] * KEPT_ASSETS
+    with pytest.raises(InvalidInputError, match="generate it again"):
+        engine.extract(ids[0], {})
+    engine.close()
+    assert list((tmp_path / "jobs").rglob("kept*")) == [] and engine.view(ids[-1]).files["ply"].is_file()

@@ -1,7 +1,9 @@
 """The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
 
+import io
 import re
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +53,28 @@ def test_results_are_served_by_their_id(client: TestClient, engine: Engine) -> N
 )
 def test_only_results_are_served(client: TestClient, engine: Engine, name: str) -> None:
     assert client.get(f"/results/{finished_job(engine)}/{name}").status_code == 404
+
+
+def test_an_obj_comes_with_its_material_and_pictures_in_one_archive(client: TestClient, engine: Engine) -> None:
+    job_id = engine.submit(GenerationRequest(formats=("glb", "obj", "ply")), [Image.new("RGB", (16, 16))])
+    while not engine.view(job_id).state.final:
+        time.sleep(0.01)
+    for bundle, names in (
+        ("obj", ["asset.mtl", "asset.obj", "asset_base_color.png"]),
+        ("all", ["asset.glb", "asset.mtl", "asset.obj", "asset.ply", "asset_base_color.png"]),
+    ):
+        for _ in range(2):  # the second answer is the archive that was kept
+            answer = client.get(f"/results/{job_id}/bundle/{bundle}.zip")
+            assert answer.status_code == 200 and answer.headers["content-type"] == "application/zip"
+            archive = zipfile.ZipFile(io.BytesIO(answer.content))
+            assert archive.testzip() is None and sorted(archive.namelist()) == names
+        assert archive.read("asset.obj") == engine.view(job_id).files["obj"].read_bytes()
+
+
+@pytest.mark.parametrize("name", ["obj.zip", "none.zip", "..%2Fall.zip", "all.tar"])
+def test_only_bundles_of_what_is_there(client: TestClient, engine: Engine, name: str) -> None:
+    assert client.get(f"/results/{finished_job(engine)}/bundle/{name}").status_code == 404
+    assert client.get(f"/results/{'0' * 32}/bundle/all.zip").status_code == 404
 
 
 def test_an_unknown_job_is_not_found(client: TestClient) -> None:

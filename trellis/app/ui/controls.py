@@ -3,24 +3,33 @@
 import gradio as gr
 from gradio.components import Component
 
-from trellis.app.request import Choice, Range, Subset, default_of, options
+from trellis.app.request import Choice, Range, Subset, Switch, default_of, options
 
 # What the page offers, row by row; the other options keep their defaults.
-ROWS = (
+SAMPLING_ROWS = (
     ("structure_steps", "structure_guidance"),
     ("latent_steps", "latent_guidance"),
-    ("simplify",),
-    ("texture_size",),
 )
-SHOWN = tuple(name for row in ROWS for name in row)
+FILE_ROWS = (
+    ("simplify", "faces"),
+    ("texture_size", "texture_mode"),
+    ("blend_picture", "normal_map", "double_sided"),
+    ("formats",),
+    ("texture_format", "stl_size"),
+    ("preview_content",),
+    ("preview_frames", "preview_size"),
+)
+SHOWN_SAMPLING = tuple(name for row in SAMPLING_ROWS for name in row)
+SHOWN_FILES = tuple(name for row in FILE_ROWS for name in row)
+MOST_SLIDER_STEPS = 1000  # finer ranges get a field to type in
 
 
 def create_control(name: str) -> Component:
-    """The control of the option called `name`: a number field that may stay empty, a slider, or choices."""
+    """The control of the option called `name`: a field for a number, a slider, a switch or choices."""
     option, default = options()[name], default_of(name)
     label, info, elem_id = option.label, option.help, f"option-{name}"
     match option.domain:
-        case Range() as domain if option.optional or name == "seed":
+        case Range() as domain if option.optional or _steps(domain) > MOST_SLIDER_STEPS:
             # The range is left to the request's own check, whose message names the field. An empty field must be
             # emptied on load: Gradio shows a value of None as 0 at first.
             return gr.Number(
@@ -38,5 +47,11 @@ def create_control(name: str) -> Component:
             )
         case Choice() as domain:
             return gr.Radio(list(domain.values), value=default, label=label, info=info, elem_id=elem_id)
+        case Switch():
+            return gr.Checkbox(default, label=label, info=info, elem_id=elem_id)
         case Subset() as domain:
             return gr.CheckboxGroup(list(domain.values), value=list(default), label=label, info=info, elem_id=elem_id)
+
+
+def _steps(domain: Range) -> float:
+    return (domain.maximum - domain.minimum) / domain.step

@@ -3,11 +3,24 @@
 from html import escape
 from pathlib import Path
 
+from trellis.app.bundles import bundled_files
+from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import JobState, JobView
 
 VIEWER_ROUTE = "/viewer.js"
-_FILE_LABELS = {"glb": "Download GLB", "ply": "Download PLY"}
-_FILE_NOTES = {"glb": "textured mesh", "ply": "Gaussians"}
+# What is offered, in this order, and what it is; an OBJ is offered as an archive with its material and pictures.
+DOWNLOADS = {
+    "glb": ("GLB", "textured mesh"),
+    "obj": ("OBJ", "mesh, material, textures"),
+    "usdz": ("USDZ", "for phones and tablets"),
+    "stl": ("STL", "closed, for 3D printing"),
+    "mesh_ply": ("Mesh PLY", "coloured mesh"),
+    "base_color": ("Texture", "PNG"),
+    "normal_map": ("Normal map", "PNG"),
+    "ply": ("Gaussian PLY", "Gaussians"),
+    "splat": ("SPLAT", "Gaussians, compact"),
+    "mp4": ("Video", "preview"),
+}
 
 
 def result_address(job_id: str, path: Path) -> str:
@@ -53,18 +66,28 @@ def results_panel(view: JobView, name: str) -> str:
             f'<video class="preview" src="{source}" autoplay loop muted playsinline controls '
             'aria-label="Preview video: colours beside surface directions"></video>'
         )
-    links = "".join(_download(view, kind, name) for kind in _FILE_LABELS if kind in view.files)
-    return f'<div class="results">{video}<div class="downloads">{links}</div></div>'
+    links = [_download(view, kind, name) for kind in DOWNLOADS if kind in view.files]
+    if len(links) > 1:
+        links.append(_link(f"/results/{view.id}/bundle/all.zip", f"{name}.zip", "all", "All files", "one archive"))
+    return f'<div class="results">{video}<div class="downloads">{"".join(links)}</div></div>'
 
 
 def _download(view: JobView, kind: str, name: str) -> str:
+    """The link of one file, which is offered under the asset's `name` with the ending it has."""
     path = view.files[kind]
-    size = f"{path.stat().st_size / 1e6:.1f} MB"
-    address = escape(result_address(view.id, path), quote=True)
-    offered = escape(f"{name}.{kind}", quote=True)
+    label, note = DOWNLOADS[kind]
+    address, offered = result_address(view.id, path), name + path.name.removeprefix(RESULT_NAME)
+    size = path.stat().st_size
+    if kind == "obj":
+        size = sum(part.stat().st_size for part in bundled_files(view, "obj"))
+        address, offered = f"/results/{view.id}/bundle/obj.zip", f"{name}_obj.zip"
+    return _link(address, offered, kind, label, f"{note} · {size / 1e6:.1f} MB")
+
+
+def _link(address: str, offered: str, kind: str, label: str, note: str) -> str:
     return (
-        f'<a class="download" href="{address}" download="{offered}" data-kind="{kind}">'
-        f"<strong>{_FILE_LABELS[kind]}</strong><span>{_FILE_NOTES[kind]} · {size}</span></a>"
+        f'<a class="download" href="{escape(address, quote=True)}" download="{escape(offered, quote=True)}" '
+        f'data-kind="{kind}"><strong>{label}</strong><span>{escape(note)}</span></a>'
     )
 
 

@@ -13,7 +13,7 @@ from trellis.app.engine import Engine
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import GenerationRequest, draw_seed
 from trellis.app.ui import fragments
-from trellis.app.ui.controls import ROWS, SHOWN, create_control
+from trellis.app.ui.controls import FILE_ROWS, SAMPLING_ROWS, SHOWN_FILES, SHOWN_SAMPLING, create_control
 from trellis.errors import InvalidInputError, TrellisError
 
 PASTE_SCRIPT = Path(__file__).parent / "static" / "paste.js"
@@ -23,6 +23,7 @@ DEMO_NOTE = (
     "Embedded demo model: simple objects only. For production quality install TRELLIS-image-large "
     "and start with <code>--model microsoft/TRELLIS-image-large</code>."
 )
+AGAIN_NOTE = "Applies the settings above to the model that is shown; it is not generated anew."
 # `watch` runs after the value changed; the template has no value in it, so the canvas stays in place.
 VIEWER_SCRIPT = """
 const viewer = TrellisViewer.mount(element.querySelector(".viewer"));
@@ -50,7 +51,8 @@ def create_page(
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=320):
                 picture, generate, cancel, progress = _create_input(examples, demo_model)
-                seed, random_seed, settings = _create_settings()
+                seed, random_seed, sampling = _create_settings()
+                files, again = _create_file_settings()
             with gr.Column(scale=3, min_width=320):
                 viewer = gr.HTML(
                     None,
@@ -62,16 +64,25 @@ def create_page(
                 )
                 results = gr.HTML("", apply_default_css=False, elem_id="results")
         handlers = Handlers(engine)
+        shown = [progress, generate, cancel, again, seed, viewer, results]
         generate.click(
             handlers.generate,
-            inputs=[picture, random_seed, seed, *settings],
-            outputs=[progress, generate, cancel, seed, viewer, results],
+            inputs=[picture, random_seed, seed, *sampling, *files],
+            outputs=shown,
             show_progress="hidden",
             concurrency_limit=None,  # the engine has its own queue
             api_visibility="private",
         )
+        again.click(
+            handlers.extract,
+            inputs=files,
+            outputs=shown,
+            show_progress="hidden",
+            concurrency_limit=None,
+            api_visibility="private",
+        )
         cancel.click(handlers.cancel, queue=False, show_progress="hidden", api_visibility="private")
-        page.unload(handlers.cancel)
+        page.unload(handlers.close)
     return page
 
 
@@ -107,18 +118,32 @@ def _create_input(examples: Sequence[Path], demo_model: bool) -> tuple[gr.Image,
 
 
 def _create_settings() -> tuple[Component, Component, list[Component]]:
-    """The seed, whether to draw it, and the controls of `SHOWN` in that order."""
-    controls = []
+    """The seed, whether to draw it, and the controls of `SHOWN_SAMPLING` in that order."""
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         with gr.Row(equal_height=True):
             seed = create_control("seed")
             random_seed = gr.Checkbox(
                 True, label="Random seed", info="Draw a new seed for every model.", elem_id="random-seed"
             )
-        for row in ROWS:
-            with gr.Row(equal_height=True):
-                controls += [create_control(name) for name in row]
+        controls = _create_rows(SAMPLING_ROWS)
     return seed, random_seed, controls
+
+
+def _create_file_settings() -> tuple[list[Component], gr.Button]:
+    """The controls of `SHOWN_FILES` in that order, and the button that makes files again with them."""
+    with gr.Accordion("Mesh, texture and files", open=False, elem_id="file-settings"):
+        controls = _create_rows(FILE_ROWS)
+        again = gr.Button("Make the files again", interactive=False, elem_id="again")
+        gr.HTML(f"<p>{AGAIN_NOTE}</p>", apply_default_css=False, elem_id="again-note")
+    return controls, again
+
+
+def _create_rows(rows: Sequence[Sequence[str]]) -> list[Component]:
+    controls = []
+    for row in rows:
+        with gr.Row(equal_height=True):
+            controls += [create_control(name) for name in row]
+    return controls
 
 
 def _header(machine: str) -> str:
@@ -126,32 +151,56 @@ def _header(machine: str) -> str:
 
 
 class Handlers:
-    """What the buttons do, and which job each open page waits for."""
+    """What the buttons do, and which job each open page waits for and has got."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._jobs: dict[str, str] = {}
+        self._finished: dict[str, tuple[str, str]] = {}  # the last finished job and the name of its files
 
     async def generate(
         self, browser: gr.Request, picture: str | None, random_seed: bool, seed: float | None, *settings: Any
     ) -> AsyncIterator[list[Any]]:
         """Submit a job and show its steps until it ends; yields the outputs in the order that the page lists them."""
-        session = browser.session_hash or ""
         try:
             if picture is None:
                 raise InvalidInputError("Choose a picture first: drop one in the field above or click an example.")
-            request = _read_request(random_seed, seed, settings)
+            values = _values(SHOWN_SAMPLING + SHOWN_FILES, settings)
+            request = GenerationRequest.from_dict(values | {"seed": draw_seed() if random_seed else seed})
             job_id = await asyncio.to_thread(self._engine.submit, request, [picture])
         except TrellisError as error:
             yield _outputs(progress=fragments.message_panel(_without_folder(str(error), picture)))
             return
+        async for outputs in self._follow(browser, job_id, Path(picture).stem, seed=request.seed):
+            yield outputs
+
+    async def extract(self, browser: gr.Request, *settings: Any) -> AsyncIterator[list[Any]]:
+        """Make other files of the model that this page shows, without sampling it again."""
+        try:
+            if browser.session_hash not in self._finished:
+                raise InvalidInputError("There is no model yet: generate one first.")
+            source, name = self._finished[browser.session_hash]
+            job_id = await asyncio.to_thread(self._engine.extract, source, _values(SHOWN_FILES, settings))
+        except TrellisError as error:
+            yield _outputs(progress=fragments.message_panel(str(error)))
+            return
+        async for outputs in self._follow(browser, job_id, name):
+            yield outputs
+
+    async def _follow(
+        self, browser: gr.Request, job_id: str, name: str, *, seed: int | None = None
+    ) -> AsyncIterator[list[Any]]:
+        """Show the steps of a job until it ends, then its files as `name`."""
+        session = browser.session_hash or ""
         self._jobs[session] = job_id
-        yield _outputs(fragments.job_panel(self._engine.view(job_id)), running=True, seed=request.seed)
+        yield _outputs(fragments.job_panel(self._engine.view(job_id)), running=True, seed=seed)
         while not (view := self._engine.view(job_id)).state.final:
             yield _outputs(fragments.job_panel(view))
             await asyncio.sleep(POLL_SECONDS)
         self._jobs.pop(session, None)
-        yield _finished(view, Path(picture).stem)
+        if view.kept:
+            self._finished[session] = (job_id, name)
+        yield _finished(view, name, again=session in self._finished)
 
     def cancel(self, browser: gr.Request) -> None:
         """Stop the job that this page waits for: its button was pressed or the page was closed."""
@@ -159,11 +208,14 @@ class Handlers:
         if job_id is not None:
             self._engine.cancel(job_id)
 
+    def close(self, browser: gr.Request) -> None:
+        """Forget a page that was closed, and stop its job."""
+        self.cancel(browser)
+        self._finished.pop(browser.session_hash or "", None)
 
-def _read_request(random_seed: bool, seed: float | None, settings: Sequence[Any]) -> GenerationRequest:
-    values = dict(zip(SHOWN, settings, strict=True))
-    values["seed"] = draw_seed() if random_seed else seed
-    return GenerationRequest.from_dict(values)
+
+def _values(names: Sequence[str], settings: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(names, settings, strict=True))
 
 
 def _without_folder(message: str, picture: str | None) -> str:
@@ -171,8 +223,8 @@ def _without_folder(message: str, picture: str | None) -> str:
     return message if picture is None else message.replace(picture, Path(picture).name)
 
 
-def _finished(view: JobView, name: str) -> list[Any]:
-    outputs = _outputs(fragments.job_panel(view), running=False)
+def _finished(view: JobView, name: str, *, again: bool) -> list[Any]:
+    outputs = _outputs(fragments.job_panel(view), running=False, again=again)
     if view.state is JobState.DONE:
         shown = {
             kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
@@ -181,9 +233,12 @@ def _finished(view: JobView, name: str) -> list[Any]:
     return outputs
 
 
-def _outputs(progress: str, *, running: bool | None = None, seed: int | None = None) -> list[Any]:
-    """Updates of progress, Generate, Cancel, seed, viewer and results; what is not given stays as it is."""
+def _outputs(progress: str, *, running: bool | None = None, again: bool = False, seed: int | None = None) -> list[Any]:
+    """Updates of progress, the three buttons, seed, viewer and results; what is not given stays as it is."""
     keep = gr.skip()
-    generate = keep if running is None else gr.Button("Generating…" if running else "Generate", interactive=not running)
-    cancel = keep if running is None else gr.Button(interactive=running)
-    return [progress, generate, cancel, keep if seed is None else seed, keep, keep]
+    buttons: list[Any] = [keep, keep, keep]
+    if running is not None:
+        label = "Generating…" if running else "Generate"
+        buttons = [gr.Button(label, interactive=not running), gr.Button(interactive=running)]
+        buttons.append(gr.Button(interactive=again and not running))
+    return [progress, *buttons, keep if seed is None else seed, keep, keep]

@@ -1,6 +1,5 @@
 """The web application of the page: our own routes for results and the viewer, then Gradio, on one port."""
 
-import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,13 +12,26 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from trellis.app.bundles import bundle_file
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.ui.fragments import VIEWER_ROUTE
 from trellis.app.ui.look import STYLE_SHEET, create_theme
+from trellis.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
 MAX_UPLOAD = "64mb"
-MEDIA_TYPES = {".glb": "model/gltf-binary", ".ply": "application/octet-stream", ".mp4": "video/mp4"}
+MEDIA_TYPES = {
+    ".glb": "model/gltf-binary",
+    ".mp4": "video/mp4",
+    ".mtl": "text/plain",
+    ".obj": "model/obj",
+    ".ply": "application/octet-stream",
+    ".png": "image/png",
+    ".splat": "application/octet-stream",
+    ".stl": "model/stl",
+    ".usdz": "model/vnd.usdz+zip",
+    ".zip": "application/zip",
+}
 
 # Nothing outside this server may be fetched, whatever a library on the page tries. Gradio compiles templates at run
 # time (unsafe-eval), the splat renderer starts workers from blobs and decodes data addresses.
@@ -82,11 +94,14 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str]) -> 
 
     @app.get("/results/{job_id}/{name}")
     def result_file(job_id: str, name: str) -> FileResponse:
-        path = _result_path(engine, job_id, name)
-        if path is None:
-            raise HTTPException(status_code=404, detail="This result does not exist any more.")
-        kind = MEDIA_TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+        return _answer(_result_path(engine, job_id, name))
+
+    @app.get("/results/{job_id}/bundle/{bundle}.zip")
+    def result_bundle(job_id: str, bundle: str) -> FileResponse:
+        try:
+            return _answer(bundle_file(engine.view(job_id), bundle))
+        except (UnknownJobError, InvalidInputError):
+            return _answer(None)
 
     return gradio.mount_gradio_app(
         app,
@@ -104,6 +119,13 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str]) -> 
         enable_monitoring=False,
         show_error=True,
     )
+
+
+def _answer(path: Path | None) -> FileResponse:
+    if path is None:
+        raise HTTPException(status_code=404, detail="This result does not exist any more.")
+    kind = MEDIA_TYPES.get(path.suffix, "application/octet-stream")
+    return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
 
 def _result_path(engine: Engine, job_id: str, name: str) -> Path | None:
