@@ -20,11 +20,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.released import SCALES, Scene, make_scene, random_pipeline
 from trellis.atomic import write_bytes
-from trellis.memory import RESIDENCIES
+from trellis.memory import RESIDENCIES, Effort
 from trellis.ops.attention import BACKENDS
 from trellis.pipeline import ImageTo3D
 from trellis.progress import Progress
-from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import (
     GRAPH_MODES,
     Runtime,
@@ -95,7 +94,7 @@ class Bench:
     def measure(self, stage: str, run: Callable[[], Any], *, detail: Callable[[Any], str] = lambda _: "") -> Any:
         """Run once to warm up, then `repeats` times; prints and keeps the row, returns the last result."""
         result = run()
-        note = detail(result)
+        note = "; ".join([detail(result), *self.pipeline.host.take_notes()])
         seconds, peak, before = [], 0, 0
         for _ in range(self.repeats):
             del result
@@ -107,6 +106,7 @@ class Bench:
             synchronize(self.device)
             seconds.append(time.perf_counter() - started)
             peak = max(peak, peak_allocated_bytes(self.device))
+        self.pipeline.host.take_notes()
         self.rows.append(Row(stage, tuple(seconds), peak, before, note))
         print(line(self.rows[-1]), flush=True)
         return result
@@ -163,20 +163,23 @@ class Bench:
     def decode(self, role: str, latent: SparseTensor) -> SparseTensor:
         # A new layout each time: windows and neighbour tables are part of the work.
         fresh = SparseTensor.create(latent.feats, latent.coords, resolution=64, batch_size=1)
-        with self.pipeline.host.on_device(role) as decoder:
-            return decoder(fresh)
+
+        def work(decoder: Any, effort: Effort) -> SparseTensor:
+            options = {"chunk_bytes": effort.chunk_bytes} if role == "slat_decoder_mesh" else {}
+            return decoder(fresh.to(effort.device), **options)
+
+        return self.pipeline.host.run(role, work)
 
     def with_surface(self, features: SparseTensor) -> SparseTensor:
         """Random features with the distances of the scene, so that they have a surface like an object's."""
-        features.feats[:, :8] = self.scene.distances
+        features.feats[:, :8] = self.scene.distances.to(features.feats.device)
         features.feats[:, 8:53] *= 0.3
         return features
 
     def flexicubes(self) -> Any:
         if self.features is None:
             self.features = self.with_surface(self.decode("slat_decoder_mesh", self.latents()))
-        [(coords, feats)] = self.features.samples()
-        return extract_mesh(coords, feats, resolution=self.features.resolution)
+        return self.pipeline.extract_surface(self.features)
 
     def everything(self) -> Any:
         """From the condition to Gaussians and mesh, without the image encoder."""
@@ -185,8 +188,7 @@ class Bench:
         latent = self.latent_flow()
         cloud = self.pipeline.decode_gaussians(latent)
         features = self.with_surface(self.pipeline.decode_mesh_features(latent))
-        [(coords, feats)] = features.samples()
-        return cloud, extract_mesh(coords, feats, resolution=features.resolution)
+        return cloud, self.pipeline.extract_surface(features)
 
 
 def describe(result: Any) -> str:
@@ -223,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--graphs", choices=GRAPH_MODES, default="auto", help="captured launches of the flows' steps")
     parser.add_argument("--attention", choices=BACKENDS, help="attention back end of all networks (chosen)")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
+    parser.add_argument("--budget", type=float, metavar="GIB", help="of the weights with --residency budget")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
     options = parser.parse_args(arguments)
     results = []
@@ -233,7 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             limit_memory(runtime.device, int(options.memory_limit * GIB))
         name = device_name(runtime.device)
         print(f"\n{precision} on {name}, residency {options.residency}, median of {options.repeats}", flush=True)
-        pipeline = random_pipeline(runtime, scale=options.scale, residency=options.residency)
+        budget = int(options.budget * GIB) if options.budget is not None else None
+        pipeline = random_pipeline(runtime, scale=options.scale, residency=options.residency, budget=budget)
         bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
         with torch.inference_mode():
             bench.run(options.stages)

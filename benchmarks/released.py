@@ -136,7 +136,7 @@ def random_pipeline(runtime: Runtime, *, scale: str, residency: str = "keep", **
         for role in NETWORKS
     }
     loaders[ENCODER_ROLE] = partial(random_encoder, scale, device=runtime.device)
-    host = ModelHost(loaders, device=runtime.device, residency=residency, **options)
+    host = ModelHost(loaders, device=runtime.device, residency=residency, graphs=runtime.graphs, **options)
     return ImageTo3D(RandomModel(config), host, runtime)  # type: ignore[arg-type]
 
 

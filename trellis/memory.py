@@ -1,37 +1,122 @@
-"""Where networks live between their uses: loaded once, on the device only while the residency policy says so."""
+"""Where networks live between their uses, and how a stage goes on when memory is short or a number overflows.
+
+Stages degrade instead of failing: other networks leave the device, pieces get smaller, and at last the stage runs on
+the CPU. All of it gives the same result up to rounding.
+"""
 
 import logging
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
+from trellis.runtime import free_bytes, is_out_of_memory, pinned, release_cached_memory
 
 logger = logging.getLogger(__name__)
 
-RESIDENCIES = ("keep", "offload")
+T = TypeVar("T")
+CPU = torch.device("cpu")
+RESIDENCIES = ("keep", "offload", "budget")
+ROOMY = 3 << 29  # with less than these 1.5 GiB free beside the weights, a stage starts with small pieces
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How a stage may go about its work: where, in pieces of how many bytes, and whether conditions go together.
+
+    graphs: one of `trellis.runtime.GRAPH_MODES`.
+    """
+
+    device: torch.device
+    chunk_bytes: int = 1 << 27
+    together: bool = True
+    graphs: str = "auto"
+
+    def ladder(self) -> tuple["Effort", ...]:
+        """This way first, then ways that need less and less memory of the device."""
+        small = replace(self, chunk_bytes=min(self.chunk_bytes, 1 << 25), together=False, graphs="off")
+        least = replace(small, chunk_bytes=1 << 22)
+        rungs = (self, small, least, replace(least, device=CPU))
+        return rungs if self.device.type != "cpu" else rungs[:3]
+
+
+class _Network:
+    """A network, its weights on the CPU (pinned if that is possible), and on a device while it is placed there."""
+
+    @torch.inference_mode(False)
+    def __init__(self, load: Callable[[], nn.Module], *, keeps_master: bool, device: torch.device) -> None:
+        self.model = load().eval().requires_grad_(False)
+        self.place = CPU
+        self._masters: list[Tensor] | None = None
+        if keeps_master and device.type != "cpu":
+            self._masters = [pinned(getattr(module, name).data, device) for module, name in self._places()]
+            self._assign(self._masters)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all weights."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    @torch.inference_mode(False)
+    def move(self, device: torch.device) -> None:
+        """Place the weights on a device; back on the CPU they are the masters, nothing is copied."""
+        if device == self.place:
+            return
+        if self._masters is None:
+            self.model.to(device)
+        elif device.type == "cpu":
+            self._assign(self._masters)
+        else:
+            self._assign([master.to(device, non_blocking=True) for master in self._masters])
+        self.place = device
+
+    def _places(self) -> Iterator[tuple[nn.Module, str]]:
+        """Where each weight and buffer hangs."""
+        for module in self.model.modules():
+            for name, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+                yield module, name
+
+    def _assign(self, values: list[Tensor]) -> None:
+        for (module, name), value in zip(list(self._places()), values):
+            is_weight = isinstance(getattr(module, name), nn.Parameter)
+            setattr(module, name, nn.Parameter(value, requires_grad=False) if is_weight else value)
 
 
 class ModelHost:
-    """Lends networks by role: `with host.on_device("slat_flow_model") as model`.
+    """Lends networks by role: `with host.on_device("slat_flow_model") as model`, or `host.run(role, work)`.
 
-    `loaders` maps a role to a function that loads its network on the CPU; it is called at the first use. Residency
-    "keep" leaves a network on `device` after its use, "offload" moves it back to the CPU, also when the use failed.
+    `loaders` maps a role to a function that loads its network; it is called at the first use. Residency "keep" leaves
+    a network on `device` after its use, "offload" takes it off, also when the use failed, "budget" keeps those last
+    used in `budget` bytes. `notes` collects remarks for the user until `take_notes`.
     """
 
     def __init__(
-        self, loaders: Mapping[str, Callable[[], nn.Module]], *, device: torch.device, residency: str = "keep"
+        self,
+        loaders: Mapping[str, Callable[[], nn.Module]],
+        *,
+        device: torch.device,
+        residency: str = "keep",
+        budget: int | None = None,
+        graphs: str = "auto",
     ) -> None:
         if residency not in RESIDENCIES:
             raise InvalidInputError(f"Unknown residency {residency!r}; choose one of {', '.join(RESIDENCIES)}.")
+        if (residency == "budget") != (budget is not None):
+            raise InvalidInputError('A budget in bytes belongs to residency "budget", and to no other.')
         self._loaders = dict(loaders)
-        self._models: dict[str, nn.Module] = {}
+        self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used last
         self._device = device
         self._residency = residency
+        self._budget = budget
+        self._graphs = graphs
+        self._notes: list[str] = []
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -40,21 +125,121 @@ class ModelHost:
     @contextmanager
     def on_device(self, role: str) -> Iterator[Any]:
         """The network of `role`, in evaluation mode on the device; raises InvalidInputError for an unknown role."""
-        if role not in self._loaders:
-            raise InvalidInputError(f"This model has no {role!r}; it has {', '.join(self._loaders)}.")
-        if role not in self._models:
-            logger.info("loading %s", role)
-            self._models[role] = self._loaders[role]().eval().requires_grad_(False)
-        model = self._models[role].to(self._device)
-        try:
-            yield model
-        finally:
-            if self._residency == "offload":
-                model.to("cpu")
+        with self._placed(role, self._device) as network:
+            yield network.model
+
+    def config(self, role: str) -> Any:
+        """The configuration of a network, loaded but not placed on the device."""
+        return self._network(role).model.config
+
+    def run(self, role: str, work: Callable[[Any, Effort], T], *, values: Callable[[T], Tensor] | None = None) -> T:
+        """What `work(model, effort)` returns, tried with less and less memory until it succeeds.
+
+        `work` may be called several times and must start anew at each. `values` gives the numbers of a result that
+        must be finite: if they are not, the network runs again in float32, and a note says so.
+        """
+        result = self._run_within_memory(role, work)
+        if values is None or bool(torch.isfinite(values(result)).all()):
+            return result
+        model = self._network(role).model
+        dtype = model.torso_dtype
+        if dtype == torch.float32:
+            return result
+        del result
+        self._note(f"{role} overflowed in {str(dtype).removeprefix('torch.')} and was run again in float32.")
+        return self._run_within_memory(role, work, dtype=torch.float32)
+
+    def take_notes(self) -> tuple[str, ...]:
+        """The remarks since the last call, each once."""
+        notes = tuple(dict.fromkeys(self._notes))
+        self._notes.clear()
+        return notes
 
     def unload(self) -> None:
         """Forget every network; the next use loads it again."""
-        self._models.clear()
+        self._networks.clear()
+        release_cached_memory(self._device)
+
+    def _run_within_memory(self, role: str, work: Callable[[Any, Effort], T], *, dtype: torch.dtype | None = None) -> T:
+        ladder = Effort(self._device, graphs=self._graphs).ladder()
+        rung = 0
+        while True:
+            effort = ladder[rung]
+            # The CPU is slow in half precision, or knows it not at all.
+            precision = dtype or (torch.float32 if effort.device != self._device else None)
+            try:
+                with self._placed(role, effort.device) as network, _precision(network.model, precision):
+                    if rung == 0 and self._is_tight():
+                        effort = ladder[1]
+                    return work(network.model, effort)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or rung + 1 == len(ladder):
+                    raise
+                logger.warning("%s: out of memory at step %d of %d: %s", role, rung + 1, len(ladder), error)
+            rung += 1
+            self._free(role)
+            where = "on the CPU" if ladder[rung].device != self._device else "in smaller pieces"
+            self._note(f"Memory was short: {role} ran {where}.")
+
+    def _is_tight(self) -> bool:
+        free = free_bytes(self._device)
+        return free is not None and free < ROOMY
+
+    def _free(self, role: str) -> None:
+        """Take every network off the device, and what torch keeps of it."""
+        for network in self._networks.values():
+            network.move(CPU)
+        release_cached_memory(self._device)
+
+    @contextmanager
+    def _placed(self, role: str, device: torch.device) -> Iterator[_Network]:
+        network = self._network(role)
+        self._make_room(role)
+        try:
+            network.move(device)
+            yield network
+        finally:
+            if self._residency == "offload":
+                network.move(CPU)
+
+    def _network(self, role: str) -> _Network:
+        if role not in self._loaders:
+            raise InvalidInputError(f"This model has no {role!r}; it has {', '.join(self._loaders)}.")
+        if role not in self._networks:
+            logger.info("loading %s", role)
+            keeps_master = self._residency != "keep"
+            self._networks[role] = _Network(self._loaders[role], keeps_master=keeps_master, device=self._device)
+        self._networks.move_to_end(role)
+        return self._networks[role]
+
+    def _make_room(self, role: str) -> None:
+        """With a budget, take the networks off the device that were used longest ago."""
+        if self._budget is None:
+            return
+        others = [n for name, n in self._networks.items() if name != role and n.place.type != "cpu"]
+        used = self._networks[role].size + sum(network.size for network in others)
+        for network in others:
+            if used > self._budget:
+                used -= network.size
+                network.move(CPU)
+
+    def _note(self, text: str) -> None:
+        logger.warning("%s", text)
+        self._notes.append(text)
+
+
+@contextmanager
+def _precision(model: nn.Module, wanted: torch.dtype | None) -> Iterator[None]:
+    """The network's torso in another precision for a while; None leaves it as it is."""
+    own = getattr(model, "torso_dtype", None)
+    if wanted is None or own is None or own == wanted:
+        yield
+        return
+    model.set_precision(wanted)  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        model.set_precision(own)  # type: ignore[operator]
 
 
 def peak_memory_bytes() -> int:

@@ -18,14 +18,18 @@ from trellis.asset import Asset
 from trellis.conditioning import ImageEncoder, PreparedImage, encoder_image_size, prepare_image, stack_pictures
 from trellis.conditioning.pictures import PictureSource
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
-from trellis.memory import ModelHost
+from trellis.memory import Effort, ModelHost
 from trellis.models import FlowSession, ModelLocation, SamplerConfig, load_model, resolve_model
+from trellis.models.latent_decoders import GaussianDecoder, MeshDecoder, RadianceFieldDecoder
+from trellis.models.latent_flow import LatentFlow
+from trellis.models.structure_flow import StructureFlow
+from trellis.models.structure_vae import StructureDecoder
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField, RadianceFieldConfig
 from trellis.representations.flexicubes import extract_mesh
-from trellis.runtime import Runtime
+from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
 from trellis.sampling import TIME_SCALE, combine_images, euler_sample, guide, initial_noise, timesteps
-from trellis.sparse import SparseTensor
+from trellis.sparse import SparseTensor, VoxelLayout
 
 REPRESENTATIONS = ("gaussians", "mesh", "radiance_field")
 ENCODER_ROLE = "image_encoder"
@@ -43,7 +47,12 @@ class ImageTo3D:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path = "nano", *, runtime: Runtime | None = None, residency: str = "keep"
+        cls,
+        model: str | Path = "nano",
+        *,
+        runtime: Runtime | None = None,
+        residency: str = "keep",
+        budget: int | None = None,
     ) -> "ImageTo3D":
         """Open a model: "nano" (embedded), a folder, or a repository on the hub such as microsoft/TRELLIS-image-large.
 
@@ -60,7 +69,7 @@ class ImageTo3D:
             for role in config.models
         }
         loaders[ENCODER_ROLE] = lambda: ImageEncoder.from_pretrained(encoder, location.folder, runtime)
-        host = ModelHost(loaders, device=runtime.device, residency=residency)
+        host = ModelHost(loaders, device=runtime.device, residency=residency, budget=budget, graphs=runtime.graphs)
         return cls(location, host, runtime)
 
     @torch.inference_mode()
@@ -117,11 +126,12 @@ class ImageTo3D:
 
     def encode(self, prepared: Sequence[PreparedImage], *, progress: Progress) -> list[Tensor]:
         """Condition tokens [1, L, C] of each picture."""
-        conditions = []
-        with self.host.on_device(ENCODER_ROLE) as encoder:
-            for i in progress.steps("encode", len(prepared)):
-                conditions.append(encoder(stack_pictures([prepared[i]], self.runtime.device)))
-        return conditions
+
+        def work(encoder: ImageEncoder, effort: Effort) -> list[Tensor]:
+            steps = progress.steps("encode", len(prepared))
+            return [encoder(stack_pictures([prepared[i]], effort.device)).to(self.runtime.device) for i in steps]
+
+        return self.host.run(ENCODER_ROLE, work)
 
     def sample_structure(
         self,
@@ -132,19 +142,24 @@ class ImageTo3D:
         progress: Progress,
     ) -> Tensor:
         """The latent grid [1, C, r, r, r] of the structure."""
-        with self.host.on_device("sparse_structure_flow_model") as flow:
-            config = flow.config
-            noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator).to(self.runtime.device)
-            times = session_times(sampler)
-            null = torch.zeros_like(conditions[0])
-            with FlowSession(flow, conditions, null=null, times=times, graphs=self.runtime.graphs) as session:
-                return sample_flow(session, noise, sampler, multi_image, "structure", progress)
+        config = self.host.config("sparse_structure_flow_model")
+        noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator)
+
+        def work(flow: StructureFlow, effort: Effort) -> Tensor:
+            with open_session(flow, conditions, sampler, effort) as session:
+                x = noise.to(effort.device)
+                return sample_flow(session, x, sampler, multi_image, "structure", progress, together=effort.together)
+
+        return self.host.run("sparse_structure_flow_model", work, values=itself).to(self.runtime.device)
 
     def decode_structure(self, latent: Tensor) -> Tensor:
         """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
-        with self.host.on_device("sparse_structure_decoder") as decoder:
-            occupied = decoder(latent)[:, 0] > 0
-        voxels = torch.nonzero(occupied).int()
+
+        def work(decoder: StructureDecoder, effort: Effort) -> Tensor:
+            return decoder(latent.to(effort.device))
+
+        logits = self.host.run("sparse_structure_decoder", work, values=itself)
+        voxels = torch.nonzero(logits[:, 0] > 0).int().to(self.runtime.device)
         if len(voxels) == 0:
             raise TrellisError("The model found no object in the picture; try another seed or another picture.")
         return voxels
@@ -159,15 +174,19 @@ class ImageTo3D:
         progress: Progress,
     ) -> SparseTensor:
         """The structured latent [N, 8] on `voxels`, in the units of the decoders."""
-        with self.host.on_device("slat_flow_model") as flow:
-            noise = initial_noise([len(voxels), flow.config.in_channels], generator).to(self.runtime.device)
-            grid = SparseTensor.create(noise, voxels, resolution=flow.config.resolution, batch_size=1)
-            times, graphs = session_times(sampler), self.runtime.graphs
-            null = torch.zeros_like(conditions[0])
-            with FlowSession(flow, conditions, null=null, times=times, layout=grid.layout, graphs=graphs) as session:
-                latent = sample_flow(session, noise, sampler, multi_image, "latent", progress)
+        config = self.host.config("slat_flow_model")
+        noise = initial_noise([len(voxels), config.in_channels], generator)
+        grid = SparseTensor.create(noise.to(voxels.device), voxels, resolution=config.resolution, batch_size=1)
+
+        def work(flow: LatentFlow, effort: Effort) -> Tensor:
+            x = grid.to(effort.device)
+            with open_session(flow, conditions, sampler, effort, layout=x.layout) as session:
+                return sample_flow(session, x.feats, sampler, multi_image, "latent", progress, together=effort.together)
+
+        latent = self.host.run("slat_flow_model", work, values=itself).to(self.runtime.device)
         mean, std = (latent.new_tensor(values) for values in self.config.latent_statistics)
-        return grid.replace(latent * std + mean)
+        # A layout of its own: the tables that the flow made leave with it.
+        return SparseTensor.create(latent * std + mean, voxels, resolution=grid.resolution, batch_size=1)
 
     def decode(
         self,
@@ -196,38 +215,57 @@ class ImageTo3D:
             latent=latent.feats,
             resolution=latent.resolution,
             prepared=tuple(prepared),
-            notes=tuple(note for image in prepared for note in image.notes),
+            notes=(*(note for image in prepared for note in image.notes), *self.host.take_notes()),
         )
 
     def decode_gaussians(self, latent: SparseTensor) -> GaussianCloud:
         """The Gaussians of one object's structured latent."""
-        with self.host.on_device("slat_decoder_gs") as decoder:
-            [(coords, feats)] = decoder(latent).samples()
+
+        def work(decoder: GaussianDecoder, effort: Effort) -> GaussianCloud:
+            [(coords, feats)] = decoder(latent.to(effort.device)).to(self.runtime.device).samples()
             return GaussianCloud.from_features(
                 feats,
                 coords,
                 resolution=latent.resolution,
                 config=GaussianConfig.from_dict(decoder.config.representation_config),
-                offset_perturbation=decoder.offset_perturbation,
+                offset_perturbation=decoder.offset_perturbation.to(feats.device),
             )
+
+        return self.host.run("slat_decoder_gs", work, values=lambda cloud: cloud.positions)
 
     def decode_mesh_features(self, latent: SparseTensor) -> SparseTensor:
         """FlexiCubes values of the fine voxels of one object, see `extract_mesh`."""
-        with self.host.on_device("slat_decoder_mesh") as decoder:
-            return decoder(latent)
+
+        def work(decoder: MeshDecoder, effort: Effort) -> SparseTensor:
+            return decoder(latent.to(effort.device), chunk_bytes=effort.chunk_bytes)
+
+        return self.host.run("slat_decoder_mesh", work, values=lambda features: features.feats[:, :1])
 
     def decode_mesh(self, latent: SparseTensor) -> Mesh:
         """The surface of one object's structured latent."""
-        features = self.decode_mesh_features(latent)
+        return self.extract_surface(self.decode_mesh_features(latent))
+
+    def extract_surface(self, features: SparseTensor) -> Mesh:
+        """The mesh of one object's fine voxels; on the CPU where the device has no room for the work."""
         [(coords, feats)] = features.samples()
-        return extract_mesh(coords, feats, resolution=features.resolution)
+        try:
+            mesh = extract_mesh(coords, feats, resolution=features.resolution)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or coords.device.type == "cpu":
+                raise
+            release_cached_memory(coords.device)
+            mesh = extract_mesh(coords.cpu(), feats.cpu(), resolution=features.resolution)
+        return mesh.to(self.runtime.device)
 
     def decode_radiance_field(self, latent: SparseTensor) -> RadianceField:
         """The radiance field of one object's structured latent."""
-        with self.host.on_device("slat_decoder_rf") as decoder:
-            [(coords, feats)] = decoder(latent).samples()
+
+        def work(decoder: RadianceFieldDecoder, effort: Effort) -> RadianceField:
+            [(coords, feats)] = decoder(latent.to(effort.device)).to(self.runtime.device).samples()
             config = RadianceFieldConfig.from_dict(decoder.config.representation_config)
             return RadianceField.from_features(feats, coords, resolution=latent.resolution, config=config)
+
+        return self.host.run("slat_decoder_rf", work, values=lambda radiance: radiance.density)
 
 
 def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None) -> SamplerConfig:
@@ -246,15 +284,40 @@ def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: fl
     )
 
 
-def session_times(sampler: SamplerConfig) -> list[float]:
-    """The times on the 0..1000 scale at which a sampler evaluates its flow."""
-    return [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
+def itself(values: Tensor) -> Tensor:
+    """What of a tensor must be finite: all of it."""
+    return values
+
+
+def open_session(
+    flow: StructureFlow | LatentFlow,
+    conditions: Sequence[Tensor],
+    sampler: SamplerConfig,
+    effort: Effort,
+    *,
+    layout: VoxelLayout | None = None,
+) -> FlowSession:
+    """A session at the times of the sampler; the null condition is zeros."""
+    conditions = [condition.to(effort.device) for condition in conditions]
+    times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
+    null = torch.zeros_like(conditions[0])
+    return FlowSession(flow, conditions, null=null, times=times, layout=layout, graphs=effort.graphs)
 
 
 def sample_flow(
-    session: FlowSession, noise: Tensor, sampler: SamplerConfig, multi_image: str, stage: str, progress: Progress
+    session: FlowSession,
+    noise: Tensor,
+    sampler: SamplerConfig,
+    multi_image: str,
+    stage: str,
+    progress: Progress,
+    *,
+    together: bool = True,
 ) -> Tensor:
-    """Integrate a flow under guidance, from `noise`, for the conditions of the session."""
+    """Integrate a flow under guidance, from `noise`, for the conditions of the session.
+
+    together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
+    """
     conditional = combine_images(
         [session.velocity(index) for index in range(len(session))],
         multi_image,
@@ -266,7 +329,7 @@ def sample_flow(
         session.null_velocity(),
         strength=sampler.cfg_strength,
         interval=sampler.cfg_interval,
-        both=session.pair(0) if len(session) == 1 else None,
+        both=session.pair(0) if together and len(session) == 1 else None,
     )
     return euler_sample(
         velocity, noise, steps=sampler.steps, rescale_t=sampler.rescale_t, progress=progress, stage=stage

@@ -138,6 +138,26 @@ def free_bytes(device: torch.device) -> int | None:
     return max(0, min(free + reserved, allowed) - allocated)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was short, on a device, in one of its libraries or on the host."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return any(part in text for part in ("out of memory", "alloc_failed", "can't allocate memory"))
+
+
+def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the CPU, in memory from which a CUDA device copies fast and on its own, if that can be had."""
+    tensor = tensor.to("cpu")
+    if device.type != "cuda":
+        return tensor
+    try:
+        return tensor.pin_memory()
+    except RuntimeError as error:  # the system allows no more locked memory
+        logger.info("weights are not pinned: %s", error)
+        return tensor
+
+
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or the device's type."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

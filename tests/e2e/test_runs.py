@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from tests.e2e.conftest import FAST, MODEL, Result, make_asset
 from tests.unit.export.shapes import sphere
 from trellis import ImageTo3D, Runtime
 from trellis.errors import Cancelled
-from trellis.memory import ModelHost
+from trellis.memory import ModelHost, _Network
 from trellis.progress import Progress, StepInfo
 
 
@@ -92,20 +90,15 @@ class Moves:
     """Which networks were lent and where each was moved to, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, host: ModelHost) -> None:
-        self.lent: list[str] = []
-        self.moves: dict[int, list[str]] = {}
-        lend, move = host.on_device, nn.Module.to
+        self.moves: dict[str, list[str]] = {}
+        move = _Network.move
 
-        def on_device(role: str) -> Any:
-            self.lent.append(role)
-            return lend(role)
+        def record(network: _Network, device: torch.device) -> None:
+            role = next(role for role, known in host._networks.items() if known is network)
+            self.moves.setdefault(role, []).append(str(device))
+            move(network, device)
 
-        def to(network: nn.Module, *arguments: Any, **options: Any) -> nn.Module:
-            self.moves.setdefault(id(network), []).append(str(arguments[0]))
-            return move(network, *arguments, **options)
-
-        monkeypatch.setattr(host, "on_device", on_device)
-        monkeypatch.setattr(nn.Module, "to", to)
+        monkeypatch.setattr(_Network, "move", record)
 
 
 def offloading(device: str) -> ImageTo3D:
@@ -113,20 +106,14 @@ def offloading(device: str) -> ImageTo3D:
     return ImageTo3D.from_pretrained(MODEL, runtime=runtime, residency="offload")
 
 
-def networks(pipeline: ImageTo3D, roles: Sequence[str]) -> list[nn.Module]:
-    return [pipeline.host._models[role] for role in dict.fromkeys(roles)]
-
-
 def test_offload_takes_every_network_back_after_its_use(
     picture: Path, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = offloading("cpu:0")
-    moves = Moves(monkeypatch, pipeline.host)
+    moves = Moves(monkeypatch, pipeline.host).moves
     asset = make_asset(pipeline, picture, seed=1)
-    assert len(set(moves.lent)) == 6  # image encoder, two flows, structure decoder, Gaussian and mesh decoder
-    for network in networks(pipeline, moves.lent):
-        asked = moves.moves[id(network)]
-        assert asked[0] == "cpu:0" and asked[-1] == "cpu"
+    assert len(moves) == 6  # image encoder, two flows, structure decoder, Gaussian and mesh decoder
+    assert all(places == ["cpu:0", "cpu"] for places in moves.values())
     assert torch.equal(asset.coords, result.asset.coords) and torch.equal(asset.latent, result.asset.latent)
 
 
@@ -137,7 +124,7 @@ def test_offload_leaves_nothing_on_the_gpu(picture: Path) -> None:
     before = torch.cuda.memory_allocated()
     asset = make_asset(pipeline, picture, seed=1)
     assert asset.gaussians is not None and asset.latent.is_cuda
-    for network in networks(pipeline, pipeline.host._models.keys()):  # type: ignore[arg-type]
-        assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
+    for network in pipeline.host._networks.values():
+        assert {tensor.device.type for tensor in network.model.state_dict().values()} == {"cpu"}
     del asset
     assert torch.cuda.memory_allocated() - before < 2**20

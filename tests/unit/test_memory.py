@@ -1,23 +1,52 @@
-"""Residency of networks: loaded once, moved as told, given back after a failure."""
+"""Residency of networks: loaded once, moved as told, given back after a failure; stages that lack memory go on."""
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from trellis import memory
 from trellis.errors import InvalidInputError
-from trellis.memory import ModelHost
+from trellis.memory import Effort, ModelHost
 
 DEVICE = torch.device("meta")  # a device that any machine has and that is not the CPU
+CPU = torch.device("cpu")
 
 
-def host(residency: str) -> tuple[ModelHost, list[int]]:
-    loads: list[int] = []
+class Net(nn.Linear):
+    """A network whose torso has a precision."""
 
-    def load() -> nn.Module:
-        loads.append(1)
-        return nn.Linear(2, 2)
+    config = "its configuration"
 
-    return ModelHost({"net": load}, device=DEVICE, residency=residency), loads
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+
+    @property
+    def torso_dtype(self) -> torch.dtype:
+        return self.weight.dtype
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        self.to(dtype)
+
+
+def host(residency: str, device: torch.device = DEVICE, **options: Any) -> tuple[ModelHost, list[str]]:
+    loads: list[str] = []
+
+    def loader(role: str) -> Callable[[], nn.Module]:
+        def load() -> nn.Module:
+            loads.append(role)
+            return Net()
+
+        return load
+
+    loaders = {role: loader(role) for role in ("net", "second", "third")}
+    return ModelHost(loaders, device=device, residency=residency, **options), loads
+
+
+def place(models: ModelHost, role: str) -> str:
+    return next(models._network(role).model.parameters()).device.type
 
 
 def test_a_network_is_loaded_once_and_kept_on_the_device() -> None:
@@ -26,16 +55,34 @@ def test_a_network_is_loaded_once_and_kept_on_the_device() -> None:
         assert not first.training and not first.weight.requires_grad
     with keep.on_device("net") as second:
         assert second is first and second.weight.device == DEVICE
-    assert len(loads) == 1
+    assert loads == ["net"]
 
 
-def test_offload_gives_the_device_back_even_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offload_gives_the_device_back_even_after_a_failure() -> None:
     offload, _ = host("offload")
-    moves: list[str] = []
-    monkeypatch.setattr(nn.Module, "to", lambda self, device: moves.append(str(device)) or self)
-    with pytest.raises(RuntimeError, match="stage"), offload.on_device("net"):
-        raise RuntimeError("stage failed")
-    assert moves == ["meta", "cpu"]
+    before = offload._network("net").model.weight.clone()
+    with pytest.raises(ValueError, match="stage"), offload.on_device("net") as model:
+        assert model.weight.device == DEVICE
+        raise ValueError("stage failed")
+    assert place(offload, "net") == "cpu"
+    assert torch.equal(offload._network("net").model.weight, before)
+
+
+def test_offload_works_inside_inference_mode() -> None:
+    offload, _ = host("offload", CPU)
+    with torch.inference_mode(), offload.on_device("net") as model:
+        model(torch.ones(1, 2))
+    assert not offload._network("net").model.weight.is_inference()
+
+
+def test_a_budget_keeps_the_networks_used_last() -> None:
+    size = 6 * 4
+    models, loads = host("budget", budget=2 * size)
+    for role in ("net", "second", "net", "third"):
+        with models.on_device(role):
+            pass
+    assert [place(models, role) for role in ("net", "second", "third")] == ["meta", "cpu", "meta"]
+    assert loads == ["net", "second", "third"]
 
 
 def test_unload_loads_anew() -> None:
@@ -47,9 +94,90 @@ def test_unload_loads_anew() -> None:
     assert len(loads) == 2
 
 
+def test_a_configuration_is_read_without_the_device() -> None:
+    keep, _ = host("keep")
+    assert keep.config("net") == "its configuration"
+    assert place(keep, "net") == "cpu"
+
+
 def test_unknown_role_and_residency_name_the_known_ones() -> None:
     keep, _ = host("keep")
     with pytest.raises(InvalidInputError, match="it has net"), keep.on_device("other"):
         pass
-    with pytest.raises(InvalidInputError, match="keep, offload"):
+    with pytest.raises(InvalidInputError, match="keep, offload, budget"):
         ModelHost({}, device=DEVICE, residency="somewhere")
+    with pytest.raises(InvalidInputError, match="budget"):
+        ModelHost({}, device=DEVICE, residency="budget")
+
+
+@pytest.mark.parametrize("options", [{"residency": "offload"}, {"residency": "budget", "budget": 1000}])
+def test_a_stage_that_lacks_memory_goes_on_with_less(options: dict[str, Any]) -> None:
+    models, _ = host(**options)
+    with models.on_device("second"):
+        pass
+    tried: list[Effort] = []
+
+    def work(model: nn.Module, effort: Effort) -> str:
+        tried.append(effort)
+        assert place(models, "net") == effort.device.type
+        if len(tried) > 1:
+            assert place(models, "second") == "cpu"  # the others made room
+        if effort.device.type != "cpu":
+            raise torch.OutOfMemoryError("out of memory")
+        return "done"
+
+    assert models.run("net", work) == "done"
+    assert [effort.device.type for effort in tried] == ["meta", "meta", "meta", "cpu"]
+    assert [effort.together for effort in tried] == [True, False, False, False]
+    sizes = [effort.chunk_bytes for effort in tried[:3]]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 3
+    notes = models.take_notes()
+    assert notes == ("Memory was short: net ran in smaller pieces.", "Memory was short: net ran on the CPU.")
+    assert models.take_notes() == ()
+
+
+def test_the_last_way_out_fails_openly_and_other_errors_at_once() -> None:
+    models, _ = host("keep", CPU)
+    calls: list[int] = []
+
+    def short(model: nn.Module, effort: Effort) -> None:
+        calls.append(1)
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        models.run("net", short)
+    assert len(calls) == 3
+
+    def broken(model: nn.Module, effort: Effort) -> None:
+        calls.append(1)
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        models.run("net", broken)
+    assert len(calls) == 4
+
+
+def test_a_tight_device_starts_with_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    models, _ = host("keep")
+    monkeypatch.setattr(memory, "free_bytes", lambda device: memory.ROOMY - 1)
+    assert models.run("net", lambda model, effort: effort.together) is False
+    monkeypatch.setattr(memory, "free_bytes", lambda device: memory.ROOMY)
+    assert models.run("net", lambda model, effort: effort.together) is True
+    assert models.take_notes() == ()
+
+
+def test_an_overflow_is_run_again_in_float32_and_noted() -> None:
+    models, _ = host("keep", CPU)
+    models._network("net").model.half()
+    dtypes: list[torch.dtype] = []
+
+    def work(model: nn.Linear, effort: Effort) -> Tensor:
+        dtypes.append(model.weight.dtype)
+        large = torch.full((1,), 60000.0, dtype=model.weight.dtype)
+        return large * 2
+
+    result = models.run("net", work, values=lambda x: x)
+    assert dtypes == [torch.float16, torch.float32]
+    assert float(result) == 120000
+    assert models.take_notes() == ("net overflowed in float16 and was run again in float32.",)
+    assert models._network("net").model.weight.dtype == torch.float16

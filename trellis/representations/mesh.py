@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -20,3 +21,8 @@ class Mesh:
     def colors(self) -> Tensor | None:
         """Vertex colours [V, 3] in [0, 1], or None."""
         return None if self.attributes is None else self.attributes[:, :3]
+
+    def to(self, device: torch.device) -> "Mesh":
+        """The same mesh on another device."""
+        attributes = None if self.attributes is None else self.attributes.to(device)
+        return Mesh(self.vertices.to(device), self.faces.to(device), attributes)
