@@ -2,10 +2,10 @@
 
 Lines of JSON go both ways. Orders come on standard input: {"order": "open"}, {"order": "run", "job", "pictures",
 "options", "folder"} and {"order": "cancel", "job"}. Reports leave on what was standard output: "begun", "step",
-"opened", "done" and "failed". Whatever a library prints goes to standard error. When standard input ends, so does the process, at once.
+"opened", "done" and "failed". Whatever a library prints goes to standard error. When standard input ends, so does the
+process, at once.
 """
 
-import hashlib
 import importlib
 import json
 import logging
@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -36,41 +36,13 @@ def open_pipeline(*, model: str, device: str, precision: str | None, offline: bo
     return ImageTo3D.from_pretrained(model, runtime=Runtime.detect(device=device, precision=precision, offline=offline))
 
 
-class RememberingPipeline:
-    """A pipeline that keeps its last asset: the same pictures and settings again cost no sampling.
-
-    So a preview that is taken up, or other texture and mesh settings for the same asset, only write files anew. The
-    asset is given up before another one is made: two are never held at once.
-    """
-
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
-        self._key: str | None = None
-        self._asset: Any = None
-
-    def __call__(self, pictures: Sequence[Path], *, progress: Progress, **settings: Any) -> Any:
-        key = _fingerprint(pictures, settings)
-        if key != self._key:
-            self._key, self._asset = None, None
-            self._asset = self._pipeline(pictures, progress=progress, **settings)
-            self._key = key
-        return self._asset
-
-
-def _fingerprint(pictures: Sequence[Path], settings: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for path in pictures:
-        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    return digest.hexdigest()
-
-
 class Worker:
     """Carries out orders one after the other in a thread, while the thread that calls `listen` reads the next ones."""
 
     def __init__(self, load: Callable[[], Any], channel: TextIO) -> None:
         self._load = load
         self._channel = channel
-        self._pipeline: RememberingPipeline | None = None
+        self._pipeline: Any = None
         self._tokens: dict[str, CancelToken] = {}
         self._writing = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
@@ -106,19 +78,20 @@ class Worker:
 
         progress = Progress(self.tell_step, self._tokens[order["job"]])
         files, notes = generate_files(
-            self.opened(progress),  # type: ignore[arg-type]
+            self.opened(progress),
             [Path(path) for path in order["pictures"]],
             request=GenerationRequest.from_dict(order["options"]),
             folder=Path(order["folder"]),
+            keep=True,
             progress=progress,
         )
         return {"report": "done", "files": {kind: str(path) for kind, path in files.items()}, "notes": list(notes)}
 
-    def opened(self, progress: Progress) -> RememberingPipeline:
+    def opened(self, progress: Progress) -> Any:
         """The pipeline, opened at its first use."""
         if self._pipeline is None:
             progress.report(LOADING_STAGE, 0, 1)
-            self._pipeline = RememberingPipeline(self._load())
+            self._pipeline = self._load()
             progress.report(LOADING_STAGE, 1, 1)
         return self._pipeline
 

@@ -77,6 +77,10 @@ class ProcessAsset:
         self.seed = seed
         self.control = control
 
+    def store(self, path: Path) -> Path:
+        path.write_text(str(self.seed))
+        return path
+
     def save(
         self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **options: Any
     ) -> dict[str, Path]:
@@ -91,6 +95,9 @@ class ProcessAsset:
 class ProcessPipeline:
     def __init__(self, control: Control) -> None:
         self.control = control
+
+    def load_asset(self, path: Path) -> ProcessAsset:
+        return ProcessAsset(int(path.read_text()), self.control)
 
     def __call__(self, pictures: Sequence[Path], *, seed: int, progress: Progress, **settings: Any) -> ProcessAsset:
         sys.stdout.write("libraries print what they like\n")
