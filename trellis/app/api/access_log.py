@@ -1,0 +1,59 @@
+"""One log line for a request that changed something or failed; clients' polls are not told."""
+
+import logging
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+QUIET_METHODS = ("GET", "HEAD", "OPTIONS")
+FETCHES = ("/download/model", "/download/preview/")
+
+_log = logging.getLogger(__name__)
+
+
+class AccessLog:
+    """Logs method, path, status and time of requests, without query or token; failed ones at a higher level."""
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self.app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def send_noting_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noting_status)
+        finally:
+            _log.log(
+                self._level(scope, status),
+                "%s %s %d %.0f ms",
+                scope["method"],
+                self._path(scope),
+                status,
+                1000 * (time.perf_counter() - started),
+            )
+
+    def _level(self, scope: Scope, status: int) -> int:
+        if status >= 400:
+            return logging.WARNING
+        path = self._path(scope)
+        fetched = path.startswith(FETCHES) or "/files/" in path
+        told = scope["method"] not in QUIET_METHODS or fetched
+        own = not path.startswith("/gradio_api/")
+        return logging.INFO if told and own else logging.DEBUG
+
+    def _path(self, scope: Scope) -> str:
+        path = str(scope["path"])
+        if self._token is not None:
+            path = path.replace(self._token, "***")
+        return path.encode("unicode_escape").decode()[:200]

@@ -1,0 +1,141 @@
+"""The routes that the StableProjectorz desktop client calls, and the downloads it shares with the form routes."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, PlainTextResponse
+from PIL import Image
+
+from trellis.app.api.bodies import read_json
+from trellis.app.api.documented import ERRORS, desktop_body
+from trellis.app.api.engines import Jobs
+from trellis.app.api.errors import ApiError, FieldError
+from trellis.app.api.legacy_models import Generation, Interrupt, Ping, Status
+from trellis.app.api.legacy_options import desktop_request
+from trellis.app.api.panel import panel_text
+from trellis.app.api.pictures import decode_base64, read_pictures
+from trellis.app.api.settings import ApiSettings
+from trellis.app.api.slot import Slot, SlotState, Work
+from trellis.app.engine import MAX_PICTURES
+from trellis.errors import InvalidInputError
+
+OPERATIONS = ("make_meshes_and_tex",)
+PICTURES_KEY = "single_multi_img_input"
+MODEL_URL = "/download/model"
+
+_log = logging.getLogger(__name__)
+
+
+def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
+    """The routes of the desktop client."""
+    router = APIRouter(tags=["StableProjectorz client"])
+
+    @router.get("/ping")
+    async def ping() -> Ping:
+        """Answer at once, whatever else goes on."""
+        return Ping(busy=jobs.busy or slot.busy)
+
+    @router.get("/status")
+    async def status() -> Status:
+        """Tell how far the generation of clients without job ids is."""
+        now = await slot.status()
+        return Status(status=now.state, progress=now.progress, message=now.message, busy=jobs.busy or slot.busy)
+
+    @router.post("/generate", openapi_extra=desktop_body())
+    async def generate(request: Request) -> Generation:
+        """Generate a model and answer when it is finished; every problem is a 200 with FAILED and a message.
+
+        The desktop client shows nothing of an answer with another status code.
+        """
+
+        async def prepare() -> Work:
+            return await read_work(await read_json(request, settings.max_upload_bytes), jobs, settings)
+
+        try:
+            outcome = await slot.generate(prepare)
+        except (ApiError, InvalidInputError) as error:
+            _log.info("/generate: %s", error)
+            return Generation(status=SlotState.FAILED, progress=0, message=str(error))
+        return Generation(status=SlotState.COMPLETE, progress=100, message=outcome.message, model_url=MODEL_URL)
+
+    @router.get("/info/supported_operations")
+    async def supported_operations() -> list[str]:
+        """List what `generate_what` may be."""
+        return list(OPERATIONS)
+
+    @router.get("/download/spz-ui-layout/generation-3d-panel", response_class=PlainTextResponse)
+    async def panel() -> PlainTextResponse:
+        """Describe the client's panel; the text never changes while the program runs."""
+        return PlainTextResponse(panel_text())
+
+    @router.post("/interrupt")
+    async def interrupt() -> Interrupt:
+        """Stop the generation of clients without job ids at its next step."""
+        found = await slot.interrupt()
+        return Interrupt(status="interrupt_requested" if found else "no_generation_in_progress")
+
+    @router.get(MODEL_URL, response_class=FileResponse, responses=ERRORS[404] | _file("model/gltf-binary"))
+    async def model() -> FileResponse:
+        """Fetch the model of the last finished generation (GLB)."""
+        if slot.model is None or not slot.model.is_file():
+            raise ApiError(404, "Mesh not found")
+        slot.fetched()
+        return download(slot.model, "model/gltf-binary", "model.glb")
+
+    @router.get(
+        "/download/preview/{kind}",
+        response_class=FileResponse,
+        responses=ERRORS[404] | ERRORS[422] | _file("video/mp4"),
+    )
+    async def preview(kind: Literal["gaussian", "mesh"]) -> FileResponse:
+        """Fetch the preview video; it shows the Gaussians beside the mesh's surface directions."""
+        if slot.preview is None or not slot.preview.is_file():
+            raise ApiError(404, "Preview not found")
+        return download(slot.preview, "video/mp4", f"preview_{kind}.mp4")
+
+    return router
+
+
+def download(path: Path, media_type: str, name: str) -> FileResponse:
+    """A file as the answer, not kept by caches: the next one has the same address."""
+    return FileResponse(path, media_type=media_type, filename=name, headers={"Cache-Control": "no-store"})
+
+
+def _file(media_type: str) -> dict[int | str, dict[str, object]]:
+    return {200: {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSettings) -> Work:
+    """The checked request of a client's flat object; raises FieldError naming the key."""
+    operation = values.get("generate_what") or OPERATIONS[0]
+    if operation not in OPERATIONS:
+        raise FieldError("generate_what", f"generate_what must be {OPERATIONS[0]}: this server does not retexture yet.")
+    request = desktop_request(values)
+    texts = _picture_texts(values.get(PICTURES_KEY))
+
+    def read() -> list[Image.Image]:
+        contents = [(field, decode_base64(field, text)) for field, text in texts]
+        return read_pictures(contents, max_pixels=settings.max_picture_pixels)
+
+    return Work(request, await jobs.read(read))
+
+
+def _picture_texts(value: object) -> list[tuple[str, str]]:
+    """(field, base64) of every filled slot of the picture element."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list):
+        raise FieldError(PICTURES_KEY, f"{PICTURES_KEY} must be a list of base64 pictures.")
+    texts = []
+    for index, item in enumerate(value):
+        field = f"{PICTURES_KEY}[{index}]"
+        if not isinstance(item, str) and item is not None:
+            raise FieldError(field, f"{field} must be a base64 text.")
+        if item:
+            texts.append((field, item))
+    if not 1 <= len(texts) <= MAX_PICTURES:
+        raise FieldError(PICTURES_KEY, f"{PICTURES_KEY} must hold between 1 and {MAX_PICTURES} pictures.")
+    return texts

@@ -1,0 +1,151 @@
+"""What the OpenAPI document says about requests: made from the tables that also check them."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from trellis.app.api.legacy_options import DESKTOP, FORM, OUTPUT_FORMATS, RESUME, LegacyNumber, choices
+from trellis.app.request import SAMPLING_OPTIONS, Choice, Option, Range, Subset, Switch, default_of, options
+
+PICTURE_TEXT = {"type": "string", "format": "byte", "contentEncoding": "base64", "minLength": 1}
+PICTURE_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+
+
+class Problem(BaseModel):
+    """What was wrong with a request."""
+
+    detail: str = Field(description="One sentence for people.")
+    field: str | None = Field(description="The field that it is about, where it is about one.")
+
+
+_MEANINGS = {
+    400: "The request cannot be read.",
+    401: "The token is missing or wrong.",
+    404: "There is no such thing (any more).",
+    409: "Not in this state.",
+    413: "The request is too large.",
+    415: "The request has another type than the ones listed.",
+    422: "A field has a value that cannot be used.",
+    499: "The generation was cancelled.",
+    500: "The generation failed; the detail says why.",
+    503: "The queue is full or no turn came in time; try again later.",
+}
+ERRORS: dict[int, dict[int | str, dict[str, Any]]] = {
+    status: {status: {"model": Problem, "description": meaning}} for status, meaning in _MEANINGS.items()
+}
+
+
+def option_schema(option: Option) -> dict[str, Any]:
+    """The JSON schema of one option of a generation request, without its default."""
+    domain = option.domain
+    schema: dict[str, Any]
+    if isinstance(domain, Range):
+        schema = {
+            "type": "integer" if domain.integer else "number",
+            "minimum": domain.minimum,
+            "maximum": domain.maximum,
+        }
+    elif isinstance(domain, Choice):
+        schema = {"enum": list(domain.values), "type": "string" if isinstance(domain.values[0], str) else "integer"}
+    elif isinstance(domain, Subset):
+        items = {"type": "string", "enum": list(domain.values)}
+        schema = {"type": "array", "items": items, "minItems": 1, "uniqueItems": True}
+    else:
+        assert isinstance(domain, Switch)
+        schema = {"type": "boolean"}
+    return {"anyOf": [schema, {"type": "null"}]} if option.optional else schema
+
+
+def request_properties() -> dict[str, Any]:
+    """The JSON schema of every option of a generation request, with title, help and default."""
+    properties = {}
+    for name, option in options().items():
+        default = default_of(name)
+        properties[name] = option_schema(option) | {
+            "title": option.label,
+            "description": option.help
+            + (" null: the model's own value." if option.optional and name != "faces" else ""),
+            "default": list(default) if isinstance(default, tuple) else default,
+        }
+    return properties
+
+
+def job_body(max_pictures: int) -> dict[str, Any]:
+    """The bodies that POST /jobs takes: JSON with base64, or a form with files."""
+    pictures = {"type": "array", "minItems": 1, "maxItems": max_pictures}
+    options_schema = request_properties()
+    as_json = _object(
+        {"pictures": pictures | {"items": PICTURE_TEXT, "description": "Pictures of one object."}, **options_schema},
+        ["pictures"],
+    )
+    as_form = _object(
+        {"pictures": pictures | {"items": PICTURE_FILE, "description": "Picture files."}, **options_schema},
+        ["pictures"],
+    )
+    return _body({"application/json": as_json, "multipart/form-data": as_form})
+
+
+def files_body() -> dict[str, Any]:
+    """The body of POST /jobs/{job_id}/files: the options that decide an asset's files."""
+    properties = {name: schema for name, schema in request_properties().items() if name not in SAMPLING_OPTIONS}
+    return _body({"application/json": _object(properties, [])})
+
+
+def form_body(fields: tuple[str, str]) -> dict[str, Any]:
+    """The form of a blocking route: `fields` are the names of its file and of its base64 field."""
+    file_name, text_name = fields
+    several = file_name.endswith("list")
+    properties: dict[str, Any] = {
+        file_name: {"type": "array", "items": PICTURE_FILE} if several else PICTURE_FILE,
+        text_name: {"type": "array", "items": PICTURE_TEXT} if several else PICTURE_TEXT,
+        **{name: number_schema(number) for name, number in FORM.items()},
+        "output_format": {"type": "string", "enum": list(OUTPUT_FORMATS), "default": OUTPUT_FORMATS[0]},
+    }
+    schema = _object(properties, [])
+    return _body({"multipart/form-data": schema, "application/x-www-form-urlencoded": schema})
+
+
+def desktop_body() -> dict[str, Any]:
+    """The flat object of POST /generate."""
+    pictures = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Base64 of pictures of one object; empty texts are empty slots.",
+    }
+    sizes = choices("texture_size")
+    properties: dict[str, Any] = {
+        "single_multi_img_input": pictures,
+        **{name: number_schema(number) for name, number in DESKTOP.items()},
+        "texture_size": {"type": "integer", "description": f"Position in {list(sizes)}, or a size in pixels."},
+        "multi_image": {"description": f"Position in {list(choices('multi_image'))}, or the word itself."},
+        "generate_what": {"type": "string", "enum": ["make_meshes_and_tex"]},
+    }
+    schema = {"type": "object", "properties": properties, "required": ["single_multi_img_input"]}
+    return _body({"application/json": schema})
+
+
+def resume_query() -> dict[str, Any]:
+    """The query of POST /resume_from_preview."""
+    parameters = [
+        {"name": name, "in": "query", "required": False, "schema": number_schema(number)}
+        for name, number in RESUME.items()
+    ]
+    return {"parameters": parameters}
+
+
+def number_schema(number: LegacyNumber) -> dict[str, Any]:
+    """The JSON schema of a number of the old routes."""
+    low = {"exclusiveMinimum" if number.above_low else "minimum": number.low}
+    kind = "integer" if number.integer else "number"
+    default = int(number.default) if number.integer else number.default
+    return {"type": kind, **low, "maximum": number.high, "default": default, "description": number.help}
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _body(contents: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind, schema in contents.items()}}
+    }

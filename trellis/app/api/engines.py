@@ -1,0 +1,60 @@
+"""What the interface does with the engine, off the event loop: nothing here makes another request wait."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+
+from trellis.app.engine import Engine
+from trellis.app.jobs import JobView
+from trellis.app.request import GenerationRequest
+
+POLL_SECONDS = 0.1
+
+
+class Jobs:
+    """The engine as coroutines."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._submitting = asyncio.Semaphore(2)  # the rest of the threads stays free for short work
+
+    @property
+    def busy(self) -> bool:
+        return self.engine.busy
+
+    async def submit(self, request: GenerationRequest, pictures: Sequence[Image.Image]) -> str:
+        """Queue a job and return its id; raises QueueFullError, InvalidInputError."""
+        async with self._submitting:
+            return await run_in_threadpool(self.engine.submit, request, list(pictures))
+
+    async def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
+        """Queue a job for other files of a job's asset; raises UnknownJobError, InvalidInputError, QueueFullError."""
+        async with self._submitting:
+            return await run_in_threadpool(self.engine.extract, job_id, values)
+
+    async def read(self, reader: Callable[[], list[Image.Image]]) -> list[Image.Image]:
+        """Decode pictures, no more than two requests' at a time."""
+        async with self._submitting:
+            return await run_in_threadpool(reader)
+
+    async def view(self, job_id: str) -> JobView:
+        """The job now; raises UnknownJobError."""
+        return await run_in_threadpool(self.engine.view, job_id)
+
+    async def views(self) -> list[JobView]:
+        return await run_in_threadpool(self.engine.views)
+
+    async def cancel(self, job_id: str) -> None:
+        await run_in_threadpool(self.engine.cancel, job_id)
+
+    async def remove(self, job_id: str) -> None:
+        await run_in_threadpool(self.engine.remove, job_id)
+
+    async def wait(self, job_id: str, until: Callable[[JobView], bool]) -> JobView:
+        """The first view of a job for which `until` holds."""
+        while not until(view := await self.view(job_id)):
+            await asyncio.sleep(POLL_SECONDS)
+        return view

@@ -1,0 +1,148 @@
+"""Who is let in: host names, origins and the token, before any route or page sees a request."""
+
+import ipaddress
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from trellis.app.api.errors import error_response
+from trellis.app.api.settings import LOCAL_NAMES, ApiSettings
+
+COOKIE = "trellis_token"
+HEADER = "x-trellis-token"
+QUERY = "token"
+GUARDED = ("http", "websocket")
+
+
+class HostGuard:
+    """Refuses requests to names that are not this server's: a site could point a name of its own here.
+
+    An address in numbers cannot be such a name, so those pass where other computers are served.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self.app = app
+        self._local = settings.local
+        self._names = {*LOCAL_NAMES, settings.host.lower(), *(name.lower() for name in settings.names)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in GUARDED and not self.allowed(Headers(scope=scope).get("host", "")):
+            await error_response(400, "This server does not go by that name.")(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def allowed(self, host: str) -> bool:
+        """Whether a Host header names this server."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return not self._local
+
+
+class OriginGuard:
+    """Refuses requests that a page of another site sends, unless its site is one of the `origins` of the settings."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self.app = app
+        self._origins = settings.origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] in GUARDED else Headers()
+        origin = headers.get("origin")
+        if origin is not None and origin not in self._origins and _place(origin) != headers.get("host"):
+            await error_response(403, "This server does not answer pages of other sites.")(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
+
+
+class TokenGuard:
+    """Lets only requests pass that bring the token: in a header, a cookie, the query, or as first element of the path.
+
+    The last two are for clients that cannot send headers; the token is taken out before anything else sees the
+    address, and a browser gets it as a cookie, so that the page's own requests pass.
+    """
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in GUARDED:
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        stripped = self._without_token(scope)
+        if stripped is None and not self._in_headers(headers):
+            answer = error_response(401, "A token is required.", None, {"WWW-Authenticate": "Bearer"})
+            await answer(scope, receive, send)
+        elif stripped is None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+            place = quote(stripped["path"]) + (
+                "?" + stripped["query_string"].decode() if stripped["query_string"] else ""
+            )
+            redirect = RedirectResponse("/" + place.lstrip("/"), status_code=303)
+            redirect.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            await redirect(scope, receive, send)
+        else:
+            await self.app(stripped, receive, send)
+
+    def _in_headers(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._matches(given.strip()):
+            return True
+        if self._matches(headers.get(HEADER, "")):
+            return True
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return morsel is not None and self._matches(morsel.value)
+
+    def _without_token(self, scope: Scope) -> Scope | None:
+        """The request as if it had been sent without the token that its address holds; None where it holds none."""
+        first, _, rest = scope["path"].lstrip("/").partition("/")
+        if self._matches(first):
+            path = "/" + rest
+            return {**scope, "path": path, "raw_path": quote(path).encode()}
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        kept = [(name, value) for name, value in query if not (name == QUERY and self._matches(value))]
+        return {**scope, "query_string": urlencode(kept).encode()} if len(kept) < len(query) else None
+
+    def _matches(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode())
+
+
+class SafeHeaders:
+    """Adds headers that keep browsers from guessing types and from telling other sites where they were."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)

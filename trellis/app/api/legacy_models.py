@@ -1,0 +1,48 @@
+"""Answers of the StableProjectorz routes."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from trellis.app.api.slot import SlotState
+
+
+class Ping(BaseModel):
+    """The server is there."""
+
+    status: Literal["running"] = "running"
+    message: str = "Trellis API is operational"
+    busy: bool
+
+
+class Status(BaseModel):
+    """The generation of clients without job ids."""
+
+    status: SlotState
+    progress: int
+    message: str
+    busy: bool
+
+
+class PreviewUrls(BaseModel):
+    """Where the preview is; one video shows both."""
+
+    gaussian: str
+    mesh: str
+    radiance: str | None = None
+
+
+class Generation(BaseModel):
+    """How a generation ended."""
+
+    status: SlotState
+    progress: int
+    message: str
+    preview_urls: PreviewUrls | None = None
+    model_url: str | None = None
+
+
+class Interrupt(BaseModel):
+    """Whether there was something to interrupt."""
+
+    status: Literal["no_generation_in_progress", "interrupt_requested"]

@@ -1,0 +1,181 @@
+"""Options of the StableProjectorz servers in their own names, units and ranges, turned into a generation request.
+
+Every default and range of those routes is stated here, once: the panel's text, the checks and the documentation are
+made from it. Sources: the protocol's lists of form fields, of the keys of /generate and of the panel's elements.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trellis.app.api.errors import FieldError
+from trellis.app.api.numbers import parse_number, whole, within
+from trellis.app.request import Choice, GenerationRequest, Range, draw_seed, options
+from trellis.errors import InvalidInputError
+
+RANDOM_SEED = -1
+SEED_LIMIT = 2**31
+
+
+@dataclass(frozen=True)
+class LegacyNumber:
+    """A number of the old routes: its default, range, and whether the lower bound itself is excluded."""
+
+    default: float
+    low: float
+    high: float
+    help: str
+    integer: bool = False
+    above_low: bool = False
+
+    def parse(self, field: str, value: object) -> float | int:
+        """The number, the default for null; raises FieldError."""
+        if value is None:
+            value = self.default
+        check = whole if self.integer else within
+        return check(field, value, low=self.low, high=self.high, above_low=self.above_low)
+
+
+SEED = LegacyNumber(1, 1 - SEED_LIMIT, SEED_LIMIT - 1, "Same seed, same result; -1 draws a new one.", integer=True)
+GUIDANCE_HELP = "How strictly this stage follows the picture."
+STEPS_HELP = "Steps of this stage; more are slower."
+SIMPLIFY_HELP = "Share of the faces that is removed; above 0.999 it is read as per cent."
+
+# Fields of the form routes.
+FORM: Mapping[str, LegacyNumber] = {
+    "seed": SEED,
+    "ss_guidance_strength": LegacyNumber(7.5, 0, 10, GUIDANCE_HELP, above_low=True),
+    "ss_sampling_steps": LegacyNumber(12, 0, 50, STEPS_HELP, integer=True, above_low=True),
+    "slat_guidance_strength": LegacyNumber(3.0, 0, 10, GUIDANCE_HELP, above_low=True),
+    "slat_sampling_steps": LegacyNumber(12, 0, 50, STEPS_HELP, integer=True, above_low=True),
+    "preview_resolution": LegacyNumber(512, 64, 2048, "Side of the preview; the next size there is.", integer=True),
+    "preview_frames": LegacyNumber(150, 15, 1000, "Length of the preview.", integer=True, above_low=True),
+    "preview_fps": LegacyNumber(20, 1, 120, "Checked, and not used: previews have one rate.", integer=True),
+    "mesh_simplify_ratio": LegacyNumber(0.95, 0, 100, SIMPLIFY_HELP),
+    "texture_size": LegacyNumber(1024, 1, 8192, "Side of the texture; the next size there is.", integer=True),
+}
+# Query of /resume_from_preview.
+RESUME: Mapping[str, LegacyNumber] = {
+    "mesh_simplify_ratio": LegacyNumber(0.95, 0, 1, "Share of the faces that is removed.", above_low=True),
+    "texture_size": LegacyNumber(1024, 0, 4096, "Side of the texture.", integer=True, above_low=True),
+}
+# Keys of /generate.
+DESKTOP: Mapping[str, LegacyNumber] = {
+    "seed": SEED,
+    "ss_strength": LegacyNumber(7.5, 0, 10, GUIDANCE_HELP),
+    "ss_steps": LegacyNumber(12, 1, 50, STEPS_HELP, integer=True),
+    "slat_strength": LegacyNumber(3.0, 0, 10, GUIDANCE_HELP),
+    "slat_steps": LegacyNumber(12, 1, 50, STEPS_HELP, integer=True),
+    "mesh_simplify": LegacyNumber(0.95, 0, 100, SIMPLIFY_HELP),
+}
+OUTPUT_FORMATS = ("glb", "gltf")
+
+
+def choices(option: str) -> tuple[Any, ...]:
+    """The closed set of an option of a generation request."""
+    domain = options()[option].domain
+    assert isinstance(domain, Choice)
+    return domain.values
+
+
+def form_request(values: Mapping[str, object], *, preview: bool) -> GenerationRequest:
+    """The request that the fields of a form route state; raises FieldError."""
+    output = values.get("output_format") or OUTPUT_FORMATS[0]
+    if output not in OUTPUT_FORMATS:
+        raise FieldError("output_format", f"output_format must be one of {', '.join(OUTPUT_FORMATS)}.")
+    number = {name: known.parse(name, values.get(name)) for name, known in FORM.items()}
+    frames = options()["preview_frames"].domain
+    assert isinstance(frames, Range)
+    return _build(
+        seed=_seed(number["seed"]),
+        structure_guidance=number["ss_guidance_strength"],
+        structure_steps=number["ss_sampling_steps"],
+        latent_guidance=number["slat_guidance_strength"],
+        latent_steps=number["slat_sampling_steps"],
+        simplify=simplify_share(number["mesh_simplify_ratio"]),
+        texture_size=next_size("texture_size", number["texture_size"]),
+        preview_size=next_size("preview_size", number["preview_resolution"]),
+        preview_frames=min(number["preview_frames"], int(frames.maximum)),
+        formats=("mp4",) if preview else ("glb",),
+    )
+
+
+def desktop_request(values: Mapping[str, object]) -> GenerationRequest:
+    """The request that the keys of /generate state; null and unknown keys are passed over. Raises FieldError."""
+    number = {name: known.parse(name, values.get(name)) for name, known in DESKTOP.items()}
+    return _build(
+        seed=_seed(number["seed"]),
+        structure_guidance=number["ss_strength"],
+        structure_steps=number["ss_steps"],
+        latent_guidance=number["slat_strength"],
+        latent_steps=number["slat_steps"],
+        simplify=simplify_share(number["mesh_simplify"]),
+        texture_size=_size_or_index("texture_size", values.get("texture_size")),
+        multi_image=_choice_or_index("multi_image", values.get("multi_image")),
+        formats=("glb",),
+    )
+
+
+def resume_options(values: Mapping[str, object]) -> dict[str, Any]:
+    """The options of a request that /resume_from_preview states anew; raises FieldError."""
+    number = {name: known.parse(name, values.get(name)) for name, known in RESUME.items()}
+    return {
+        "simplify": simplify_share(number["mesh_simplify_ratio"], percent=False),
+        "texture_size": next_size("texture_size", number["texture_size"]),
+        "formats": ("glb",),
+    }
+
+
+def simplify_share(value: float, *, percent: bool = True) -> float:
+    """A ratio or, above 0.999, a percentage as the share that `simplify` takes, up to its maximum."""
+    domain = options()["simplify"].domain
+    assert isinstance(domain, Range)
+    share = value / 100 if percent and value > 0.999 else value
+    return min(round(share, 6), domain.maximum)
+
+
+def next_size(option: str, value: float) -> int:
+    """The smallest size of an option that is not below `value`, or its largest."""
+    sizes = sorted(choices(option))
+    return int(next((size for size in sizes if size >= value), sizes[-1]))
+
+
+def _size_or_index(field: str, value: object) -> int:
+    if value is None:
+        return next_size(field, FORM[field].default)
+    number = whole(field, value, low=0, high=FORM[field].high)
+    known = choices(field)
+    return int(known[number]) if number < len(known) else next_size(field, number)
+
+
+def _choice_or_index(field: str, value: object) -> str:
+    known = choices(field)
+    if value is None or value == "":
+        return str(options_default(field))
+    if isinstance(value, str) and value in known:
+        return value
+    number = parse_number(field, value)
+    if number not in range(len(known)):
+        raise FieldError(field, f"{field} must be one of {', '.join(known)}, or its position from 0.")
+    return str(known[int(number)])
+
+
+def options_default(name: str) -> Any:
+    """The default of an option of a generation request."""
+    from trellis.app.request import default_of
+
+    return default_of(name)
+
+
+def _seed(value: float) -> int:
+    return draw_seed() if value == RANDOM_SEED else int(value) % SEED_LIMIT
+
+
+def _build(**values: Any) -> GenerationRequest:
+    """A checked request; what the options' table does not allow is named by its own field there."""
+    for name, value in values.items():
+        try:
+            options()[name].parse(name, value)
+        except InvalidInputError as error:
+            raise FieldError(name, str(error)) from error
+    return GenerationRequest(**values)

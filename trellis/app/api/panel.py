@@ -1,0 +1,50 @@
+"""The panel that the desktop client shows for this server: text made from the options' table.
+
+Grammar: one element a line, nesting by leading spaces, `type prop=value ...`; values with spaces stand in round
+brackets. Numbers are whole, because the client reads them by the rules of its user's language. The text is the same
+at every call: the client builds the panel anew, and loses the user's pictures, whenever it changes.
+"""
+
+from functools import cache
+
+from trellis.app.api.legacy_options import DESKTOP, RANDOM_SEED, SEED_LIMIT, choices, options_default
+from trellis.app.request import options
+
+# (key, label, default): whole numbers of the panel's own; ranges are those of the keys of /generate.
+SLIDERS = (
+    ("ss_strength", "Structure\\nstrength", 7),
+    ("ss_steps", "Structure\\nsteps", 12),
+    ("slat_strength", "Detail\\nstrength", 3),
+    ("slat_steps", "Detail\\nsteps", 12),
+    ("mesh_simplify", "Simplify\\nmesh, %", 95),
+)
+DROPDOWNS = ("texture_size", "multi_image")
+
+
+@cache
+def panel_text() -> str:
+    """The whole panel, as `GET /download/spz-ui-layout/generation-3d-panel` answers."""
+    lines = [
+        "vgroup spacing=4 padding=6 childForceExpandHeight=false",
+        "  header visible_name=(Pictures of one object) align=center",
+        "  single_multi_img_input code_name=single_multi_img_input visible_name=(Pictures) "
+        "content_min_num_needed=(make_meshes_and_tex:1, retexture:0)",
+    ]
+    for key, label, default in SLIDERS:
+        known = DESKTOP[key]
+        lines.append(
+            f"  slider code_name={key} visible_name=({label}) min={int(known.low)} max={int(known.high)} "
+            f"default={default} show_n_decimals=0"
+        )
+    for key in DROPDOWNS:
+        values = choices(key)
+        listed = ",".join(str(value) for value in values)
+        position = values.index(options_default(key))
+        lines.append(
+            f"  dropdown code_name={key} visible_name=({options()[key].label}) options=[{listed}] default={position}"
+        )
+    lines.append(
+        f"  int_horizontal code_name=seed visible_name=(Seed) min={1 - SEED_LIMIT} max={SEED_LIMIT - 1} "
+        f"default={RANDOM_SEED} as_seed=true"
+    )
+    return "\n".join(lines) + "\n"
