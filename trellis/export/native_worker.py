@@ -4,6 +4,7 @@ It is run as a file, not imported: it must start fast, so it imports numpy and t
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -18,20 +19,44 @@ def simplify(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"vertices": np.asarray(vertices, dtype=np.float32), "faces": np.asarray(faces, dtype=np.int32)}
 
 
-def unwrap(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def charts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Charts and packing of our own; keys as in `xatlas_charts`."""
+    # The program's own package, found by its place: this file is not started as a part of it.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from trellis.ops.atlas import AtlasOptions, build_atlas
+
+    options = AtlasOptions(
+        size=int(arrays["resolution"]),
+        padding=float(arrays["padding"]),
+        chart_area=float(arrays["chart_area"]),
+        max_stretch=float(arrays["max_stretch"]),
+        iterations=int(arrays["iterations"]),
+    )
+    atlas = build_atlas(arrays["vertices"], arrays["faces"], options=options)
+    return {
+        "vertex_map": atlas.source,
+        "faces": atlas.faces.astype(np.int32),
+        "uvs": atlas.uvs,
+        "size": np.ones(2),
+        "charts": np.array(atlas.chart.max() + 1),
+    }
+
+
+def xatlas_charts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Charts and packing by xatlas; `uvs` are in texels of the atlas, whose side is the larger of `width`, `height`."""
     import xatlas
 
     atlas = xatlas.Atlas()
-    atlas.add_mesh(arrays["vertices"], arrays["faces"].astype(np.uint32), arrays["normals"])
-    charts, pack = xatlas.ChartOptions(), xatlas.PackOptions()
-    charts.max_iterations = int(arrays["iterations"])
-    charts.max_chart_area = float(arrays["max_chart_area"])
+    atlas.add_mesh(arrays["vertices"].astype(np.float32), arrays["faces"].astype(np.uint32), arrays["normals"])
+    growth, pack = xatlas.ChartOptions(), xatlas.PackOptions()
+    growth.max_iterations = 1
+    areas = np.linalg.norm(np.cross(*_sides(arrays["vertices"], arrays["faces"])), axis=1) / 2
+    growth.max_chart_area = float(arrays["chart_area"] * areas.sum())
     pack.resolution = int(arrays["resolution"])
     pack.padding = int(arrays["padding"])
     pack.bilinear = True
     pack.create_image = False
-    atlas.generate(charts, pack)
+    atlas.generate(growth, pack)
     if atlas.atlas_count != 1:
         raise RuntimeError(f"xatlas made {atlas.atlas_count} atlases where one was asked for.")
     mapping, faces, uvs = atlas[0]
@@ -45,7 +70,12 @@ def unwrap(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-OPERATIONS = {"simplify": simplify, "unwrap": unwrap}
+def _sides(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b, c = np.moveaxis(vertices[faces], 1, 0)
+    return b - a, c - a
+
+
+OPERATIONS = {"simplify": simplify, "charts": charts, "xatlas": xatlas_charts}
 
 
 def main(arguments: list[str]) -> None:

@@ -4,62 +4,30 @@ Region merging after Koepfler, Lopez and Morel (1994) for the energy
 
     sum over charts of (area - |sum of area-weighted normals| + spread) + scale * length of all borders
 
-A pair of neighbouring charts is worth merging from the scale (increase of the first term) / (length of their border) on.
-In every round all pairs that are each other's best merge at once; the tree of merges is kept, so that a chart that
-cannot be laid flat falls apart into the two charts that it was made of.
+A pair of neighbouring charts is worth merging from the scale (increase of the first term) / (their border) on.
+In every round all pairs that are each other's best merge at once.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from trellis.ops.atlas.topology import Floats, Ints, Neighbours, side_ends
+from trellis.ops.atlas.topology import Floats, Ints, Neighbours, side_ends, sums
 
 LEAST_CREASE = 0.3
 
 
 @dataclass(frozen=True)
 class MergeOptions:
-    """scale: the last scale, in units of sqrt(area of the surface); max_area: largest chart as a fraction of the surface;
+    """When merging ends.
 
+    scale: the last scale, in units of sqrt(area of the surface); max_area: largest chart as a fraction of the surface;
     roundness: weight of the spread of a chart about its centre.
     """
 
     scale: float
     max_area: float
     roundness: float
-
-
-@dataclass(frozen=True)
-class MergeTree:
-    """Nodes 0..F-1 are faces, the others merges: parts [n - F, 2] are the two nodes of each; roots are the charts."""
-
-    face_count: int
-    parts: Ints
-    roots: Ints
-
-    def split(self, bad: Ints) -> "MergeTree":
-        """The roots `bad` (indices into roots, none of them a face) replaced by their parts, which come last."""
-        nodes = self.roots[bad]
-        kept = np.delete(self.roots, bad)
-        return MergeTree(self.face_count, self.parts, np.r_[kept, self.parts[nodes - self.face_count].reshape(-1)])
-
-    def labels(self) -> Ints:
-        """The index into `roots` of every face [F], -1 for faces of no root."""
-        count = self.face_count + len(self.parts)
-        parent = np.arange(count)
-        numbers = np.arange(self.face_count, count)
-        parent[self.parts[:, 0]] = numbers
-        parent[self.parts[:, 1]] = numbers
-        parent[self.roots] = self.roots
-        while True:
-            above = parent[parent]
-            if np.array_equal(above, parent):
-                break
-            parent = above
-        label = np.full(count, -1)
-        label[self.roots] = np.arange(len(self.roots))
-        return label[parent[: self.face_count]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +40,7 @@ class Regions:
 
     def merged(self, number: Ints, count: int) -> "Regions":
         def total(values: Floats) -> Floats:
-            return np.bincount(number, weights=values, minlength=count)
+            return sums(number, values, count)
 
         return Regions(
             total(self.areas),
@@ -81,27 +49,22 @@ class Regions:
         )
 
 
-def merge_faces(vertices: Floats, faces: Ints, neighbours: Neighbours, *, options: MergeOptions) -> MergeTree:
-    """The charts of a surface; each is connected. Deterministic."""
-    regions = face_regions(vertices, faces)
-    total = max(float(regions.areas.sum()), 1e-300)
+def merge_faces(vertices: Floats, faces: Ints, neighbours: Neighbours, *, options: MergeOptions) -> Ints:
+    """The chart [F] of every face, counted from 0; each is connected. Deterministic."""
     left, right = neighbours.faces
     edges = joined_edges(left, right, border_lengths(vertices, faces, neighbours), len(faces))
-    node = np.arange(len(faces))
-    created: list[Ints] = []
-    next_node = len(faces)
+    regions = face_regions(vertices, faces)
+    total = max(float(regions.areas.sum()), 1e-300)
+    chart = np.arange(len(faces))
     while len(edges[0]):
         pair = best_pairs(regions, edges, total, options)
         if not len(pair[0]):
             break
-        number, count = _renumbering(len(node), pair)
-        created.append(np.stack([node[pair[0]], node[pair[1]]], axis=1))
-        node = _merged_nodes(node, number, count, pair, next_node)
-        next_node += len(pair[0])
+        number, count = _renumbering(len(regions.areas), pair)
+        chart = number[chart]
         regions = regions.merged(number, count)
         edges = joined_edges(number[edges[0]], number[edges[1]], edges[2], count)
-    parts = np.concatenate(created) if created else np.zeros((0, 2), dtype=np.int64)
-    return MergeTree(len(faces), parts, node)
+    return chart
 
 
 def face_regions(vertices: Floats, faces: Ints) -> Regions:
@@ -132,7 +95,7 @@ def joined_edges(left: Ints, right: Ints, length: Floats, count: int) -> tuple[I
     low, high = np.minimum(left, right), np.maximum(left, right)
     apart = low != high
     keys, place = np.unique(low[apart] * np.int64(count) + high[apart], return_inverse=True)
-    return keys // count, keys % count, np.bincount(place, weights=length[apart], minlength=len(keys))
+    return keys // count, keys % count, sums(place, length[apart], len(keys))
 
 
 def best_pairs(
@@ -168,10 +131,3 @@ def _renumbering(count: int, pair: tuple[Ints, Ints]) -> tuple[Ints, int]:
     number = np.cumsum(~gone) - 1
     number[pair[1]] = number[pair[0]]
     return number, count - len(pair[0])
-
-
-def _merged_nodes(node: Ints, number: Ints, count: int, pair: tuple[Ints, Ints], next_node: int) -> Ints:
-    result = np.empty(count, dtype=np.int64)
-    result[number] = node
-    result[number[pair[0]]] = next_node + np.arange(len(pair[0]))
-    return result

@@ -8,7 +8,6 @@ from scipy.sparse.csgraph import connected_components
 
 from trellis.ops.atlas.charts import (
     MergeOptions,
-    MergeTree,
     best_pairs,
     border_lengths,
     face_regions,
@@ -19,15 +18,16 @@ from trellis.ops.atlas.flatten import flatten
 from trellis.ops.atlas.topology import Bools, Floats, Ints, Neighbours, cut_vertices, find_neighbours
 from trellis.ops.atlas.validity import crossing_faces, distortion
 
-MOST_ROUNDS = 48
-CUTTING_ROUNDS = 8  # then halves: a fold may peel face by face for ever
-FEW_LOST = 0.25  # of a chart's faces: they are cut out; with more, the chart falls in two
+MOST_ROUNDS = 40
+PEELS = 8  # times that overlapping faces are cut off before a chart falls in two
+FEW_LOST = 0.15  # of a chart's faces
 
 
 @dataclass(frozen=True)
 class LayoutOptions:
-    """merge: how charts grow; max_stretch: the L2 stretch above which a chart is taken apart; iterations: of flattening;
+    """How charts grow, and what they must satisfy.
 
+    max_stretch: the L2 stretch above which a chart is taken apart; iterations: of flattening;
     small: charts below this fraction of the surface are joined to neighbours where that stays flat; joins: how often.
     """
 
@@ -52,7 +52,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Trial:
-    """Flat corners [f, 3, 2], lost faces [f], and the charts [c] that cannot stay."""
+    """Flat corners [f, 3, 2]; faces [f] to cut out, so that the others do not overlap; charts [c] that cannot stay."""
 
     flat: Floats
     lost: Bools
@@ -62,8 +62,8 @@ class _Trial:
 def lay_out(vertices: Floats, faces: Ints, *, options: LayoutOptions) -> Layout:
     """Charts of the surface, each one connected, free of overlap and of little stretch. Deterministic."""
     neighbours = find_neighbours(faces, len(vertices))
-    tree = merge_faces(vertices, faces, neighbours, options=options.merge)
-    layout = _flat_charts(vertices, faces, neighbours, tree, options)
+    chart = merge_faces(vertices, faces, neighbours, options=options.merge)
+    layout = _flat_charts(vertices, faces, neighbours, chart, options)
     rejected = np.zeros(len(neighbours.first), dtype=bool)
     for _ in range(options.joins):
         joined, rejected = _join_small(vertices, faces, neighbours, layout, rejected, options)
@@ -73,12 +73,11 @@ def lay_out(vertices: Floats, faces: Ints, *, options: LayoutOptions) -> Layout:
     return layout
 
 
-def _flat_charts(
-    vertices: Floats, faces: Ints, neighbours: Neighbours, tree: MergeTree, options: LayoutOptions
-) -> Layout:
-    chart = np.full(len(faces), -1)
+def _flat_charts(vertices: Floats, faces: Ints, neighbours: Neighbours, chart: Ints, options: LayoutOptions) -> Layout:
+    """Charts that lie flat; faces in the way are cut out, to be tried apart, and what fails is halved."""
+    part = np.full(len(faces), -1)
     flat = np.zeros((len(faces), 3, 2))
-    piece = np.zeros(len(faces), dtype=np.int64)  # faces cut out of their chart
+    group = chart.copy()
     active = np.ones(len(faces), dtype=bool)
     done = 0
     for attempt in range(MOST_ROUNDS + 1):
@@ -86,43 +85,73 @@ def _flat_charts(
         if not len(here):
             break
         if attempt == MOST_ROUNDS:
-            piece[here] = len(faces) + here  # each on its own: a single face always lies flat
+            group[here] = here  # each on its own: a single face always lies flat
         links = neighbours.among(active)
-        root = tree.labels()[here]
-        label = _components(links, root, piece[here])
-        trial = _try(vertices, faces[here], links.within(label), label, options)
-        good = ~trial.failed[label]
-        chart[here[good]] = (np.cumsum(~trial.failed) - 1 + done)[label[good]]
+        label = _components(links, group[here])
+        trial = _try(vertices, faces[here], links.within(label), label, options, peels=PEELS)
+        failed = trial.failed[label]
+        good = ~failed & ~trial.lost
+        part[here[good]] = done + label[good]
+        done += len(trial.failed)
         flat[here[good]] = trial.flat[good]
         active[here[good]] = False
-        done += int((~trial.failed).sum())
-        few = np.bincount(label, weights=trial.lost) <= FEW_LOST * np.bincount(label)
-        cut = trial.failed & few & (np.bincount(label, weights=trial.lost) > 0) & (attempt < CUTTING_ROUNDS)
-        piece[here[cut[label] & trial.lost]] = attempt + 1
-        bad = np.unique(root[(trial.failed & ~cut)[label]])
-        tree = tree.split(bad[tree.roots[bad] >= tree.face_count])
-    return Layout(chart, flat)
+        # What was cut out is a group of its own beside the two halves of a chart that failed.
+        group[here] = 3 * label + np.where(failed, _halves(vertices[faces[here]], label), 2)
+    # Cutting out may have parted a chart.
+    return Layout(_components(neighbours, part), flat)
 
 
-def _components(links: Neighbours, *labels: Ints) -> Ints:
-    """Number of the connected part [f] of faces that agree in all `labels` [f]."""
-    for label in labels:
-        links = links.within(label)
-    a, b = links.faces
+def _halves(corners: Floats, label: Ints) -> Ints:
+    """0 or 1 for every face [f] (corners [f, 3, 3]): the side of its chart's middle along the chart's longest axis."""
+    centres = corners.mean(axis=1)
+    sizes = np.bincount(label)
+
+    def mean(values: Floats) -> Floats:
+        return np.bincount(label, weights=values) / sizes
+
+    centres = centres - np.stack([mean(column) for column in centres.T], axis=1)[label]
+    covariance = np.array([[mean(centres[:, i] * centres[:, j]) for j in range(3)] for i in range(3)])
+    _, axes = np.linalg.eigh(np.moveaxis(covariance, 2, 0))
+    side = (centres * axes[:, :, 2][label]).sum(axis=1) > 0
+    # Faces back to back share their centre: the first goes to one side.
+    _, first = np.unique(label, return_index=True)
+    whole = mean(side) % 1 == 0
+    side[first[whole]] = ~side[first[whole]]
+    return side.astype(np.int64)
+
+
+def _components(links: Neighbours, label: Ints) -> Ints:
+    """Number of the connected part [f] of faces of one `label` [f]."""
+    a, b = links.within(label).faces
     shape = (links.face_count, links.face_count)
-    _, component = connected_components(sparse.coo_matrix((np.ones(len(a), dtype=np.int8), (a, b)), shape=shape), directed=False)
+    _, component = connected_components(
+        sparse.coo_matrix((np.ones(len(a), dtype=np.int8), (a, b)), shape=shape), directed=False
+    )
     return component.astype(np.int64)
 
 
-def _try(vertices: Floats, faces: Ints, joined: Neighbours, label: Ints, options: LayoutOptions) -> _Trial:
+def _try(
+    vertices: Floats, faces: Ints, joined: Neighbours, label: Ints, options: LayoutOptions, *, peels: int
+) -> _Trial:
+    """Lay charts flat; faces that overlap others are cut out up to `peels` times, a chart with more of them fails."""
     source, cut = cut_vertices(faces, joined)
     points = vertices[source]
     flat = flatten(points, cut, label, iterations=options.iterations)
     found = distortion(points, flat, cut, label)
-    lost = found.lost | crossing_faces(flat, cut, label, joined)
-    single = np.bincount(label) == 1
-    failed = ((np.bincount(label, weights=lost) > 0) | (found.stretch > options.max_stretch)) & ~single
-    return _Trial(flat[cut], lost, failed)
+    sizes = np.bincount(label)
+    lost = found.lost & (sizes > 1)[label]
+    doubtful = np.ones(len(sizes), dtype=bool)
+    for _ in range(peels + 1):
+        kept = ~lost & doubtful[label]
+        crossing = np.zeros(len(faces), dtype=bool)
+        crossing[kept] = crossing_faces(flat, cut[kept], label[kept], joined.among(kept))
+        lost |= crossing
+        doubtful = np.bincount(label, weights=crossing, minlength=len(sizes)) > 0
+        if not doubtful.any():
+            break
+    many = np.bincount(label, weights=lost) > (FEW_LOST * sizes if peels else 0)
+    failed = (doubtful | many | (found.stretch > options.max_stretch)) & (sizes > 1)
+    return _Trial(flat[cut], lost & ~failed[label], failed)
 
 
 def _join_small(
@@ -152,7 +181,7 @@ def _join_small(
     active = involved[layout.chart]
     here = np.flatnonzero(active)
     united, label = np.unique(partner[layout.chart[here]], return_inverse=True)
-    trial = _try(vertices, faces[here], neighbours.among(active).within(label), label, options)
+    trial = _try(vertices, faces[here], neighbours.among(active).within(label), label, options, peels=0)
     good = ~trial.failed[label]
     flat = layout.flat.copy()
     flat[here[good]] = trial.flat[good]

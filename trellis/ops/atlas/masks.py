@@ -75,9 +75,7 @@ def _even_odd(start: Floats, end: Floats, chart: Ints, width: Ints, first: Ints,
     return (np.cumsum(toggles) & 1).astype(bool)
 
 
-def _near(
-    start: Floats, end: Floats, chart: Ints, sizes: Ints, first: Ints, total: int, reach: float
-) -> Bools:
+def _near(start: Floats, end: Floats, chart: Ints, sizes: Ints, first: Ints, total: int, reach: float) -> Bools:
     """Cells [total] within `reach` cells of samples of the border."""
     count = np.maximum(np.ceil(np.linalg.norm(end - start, axis=1) / SAMPLE).astype(np.int64), 1)
     side = np.repeat(np.arange(len(start)), count)
@@ -89,7 +87,7 @@ def _near(
     span = int(np.ceil(reach))
     for dx in range(-span, span + 1):
         for dy in range(-span, span + 1):
-            target = cell + (dx, dy)
+            target = cell + np.array([dx, dy])
             # From the sample to the nearest point of the cell.
             away = np.maximum(np.maximum(target - points, points - target - 1), 0)
             hit = np.square(away).sum(axis=1) < reach**2

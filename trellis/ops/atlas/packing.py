@@ -1,5 +1,6 @@
 """Charts into a square without overlap: large ones first, each where it ends lowest, on a grid of cells."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,14 @@ from trellis.ops.atlas.masks import SLACK, Mask, draw_masks
 from trellis.ops.atlas.topology import Bools, Floats, Ints
 
 ANGLES = 32  # tried within a quarter turn for the smallest box
-BAND = 32  # rows searched at once
-CHECK_EVERY = 6  # runs between two looks whether any place is left
-TRIALS = 4
-FIRST_FILL = 0.8  # of the cells, margins included
-CLOSE = 0.985  # of the height of the grid: full enough
+BAND = 24  # rows searched at once
+CHECK_EVERY = 2  # runs between two looks how many places are left
+FEW_TESTS = 60_000  # places times runs that are tested in one go
+LOOKBACK = 1  # heights of a mask, below the place of the last of its kind
+CLASSES = 3  # of sides, within a doubling
+TRIALS = 3
+FIRST_FILL = 0.78  # of the cells, margins included
+CLOSE = 0.97  # of the height of the grid: full enough
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,8 @@ class _Grid:
         self.height = 0  # rows in use
         self._free = np.zeros((0, width), dtype=np.uint16)
         self._longest = np.zeros(0, dtype=np.int64)  # free run a row
+        # Where the last mask of about these sides went: the next, which is no larger, need not look far below.
+        self._found: dict[tuple[int, int], int] = {}
         self._grow(width)
 
     def _grow(self, rows: int) -> None:
@@ -179,29 +185,42 @@ class _Grid:
         rows = np.ones(limit, dtype=bool)
         for row, _, length in mask.runs[:CHECK_EVERY].tolist():
             rows &= self._longest[row : row + limit] >= length
-        runs = mask.runs.tolist()
+        sides = round(CLASSES * math.log2(mask.width)), round(CLASSES * math.log2(mask.height))
+        rows[: max(self._found.get(sides, 0) - LOOKBACK * mask.height, 0)] = False
         at = int(rows.argmax()) if rows.any() else limit
         while at < limit:
             band = min(BAND, limit - at)
-            fits = self._fits(runs, at, band, places)
-            if fits is not None:
-                y, x = divmod(int(fits.reshape(-1).argmax()), places)
-                return x, at + y
+            found = self._first_fit(mask.runs, at, band, places)
+            if found is not None:
+                self._found[sides] = found[1]
+                return found
             at += band
             rest = rows[at:]
             at = at + int(rest.argmax()) if rest.any() else limit
         return None
 
-    def _fits(self, runs: list[list[int]], at: int, band: int, places: int) -> Bools | None:
-        """Where in rows at..at+band the runs are free, [band, places]; None for nowhere."""
+    def _first_fit(self, runs: Ints, at: int, band: int, places: int) -> tuple[int, int] | None:
+        """The lowest, then leftmost place (x, y) with y in at..at+band and x below `places` where all runs are free."""
         fits = np.ones((band, places), dtype=bool)
         test = np.empty_like(fits)
-        for number, (row, first, length) in enumerate(runs):
+        for number, (row, first, length) in enumerate(runs.tolist()):
             np.greater_equal(self._free[at + row : at + row + band, first : first + places], length, out=test)
             fits &= test
-            if number % CHECK_EVERY == 0 and not fits.any():
-                return None
-        return fits if fits.any() else None
+            if number % CHECK_EVERY == CHECK_EVERY - 1:
+                left = np.flatnonzero(fits)
+                if len(left) * len(runs) < FEW_TESTS:
+                    return self._first_of(left, runs[number + 1 :], at, places)
+        left = np.flatnonzero(fits)
+        return self._first_of(left, runs[:0], at, places)
+
+    def _first_of(self, places_left: Ints, runs: Ints, at: int, places: int) -> tuple[int, int] | None:
+        """The first of `places_left` (row * places + column) where the runs are free too."""
+        if not len(places_left):
+            return None
+        y, x = np.divmod(places_left, places)
+        free = self._free[(at + y)[:, None] + runs[:, 0], x[:, None] + runs[:, 1]] >= runs[:, 2]
+        good = np.flatnonzero(free.all(axis=1))
+        return (int(x[good[0]]), at + int(y[good[0]])) if len(good) else None
 
     def _take(self, mask: Mask, x: int, y: int) -> None:
         block = self._free[y : y + mask.height]

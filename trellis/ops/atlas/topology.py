@@ -84,6 +84,11 @@ def border_half_edges(joined: Neighbours) -> Ints:
     return np.flatnonzero(free)
 
 
+def sums(group: Ints, values: NDArray, count: int) -> Floats:
+    """Sums [count] of `values` [n] by `group` [n]."""
+    return np.bincount(group, weights=values, minlength=count).astype(np.float64)
+
+
 def side_ends(faces: Ints, half: Ints) -> tuple[Ints, Ints]:
     """Start [m] and end [m] vertices of half edges."""
     face, corner = half % len(faces), half // len(faces)

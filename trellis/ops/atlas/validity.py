@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trellis.ops.atlas.topology import Bools, Floats, Ints, Neighbours, border_half_edges, side_ends
+from trellis.ops.atlas.topology import Bools, Floats, Ints, Neighbours, border_half_edges, side_ends, sums
 
 MIN_AREA = 1e-12  # of the largest face: what is smaller has no area worth a texel, or a judgement
 LEAST_AREA_RATIO = 0.02  # of a face in the plane to the same in space
@@ -12,9 +12,9 @@ LEAST_AREA_RATIO = 0.02  # of a face in the plane to the same in space
 
 @dataclass(frozen=True)
 class Distortion:
-    """Of each chart [c]: areas in space, L2 stretch (Sander et al. 2001: 1 is none); of each face [F]: lost, that is
+    """Of each chart [c]: areas in space, L2 stretch (Sander et al. 2001: 1 is none); of each face [F]: lost.
 
-    turned over or squashed to nothing.
+    Lost faces are turned over or squashed to nothing.
     """
 
     areas: Floats
@@ -39,19 +39,18 @@ def distortion(points: Floats, flat: Floats, faces: Ints, chart: Ints) -> Distor
     areas = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     signed = signed_areas(flat, faces)
     real = areas > MIN_AREA * areas.max(initial=0)
-    safe = np.where(real & (signed > 0), 2 * signed, 1.0)[:, None]
-    q1, q2, q3 = corners[:, 0], corners[:, 1], corners[:, 2]
+    usable = real & (signed > LEAST_AREA_RATIO * areas)
+    safe = np.where(usable, 2 * signed, 1.0)[:, None]
     s, t = plane[..., 0], plane[..., 1]
-    ds = (q1 * (t[:, 1] - t[:, 2])[:, None] + q2 * (t[:, 2] - t[:, 0])[:, None] + q3 * (t[:, 0] - t[:, 1])[:, None]) / safe
-    dt = (q1 * (s[:, 2] - s[:, 1])[:, None] + q2 * (s[:, 0] - s[:, 2])[:, None] + q3 * (s[:, 1] - s[:, 0])[:, None]) / safe
+    ds = sum(corners[:, i] * (t[:, i - 2] - t[:, i - 1])[:, None] for i in range(3)) / safe
+    dt = sum(corners[:, i] * (s[:, i - 1] - s[:, i - 2])[:, None] for i in range(3)) / safe
     square = 0.5 * ((ds**2).sum(axis=1) + (dt**2).sum(axis=1))
-    usable = real & (signed > 0)
-    total = np.bincount(chart, weights=areas, minlength=count)
-    flat_total = np.bincount(chart, weights=np.abs(signed), minlength=count)
-    squares = np.bincount(chart, weights=np.where(usable, square * areas, 0.0), minlength=count)
-    sizes = np.maximum(np.bincount(chart, weights=np.where(usable, areas, 0.0), minlength=count), 1e-300)
+    total = sums(chart, areas, count)
+    flat_total = sums(chart, np.abs(signed), count)
+    squares = sums(chart, np.where(usable, square * areas, 0.0), count)
+    sizes = np.maximum(sums(chart, np.where(usable, areas, 0.0), count), 1e-300)
     stretch = np.sqrt(squares / sizes * flat_total / np.maximum(total, 1e-300))
-    return Distortion(total, stretch, real & (signed <= LEAST_AREA_RATIO * areas))
+    return Distortion(total, stretch, real & ~usable)
 
 
 def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -> Bools:
@@ -60,10 +59,10 @@ def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -
     A chart of which no face is turned and no border crosses does not overlap itself. Borders are hashed into cells of
     about the length of a chart's sides; pairs within a cell are tested.
     """
-    count = int(chart.max(initial=-1)) + 1
     half = border_half_edges(joined)
     start, end = side_ends(faces, half)
-    owner = chart[half % len(faces)]
+    owner = chart[half % max(len(faces), 1)]
+    count = int(chart.max(initial=-1)) + 1
     length = np.linalg.norm(flat[start] - flat[end], axis=1)
     mean = np.bincount(owner, weights=length, minlength=count) / np.maximum(np.bincount(owner, minlength=count), 1)
     side = np.maximum(1.5 * mean, 1e-9 * max(float(length.max(initial=0)), 1e-300))[owner]
@@ -96,7 +95,7 @@ def _pairs(segment: Ints, key: Ints) -> list[tuple[Ints, Ints]]:
     """Pairs of segments in one cell, in portions: the k-th neighbour in the sorted list of each."""
     order = np.argsort(key, kind="stable")
     key, segment = key[order], segment[order]
-    portions = []
+    portions: list[tuple[Ints, Ints]] = []
     step = 1
     at = np.arange(len(key))
     while True:

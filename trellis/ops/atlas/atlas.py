@@ -1,0 +1,79 @@
+"""From a triangle surface to texture coordinates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trellis.ops.atlas.charts import MergeOptions
+from trellis.ops.atlas.layout import LayoutOptions, lay_out
+from trellis.ops.atlas.packing import Borders, pack
+from trellis.ops.atlas.topology import Floats, Ints, border_half_edges, cut_vertices, find_neighbours, side_ends
+from trellis.ops.atlas.validity import distortion
+
+# Cells a side of the packing grid by number of charts: a chart of few cells wastes much of them at its border.
+MIN_CHART_FACES, MAX_CHART_FACES = 64, 6000
+MIN_CHART_AREA = 1 / 300
+GRIDS = ((0, 512), (2000, 768), (6000, 1024))
+
+
+@dataclass(frozen=True)
+class AtlasOptions:
+    """How fine and how true.
+
+    size: texels of the texture's side; padding: texels between charts; chart_area: the largest chart as a fraction of
+    the surface; max_stretch: the L2 stretch of a chart above which it is taken apart; iterations: of flattening.
+    """
+
+    size: int
+    padding: float = 4
+    chart_area: float = 1 / 24
+    max_stretch: float = 1.3
+    iterations: int = 6
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The surface cut along the borders of charts.
+
+    source [n]: the vertex that each cut vertex copies; faces [F, 3] on the cut vertices, in the order of the source;
+    uvs [n, 2] in [0, 1]; chart [F]; stretch: L2 over all (1 is none); seams: length of all borders, each side counted.
+    """
+
+    source: Ints
+    faces: Ints
+    uvs: Floats
+    chart: Ints
+    stretch: float
+    seams: float
+
+
+def build_atlas(vertices: Floats, faces: Ints, *, options: AtlasOptions) -> Atlas:
+    """Texture coordinates of a surface of at least one face; vertices [V, 3] finite, faces [F, 3].
+
+    Every chart is connected, scaled alike and free of overlap; faces seen from their front run counter-clockwise in
+    (u, v). The same input gives the same result.
+    """
+    vertices, faces = vertices.astype(np.float64), faces.astype(np.int64)
+    # Few large faces may join beyond the limit; of many small ones, charts must stay quick to lay flat.
+    limit = max(
+        MIN_CHART_FACES / len(faces), min(options.chart_area, max(MAX_CHART_FACES / len(faces), MIN_CHART_AREA))
+    )
+    merge = MergeOptions(scale=0.008, max_area=limit, roundness=0.05)
+    layout_options = LayoutOptions(
+        merge=merge, max_stretch=options.max_stretch, iterations=options.iterations, small=1 / 2000, joins=5
+    )
+    layout = lay_out(vertices, faces, options=layout_options)
+    joined = find_neighbours(faces, len(vertices)).within(layout.chart)
+    source, cut = cut_vertices(faces, joined)
+    flat = np.zeros((len(source), 2))
+    flat[cut] = layout.flat
+    point_chart = np.zeros(len(source), dtype=np.int64)
+    point_chart[cut] = layout.chart[:, None]
+    start, end = side_ends(cut, border_half_edges(joined))
+    cells = min(max(side for least, side in GRIDS if layout.count >= least), options.size)
+    borders = Borders(start, end, point_chart)
+    uvs = pack(flat, borders, size=options.size, padding=options.padding, cells=cells)
+    found = distortion(vertices[source], flat, cut, layout.chart)
+    stretch = np.sqrt((found.stretch**2 * found.areas).sum() / max(float(found.areas.sum()), 1e-300))
+    seams = np.linalg.norm(vertices[source[start]] - vertices[source[end]], axis=1).sum()
+    return Atlas(source, cut, np.clip(uvs, 0, 1), layout.chart, float(stretch), float(seams))
