@@ -1,6 +1,7 @@
 """The page in Chromium over a fake pipeline that writes real files: flows, faults, looks, and no outside request."""
 
 import base64
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -123,6 +124,45 @@ def test_settings_reach_the_pipeline_and_the_seed_can_be_kept(
     page.wait_for_selector(".job[data-state=done]")
     call = site.pipeline.calls[0]
     assert (call["seed"], call["latent_steps"], call["structure_steps"]) == (1234, 7, None)
+
+
+def test_other_files_of_the_shown_model(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
+) -> None:
+    page = open_page(site.address, viewport={"width": 1280, "height": 1900})
+    choose_picture(page, pictures[0])
+    click(page, "#file-settings button")
+    page.wait_for_selector("#option-formats input")
+    assert page.is_disabled("#again")
+    assert page.locator("#option-formats input:checked").count() == 3
+    for name in ("mp4", "obj", "stl"):  # the first is taken out
+        page.locator(f"#option-formats label:has-text('{name}') input").evaluate("box => box.click()")
+    page.locator("#option-texture_mode label:has-text('best') input").evaluate("box => box.click()")
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=done]")
+    first = site.pipeline.saves[0]
+    assert first["formats"] == ("glb", "obj", "stl", "ply") and first["texture_mode"] == "best"
+    assert (first["normal_map"], first["faces"], first["stl_size"]) == (False, None, 100)
+    kinds = [link.get_attribute("data-kind") for link in page.query_selector_all("a.download")]
+    assert kinds == ["glb", "obj", "stl", "base_color", "ply", "all"]
+
+    click(page, "#option-normal_map input")
+    page.fill("#option-stl_size input", "42.5")
+    click(page, "#again")
+    page.wait_for_function(
+        "!document.querySelector('#again').disabled && !document.querySelector('#generate').disabled"
+    )
+    page.wait_for_selector(".job[data-state=done]")
+    assert len(site.pipeline.calls) == 1
+    assert [save["normal_map"] for save in site.pipeline.saves] == [False, True]
+    assert site.pipeline.saves[1]["stl_size"] == 42.5 and site.pipeline.saves[1]["seed"] == first["seed"]
+    wait_for_model(page, "glb")
+    stop_rotation(page)
+    screenshot(page, "files")
+    with page.expect_download() as download:
+        click(page, "a[data-kind=obj]")
+    assert download.value.suggested_filename == "square_0_obj.zip"
+    assert len(zipfile.ZipFile(download.value.path()).namelist()) == 3
 
 
 def test_an_example_is_one_click(site: Site, open_page: Callable[..., Page]) -> None:
