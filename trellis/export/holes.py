@@ -1,23 +1,50 @@
 """Boundary loops and their filling by the triangulation of least area."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from trellis.export.surface import Floats, Ints, Surface, directed_edges, edge_keys
+from trellis.export.topology import EdgeTable
+from trellis.representations import Mesh
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+EXACT_CORNERS = 96  # longer loops are triangulated between this many of their corners first
 
 
-def boundary_loops(surface: Surface) -> list[Ints]:
+@dataclass(frozen=True)
+class HoleLimits:
+    """Holes that may be closed: at most `edges` edges and `perimeter` world units around."""
+
+    edges: int
+    perimeter: float
+
+
+def loop_is_small(points: Floats, limits: HoleLimits) -> bool:
+    """Whether a hole with the corners `points` [n, 3] meets `limits`."""
+    around = float(np.linalg.norm(points - np.roll(points, -1, axis=0), axis=1).sum())
+    return len(points) <= limits.edges and around <= limits.perimeter
+
+
+def boundary_loops(mesh: Mesh) -> list[Ints]:
     """Closed loops of vertices around the holes, in the direction in which a filling face runs.
 
     A vertex where several holes touch ends a loop there, so that every loop passes a vertex at most once.
     """
-    edges = directed_edges(surface.faces)
-    keys = edge_keys(edges, len(surface.vertices))
-    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
-    border = edges[np.sort(first[counts == 1])][:, ::-1]  # the missing neighbour runs against the existing face
+    edges = EdgeTable.build(mesh.faces, len(mesh.vertices))
+    border = edges.border()
+    # The missing neighbour runs against the existing face.
+    return trace_loops(edges.ends[border].cpu().numpy(), edges.starts[border].cpu().numpy())
+
+
+def trace_loops(starts: Ints, ends: Ints) -> list[Ints]:
+    """Simple closed loops [n >= 3] of the directed edges from `starts` to `ends`."""
     following: dict[int, list[int]] = {}
-    for start, end in border.tolist():
+    for start, end in zip(starts.tolist(), ends.tolist()):
         following.setdefault(start, []).append(end)
     loops = []
     for start in sorted(following):
@@ -44,12 +71,34 @@ def _walk(start: int, following: dict[int, list[int]]) -> list[list[int]]:
     return loops
 
 
-def triangulate_loop(points: Floats, forbidden: Floats | None = None) -> Ints | None:
-    """Triangles [n - 2, 3] (indices into the loop) of least total area over the closed loop `points` [n, 3].
+def triangulate_loop(points: Floats, forbidden: Bools | None = None) -> Ints | None:
+    """Triangles [n - 2, 3] (indices into the loop) of small total area over the closed loop `points` [n, 3].
 
-    forbidden [n, n]: True where a chord may not be used (the mesh already has that edge). Dynamic programming over
-    intervals (Barequet and Sharir 1995), O(n^3). Returns None when no triangulation avoids the forbidden chords.
+    forbidden [n, n]: True where a chord may not be used (the mesh already has that edge). Of least area up to
+    EXACT_CORNERS corners; a longer loop is filled between that many of its corners, and its chords towards the rim.
+    Returns None when no triangulation avoids the forbidden chords.
     """
+    count = len(points)
+    if forbidden is None:
+        forbidden = np.zeros((count, count), dtype=bool)
+    if count <= EXACT_CORNERS:
+        return _least_area(points, forbidden)
+    corners = np.arange(EXACT_CORNERS) * count // EXACT_CORNERS
+    chains = [np.arange(a, b + 1) % count for a, b in zip(corners, [*corners[1:], count])]
+    if any(len(chain) > 2 and forbidden[min(chain[0], chain[-1]), max(chain[0], chain[-1])] for chain in chains):
+        return None
+    pieces = []
+    for piece in [corners, *(chain for chain in chains if len(chain) > 2)]:
+        blocked = forbidden | forbidden.T
+        triangles = _least_area(points[piece], blocked[np.ix_(piece, piece)])
+        if triangles is None:
+            return None
+        pieces.append(piece[triangles])
+    return np.concatenate(pieces)
+
+
+def _least_area(points: Floats, forbidden: Bools) -> Ints | None:
+    """Dynamic programming over intervals (Barequet and Sharir 1995), O(n^3)."""
     n = len(points)
     cost = np.full((n, n), np.inf)
     split = np.zeros((n, n), dtype=np.int64)
@@ -62,7 +111,7 @@ def triangulate_loop(points: Floats, forbidden: Floats | None = None) -> Ints | 
         total = cost[start[:, None], middle] + cost[middle, (start + gap)[:, None]] + area
         best = total.argmin(axis=1)
         value = total[np.arange(len(start)), best]
-        if forbidden is not None and gap < n - 1:
+        if gap < n - 1:
             value = np.where(forbidden[start, start + gap], np.inf, value)
         cost[start, start + gap], split[start, start + gap] = value, start + 1 + best
     if not np.isfinite(cost[0, n - 1]):
@@ -77,49 +126,65 @@ def triangulate_loop(points: Floats, forbidden: Floats | None = None) -> Ints | 
     return np.array(triangles, dtype=np.int64)
 
 
-def fill_holes(surface: Surface, *, max_edges: int, max_perimeter: float) -> Surface:
-    """Close every hole of at most `max_edges` edges and `max_perimeter` world units around.
+def fill_holes(mesh: Mesh, *, limits: HoleLimits) -> Mesh:
+    """Close every hole within `limits`; larger openings stay as they are."""
+    points = mesh.vertices.double().cpu().numpy()
+    loops = [loop for loop in boundary_loops(mesh) if loop_is_small(points[loop], limits)]
+    return close_loops(mesh, loops)[0]
+
+
+def close_loops(mesh: Mesh, loops: list[Ints]) -> tuple[Mesh, list[int]]:
+    """The mesh with faces that close `loops`, and how many faces each took; they follow the mesh's own, in order.
 
     Existing vertices are used; where that would give an edge a third face, the hole is closed by a fan around a new
-    centre vertex, whose attributes are the mean of the loop. Larger openings stay as they are.
+    centre vertex, whose attributes are the mean of the loop.
     """
-    loops = [loop for loop in boundary_loops(surface) if len(loop) <= max_edges]
     if not loops:
-        return surface
-    existing = set(np.unique(edge_keys(directed_edges(surface.faces), len(surface.vertices))).tolist())
-    count = len(surface.vertices)
-    faces = [surface.faces]
-    centres: list[Floats] = []
-    centre_attributes: list[Floats] = []
+        return mesh, []
+    points = mesh.vertices.double().cpu().numpy()
+    count = len(points)
+    existing = _edges_among(mesh, np.concatenate(loops))
+    faces: list[Ints] = []
+    fans: list[Ints] = []
     for loop in loops:
-        points = surface.vertices[loop]
-        if np.linalg.norm(points - np.roll(points, -1, axis=0), axis=1).sum() > max_perimeter:
-            continue
-        triangles = triangulate_loop(points, _taken_chords(loop, existing, count))
+        triangles = triangulate_loop(points[loop], _taken_chords(loop, existing, count))
         if triangles is None:
-            centre = count + len(centres)
-            centres.append(points.mean(axis=0))
-            if surface.attributes is not None:
-                centre_attributes.append(surface.attributes[loop].mean(axis=0))
-            added = np.stack([loop, np.roll(loop, -1), np.full_like(loop, centre)], axis=1)
+            centre = np.full_like(loop, count + len(fans))
+            faces.append(np.stack([loop, np.roll(loop, -1), centre], axis=1))
+            fans.append(loop)
         else:
-            added = loop[triangles]
-            existing.update(edge_keys(directed_edges(added), count).tolist())
-        faces.append(added)
-    filled = replace(surface, faces=np.concatenate(faces))
-    if not centres:
-        return filled
-    attributes = surface.attributes
-    if attributes is not None:
-        attributes = np.concatenate([attributes, np.stack(centre_attributes)])
-    return Surface(np.concatenate([surface.vertices, np.stack(centres)]), filled.faces, attributes)
+            faces.append(loop[triangles])
+            existing = np.concatenate([existing, _keys(loop[triangles], np.roll(loop[triangles], -1, axis=1), count)])
+    device = mesh.faces.device
+    added = torch.from_numpy(np.concatenate(faces)).to(device, mesh.faces.dtype)
+    vertices, attributes = mesh.vertices, mesh.attributes
+    for loop in fans:
+        around = torch.from_numpy(loop).to(device)
+        vertices = torch.cat([vertices, mesh.vertices[around].mean(dim=0, keepdim=True)])
+        if attributes is not None and mesh.attributes is not None:
+            attributes = torch.cat([attributes, mesh.attributes[around].mean(dim=0, keepdim=True)])
+    return Mesh(vertices, torch.cat([mesh.faces, added]), attributes), [len(part) for part in faces]
 
 
-def _taken_chords(loop: Ints, existing: set[int], count: int) -> Floats:
-    """[n, n] True where the mesh already joins two vertices of the loop that are not neighbours on it."""
+def _keys(left: Ints, right: Ints, count: int) -> Ints:
+    """One integer an undirected edge, flat."""
+    return (np.minimum(left, right) * count + np.maximum(left, right)).reshape(-1)
+
+
+def _edges_among(mesh: Mesh, vertices: Ints) -> Ints:
+    """Keys of the edges whose ends are both among `vertices`."""
+    chosen = torch.zeros(len(mesh.vertices), dtype=torch.bool, device=mesh.faces.device)
+    chosen[torch.from_numpy(vertices).to(chosen.device)] = True
+    starts, ends = mesh.faces.long().reshape(-1), mesh.faces.long().roll(-1, dims=1).reshape(-1)
+    both = chosen[starts] & chosen[ends]
+    return _keys(starts[both].cpu().numpy(), ends[both].cpu().numpy(), len(mesh.vertices))
+
+
+def _taken_chords(loop: Ints, existing: Ints, count: int) -> Bools:
+    """[n, n], upper triangle: the mesh already joins two vertices of the loop that are not neighbours on it."""
     n = len(loop)
     i, j = np.triu_indices(n, 2)
-    keys = edge_keys(np.stack([loop[i], loop[j]], axis=1), count).tolist()
     taken = np.zeros((n, n), dtype=bool)
-    taken[i, j] = [key in existing for key in keys]
+    taken[i, j] = np.isin(_keys(loop[i], loop[j], count), existing)
+    taken[0, n - 1] = False
     return taken

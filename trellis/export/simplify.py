@@ -3,24 +3,21 @@
 import logging
 import math
 
-import numpy as np
 import torch
 
 from trellis.errors import InvalidInputError
-from trellis.export.clean import orient, remove_faults
-from trellis.export.holes import fill_holes
-from trellis.export.native import run_native
-from trellis.export.surface import Surface, edge_report
+from trellis.export.topology import face_parts, face_vectors, sum_by, with_faces
 from trellis.ops.closest_point import closest_point
+from trellis.ops.edge_collapse import collapse_edges
+from trellis.ops.rasterize import rendering_device
 from trellis.progress import Progress
 from trellis.representations import Mesh
 
 logger = logging.getLogger(__name__)
 
 MIN_FACES = 4
-# The library's default 7 doubles the error of 4; small values stall on exactly coplanar splits.
-AGGRESSIVENESS = (4, 5, 6, 7)
-COUNT_TOLERANCE = 0.02
+# Of the whole area: parts that may go together where they alone keep the mesh above the count.
+SPARE_AREA = 0.02
 
 
 def target_faces(count: int, *, ratio: float | None = None, faces: int | None = None) -> int:
@@ -38,22 +35,40 @@ def target_faces(count: int, *, ratio: float | None = None, faces: int | None = 
     return min(count, faces)
 
 
+@torch.no_grad()
 def simplify(
     mesh: Mesh, *, ratio: float | None = None, faces: int | None = None, progress: Progress | None = None
 ) -> Mesh:
-    """Quadric decimation of `mesh` to a fraction removed or a face count (see `target_faces`).
+    """Quadric edge collapse of `mesh` to a fraction removed or a face count (see `target_faces`).
 
-    A watertight mesh stays watertight where the library allows it. Attributes of the new vertices are those of the
-    nearest points of the original surface. Raises InvalidInputError for bad targets, Cancelled on request.
+    Topology is kept: a manifold stays one, a watertight mesh stays watertight. Where parts and handles do not allow
+    the count, the smallest parts go, up to SPARE_AREA of the area; then the mesh keeps more faces than asked, which is
+    logged. Attributes of the new vertices are those of the nearest points of the original surface. The work runs
+    where the mesh lies if Warp runs there, else on the CPU. Raises InvalidInputError for bad targets, Cancelled within
+    one round of collapses.
     """
     target = target_faces(len(mesh.faces), ratio=ratio, faces=faces)
     if target >= len(mesh.faces):
         return mesh
-    source = Surface.from_mesh(mesh)
-    reduced = _decimate(source, target, progress or Progress())
-    vertices = torch.from_numpy(reduced.vertices.astype(np.float32)).to(mesh.vertices.device)
-    indices = torch.from_numpy(reduced.faces.astype(np.int32)).to(mesh.vertices.device)
-    return Mesh(vertices, indices, transfer_attributes(mesh, vertices))
+    progress = progress or Progress()
+    device = rendering_device(mesh.vertices.device, "auto")
+    source = Mesh(
+        mesh.vertices.detach().to(device),
+        mesh.faces.detach().to(device),
+        None if mesh.attributes is None else mesh.attributes.detach().to(device),
+    )
+    light = _collapse(source, target, progress)
+    if len(light.faces) > target:
+        spared = _without_smallest_parts(light, target)
+        light = _collapse(spared, target, progress) if len(spared.faces) > target else spared
+    if len(light.faces) > target:
+        logger.warning(
+            "%d faces are the least that keep the shape's parts and handles, not %d.", len(light.faces), target
+        )
+    progress.cancel.raise_if_cancelled()
+    attributes = transfer_attributes(source, light.vertices)
+    home = mesh.vertices.device
+    return Mesh(light.vertices.to(home), light.faces.to(home), None if attributes is None else attributes.to(home))
 
 
 def transfer_attributes(mesh: Mesh, points: torch.Tensor) -> torch.Tensor | None:
@@ -65,31 +80,22 @@ def transfer_attributes(mesh: Mesh, points: torch.Tensor) -> torch.Tensor | None
     return (corners * found.barycentrics[..., None]).sum(dim=1)
 
 
-def _decimate(source: Surface, target: int, progress: Progress) -> Surface:
-    """The first attempt that meets the count and is as closed as the source; else the best attempt, patched."""
-    was_watertight = edge_report(source.faces, len(source.vertices)).watertight
-    # Unit size: the library's thresholds are absolute.
-    centre, size = source.vertices.mean(axis=0), max(source.diagonal(), 1e-12)
-    arrays = {
-        "vertices": ((source.vertices - centre) / size).astype(np.float32),
-        "faces": source.faces.astype(np.int32),
-        "target": np.array(target),
-    }
-    best: tuple[tuple[bool, int], Surface] | None = None
-    for agg in AGGRESSIVENESS:
-        result = run_native("simplify", {**arrays, "agg": np.array(agg)}, progress=progress)
-        attempt = Surface(result["vertices"].astype(np.float64) * size + centre, result["faces"].astype(np.int64))
-        attempt = remove_faults(attempt)
-        if was_watertight and not edge_report(attempt.faces, len(attempt.vertices)).watertight:
-            attempt = orient(fill_holes(attempt, max_edges=64, max_perimeter=math.inf))
-        report = edge_report(attempt.faces, len(attempt.vertices))
-        score = (was_watertight and not report.watertight, max(len(attempt.faces) - target, 0))
-        if len(attempt.faces) and (best is None or score < best[0]):
-            best = (score, attempt)
-        if best is not None and not best[0][0] and best[0][1] <= 2 + COUNT_TOLERANCE * target:
-            break
-    if best is None:
-        raise InvalidInputError(f"The mesh of {len(source.faces)} faces cannot be reduced to {target} faces.")
-    if best[0][0]:
-        logger.warning("Simplifying to %d faces left the mesh open in places.", target)
-    return best[1]
+def _collapse(mesh: Mesh, target: int, progress: Progress) -> Mesh:
+    vertices, faces = collapse_edges(
+        mesh.vertices, mesh.faces, target, before_round=lambda _: progress.cancel.raise_if_cancelled()
+    )
+    return Mesh(vertices, faces)
+
+
+def _without_smallest_parts(mesh: Mesh, target: int) -> Mesh:
+    """Drop parts from the smallest upwards until `target` is met or SPARE_AREA is spent."""
+    count, part = face_parts(mesh.faces, len(mesh.vertices))
+    areas = sum_by(torch.linalg.vector_norm(face_vectors(mesh), dim=1), part, count)
+    order = areas.argsort()
+    spent = areas[order].cumsum(0)
+    left = len(mesh.faces) - torch.bincount(part, minlength=count)[order].cumsum(0)
+    enough = torch.cat([left.new_zeros(1, dtype=torch.bool), left[:-1] <= target])
+    gone = order[(spent <= SPARE_AREA * areas.sum()) & ~enough]
+    dropped = torch.zeros(count, dtype=torch.bool, device=part.device)
+    dropped[gone] = True
+    return with_faces(mesh, mesh.faces[~dropped[part]])

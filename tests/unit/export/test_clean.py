@@ -6,10 +6,12 @@ import torch
 import trimesh
 
 from tests.unit.export.shapes import as_mesh, flipped, joined, painted, reader, sphere, without_faces
-from trellis.errors import InvalidInputError
+from trellis.errors import Cancelled, InvalidInputError
 from trellis.export import CleanOptions, clean
 from trellis.export.holes import boundary_loops, triangulate_loop
+from trellis.export.manifold import split_touching
 from trellis.export.surface import Surface, edge_report, face_components, vertex_normals
+from trellis.progress import Progress
 from trellis.representations import Mesh
 
 
@@ -39,7 +41,7 @@ def test_inner_shell_goes_and_neighbour_stays():
     hollow = joined(sphere(radius=0.3), flipped(sphere(radius=0.2)))
     assert parts(clean(hollow)) == 1
     assert reader(clean(hollow)).volume == pytest.approx(reader(sphere(radius=0.3)).volume, rel=1e-6)
-    assert parts(clean(hollow, options=CleanOptions(drop_inner_shells=False))) == 2
+    assert parts(clean(hollow, options=CleanOptions(drop_hidden=False))) == 2
     # In the box of an open hemisphere or a ring, but not enclosed.
     ring = as_mesh(trimesh.creation.torus(major_radius=0.4, minor_radius=0.05))
     assert parts(clean(joined(ring, sphere(radius=0.04)))) == 2
@@ -77,9 +79,10 @@ def test_holes_that_touch_in_a_vertex_are_closed():
     opposite = [int(f) for f in around if len(set(shape.faces[f]) & set(shape.faces[ring[0]])) == 1]
     drop = torch.zeros(len(mesh.faces), dtype=torch.bool)
     drop[ring + opposite[:1]] = True
-    opened = Surface.from_mesh(without_faces(mesh, drop))
+    opened = without_faces(mesh, drop)
     assert sorted(len(loop) for loop in boundary_loops(opened)) == [3, 3]
-    assert reader(clean(opened.to_mesh())).is_watertight
+    cleaned = clean(opened)
+    assert reader(cleaned).is_watertight and len(cleaned.vertices) == len(mesh.vertices)
 
 
 def test_faults_are_removed():
@@ -129,15 +132,57 @@ def test_fin_on_a_closed_surface_is_peeled_off():
     assert reader(cleaned).is_watertight
 
 
-def test_two_bodies_that_share_an_edge_are_kept():
-    left = trimesh.creation.box(bounds=[[-0.4, -0.4, -0.4], [0, 0, 0.4]])
-    right = trimesh.creation.box(bounds=[[0, 0, -0.4], [0.4, 0.4, 0.4]])
-    both = trimesh.util.concatenate([left, right])
+def two_boxes(*, corner_only: bool) -> trimesh.Trimesh:
+    """Two boxes, welded, that share an edge or just a corner."""
+    left = trimesh.creation.box(bounds=[[-0.4, -0.4, -0.4], [0, 0, 0]])
+    right = trimesh.creation.box(bounds=[[0, 0, 0 if corner_only else -0.4], [0.4, 0.4, 0.4 if corner_only else 0]])
+    both = trimesh.util.concatenate([left.subdivide(), right.subdivide()])
     both.merge_vertices()
+    return both
+
+
+@pytest.mark.parametrize("corner_only", [False, True])
+def test_bodies_that_touch_are_parted(corner_only):
+    both = two_boxes(corner_only=corner_only)
+    before = edge_report(both.faces, len(both.vertices))
+    assert before.non_manifold == (0 if corner_only else 2) and parts(as_mesh(both)) == 1
     cleaned = clean(as_mesh(both))
-    report = edge_report(cleaned.faces.long().numpy(), len(cleaned.vertices))
-    assert report.non_manifold == 1 and report.boundary == 0
-    assert reader(cleaned).volume == pytest.approx(left.volume + right.volume)
+    assert edge_report(cleaned.faces.long().numpy(), len(cleaned.vertices)).watertight
+    assert parts(cleaned) == 2
+    assert len(cleaned.vertices) == len(both.vertices) + (1 if corner_only else 3)
+    assert cleaned.attributes.shape == (len(cleaned.vertices), 3)
+    welded = reader(cleaned)
+    welded.merge_vertices()
+    assert welded.is_watertight and welded.is_winding_consistent and welded.body_count == 2
+    assert welded.volume == pytest.approx(both.volume, rel=0.01)
+
+
+def test_parting_leaves_sound_meshes_alone():
+    ball = sphere(2)
+    bowl = without_faces(ball, ball.vertices[ball.faces.long()].mean(1)[:, 2] > 0.2)
+    for mesh in (ball, bowl, as_mesh(trimesh.creation.annulus(0.2, 0.4, 0.3))):
+        assert split_touching(mesh) is mesh
+
+
+def test_wall_in_a_closed_body_goes_with_its_edges_of_three_faces():
+    drum = trimesh.creation.revolve([[0, -0.4], [0.4, -0.4], [0.4, 0], [0.4, 0.4], [0, 0.4]], sections=16)
+    drum.merge_vertices()
+    middle = [i for i, p in enumerate(drum.vertices) if abs(p[2]) < 1e-9]
+    ring = sorted(middle, key=lambda i: np.arctan2(drum.vertices[i][1], drum.vertices[i][0]))
+    wall = [[ring[0], ring[i], ring[i + 1]] for i in range(1, 15)]
+    faces = torch.cat([torch.tensor(drum.faces, dtype=torch.int32), torch.tensor(wall, dtype=torch.int32)])
+    vertices = torch.tensor(drum.vertices, dtype=torch.float32)
+    assert len(ring) == 16 and edge_report(faces.long().numpy(), len(vertices)).non_manifold == 16
+    cleaned = clean(Mesh(vertices, faces, painted(vertices)))
+    assert len(cleaned.faces) == len(drum.faces)
+    assert reader(cleaned).is_watertight and reader(cleaned).is_winding_consistent
+    assert reader(cleaned).volume == pytest.approx(abs(drum.volume), rel=1e-5)
+    # Left in place, the wall parts the drum in two closed ones.
+    kept = clean(
+        Mesh(vertices, faces, painted(vertices)), options=CleanOptions(drop_hidden=False, max_hole_perimeter=9)
+    )
+    assert reader(kept).is_watertight and reader(kept).body_count == 2
+    assert reader(kept).volume == pytest.approx(abs(drum.volume), rel=0.05)
 
 
 @pytest.mark.parametrize("attributes", [None, torch.zeros(0, 6)])
@@ -152,6 +197,25 @@ def test_options_are_checked():
         CleanOptions(floater_area=1.5)
     with pytest.raises(InvalidInputError, match="Hole"):
         CleanOptions(max_hole_edges=-1)
+
+
+def test_long_loop_is_filled_like_a_short_one():
+    """A wavy rim of 500 edges: as flat as its plane allows, closed, and wound like the rest."""
+    mesh = as_mesh(trimesh.creation.cylinder(radius=0.2, height=0.4, sections=500))
+    lid = mesh.vertices[mesh.faces.long()].mean(1)[:, 2] > 0.19
+    opened = without_faces(mesh, lid)
+    assert [len(loop) for loop in boundary_loops(opened)] == [500]
+    cleaned = reader(clean(opened, options=CleanOptions(max_hole_perimeter=3.0)))
+    assert cleaned.is_watertight and cleaned.is_winding_consistent
+    assert cleaned.volume == pytest.approx(reader(mesh).volume, rel=1e-3)
+    assert cleaned.area == pytest.approx(reader(mesh).area, rel=1e-3)
+
+
+def test_cancelled_between_steps():
+    progress = Progress()
+    progress.cancel.cancel()
+    with pytest.raises(Cancelled):
+        clean(sphere(1), progress=progress)
 
 
 def test_triangulation_has_least_area():

@@ -1,0 +1,163 @@
+"""Parallel quadric edge collapse in Warp, on the CPU or an NVIDIA GPU: the rounds."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from trellis.ops import warp_device
+from trellis.ops.edge_collapse import warp_kernels as kernels
+
+logger = logging.getLogger(__name__)
+
+NOTHING = torch.iinfo(torch.int64).max
+PASSES = 3  # selections a round; each takes the local minima of what the ones before left over
+EAGERNESS = 1.25  # edges that may compete in a round, as a multiple of the collapses that are still wanted
+MAX_COMPETING = 0.4  # and at most this fraction of all edges: late, dear edges wait until the cheap ones are gone
+STALLED = 0.002  # of the faces: a round that removes less is not worth another one like it
+
+
+def collapse(
+    vertices: Tensor, faces: Tensor, target: int, before_round: Callable[[int], None]
+) -> tuple[Tensor, Tensor]:
+    """See `collapse_edges`; `before_round` gets the number of faces and may raise."""
+    run = _Rounds(vertices, faces)
+    strict = True
+    while len(run.faces) > target:
+        before_round(len(run.faces))
+        removed = run.collapse_cheapest(target, strict=strict)
+        if removed > STALLED * len(run.faces):
+            continue
+        if removed == 0 and not strict:
+            break
+        strict = False  # faces may turn over rather than miss the count; the surface stays a manifold
+    return run.result()
+
+
+class _Rounds:
+    """The surface between two rounds: places and quadrics of all vertices, the faces that are left."""
+
+    def __init__(self, vertices: Tensor, faces: Tensor) -> None:
+        self.device = vertices.device
+        # Unit size about the origin: the kernels' small constants are then relative ones.
+        self.dtype = vertices.dtype
+        points = vertices.double()
+        self.centre = (points.amin(0) + points.amax(0)) / 2
+        self.scale = (points.amax(0) - points.amin(0)).amax().clamp_min(1e-30)
+        self.points = ((points - self.centre) / self.scale).contiguous()
+        self.faces = faces.int().contiguous()
+        count = len(vertices)
+        self.quadratic = self.points.new_zeros(count, 3, 3)
+        self.linear = self.points.new_zeros(count, 3)
+        self.constant = self.points.new_zeros(count)
+        self._find_stars()
+        self._launch(
+            kernels.sum_quadrics,
+            count,
+            [*self._mesh(), *self._quadrics()],
+        )
+
+    def _launch(self, kernel: wp.Kernel, size: int, inputs: list) -> None:
+        warp_device.launch(kernel, size, inputs, device=self.device)
+
+    def _mesh(self) -> list:
+        return [warp_device.view(self.points, wp.vec3d), *self._topology()]
+
+    def _topology(self) -> list:
+        return [
+            warp_device.view(self.faces, wp.vec3i),
+            warp_device.view(self.starts, wp.int32),
+            warp_device.view(self.around, wp.int32),
+        ]
+
+    def _quadrics(self) -> list:
+        return [
+            warp_device.view(self.quadratic, wp.mat33d),
+            warp_device.view(self.linear, wp.vec3d),
+            warp_device.view(self.constant, wp.float64),
+        ]
+
+    def _find_stars(self) -> None:
+        """Faces around every vertex: those of vertex v are around[starts[v] : starts[v + 1]]."""
+        counts = torch.bincount(self.faces.reshape(-1), minlength=len(self.points))
+        self.starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
+        self.around = torch.empty(3 * len(self.faces), dtype=torch.int32, device=self.device)
+        cursor = self.starts[:-1].clone()
+        faces, starts, around = self._topology()
+        self._launch(kernels.fill_stars, len(self.faces), [faces, warp_device.view(cursor, wp.int32), around])
+        self._launch(kernels.sort_stars, len(self.points), [starts, around])
+
+    def collapse_cheapest(self, target: int, *, strict: bool) -> int:
+        """Collapse a set of independent cheap edges; the number of faces that went."""
+        count = 3 * len(self.faces)
+        kind = torch.zeros(len(self.points), dtype=torch.int32, device=self.device)
+        cost = torch.empty(count, device=self.device)
+        place = self.points.new_zeros(count, 3)
+        marks, costs, places = (
+            warp_device.view(tensor, kind_)
+            for tensor, kind_ in ((kind, wp.int32), (cost, wp.float32), (place, wp.vec3d))
+        )
+        self._launch(kernels.price, count, [*self._mesh(), *self._quadrics(), marks, costs, places])
+        halves = self._competing(cost, target, strict=strict)
+        keys = torch.empty(len(halves), dtype=torch.int64, device=self.device)
+        candidates, key_view = warp_device.view(halves, wp.int32), warp_device.view(keys, wp.int64)
+        self._launch(
+            kernels.check,
+            len(halves),
+            [*self._mesh(), marks, candidates, costs, places, int(strict), NOTHING, key_view],
+        )
+        chosen = self._choose(halves, keys)
+        wanted = (len(self.faces) - target + 1) // 2
+        if len(chosen) > wanted:
+            chosen = chosen[keys[chosen].argsort()[:wanted]]
+        before = len(self.faces)
+        self._apply(halves[chosen].long(), place)
+        return before - len(self.faces)
+
+    def _competing(self, cost: Tensor, target: int, *, strict: bool) -> Tensor:
+        """Half edges int32 [n] of the cheapest edges."""
+        usable = torch.nonzero(torch.isfinite(cost)).squeeze(1)
+        wanted = (len(self.faces) - target + 1) // 2
+        most = len(usable) if not strict else int(min(EAGERNESS * wanted + 32, MAX_COMPETING * len(usable) + 32))
+        if most < len(usable):
+            prices = cost[usable]
+            usable = usable[prices <= prices.kthvalue(most).values]
+        return usable.int()
+
+    def _choose(self, halves: Tensor, keys: Tensor) -> Tensor:
+        """Numbers of candidates that share no face around them, cheap ones first."""
+        won = torch.zeros(len(halves), dtype=torch.int32, device=self.device)
+        taken = torch.full((len(self.faces),), NOTHING, dtype=torch.int64, device=self.device)
+        open_keys = keys.clone()
+        mesh, candidates = self._topology(), warp_device.view(halves, wp.int32)
+        winners, offers = warp_device.view(won, wp.int32), warp_device.view(open_keys, wp.int64)
+        for _ in range(PASSES):
+            lowest = taken.clone()
+            offered = warp_device.view(lowest, wp.int64)
+            self._launch(kernels.bid, len(halves), [*mesh, candidates, NOTHING, winners, offers, offered])
+            self._launch(kernels.award, len(halves), [*mesh, candidates, NOTHING, offers, offered, winners])
+            self._launch(kernels.take, len(halves), [*mesh, candidates, winners, warp_device.view(taken, wp.int64)])
+        return torch.nonzero(won).squeeze(1)
+
+    def _apply(self, halves: Tensor, place: Tensor) -> None:
+        face, corner = halves // 3, halves % 3
+        kept, gone = self.faces[face, corner].long(), self.faces[face, (corner + 1) % 3].long()
+        self.points[kept] = place[halves]
+        for quadric in (self.quadratic, self.linear, self.constant):
+            quadric[kept] += quadric[gone]
+        number = torch.arange(len(self.points), dtype=torch.int32, device=self.device)
+        number[gone] = kept.int()
+        faces = number[self.faces.long()]
+        left = (faces != faces.roll(1, dims=1)).all(dim=1)
+        self.faces = faces[left].contiguous()
+        self._find_stars()
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Vertices that are in use, and faces that count them."""
+        used = torch.zeros(len(self.points), dtype=torch.bool, device=self.device)
+        used[self.faces.long()] = True
+        number = used.cumsum(0).int() - 1
+        points = self.points[used] * self.scale + self.centre
+        return points.to(self.dtype), number[self.faces.long()]
