@@ -99,12 +99,19 @@ Domain = Range | Choice | Switch | Subset
 
 @dataclass(frozen=True)
 class Option:
-    """How a field is called and explained to people, and which values it takes; `optional` allows None."""
+    """How a field is called and explained to people, and which values it takes; `unset` says what None means.
+
+    Without `unset` there must be a value.
+    """
 
     label: str
     help: str
     domain: Domain
-    optional: bool = False
+    unset: str | None = None
+
+    @property
+    def optional(self) -> bool:
+        return self.unset is not None
 
     def parse(self, name: str, value: object) -> Any:
         """The value in its proper type; raises InvalidInputError naming the field."""
@@ -118,10 +125,11 @@ def _shown(value: object) -> str:
     return "a huge number" if isinstance(value, int) and value.bit_length() > 128 else reprlib.repr(value)
 
 
-def _option(default: Any, label: str, help: str, domain: Domain, *, optional: bool = False) -> Any:
-    return dataclasses.field(default=default, metadata={"option": Option(label, help, domain, optional)})
+def _option(default: Any, label: str, help: str, domain: Domain, *, unset: str | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"option": Option(label, help, domain, unset)})
 
 
+_OWN = "model's own"
 _STEPS = Range(1, 100, 1, integer=True)
 _GUIDANCE = Range(0, 20, 0.1)
 _SEEDS = Range(0, 2**31 - 1, 1, integer=True)
@@ -137,16 +145,16 @@ class GenerationRequest:
 
     seed: int = _option(0, "Seed", "The same seed, picture and settings give the same model.", _SEEDS)
     structure_steps: int | None = _option(
-        MODELS_OWN, "Structure steps", "More steps give a more careful overall shape, slower.", _STEPS, optional=True
+        MODELS_OWN, "Structure steps", "More steps give a more careful overall shape, slower.", _STEPS, unset=_OWN
     )
     structure_guidance: float | None = _option(
-        MODELS_OWN, "Structure guidance", "How strictly the shape follows the picture.", _GUIDANCE, optional=True
+        MODELS_OWN, "Structure guidance", "How strictly the shape follows the picture.", _GUIDANCE, unset=_OWN
     )
     latent_steps: int | None = _option(
-        MODELS_OWN, "Detail steps", "More steps give finer surface and colours, slower.", _STEPS, optional=True
+        MODELS_OWN, "Detail steps", "More steps give finer surface and colours, slower.", _STEPS, unset=_OWN
     )
     latent_guidance: float | None = _option(
-        MODELS_OWN, "Detail guidance", "How strictly surface and colours follow the picture.", _GUIDANCE, optional=True
+        MODELS_OWN, "Detail guidance", "How strictly surface and colours follow the picture.", _GUIDANCE, unset=_OWN
     )
     multi_image: str = _option(
         "stochastic",
@@ -158,7 +166,11 @@ class GenerationRequest:
         0.95, "Simplify", "Share of the mesh's faces that is removed; 0 keeps them all.", Range(0, 0.99, 0.01)
     )
     faces: int | None = _option(
-        None, "Faces", "Number of faces to keep, in place of Simplify.", Range(100, 5_000_000, 1, True), optional=True
+        None,
+        "Faces",
+        "Number of faces to keep, in place of Simplify.",
+        Range(100, 5_000_000, 1, True),
+        unset="as Simplify says",
     )
     texture_size: int = _option(
         1024,

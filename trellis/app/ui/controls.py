@@ -11,13 +11,16 @@ SAMPLING_ROWS = (
     ("latent_steps", "latent_guidance"),
 )
 FILE_ROWS = (
-    ("simplify", "faces"),
-    ("texture_size", "texture_mode"),
-    ("blend_picture", "normal_map", "double_sided"),
+    ("simplify",),
+    ("faces", "stl_size"),
+    ("texture_size",),
+    ("texture_mode", "texture_format"),
+    ("blend_picture",),
+    ("normal_map", "double_sided"),
     ("formats",),
-    ("texture_format", "stl_size"),
     ("preview_content",),
-    ("preview_frames", "preview_size"),
+    ("preview_frames",),
+    ("preview_size",),
 )
 SHOWN_SAMPLING = tuple(name for row in SAMPLING_ROWS for name in row)
 SHOWN_FILES = tuple(name for row in FILE_ROWS for name in row)
@@ -36,7 +39,7 @@ def create_control(name: str) -> Component:
                 (lambda: None) if default is None else default,
                 label=label,
                 info=info,
-                placeholder="model's own" if option.optional else None,
+                placeholder=option.unset,
                 precision=0 if domain.integer else None,
                 step=domain.step,
                 elem_id=elem_id,

@@ -81,7 +81,12 @@ def _download(view: JobView, kind: str, name: str) -> str:
     if kind == "obj":
         size = sum(part.stat().st_size for part in bundled_files(view, "obj"))
         address, offered = f"/results/{view.id}/bundle/obj.zip", f"{name}_obj.zip"
-    return _link(address, offered, kind, label, f"{note} · {size / 1e6:.1f} MB")
+    return _link(address, offered, kind, label, f"{note} · {_size(size)}")
+
+
+def _size(count: int) -> str:
+    """A number of bytes for people."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{max(count / 1e3, 0.1):.1f} kB"
 
 
 def _link(address: str, offered: str, kind: str, label: str, note: str) -> str:
