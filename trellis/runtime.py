@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -134,7 +135,8 @@ def free_bytes(device: torch.device) -> int | None:
         return None
     free, total = torch.cuda.mem_get_info(device)
     allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
-    allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    fraction = getattr(torch.cuda, "get_per_process_memory_fraction", lambda _: 1.0)  # torch 2.8 and newer
+    allowed = int(fraction(device) * total)
     return max(0, min(free + reserved, allowed) - allocated)
 
 
@@ -163,6 +165,17 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+@cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """The one stream for captures: cuBLAS keeps work space for every stream, which must not come from a graph's pool."""
+    stream = torch.cuda.Stream(device)
+    with torch.cuda.stream(stream):
+        for dtype in (torch.float16, torch.float32):
+            row = torch.ones(8, 8, dtype=dtype, device=device)
+            torch.nn.functional.linear(row, row, row[0])
+    return stream
+
+
 class GraphReplay:
     """Runs functions of fixed tensors again and again; on a CUDA device as captured launches where that pays.
 
@@ -180,7 +193,7 @@ class GraphReplay:
         self._device = device
         self._mode = mode if device.type == "cuda" else "off"
         self._calls: dict[Hashable, int] = {}
-        self._timed: dict[Hashable, tuple[float, torch.Event, torch.Event]] = {}
+        self._timed: dict[Hashable, tuple[float, torch.cuda.Event, torch.cuda.Event]] = {}
         self._captured: dict[Hashable, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
 
     def run(self, key: Hashable, function: Callable[[], torch.Tensor], *, remaining: int) -> torch.Tensor:
@@ -205,7 +218,7 @@ class GraphReplay:
         self._calls.clear()
 
     def _time(self, key: Hashable, function: Callable[[], torch.Tensor]) -> torch.Tensor:
-        first, last = torch.Event(self._device, enable_timing=True), torch.Event(self._device, enable_timing=True)
+        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         started = time.perf_counter()
         first.record()
         out = function()
@@ -225,7 +238,7 @@ class GraphReplay:
     def _capture(self, key: Hashable, function: Callable[[], torch.Tensor]) -> bool:
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self._captured.values()))[0].pool() if self._captured else torch.cuda.graph_pool_handle()
-        stream = torch.cuda.Stream(self._device)
+        stream = _capture_stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         try:
             with torch.cuda.stream(stream):
