@@ -168,7 +168,7 @@ def _image_features(
             f"The encoder of {model.name} takes {width} numbers a voxel; known are {FEATURES} (local) and "
             f"{backbone.config.hidden_size} (of its image encoder)."
         )
-    coords = voxelize(placed.mesh.vertices, placed.mesh.faces, resolution=resolution, progress=progress)
+    coords = voxelize(placed.mesh, resolution, progress=progress)
     features = view_features(placed.mesh, coords, images, resolution=resolution, views=views, progress=progress)
     return VoxelFeatures(coords, features, resolution)
 

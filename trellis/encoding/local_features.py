@@ -51,7 +51,7 @@ def shell_voxels(field: SolidField) -> Tensor:
     """
     device, resolution = field.mesh.device, field.resolution
     touched = torch.zeros(1, resolution, resolution, resolution, device=device)
-    cells = voxelize(field.mesh.vertices, field.mesh.faces, resolution=resolution).long()
+    cells = voxelize(field.mesh, resolution).long()
     touched[0, cells[:, 0], cells[:, 1], cells[:, 2]] = 1
     # A plate adds a fifth of a voxel; neighbours of candidates are needed to see the border.
     candidates = _grown(_grown(touched))[0].nonzero()

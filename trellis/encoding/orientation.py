@@ -65,12 +65,13 @@ def _shared_edges(faces: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
 
 
 def _volumes(corners: NDArray[np.float64], part: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Signed volume of each part around its centre; slightly negative values, as of flat parts, count as 0."""
+    """Signed volume of each part around its centre; what may be rounding, as of flat parts, counts as 0."""
     count = int(part.max()) + 1 if len(part) else 0
     sizes = np.bincount(part, minlength=count)
     middle = corners.mean(1)
     centre = np.stack([np.bincount(part, middle[:, axis], count) for axis in range(3)], 1) / sizes[:, None]
     a, b, c = (corners - centre[part][:, None]).transpose(1, 0, 2)
     pieces = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
-    total, scale = np.bincount(part, pieces, count), np.bincount(part, np.abs(pieces), count)
+    reach = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1) * np.linalg.norm(c, axis=1)
+    total, scale = np.bincount(part, pieces, count), np.bincount(part, reach, count)
     return np.where(np.abs(total) > 1e-9 * scale, total, 0.0)

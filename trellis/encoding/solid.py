@@ -66,7 +66,10 @@ class SolidField:
 
     @classmethod
     def create(cls, mesh: SourceMesh, *, resolution: int, progress: Progress | None = None) -> "SolidField":
-        """The field of a mesh in the unit cube for a grid of `resolution` voxels a side. Raises InvalidInputError for a mesh without area."""
+        """The field of a mesh in the unit cube, for a grid of `resolution` voxels a side.
+
+        Raises InvalidInputError for a mesh without area, Cancelled within one step of a wish to stop.
+        """
         progress = progress or Progress()
         mesh = mesh.to(rendering_device(mesh.device, "auto", mesh.vertices))
         _, areas = face_normals(mesh)
@@ -75,7 +78,7 @@ class SolidField:
             raise InvalidInputError("The mesh has no area, so it bounds nothing.")
         side = resolution * FINE
         touched = torch.zeros(side, side, side, dtype=torch.bool)
-        cells = voxelize(mesh.vertices, mesh.faces, resolution=side, progress=progress)
+        cells = voxelize(mesh, side, progress=progress)
         touched[tuple(cells.cpu().long().unbind(1))] = True
         progress.report(_STAGE, 1, 3)
         outward = outward_faces(mesh.vertices, mesh.faces)

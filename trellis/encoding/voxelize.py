@@ -1,5 +1,7 @@
 """Every voxel that a surface touches, exactly: the separating axis test of triangles and boxes."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -11,23 +13,29 @@ PAIRS = 1 << 19  # triangle-voxel pairs tested at a time: about 400 MiB at the p
 _STAGE = "voxelize"
 
 
-def voxelize(
-    vertices: Tensor, faces: Tensor, *, resolution: int, pairs: int = PAIRS, progress: Progress | None = None
-) -> Tensor:
-    """The voxels int32 [N, 3] (x, y, z), sorted, of a grid over [-0.5, 0.5]^3 that the faces touch.
+class Triangles(Protocol):
+    """Anything with vertices [V, 3] in the world and faces [F, 3]: a loaded mesh or a decoded one."""
 
-    vertices [V, 3] in the world, faces [F, 3]; everything runs on their device. A voxel is a closed box: a face that
+    @property
+    def vertices(self) -> Tensor: ...
+
+    @property
+    def faces(self) -> Tensor: ...
+
+
+def voxelize(mesh: Triangles, resolution: int, *, pairs: int = PAIRS, progress: Progress | None = None) -> Tensor:
+    """The voxels int32 [N, 3] (x, y, z), sorted, of a grid over [-0.5, 0.5]^3 that the faces of `mesh` touch.
+
+    Everything runs on the mesh's device, `pairs` of a face and a voxel at a time. A voxel is a closed box: a face that
     lies between two voxels touches both. Computed in float64: exact unless a face misses or meets a box by less than
     rounding. Parts outside of the cube touch nothing. The order of faces does not matter.
     Source: Akenine-Moller, "Fast 3D triangle-box overlap testing" (2001). Raises InvalidInputError for wrong shapes or
     a resolution outside 1..2048.
     """
-    _check(vertices, faces, resolution, pairs)
-    device = vertices.device
-    if device.type == "mps":  # has no float64
-        return voxelize(vertices.cpu(), faces.cpu(), resolution=resolution, pairs=pairs, progress=progress).to(device)
-    progress = progress or Progress()
-    corners = (vertices.double()[faces.long()] + 0.5) * resolution
+    _check(mesh.vertices, mesh.faces, resolution, pairs)
+    progress, source = progress or Progress(), mesh.vertices.device
+    device = torch.device("cpu") if source.type == "mps" else source  # Apple's has no float64
+    corners = (mesh.vertices.to(device).double()[mesh.faces.to(device).long()] + 0.5) * resolution
     low, high = _candidate_range(corners, resolution)
     size = (high - low + 1).clamp_min(0)
     count = size.prod(1)
@@ -43,7 +51,7 @@ def voxelize(
         found = (touched[:, 0] * resolution + touched[:, 1]) * resolution + touched[:, 2]
         keys = torch.unique(torch.cat([keys, found]))
     x, rest = keys // resolution**2, keys % resolution**2
-    return torch.stack([x, rest // resolution, rest % resolution], 1).int()
+    return torch.stack([x, rest // resolution, rest % resolution], 1).int().to(source)
 
 
 def overlaps(corners: Tensor, voxels: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def _as_mesh(part: MeshPart, name: str) -> SourceMesh:
     if part.up not in UP_AXES:
         raise InvalidInputError(f"Unknown up axis {part.up!r}; choose one of {', '.join(UP_AXES)}.")
     count = len(part.vertices)
-    faces = torch.from_numpy(np.asarray(part.faces, dtype=np.int64).reshape(-1, 3))
+    faces = torch.from_numpy(np.array(part.faces, dtype=np.int64, order="C").reshape(-1, 3))
     if len(faces) and (int(faces.min()) < 0 or int(faces.max()) >= count):
         raise InvalidInputError(f"{name} is damaged: a face names a vertex that is not there.")
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit float32 is found below

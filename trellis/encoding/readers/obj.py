@@ -37,6 +37,8 @@ def read_obj(files: SourceFiles, *, up: str = "y") -> SourceMesh:
     uvs = _table(files, content.uvs, 2, "vt")
     uvs[:, 1] = 1 - uvs[:, 1]
     pairs = np.array(list(content.corners), dtype=np.int64).reshape(-1, 2)
+    if len(pairs) and (pairs.max(0) >= (len(vertices), max(len(uvs), 1))).any():
+        raise InvalidInputError(f"{files.path.name} is damaged: a face names a vertex that is not there.")
     # A corner without coordinates of its own gets the origin.
     uvs = np.concatenate([uvs, np.zeros((1, 2))])
     parts: list[MeshPart] = []
