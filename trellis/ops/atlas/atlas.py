@@ -10,7 +10,10 @@ from trellis.ops.atlas.packing import Borders, pack
 from trellis.ops.atlas.topology import Floats, Ints, border_half_edges, cut_vertices, find_neighbours, side_ends
 from trellis.ops.atlas.validity import distortion
 
-# Cells a side of the packing grid by number of charts: a chart of few cells wastes much of them at its border.
+# Cells of the packing grid along the side of a chart of middling size: too few waste much at every border, more take
+# long. Many charts must do with fewer.
+CHART_CELLS, CROWDED_CHART_CELLS = 48, 24
+LEAST_GRID, CROWDED_GRID, LARGEST_GRID = 128, 512, 1024
 MIN_CHART_FACES, MAX_CHART_FACES = 64, 6000
 MIN_CHART_AREA = 1 / 300
 GRIDS = ((0, 512), (2000, 768), (6000, 1024))
@@ -70,10 +73,18 @@ def build_atlas(vertices: Floats, faces: Ints, *, options: AtlasOptions) -> Atla
     point_chart = np.zeros(len(source), dtype=np.int64)
     point_chart[cut] = layout.chart[:, None]
     start, end = side_ends(cut, border_half_edges(joined))
-    cells = min(max(side for least, side in GRIDS if layout.count >= least), options.size)
+    found = distortion(vertices[source], flat, cut, layout.chart)
+    cells = _grid(found.areas)
     borders = Borders(start, end, point_chart)
     uvs = pack(flat, borders, size=options.size, padding=options.padding, cells=cells)
-    found = distortion(vertices[source], flat, cut, layout.chart)
     stretch = np.sqrt((found.stretch**2 * found.areas).sum() / max(float(found.areas.sum()), 1e-300))
     seams = np.linalg.norm(vertices[source[start]] - vertices[source[end]], axis=1).sum()
     return Atlas(source, cut, np.clip(uvs, 0, 1), layout.chart, float(stretch), float(seams))
+
+
+def _grid(areas: Floats) -> int:
+    """Cells a side for charts of these areas [c]; small ones beside large ones hardly count."""
+    side = np.sqrt(areas)
+    across = side.sum() / max(float(np.sqrt(areas.sum())), 1e-300)  # charts in a row, were they alike
+    wanted = max(min(CHART_CELLS * across, CROWDED_GRID), CROWDED_CHART_CELLS * across, LEAST_GRID)
+    return round(min(wanted, LARGEST_GRID))

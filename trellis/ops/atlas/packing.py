@@ -12,12 +12,12 @@ from trellis.ops.atlas.topology import Bools, Floats, Ints
 ANGLES = 32  # tried within a quarter turn for the smallest box
 BAND = 24  # rows searched at once
 CHECK_EVERY = 2  # runs between two looks how many places are left
-FEW_TESTS = 60_000  # places times runs that are tested in one go
+FEW_TESTS = 20_000  # places times runs that are tested in one go
 LOOKBACK = 1  # heights of a mask, below the place of the last of its kind
 CLASSES = 3  # of sides, within a doubling
 TRIALS = 3
-FIRST_FILL = 0.78  # of the cells, margins included
-CLOSE = 0.97  # of the height of the grid: full enough
+FIRST_FILL = 0.75  # of the cells, margins included
+CLOSE = 0.96  # of the height of the grid: full enough
 
 
 @dataclass(frozen=True)
