@@ -48,7 +48,8 @@ class Splats:
     """Gaussians of all shapes, some beside the image, behind the camera, across its plane, without area or unusable."""
 
     positions: torch.Tensor
-    axes: torch.Tensor
+    rotations: torch.Tensor
+    scales: torch.Tensor
     opacities: torch.Tensor
     colors: torch.Tensor
 
@@ -56,18 +57,21 @@ class Splats:
     def random(cls, n: int, seed: int) -> "Splats":
         g = torch.Generator().manual_seed(seed)
         positions = torch.randn(n, 3, generator=g) * torch.rand(n, 1, generator=g)
-        axes = 0.02 * torch.randn(n, 3, 3, generator=g)
+        rotations = torch.randn(n, 4, generator=g)
+        scales = 0.04 * torch.rand(n, 3, generator=g) + 0.001
         opacities = torch.rand(n, generator=g) ** 0.3
         if n:
             positions[5], positions[6, 0] = torch.nan, torch.inf
-            axes[100:200, :, 1:] = 0  # needles, which have no area
-            axes[200:210] *= 8
+            scales[100:200, 1:] = 0  # needles, which have no area
+            scales[200:210] *= 8
             opacities[300:400] *= 0.004
-            positions[500:520], axes[500:520] = positions[500], axes[500]  # at equal depth the first is in front
-        return cls(positions, axes, opacities, torch.rand(n, 3, generator=g))
+            positions[500:520], scales[500:520] = positions[500], scales[500]  # at equal depth the first is in front
+        return cls(positions, rotations, scales, opacities, torch.rand(n, 3, generator=g))
 
     def draw(self, cameras: Cameras, size: int, *, backend: str, by_tiles: bool = False) -> tuple[torch.Tensor, ...]:
         options = {
+            "rotations": self.rotations,
+            "scales": self.scales,
             "opacities": self.opacities,
             "colors": self.colors,
             "extrinsics": cameras.extrinsics,
@@ -76,18 +80,18 @@ class Splats:
             "filter_2d": 0.1,
         }
         if backend == "reference":
-            return splat_gaussians(self.positions, self.axes, backend=backend, **options)
+            return splat_gaussians(self.positions, backend=backend, **options)
         limits = (gaussians.NEAR, gaussians.FLOOR, gaussians.TILE, gaussians.MIN_ALPHA)
-        return warp_gaussians.splat_gaussians(self.positions, self.axes, limits=limits, by_tiles=by_tiles, **options)
+        return warp_gaussians.splat_gaussians(self.positions, limits=limits, by_tiles=by_tiles, **options)
 
 
 @pytest.mark.parametrize("size", [64, 75])
 def test_warp_projects_like_the_reference(size: int) -> None:
     splats, camera = Splats.random(4000, size), orbit_cameras([2.0], [0.3])
-    options = {"opacities": splats.opacities, "size": size, "filter_2d": 0.1}
+    options = {"rotations": splats.rotations, "scales": splats.scales, "opacities": splats.opacities}
+    options.update(size=size, filter_2d=0.1)
     screen = gaussians.project_gaussians(
         splats.positions,
-        splats.axes,
         colors=torch.arange(4000.0)[:, None],  # tells who is who after the sorting
         extrinsics=camera.extrinsics[0],
         intrinsics=camera.intrinsics[0],
@@ -96,7 +100,6 @@ def test_warp_projects_like_the_reference(size: int) -> None:
     limits = (gaussians.NEAR, gaussians.FLOOR, gaussians.TILE, gaussians.MIN_ALPHA)
     projected = warp_projection.project_gaussians(
         splats.positions,
-        splats.axes,
         extrinsics=camera.extrinsics,
         intrinsics=camera.intrinsics,
         limits=limits,

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +13,16 @@ from tests.parity import golden
 from tests.parity.cases import UnknownCaseError
 from tests.parity.compare import Check, missing
 from trellis.geometry.cameras import Cameras, orbit_cameras
+from trellis.ops.rasterize import FIELD_BACKENDS, GAUSSIAN_BACKENDS, TRIANGLE_BACKENDS
 from trellis.rendering import render_gaussians, render_mesh, render_radiance_field
 from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField
 
 VIEWS = ((0.3, 0.4), (2.1, -0.2))  # yaw, pitch
 GAUSSIAN_COUNTS = {"a": 400, "b": 1500}
 LEVEL = 1 / 255
+MESH_MAPS = ("color", "normal", "depth", "mask")
+CPU = torch.device("cpu")
+Representation = TypeVar("Representation", GaussianCloud, Mesh, RadianceField)
 IMAGE_KEY = re.compile(r"gs_(?P<cloud>[ab])_(?P<view>[01])_(?P<back>black|white)|rf_(?P<rf>[01])|mesh_(?P<map>\w+)")
 
 
@@ -66,24 +72,59 @@ def tetrahedron() -> Mesh:
     return Mesh(torch.tensor(corners), torch.tensor(faces, dtype=torch.int32), attributes)
 
 
-def rebuild_image(key: str, size: int) -> Tensor:
-    """The image of a key, [3, H, W] or [H, W]; raises `UnknownCaseError` for a key without a recipe."""
+def kinds_of(backend: str) -> set[str]:
+    """Which of the kinds of images (gs, rf, mesh) a back end draws."""
+    sets = {"gs": GAUSSIAN_BACKENDS, "rf": FIELD_BACKENDS, "mesh": TRIANGLE_BACKENDS}
+    return {kind for kind, backends in sets.items() if backend in backends}
+
+
+def kind_of(key: str) -> str:
+    """gs, rf or mesh for an image, extr or intr for a matrix."""
+    return key.split("_")[0]
+
+
+def other_images(size: int = 64) -> dict[str, Tensor]:
+    """Another set of inputs of the same recipes, drawn by the reference back end: what a file of --renders holds."""
+    keys = [f"gs_b_{view}_{back}" for view in (0, 1) for back in ("black", "white")] + ["rf_1"]
+    with torch.no_grad():
+        images = {key: rebuild_image(key, size, backend="reference") for key in keys}
+        return images | {f"mesh_{name}": rebuild_image(f"mesh_{name}", 80, backend="reference") for name in MESH_MAPS}
+
+
+def rebuild_image(key: str, size: int, *, backend: str = "auto", device: torch.device = CPU) -> Tensor:
+    """The image of a key, [3, H, W] or [H, W] on the CPU, drawn by a back end on a device.
+
+    Raises `UnknownCaseError` for a key without a recipe.
+    """
     recipe = IMAGE_KEY.fullmatch(key)
     if recipe is None:
         raise UnknownCaseError("no recipe for this image")
+    options = {"size": size, "backend": backend}
     if recipe["cloud"]:
-        cloud = gaussian_cloud(recipe["cloud"])
-        return render_gaussians(cloud, camera(int(recipe["view"])), size=size, background=recipe["back"]).color[0]
+        cloud, view = on_device(gaussian_cloud(recipe["cloud"]), device), camera(int(recipe["view"]))
+        return render_gaussians(cloud, view, background=recipe["back"], **options).color[0].cpu()
     if recipe["rf"]:
-        return render_radiance_field(radiance_field(), camera(int(recipe["rf"])), size=size).color[0]
-    images = render_mesh(tetrahedron(), camera(0), size=size, supersampling=4)
+        return (
+            render_radiance_field(on_device(radiance_field(), device), camera(int(recipe["rf"])), **options)
+            .color[0]
+            .cpu()
+        )
+    images = render_mesh(on_device(tetrahedron(), device), camera(0), supersampling=4, **options)
     if recipe["map"] not in vars(images):
         raise UnknownCaseError("no such map of a mesh")
-    return vars(images)[recipe["map"]][0]
+    return vars(images)[recipe["map"]][0].cpu()
 
 
-def compare_render(key: str, images: dict[str, Tensor]) -> Iterator[Check]:
-    """Checks of one key of the file."""
+def on_device(representation: Representation, device: torch.device) -> Representation:
+    """A frozen data class with its tensors moved."""
+    moved = {name: part.to(device) for name, part in vars(representation).items() if isinstance(part, Tensor)}
+    return replace(representation, **moved)
+
+
+def compare_render(
+    key: str, images: dict[str, Tensor], *, backend: str = "auto", device: torch.device = CPU
+) -> Iterator[Check]:
+    """Checks of one key of the file, drawn by a back end on a device."""
     expected = images[key].float()
     matrix = re.fullmatch(r"(extr|intr)_([01])", key)
     if matrix:
@@ -92,7 +133,7 @@ def compare_render(key: str, images: dict[str, Tensor]) -> Iterator[Check]:
         yield Check("", (computed - expected).abs().max().item(), 1e-5)
         return
     with torch.no_grad():
-        computed = rebuild_image(key, expected.shape[-1])
+        computed = rebuild_image(key, expected.shape[-1], backend=backend, device=device)
     if computed.shape != expected.shape:
         yield missing("", f"shape {list(computed.shape)}, expected {list(expected.shape)}")
         return

@@ -161,3 +161,37 @@ def test_mesh_invariants_of_a_known_solid() -> None:
     assert figures["signed_volume"].item() == pytest.approx(1 / 6)
     assert figures["area"].item() == pytest.approx(1.5 + 3**0.5 / 2)
     assert figures["vertex_mean"].tolist() == pytest.approx([0.25] * 3)
+
+
+def table_of(printed: str) -> dict[str, list[str]]:
+    """Rows of the table of back ends: image -> its column entries."""
+    lines = printed[printed.index("Largest errors") :].splitlines()
+    return {line.split()[0]: line.split()[1:] for line in lines[2:-1]}
+
+
+def test_back_ends_have_a_table(capsys: pytest.CaptureFixture) -> None:
+    assert run.main(["--backend", "reference", "warp"]) == 0
+    printed = capsys.readouterr().out
+    assert "16 of 16 images agree" in printed and "samplers" not in printed
+    table = table_of(printed)
+    assert sorted(table) == [key for key in sorted(IMAGES) if not key.startswith(("extr", "intr"))]
+    assert all(len(row) == 2 and float(error) < 0.5 for row in table.values() for error in row)
+
+
+def test_a_back_end_that_is_missing_or_wrong_is_a_miss(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run.main(["--backend", "nvdiffrast"]) == 1
+    assert "is not installed" in capsys.readouterr().out
+    changed = tmp_path / "changed.safetensors"
+    save_file({key: image + 0.01 * (key == "rf_0") for key, image in IMAGES.items()}, changed)
+    assert run.main(["--backend", "warp", "gsplat", "--renders", str(changed)]) == 1
+    table = table_of(capsys.readouterr().out)
+    assert table["rf_0"][1:] == ["MISS", "-"] and len(table["gs_a_0_black"]) == 3
+
+
+def test_other_inputs_of_the_same_recipes_agree(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    other = tmp_path / "other.safetensors"
+    assert run.main(["--other-inputs", str(other)]) == 0
+    images = load_file(other)
+    assert not {key for key in images if key in IMAGES and images[key].shape == IMAGES[key].shape}
+    assert run.main(["--backend", "warp", "--renders", str(other)]) == 0
+    assert "9 of 9 images agree" in capsys.readouterr().out

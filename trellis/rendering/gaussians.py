@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from trellis.geometry.cameras import Cameras
-from trellis.geometry.rotations import quaternion_to_matrix
 from trellis.ops import rasterize
 from trellis.rendering.backgrounds import background_color
 from trellis.rendering.images import ColorImages
@@ -36,11 +35,11 @@ def render_gaussians(
         rotations=cloud.rotations.to(device).float(),
         opacities=cloud.opacities.to(device).float(),
     )
-    axes = quaternion_to_matrix(cloud.rotations) * cloud.scales[:, None, :]
     colors = cloud.colors.clamp(min=0)
     color, transmittance = rasterize.splat_gaussians(
         cloud.positions,
-        axes,
+        rotations=cloud.rotations,
+        scales=cloud.scales,
         opacities=cloud.opacities.view(-1),
         colors=colors,
         extrinsics=cameras.extrinsics,

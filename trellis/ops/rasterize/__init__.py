@@ -1,6 +1,7 @@
 """Rasterisation of triangles, Gaussians and radiance-field voxels: a reference, Warp, and adapters to others."""
 
 from trellis.ops.rasterize.backends import (
+    ADAPTERS,
     BACKENDS,
     FIELD_BACKENDS,
     GAUSSIAN_BACKENDS,
@@ -16,6 +17,7 @@ from trellis.ops.rasterize.radiance_fields import VoxelField, integrate_voxels
 from trellis.ops.rasterize.triangles import TriangleSamples, interpolate_attributes, rasterize_triangles
 
 __all__ = [
+    "ADAPTERS",
     "BACKENDS",
     "FIELD_BACKENDS",
     "GAUSSIAN_BACKENDS",

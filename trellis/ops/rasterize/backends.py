@@ -22,6 +22,7 @@ ADAPTERS = {
     "use only; it needs NVIDIA's compiler nvcc and a C++ compiler)",
     "kaolin": "install it as https://kaolin.readthedocs.io says for your release of torch (Apache-2.0)",
 }
+_NO_GPU = ("cpu", "mps")  # devices that none of them draws on
 
 
 @functools.cache
@@ -82,7 +83,7 @@ def choose_backend(name: str, *tensors: Tensor, among: tuple[str, ...]) -> str:
 def _check_adapter(name: str, device: torch.device) -> None:
     if importlib.util.find_spec(name) is None:
         raise MissingDependencyError(f"{name} is not installed: {ADAPTERS[name]}, or choose the warp back end.")
-    if device.type in ("cpu", "mps"):
+    if device.type in _NO_GPU:
         raise MissingDependencyError(
             f"{name} draws on NVIDIA GPUs only, not on device {device}; choose the warp or the reference back end."
         )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
+from trellis.geometry.rotations import quaternion_to_matrix
 from trellis.ops.rasterize import gsplat_adapter, reference
 from trellis.ops.rasterize.backends import GAUSSIAN_BACKENDS, choose_backend
 
@@ -33,8 +34,10 @@ class ScreenGaussians:
 
 
 class _SplatOptions(TypedDict):
-    """What every back end is told beside positions and axes."""
+    """What every back end is told beside the positions."""
 
+    rotations: Tensor
+    scales: Tensor
     opacities: Tensor
     colors: Tensor
     extrinsics: Tensor
@@ -45,8 +48,9 @@ class _SplatOptions(TypedDict):
 
 def splat_gaussians(
     positions: Tensor,
-    axes: Tensor,
     *,
+    rotations: Tensor,
+    scales: Tensor,
     opacities: Tensor,
     colors: Tensor,
     extrinsics: Tensor,
@@ -57,17 +61,20 @@ def splat_gaussians(
 ) -> tuple[Tensor, Tensor]:
     """Draw Gaussians into V cameras: color [V, 3, size, size] over black and remaining transmittance [V, size, size].
 
-    positions [n, 3] world; axes [n, 3, 3] rotation times scales (columns are the scaled axes); opacities [n];
-    colors [n, 3]; extrinsics [V, 4, 4] world to camera, intrinsics [V, 3, 3] normalised; `size` pixels a side;
-    filter_2d: variance in squared pixels added to the screen covariance, opacity being scaled by the change of area
-    (source: spec "Rendering and export", Gaussians). alpha = min(0.99, opacity exp(power)); alphas under 1/255 are
-    skipped; a pixel is finished when its transmittance would fall under 1e-4. Differentiable on the reference back end.
+    positions [n, 3] world; rotations [n, 4] quaternions (w, x, y, z); scales [n, 3] standard deviations along the
+    rotated axes; opacities [n]; colors [n, 3]; extrinsics [V, 4, 4] world to camera, intrinsics [V, 3, 3] normalised;
+    `size` pixels a side; filter_2d: variance in squared pixels added to the screen covariance, opacity
+    being scaled by the change of area (source: spec "Rendering and export", Gaussians).
+    alpha = min(0.99, opacity exp(power)); alphas under 1/255 are skipped; a pixel is finished when its transmittance
+    would fall under 1e-4. Differentiable on the reference back end and gsplat.
     Raises InvalidInputError for an unknown back end or an image without pixels.
     """
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
-    chosen = choose_backend(backend, positions, axes, opacities, colors, among=GAUSSIAN_BACKENDS)
+    chosen = choose_backend(backend, positions, rotations, scales, opacities, colors, among=GAUSSIAN_BACKENDS)
     options: _SplatOptions = {
+        "rotations": rotations,
+        "scales": scales,
         "opacities": opacities,
         "colors": colors,
         "extrinsics": extrinsics,
@@ -79,21 +86,22 @@ def splat_gaussians(
         # Imported at the call: Warp takes half a second to load.
         from trellis.ops.rasterize import warp_gaussians
 
-        return warp_gaussians.splat_gaussians(positions, axes, limits=(NEAR, FLOOR, TILE, MIN_ALPHA), **options)
+        return warp_gaussians.splat_gaussians(positions, limits=(NEAR, FLOOR, TILE, MIN_ALPHA), **options)
     if chosen == "gsplat":
-        return gsplat_adapter.splat_gaussians(positions, axes, near=NEAR, **options)
+        return gsplat_adapter.splat_gaussians(positions, near=NEAR, **options)
     pictures = []
     for pose, lens in zip(extrinsics, intrinsics):
         one: _SplatOptions = {**options, "extrinsics": pose, "intrinsics": lens}
-        pictures.append(reference.composite_gaussians(project_gaussians(positions, axes, **one), size))
+        pictures.append(reference.composite_gaussians(project_gaussians(positions, **one), size))
     color, transmittance = zip(*pictures)
     return torch.stack(color), torch.stack(transmittance)
 
 
 def project_gaussians(
     positions: Tensor,
-    axes: Tensor,
     *,
+    rotations: Tensor,
+    scales: Tensor,
     opacities: Tensor,
     colors: Tensor,
     extrinsics: Tensor,
@@ -105,6 +113,7 @@ def project_gaussians(
 
     extrinsics [4, 4] and intrinsics [3, 3] of the camera. Differentiable.
     """
+    axes = quaternion_to_matrix(rotations) * scales[:, None, :]
     rotation = extrinsics[:3, :3]
     camera = torch.addmm(extrinsics[:3, 3], positions, rotation.T)
     visible = camera[:, 2] > NEAR

@@ -14,8 +14,9 @@ from trellis.errors import MissingDependencyError
 
 def splat_gaussians(
     positions: Tensor,
-    axes: Tensor,
     *,
+    rotations: Tensor,
+    scales: Tensor,
     opacities: Tensor,
     colors: Tensor,
     extrinsics: Tensor,
@@ -26,7 +27,7 @@ def splat_gaussians(
 ) -> tuple[Tensor, Tensor]:
     """(color [V, 3, size, size], transmittance [V, size, size]); see `ops.rasterize.splat_gaussians`. Differentiable.
 
-    Covariances [n, 3, 3] go in instead of quaternions and scales; `antialiased` is the mip filter of the opacity.
+    Its `antialiased` mode is the mip filter of the opacity.
     Raises MissingDependencyError when gsplat is there but cannot build its kernels.
     """
     try:
@@ -34,11 +35,10 @@ def splat_gaussians(
     except (ImportError, OSError) as error:
         raise MissingDependencyError(f"gsplat is installed but does not load: {error}") from error
     pixels = torch.tensor([size, size, 1.0], device=positions.device)[:, None]
-    count = len(positions)
     images, alphas, _ = gsplat.rasterization(
         means=positions,
-        quats=positions.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(count, 4).contiguous(),
-        scales=torch.ones_like(positions),
+        quats=rotations,
+        scales=scales,
         opacities=opacities,
         colors=colors,
         viewmats=extrinsics.float(),
@@ -48,6 +48,5 @@ def splat_gaussians(
         near_plane=near,
         eps2d=filter_2d,
         rasterize_mode="antialiased",
-        covars=axes @ axes.transpose(1, 2),
     )
     return images.permute(0, 3, 1, 2), 1 - alphas[..., 0]

@@ -172,8 +172,9 @@ def _blend_tiles(
 
 def splat_gaussians(
     positions: Tensor,
-    axes: Tensor,
     *,
+    rotations: Tensor,
+    scales: Tensor,
     opacities: Tensor,
     colors: Tensor,
     extrinsics: Tensor,
@@ -201,7 +202,8 @@ def splat_gaussians(
         chunk = slice(begin, begin + at_once)
         projected = project_gaussians(
             positions,
-            axes,
+            rotations=rotations,
+            scales=scales,
             opacities=opacities,
             extrinsics=extrinsics[chunk],
             intrinsics=intrinsics[chunk],

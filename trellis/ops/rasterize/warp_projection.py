@@ -55,6 +55,21 @@ def _box(mean: wp.vec2, covariance: wp.vec3, opacity: float, size: int, tile: fl
 
 
 @wp.func
+def _axes(rotation: wp.vec4, scales: wp.vec3) -> wp.mat33:
+    """Rotation matrix of a quaternion (w, x, y, z) of any length, its columns scaled."""
+    q = rotation / wp.max(wp.length(rotation), 1.0e-12)
+    w = q[0]
+    x = q[1]
+    y = q[2]
+    z = q[3]
+    return wp.mat33(
+        (1.0 - 2.0 * (y * y + z * z)) * scales[0], 2.0 * (x * y - w * z) * scales[1], 2.0 * (x * z + w * y) * scales[2],
+        2.0 * (x * y + w * z) * scales[0], (1.0 - 2.0 * (x * x + z * z)) * scales[1], 2.0 * (y * z - w * x) * scales[2],
+        2.0 * (x * z - w * y) * scales[0], 2.0 * (y * z + w * x) * scales[1], (1.0 - 2.0 * (x * x + y * y)) * scales[2],
+    )  # fmt: skip
+
+
+@wp.func
 def _covariance(axes: wp.mat33, pose: wp.mat44, ratio: wp.vec2, focal: wp.vec2, z: float, side: float) -> wp.vec3:
     """Covariance (xx, xy, yy) in squared pixels, before the filter, of a Gaussian at camera (x / z, y / z) and z."""
     right = wp.vec3(pose[0, 0], pose[0, 1], pose[0, 2])
@@ -73,7 +88,8 @@ def _covariance(axes: wp.mat33, pose: wp.mat44, ratio: wp.vec2, focal: wp.vec2, 
 @wp.kernel
 def _project(
     positions: wp.array(dtype=wp.vec3),
-    axes: wp.array(dtype=wp.mat33),
+    rotations: wp.array(dtype=wp.vec4),
+    scales: wp.array(dtype=wp.vec3),
     opacities: wp.array(dtype=wp.float32),
     extrinsics: wp.array(dtype=wp.mat44),
     intrinsics: wp.array(dtype=wp.mat33),
@@ -107,7 +123,9 @@ def _project(
     focal_x = lens[0, 0] * side
     focal_y = lens[1, 1] * side
     mean = wp.vec2(ratio_x * focal_x + lens[0, 2] * side - 0.5, ratio_y * focal_y + lens[1, 2] * side - 0.5)
-    plain = _covariance(axes[i], pose, wp.vec2(ratio_x, ratio_y), wp.vec2(focal_x, focal_y), z, side)
+    plain = _covariance(
+        _axes(rotations[i], scales[i]), pose, wp.vec2(ratio_x, ratio_y), wp.vec2(focal_x, focal_y), z, side
+    )
     b = plain[1]
     a = plain[0] + filter_2d
     c = plain[2] + filter_2d
@@ -132,8 +150,9 @@ def _project(
 
 def project_gaussians(
     positions: Tensor,
-    axes: Tensor,
     *,
+    rotations: Tensor,
+    scales: Tensor,
     opacities: Tensor,
     extrinsics: Tensor,
     intrinsics: Tensor,
@@ -141,7 +160,7 @@ def project_gaussians(
     filter_2d: float,
     limits: tuple[float, float, float, float],
 ) -> ProjectedGaussians:
-    """Project positions [n, 3] with axes [n, 3, 3] and opacities [n] into V cameras; see `gaussians.project_gaussians`.
+    """Project Gaussians into V cameras; arguments as of `ops.rasterize.splat_gaussians`.
 
     limits: nearest depth, least determinant, side of a tile and least alpha. Rows of shapes and rests that belong to
     empty boxes are left unwritten.
@@ -155,7 +174,8 @@ def project_gaussians(
     )
     inputs = [
         warp_device.view(positions, wp.vec3),
-        warp_device.view(axes, wp.mat33),
+        warp_device.view(rotations, wp.vec4),
+        warp_device.view(scales, wp.vec3),
         warp_device.view(opacities, wp.float32),
         warp_device.view(extrinsics.float(), wp.mat44),
         warp_device.view(intrinsics.float(), wp.mat33),
