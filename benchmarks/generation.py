@@ -26,6 +26,7 @@ from trellis.pipeline import ImageTo3D
 from trellis.progress import Progress
 from trellis.runtime import (
     GRAPH_MODES,
+    SPARSE_CONV_BACKENDS,
     Runtime,
     allocated_bytes,
     device_name,
@@ -224,13 +225,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--residency", choices=RESIDENCIES, default="keep")
     parser.add_argument("--graphs", choices=GRAPH_MODES, default="auto", help="captured launches of the flows' steps")
     parser.add_argument("--attention", choices=BACKENDS, help="attention back end of all networks (chosen)")
+    parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="(SPCONV_ALGO says which of spconv)")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
     parser.add_argument("--budget", type=float, metavar="GIB", help="of the weights with --residency budget")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
     options = parser.parse_args(arguments)
     results = []
     for precision in options.precision or PRECISIONS:
-        runtime = Runtime.detect(device=options.device, precision=precision, offline=True)
+        runtime = Runtime.detect(
+            device=options.device, precision=precision, offline=True, sparse_conv=options.sparse_conv
+        )
         runtime = replace(runtime, graphs=options.graphs, attention=options.attention)
         if options.memory_limit is not None:
             limit_memory(runtime.device, int(options.memory_limit * GIB))
@@ -254,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "residency": options.residency,
             "graphs": options.graphs,
         }
-        record |= {"attention": options.attention}
+        record |= {"attention": options.attention, "sparse_conv": options.sparse_conv}
         record |= {"memory_limit_gib": options.memory_limit, "repeats": options.repeats, "results": results}
         write_bytes(options.output / "generation.json", (json.dumps(record, indent=2) + "\n").encode())
     return 0

@@ -69,14 +69,16 @@ class RandomModel:
 
 
 def random_network(
-    role: str, *, scale: str, dtype: torch.dtype, device: torch.device, attention: str | None = None
+    role: str, *, scale: str, dtype: torch.dtype, device: torch.device, runtime: Runtime | None = None
 ) -> Network[Any]:
     """A released network (or its tiny sibling) with the same random weights at every call, its torso in `dtype`."""
     entry = json.loads(MANIFEST.read_text(encoding="utf-8"))[NETWORKS[role]]
     with torch.device("meta"):
         model = create_model(entry["class"], entry["args"] | (TINY[role] if scale == "tiny" else {}))
     model.set_precision(dtype)
-    model.set_attention(attention)
+    if runtime is not None:
+        model.set_attention(runtime.attention)
+        model.set_sparse_conv(runtime.sparse_conv, algorithm=runtime.spconv_algo)
     model.to_empty(device=device)
     model.load_state_dict(_buffers(entry, scale, role), strict=False)
     fill(model, torch.Generator(device).manual_seed(list(NETWORKS).index(role)))
@@ -131,7 +133,7 @@ def random_pipeline(runtime: Runtime, *, scale: str, residency: str = "keep", **
             scale=scale,
             dtype=runtime.dtype,
             device=runtime.device,
-            attention=runtime.attention,
+            runtime=runtime,
         )
         for role in NETWORKS
     }

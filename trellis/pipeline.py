@@ -65,7 +65,14 @@ class ImageTo3D:
             raise CheckpointError(f"{model} is a text model: it takes no pictures.")
         encoder = config.image_cond_model
         loaders: dict[str, Callable[[], nn.Module]] = {
-            role: partial(load_model, location, role, dtype=runtime.dtype, attention=runtime.attention)
+            role: partial(
+                load_model,
+                location,
+                role,
+                dtype=runtime.dtype,
+                attention=runtime.attention,
+                sparse_conv=(runtime.sparse_conv, runtime.spconv_algo),
+            )
             for role in config.models
         }
         loaders[ENCODER_ROLE] = lambda: ImageEncoder.from_pretrained(encoder, location.folder, runtime)

@@ -15,6 +15,9 @@ from trellis.errors import InvalidInputError
 logger = logging.getLogger(__name__)
 
 GRAPH_MODES = ("auto", "on", "off")
+ATTENTION_BACKENDS = ("sdpa", "cudnn", "varlen", "flash-attn", "xformers")
+SPARSE_CONV_BACKENDS = ("builtin", "spconv")
+SPCONV_ALGORITHMS = ("auto", "native", "implicit_gemm")
 PRECISIONS = {
     "full": torch.float32,
     "half": torch.float16,
@@ -31,6 +34,16 @@ def _flag(name: str) -> bool:
     return os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}
 
 
+def _choice(name: str, option: str | None, allowed: tuple[str, ...]) -> str | None:
+    """An option, else the environment variable `name`; None if neither says anything ("auto" too means that)."""
+    value = option or os.environ.get(name, "").strip().lower()
+    if not value or (value == "auto" and "auto" not in allowed):
+        return None
+    if value not in allowed:
+        raise InvalidInputError(f"Unknown {name} {value!r}; choose one of {', '.join(allowed)}.")
+    return value
+
+
 @dataclass(frozen=True)
 class Runtime:
     """Device, precision of the transformer torsos and file locations of one run.
@@ -41,16 +54,28 @@ class Runtime:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     graphs: str = "auto"  # one of GRAPH_MODES
-    attention: str | None = None  # a back end of `trellis.ops.attention`; None: chosen at every call
+    attention: str | None = None  # one of ATTENTION_BACKENDS; None: chosen at every call
+    sparse_conv: str = "builtin"  # one of SPARSE_CONV_BACKENDS
+    spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS
     offline: bool = False
     model_folder: Path | None = None
 
     @classmethod
-    def detect(cls, *, device: str = "auto", precision: str | None = None, offline: bool = False) -> "Runtime":
+    def detect(
+        cls,
+        *,
+        device: str = "auto",
+        precision: str | None = None,
+        offline: bool = False,
+        attention: str | None = None,
+        sparse_conv: str | None = None,
+    ) -> "Runtime":
         """Choose a device (`auto` takes the first GPU, else the CPU) and a precision (half on CUDA, else full).
 
-        The environment adds `HF_HUB_OFFLINE` (no download) and `TRELLIS_MODELS` (a folder searched for models).
-        Raises InvalidInputError for an unknown device or precision, or a device that is not there.
+        The environment adds `HF_HUB_OFFLINE` (no download) and `TRELLIS_MODELS` (a folder searched for models), and,
+        where no option says otherwise, `ATTN_BACKEND` (attention), `SPARSE_BACKEND` (sparse convolution) and
+        `SPCONV_ALGO` (spconv's algorithm, if that is used). Raises InvalidInputError for an unknown device, precision
+        or back end, or a device that is not there.
         """
         if device.split(":")[0] not in DEVICES:
             raise InvalidInputError(f"Unknown device {device!r}; choose one of {', '.join(DEVICES)}.")
@@ -67,6 +92,9 @@ class Runtime:
         return cls(
             device=torch.device(device),
             dtype=PRECISIONS[chosen],
+            attention=_choice("ATTN_BACKEND", attention, ATTENTION_BACKENDS),
+            sparse_conv=_choice("SPARSE_BACKEND", sparse_conv, SPARSE_CONV_BACKENDS) or "builtin",
+            spconv_algo=_choice("SPCONV_ALGO", None, SPCONV_ALGORITHMS) or "auto",
             offline=offline or _flag("HF_HUB_OFFLINE"),
             model_folder=Path(folder) if folder else None,
         )

@@ -28,8 +28,11 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device = CPU,
     attention: str | None = None,
+    sparse_conv: tuple[str, str] = ("builtin", "auto"),
 ) -> Network[Any]:
-    """Load a network, in evaluation mode, with its torso in `dtype` and an attention back end (None: any).
+    """Load a network, in evaluation mode, with its torso in `dtype`.
+
+    attention: a back end of `trellis.ops.attention`, None for any; sparse_conv: a back end and spconv's algorithm.
 
     source: a model location together with the network's `role`, or the path stem of the two files (`ckpts/name`).
     Raises CheckpointError naming the file, key or shape that is missing, unexpected or wrong.
@@ -44,6 +47,7 @@ def load_model(
     model = _describe(description)
     model.set_precision(dtype)
     model.set_attention(attention)
+    model.set_sparse_conv(sparse_conv[0], algorithm=sparse_conv[1])
     model.load_state_dict(_read_weights(weights, model.state_dict(), device), assign=True)
     return model.eval()
 

@@ -6,10 +6,12 @@ import torch
 from torch import nn
 
 from trellis.errors import InvalidInputError
-from trellis.models.config import ModelConfig
+from trellis.models.config import ModelConfig, choose
 from trellis.nn.attention import CrossAttention, SelfAttention
-from trellis.nn.conv import ConvWeights
+from trellis.nn.conv import ConvWeights, SparseConv3d
+from trellis.ops import sparse_conv_spconv
 from trellis.ops.attention import BACKENDS
+from trellis.runtime import SPARSE_CONV_BACKENDS
 
 C = TypeVar("C", bound=ModelConfig)
 TORSO = ("input_blocks", "blocks", "middle_block", "out_blocks", "upsample")
@@ -50,6 +52,19 @@ class Network(nn.Module, Generic[C]):
         for module in self.modules():
             if isinstance(module, SelfAttention | CrossAttention):
                 module.backend = backend
+
+    def set_sparse_conv(self, backend: str, *, algorithm: str = "auto") -> None:
+        """Compute sparse convolutions by "builtin" or, where there are no gradients, by "spconv" and its algorithm.
+
+        Raises InvalidInputError for an unknown one, MissingDependencyError when spconv is not installed.
+        """
+        choose("sparse_conv", backend, SPARSE_CONV_BACKENDS)
+        choose("spconv_algo", algorithm, tuple(sparse_conv_spconv.ALGORITHMS))
+        if backend == "spconv":
+            sparse_conv_spconv.require()
+        for module in self.modules():
+            if isinstance(module, SparseConv3d):
+                module.spconv = algorithm if backend == "spconv" else None
 
     @property
     def recompute(self) -> bool:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trellis.nn.norm import ChannelLayerNorm, LayerNorm, SegmentGroupNorm
+from trellis.ops import sparse_conv_spconv
 from trellis.ops.segments import broadcast_segments
 from trellis.ops.sparse_conv import submanifold_conv, submanifold_conv_of_subdivided
 from trellis.sparse import SparseTensor, VoxelLayout, downsample, subdivide, subdivided, upsample
@@ -30,10 +31,25 @@ class SparseConv3d(nn.Module):
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
         self.conv = ConvWeights(width, out_width, kernel=3)
+        self.spconv: str | None = None  # an algorithm of spconv to use when there are no gradients
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        if self.spconv is not None and x.feats.device.type != "cpu" and not torch.is_grad_enabled():
+            return x.replace(self._by_spconv(x, self.spconv))
         feats = submanifold_conv(x.feats, self.conv.weight, bias=self.conv.bias, neighbours=x.layout.neighbours)
         return x.replace(feats)
+
+    def _by_spconv(self, x: SparseTensor, algorithm: str) -> Tensor:
+        return sparse_conv_spconv.convolve(
+            x.feats,
+            self.conv.weight,
+            bias=self.conv.bias,
+            coords=x.coords,
+            resolution=x.resolution,
+            batch_size=x.batch_size,
+            indices=x.layout.cached("spconv", dict),
+            algorithm=algorithm,
+        )
 
     def of_subdivided(self, x: SparseTensor) -> SparseTensor:
         """`self(subdivide(x))`, with a third of the products and without the subdivided features."""

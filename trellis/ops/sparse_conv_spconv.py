@@ -1,0 +1,56 @@
+"""Submanifold convolution by the package spconv; an adapter, used when it is asked for. No gradient.
+
+Source: spconv's documented interface (SparseConvTensor, SubMConv3d, ConvAlgo).
+"""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trellis.errors import InvalidInputError, MissingDependencyError
+
+# Names of the environment variable SPCONV_ALGO -> spconv's own (auto: spconv chooses).
+ALGORITHMS = {"auto": None, "native": "Native", "implicit_gemm": "MaskImplicitGemm"}
+INDICE_KEY = "submanifold"
+
+
+def require() -> None:
+    """Raise MissingDependencyError, saying what to do, if spconv is not installed."""
+    if find_spec("spconv") is None:
+        raise MissingDependencyError("The sparse convolution back end spconv is not installed; use builtin.")
+
+
+@torch.compiler.disable
+def convolve(
+    feats: Tensor,
+    weight: Tensor,
+    *,
+    bias: Tensor,
+    coords: Tensor,
+    resolution: int,
+    batch_size: int,
+    indices: dict[str, Any],
+    algorithm: str = "auto",
+) -> Tensor:
+    """See `trellis.ops.sparse_conv.submanifold_conv`: feats [N, I], coords int32 [N, 4] -> [N, O].
+
+    indices: spconv's tables, filled at the first call for a layout and kept by the caller with it.
+    algorithm: one of ALGORITHMS. Raises InvalidInputError for another one, MissingDependencyError without spconv.
+    """
+    if algorithm not in ALGORITHMS:
+        raise InvalidInputError(f"Unknown spconv algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}.")
+    require()
+    import spconv.pytorch as spconv
+
+    name = ALGORITHMS[algorithm]
+    algo = None if name is None else getattr(spconv.ConvAlgo, name)
+    with torch.device("meta"):
+        layer = spconv.SubMConv3d(weight.shape[-1], weight.shape[0], 3, bias=True, indice_key=INDICE_KEY, algo=algo)
+    layer.weight = torch.nn.Parameter(weight.to(feats.dtype), requires_grad=False)
+    layer.bias = torch.nn.Parameter(bias.to(feats.dtype), requires_grad=False)
+    layer.eval()
+    x = spconv.SparseConvTensor(feats, coords, [resolution] * 3, batch_size)
+    x.indice_dict = indices
+    return layer(x).features
