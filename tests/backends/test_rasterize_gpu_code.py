@@ -4,10 +4,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 import warp as wp
 
 from trellis.ops import warp_device
-from trellis.ops.rasterize import warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles
+from trellis.ops.rasterize import prepare, warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles
 
 
 @pytest.mark.parametrize("module", [warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles])
@@ -16,3 +17,20 @@ def test_kernels_compile_for_the_oldest_supported_gpu(module: ModuleType, tmp_pa
     wp.compile_aot_module(module, arch=75, module_dir=tmp_path, use_ptx=True)
     (code,) = tmp_path.glob("*.ptx")
     assert b".entry" in code.read_bytes()
+
+
+def test_kernels_are_prepared_before_the_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = wp.load_module
+
+    def counted(module: ModuleType, **options: object) -> None:
+        loaded.append(module.__name__)
+        load(module, **options)
+
+    monkeypatch.setattr(wp, "load_module", counted)
+    prepare(torch.device("cpu"))
+    modules = [warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles]
+    assert sorted(loaded) == [module.__name__ for module in modules]
+    before = list(loaded)
+    prepare(torch.device("meta"))  # nothing that Warp draws on
+    assert loaded == before

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -70,6 +71,12 @@ def view(tensor: Tensor, dtype: type) -> Any:
     """A `wp.array` on the memory of `tensor`, copied only where it is not contiguous."""
     start()
     return wp.from_torch(tensor.detach().contiguous(), dtype=dtype)
+
+
+def load(module: ModuleType, *, device: torch.device) -> None:
+    """Compile the kernels of a module of ours for a torch device, or load them from Warp's cache folder."""
+    start()
+    wp.load_module(module, device=wp.device_from_torch(device))
 
 
 def launch(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device) -> None:

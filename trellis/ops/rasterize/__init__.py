@@ -9,6 +9,7 @@ from trellis.ops.rasterize.backends import (
     backend_for,
     check_backend,
     choose_backend,
+    prepare,
     rendering_device,
 )
 from trellis.ops.rasterize.gaussians import splat_gaussians
@@ -30,6 +31,7 @@ __all__ = [
     "draw_mesh",
     "integrate_voxels",
     "interpolate_attributes",
+    "prepare",
     "project_vertices",
     "rasterize_triangles",
     "rendering_device",

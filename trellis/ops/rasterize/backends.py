@@ -1,6 +1,7 @@
 """The rasterisers' back ends: plain torch, NVIDIA Warp (CPU and NVIDIA GPUs), and adapters to packages of others."""
 
 import functools
+import importlib
 import importlib.util
 
 import torch
@@ -38,6 +39,19 @@ def warp_usable(device: torch.device) -> bool:
     from trellis.ops import warp_device
 
     return warp_device.has_gpu()
+
+
+def prepare(device: torch.device) -> None:
+    """Compile the Warp kernels for a device now, or load them where that was done before, not at the first picture.
+
+    Takes seconds the first time on a machine; nothing where Warp is not usable.
+    """
+    if not warp_usable(device):
+        return
+    from trellis.ops import warp_device
+
+    for name in ("warp_fields", "warp_gaussians", "warp_meshes", "warp_projection", "warp_triangles"):
+        warp_device.load(importlib.import_module(f"trellis.ops.rasterize.{name}"), device=device)
 
 
 def check_backend(name: str, *, among: tuple[str, ...] = BACKENDS) -> None:
