@@ -195,7 +195,7 @@ def device_name(device: torch.device) -> str:
 
 @cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """The one stream for captures: cuBLAS keeps work space for every stream, which must not come from a graph's pool."""
+    """The one stream for captures: cuBLAS keeps work space for every stream, not to be in a graph's pool."""
     stream = torch.cuda.Stream(device)
     with torch.cuda.stream(stream):
         for dtype in (torch.float16, torch.float32):

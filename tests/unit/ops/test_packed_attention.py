@@ -10,7 +10,7 @@ from trellis.errors import InvalidInputError, MissingDependencyError
 from trellis.ops import attention, attention_flash, attention_sdpa, attention_xformers, reference
 from trellis.ops.attention import packed_attention
 from trellis.ops.segments import Segments
-from trellis.runtime import Runtime
+from trellis.runtime import ATTENTION_BACKENDS, Runtime
 
 CPU = torch.device("cpu")
 
@@ -56,6 +56,10 @@ def test_cross_attention_stays_inside_its_sample():
     changed = packed_attention(q, k, v=torch.cat([v[:4], v[4:] + 1]), q_segments=segments, k_segments=other)
     torch.testing.assert_close(changed[:3], out[:3])
     torch.testing.assert_close(changed[3:], out[3:] + 1)
+
+
+def test_every_name_of_a_back_end_has_one():
+    assert attention.BACKENDS == ATTENTION_BACKENDS
 
 
 def test_unknown_back_end_is_refused():
@@ -117,6 +121,7 @@ def test_xformers_is_called_as_it_wants(monkeypatch):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize("backend", attention.BACKENDS)
 @pytest.mark.parametrize("lengths", [((96, 96), (40, 40)), ((70, 3, 130), (9, 64, 1))])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
