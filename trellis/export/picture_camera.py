@@ -18,12 +18,14 @@ from trellis.representations import Mesh
 STAGE = "picture"
 YAWS, PITCHES_DEGREES = 24, (-15.0, 5.0, 25.0, 50.0)
 FOVS_DEGREES = (25.0, 45.0)
-STARTS = 4  # best places of the coarse search, each followed by a local one
-COARSE, MIDDLE, FINE = 48, 96, 192  # pixels a side
+STARTS = 3  # best places of the coarse search, each followed by a local one
+COARSE, MIDDLE, FINE = 48, 96, 160  # pixels a side
+EVALUATIONS = {MIDDLE: 80, FINE: 90}  # of a local search
 MARGIN = 1.2  # side of the framed picture over the object's longer side (see `frame_object`)
 COLOR_WEIGHT = 1.0  # of the root mean square colour error against one minus the overlap
-MIN_OVERLAP = 0.9
-MAX_COLOR_ERROR = 0.16
+HOPELESS = 0.7  # overlap of the coarse search below which the local one is spared
+MIN_OVERLAP = 0.93
+MAX_COLOR_ERROR = 0.22
 # Steps of the local search: yaw, pitch, log of tan(fov / 2), roll, log of the scale, shift right and down.
 STEPS = (0.10, 0.08, 0.25, 0.03, 0.03, 0.015, 0.015)
 
@@ -73,21 +75,25 @@ def estimate_camera(
             place = np.array([2 * math.pi * number / YAWS, math.radians(pitch), middle_fov, 0, 0, 0, 0])
             found.append((_cost(small, place, targets[COARSE], progress), place))
     found.sort(key=lambda item: item[0])
+    first = _camera(small.mesh, found[0][1])
+    overlap, error = _agreement(_render(small, first, COARSE), targets[COARSE])
+    if overlap < HOPELESS:
+        return PictureCamera(first, overlap, error)
     starts = [place.copy() for _, place in found[:STARTS]]
     for place in [start.copy() for start in starts]:
         for fov in FOVS_DEGREES:
             place[2] = math.log(math.tan(math.radians(fov) / 2))
             starts.append(place.copy())
     ranked = sorted((_cost(small, place, targets[MIDDLE], progress), tuple(place)) for place in starts)
-    results = [_search(small, np.array(place), targets[MIDDLE], 120, 1.0, progress) for _, place in ranked[:STARTS]]
+    results = [_search(small, np.array(place), targets[MIDDLE], 1.0, progress) for _, place in ranked[:STARTS]]
     _, best = min(results, key=lambda item: item[0])
-    _, best = _search(small, best, targets[FINE], 160, 0.3, progress)
+    _, best = _search(small, best, targets[FINE], 0.4, progress)
     overlap, error = _agreement(_render(small, _camera(small.mesh, best), FINE), targets[FINE])
     return PictureCamera(_camera(small.mesh, best), overlap, error)
 
 
 def _search(
-    asset: ColoredMesh, start: NDArray[np.float64], target: Tensor, evaluations: int, scale: float, progress: Progress
+    asset: ColoredMesh, start: NDArray[np.float64], target: Tensor, scale: float, progress: Progress
 ) -> tuple[float, NDArray[np.float64]]:
     """The least cost near `start` and where it lies; `scale` of the first steps."""
     simplex = np.concatenate([start[None], start + scale * np.diag(STEPS)])
@@ -95,7 +101,13 @@ def _search(
         lambda place: _cost(asset, place, target, progress),
         start,
         method="Nelder-Mead",
-        options={"initial_simplex": simplex, "maxfev": evaluations, "adaptive": True, "xatol": 1e-4, "fatol": 1e-5},
+        options={
+            "initial_simplex": simplex,
+            "maxfev": EVALUATIONS[target.shape[-1]],
+            "adaptive": True,
+            "xatol": 1e-4,
+            "fatol": 1e-5,
+        },
     )
     return float(found.fun), found.x
 

@@ -26,6 +26,7 @@ FALLBACK_WEIGHT = 1e-3
 VIEWS_AT_ONCE = 4  # share the work that does not depend on the camera; a wish to stop waits for so many
 DISTANCE = 2.0  # of the cameras, as the published renderer has it
 FRAME_MARGIN = 1.02
+OVERHANG = 0.006  # of the picture's side
 # Count and side of the views, by mode, on a CPU (seconds, not minutes) and elsewhere.
 VIEWS = {
     "fast": {"cpu": (24, 512), "other": (100, 1024)},
@@ -63,8 +64,8 @@ class ViewOptions:
 class Sight:
     """One camera's view of a mesh: a picture [4, S, S] (colour times coverage, coverage) and the faces behind it.
 
-    near, far [S, S]: least and greatest depth of the mesh in the 3 x 3 neighbourhood of each pixel; the background
-    counts as very far.
+    far [S, S]: greatest depth of the mesh in the 3 x 3 neighbourhood of each pixel, the background being very far;
+    near [S, S]: least depth within `reach` pixels: Gaussians in front overhang the mesh's outline by about as much.
     """
 
     camera: Cameras
@@ -72,6 +73,7 @@ class Sight:
     samples: TriangleSamples
     near: Tensor
     far: Tensor
+    reach: int
 
     @property
     def size(self) -> int:
@@ -83,8 +85,11 @@ def look(mesh: Mesh, camera: Cameras, picture: Tensor) -> Sight:
     samples = rasterize_mesh(mesh, camera, size=picture.shape[-1])
     depth = torch.where(samples.mask, samples.depth, 1e6)[None, None]
     far = torch.nn.functional.max_pool2d(depth, 3, stride=1, padding=1)[0, 0]
-    near = -torch.nn.functional.max_pool2d(-depth, 3, stride=1, padding=1)[0, 0]
-    return Sight(camera, picture, samples, near, far)
+    reach = max(1, round(OVERHANG * picture.shape[-1]))
+    near = -depth
+    for window in ((1, 2 * reach + 1), (2 * reach + 1, 1)):
+        near = torch.nn.functional.max_pool2d(near, window, stride=1, padding=(window[0] // 2, window[1] // 2))
+    return Sight(camera, picture, samples, -near[0, 0], far, reach)
 
 
 def view_cameras(mesh: Mesh, count: int, *, seed: int) -> Cameras:
@@ -190,8 +195,7 @@ def seen_texels(texels: Texels, sight: Sight) -> SeenTexels:
     facing, projected, pixel = facing[framed], projected[framed], pixel[framed]
     at = pixel[:, 1] * size + pixel[:, 0]
     depth = projected[:, 2]
-    allowed = _allowed_depth(depth, cosine[facing], sight)
-    seen = (depth - sight.near.view(-1)[at] < allowed) & (sight.far.view(-1)[at] - depth < allowed)
+    seen = _undisturbed(depth, cosine[facing], sight.near.view(-1)[at], sight.far.view(-1)[at], sight)
     facing, pixels = facing[seen], projected[seen, :2]
     values = torch.nn.functional.grid_sample(
         sight.picture[None], (pixels / size * 2 - 1)[None, None], align_corners=False
@@ -200,11 +204,12 @@ def seen_texels(texels: Texels, sight: Sight) -> SeenTexels:
     return SeenTexels(facing, color / alpha.clamp_min(MIN_ALPHA)[:, None], alpha, cosine[facing], pixels)
 
 
-def _allowed_depth(depth: Tensor, cosine: Tensor, sight: Sight) -> Tensor:
-    """How much depth a plane seen at `cosine` spans within two pixels."""
-    slope = (1 / cosine.square() - 1).clamp_min(0).sqrt()
+def _undisturbed(depth: Tensor, cosine: Tensor, near: Tensor, far: Tensor, sight: Sight) -> Tensor:
+    """Bool: a plane at `depth` seen at `cosine` explains all depths of the neighbourhood, so no other part is there."""
+    slope = (1 / cosine.clamp_min(MIN_COSINE).square() - 1).clamp_min(0).sqrt()
     pixel_side = 2 * math.tan(float(sight.camera.fov[0]) / 2) * depth / sight.size
-    return 2 * pixel_side * (1 + slope)
+    step = pixel_side * (1 + slope)
+    return (depth - near < (1 + sight.reach) * step) & (far - depth < 2 * step)
 
 
 def pixel_cosines(sight: Sight, mesh: Mesh) -> Tensor:
@@ -221,9 +226,7 @@ def pixel_cosines(sight: Sight, mesh: Mesh) -> Tensor:
 
 def smooth_pixels(sight: Sight, cosine: Tensor) -> Tensor:
     """Bool [S, S]: pixels whose face has the given `cosine` and whose neighbours show the same surface."""
-    depth = sight.samples.depth
-    allowed = _allowed_depth(depth, cosine.clamp_min(MIN_COSINE), sight)
-    return sight.samples.mask & (depth - sight.near < allowed) & (sight.far - depth < allowed)
+    return sight.samples.mask & _undisturbed(sight.samples.depth, cosine, sight.near, sight.far, sight)
 
 
 def _pixel_weights(sight: Sight, mesh: Mesh) -> Tensor:
