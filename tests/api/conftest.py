@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.unit.app.process_fakes import Control, open_pipeline
-from trellis.app.api import ApiSettings, create_api
+from trellis.app.api.application import create_api
+from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
 
 HOME = "http://127.0.0.1:7960"

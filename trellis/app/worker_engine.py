@@ -8,11 +8,10 @@ from typing import NoReturn
 
 from trellis.app.engine import QUEUE_LIMIT, Engine, JobOutcome
 from trellis.app.jobs import Job
-from trellis.app.worker_process import CANCEL_PATIENCE, PipelineSource, WorkerProcess
+from trellis.app.worker_process import CANCEL_PATIENCE, IDLE_SECONDS, PipelineSource, WorkerProcess
 from trellis.errors import Cancelled, TrellisError
 from trellis.progress import CancelToken
 
-IDLE_SECONDS = 1800.0  # then the worker process ends, and the weights leave the memory
 CLOSING_PATIENCE = 2.0
 
 _log = logging.getLogger(__name__)

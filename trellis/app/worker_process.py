@@ -19,6 +19,7 @@ from trellis.progress import CancelToken, StepInfo
 
 POLL_SECONDS = 0.05
 CANCEL_PATIENCE = 30.0  # seconds that a cancelled step may still take; loading weights is one step
+IDLE_SECONDS = 1800.0  # without a job; then the process ends, and the weights leave the memory
 # The first line of input carries the module search path, so that the child finds what this process finds.
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); from trellis.app.worker import main; main()"
 

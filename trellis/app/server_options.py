@@ -1,0 +1,70 @@
+"""The options of `serve`, for every program that offers them; nothing here takes time to import."""
+
+import argparse
+import secrets
+from pathlib import Path
+
+from trellis.app.api.settings import DEFAULT_HOST, DEFAULT_PORT, MAX_UPLOAD_BYTES, ApiSettings
+from trellis.app.worker_process import IDLE_SECONDS
+from trellis.errors import InvalidInputError
+from trellis.runtime import DEVICES, PRECISIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO_MODEL = "nano"
+NEW_TOKEN = "new"
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `serve`."""
+    add = parser.add_argument
+    add(
+        "--host",
+        "--ip",
+        default=DEFAULT_HOST,
+        help=f"address to listen on (default: {DEFAULT_HOST}, this computer only)",
+    )
+    add("--port", type=int, default=DEFAULT_PORT, help=f"port of page and interface (default: {DEFAULT_PORT})")
+    add("--model", default=DEMO_MODEL, help=f"nano, a folder, or a repository (default: {DEMO_MODEL})")
+    add("--precision", choices=PRECISIONS, help="precision of the networks (default: fits the device)")
+    add("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
+    add("--offline", action="store_true", help="never download anything")
+    add("--output", type=Path, default=ROOT / "outputs", metavar="DIR", help="folder of the results (outputs)")
+    add("--token", help=f"require this token of every request; {NEW_TOKEN!r} makes one and says it")
+    add("--token-file", type=Path, metavar="FILE", help="read the token from a file")
+    add("--trust-lan", action="store_true", help="allow a --host that other computers can reach, without a token")
+    add("--allow-name", action="append", default=[], metavar="NAME", help="another host name that requests may address")
+    add("--allow-origin", action="append", default=[], metavar="URL", help="a site whose pages may call the interface")
+    add("--max-upload", type=int, default=MAX_UPLOAD_BYTES >> 20, metavar="MB", help="limit of one request (64)")
+    add(
+        "--idle",
+        type=float,
+        default=IDLE_SECONDS / 60,
+        metavar="MINUTES",
+        help="then weights leave memory (30; 0: never)",
+    )
+    add("--no-page", action="store_true", help="only the interface for programs")
+    add("--no-preload", action="store_true", help="open the model with the first job, not at the start")
+    add("--verbose", action="store_true", help="tell what happens inside, every request included")
+
+
+def settings_from(arguments: argparse.Namespace) -> ApiSettings:
+    """The settings that the arguments state; raises InvalidInputError for what would open the server unasked."""
+    token = arguments.token
+    if arguments.token_file is not None:
+        try:
+            token = arguments.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"The token file cannot be read: {error}") from error
+    if token == NEW_TOKEN:
+        token = secrets.token_urlsafe(18)
+    if arguments.max_upload < 1:
+        raise InvalidInputError(f"max-upload must be at least 1 MB, not {arguments.max_upload}.")
+    return ApiSettings(
+        host=arguments.host,
+        port=arguments.port,
+        token=token,
+        trust_lan=arguments.trust_lan,
+        names=tuple(arguments.allow_name),
+        origins=tuple(arguments.allow_origin),
+        max_upload_bytes=arguments.max_upload << 20,
+    )
