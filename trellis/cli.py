@@ -1,4 +1,4 @@
-"""The command line: `python -m trellis generate PICTURE... --output DIR` and `python -m trellis models`."""
+"""The command line: `python -m trellis generate PICTURE... --output DIR`, `serve` and `models`."""
 
 import argparse
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 
 from trellis import __version__
 from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
+from trellis.app.server_options import add_server_options
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.progress import Progress, StepInfo
 from trellis.runtime import DEVICES, PRECISIONS, Runtime
@@ -46,6 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
         add_option(generate, name, option)
     add_machine_options(generate)
     generate.set_defaults(run=run_generate)
+
+    server = commands.add_parser("serve", help="page and interface for programs on one port, without opening a browser")
+    add_server_options(server)
+    server.set_defaults(run=run_serve)
 
     models = commands.add_parser("models", help="list the models that are here and those that can be fetched")
     models.set_defaults(run=run_models)
@@ -115,6 +120,13 @@ def request_from(parsed: argparse.Namespace) -> GenerationRequest:
     if parsed.steps is not None:
         values = {"structure_steps": parsed.steps, "latent_steps": parsed.steps} | values
     return GenerationRequest.from_dict(values)
+
+
+def run_serve(parsed: argparse.Namespace) -> int:
+    """Serve until the process is told to end."""
+    from trellis.app.serve import serve
+
+    return serve(parsed)
 
 
 def run_models(parsed: argparse.Namespace) -> int:
