@@ -1,4 +1,4 @@
-"""glTF files: frames, scenes, materials, skins, morphs, packing of numbers; written by hand, so that facts are known."""
+"""glTF files written by hand: frames, scenes, materials, skins, morphs, packing of numbers, and damage."""
 
 import json
 import math
@@ -228,7 +228,7 @@ def test_counts_are_checked_before_memory_is_taken(tmp_path: Path) -> None:
     builder.json["accessors"][0] = {"componentType": 5126, "count": 1 << 40, "type": "VEC3"}
     with pytest.raises(InvalidInputError, match="limit"):
         load_mesh(builder.write(tmp_path / "a.glb"))
-    with pytest.raises(InvalidInputError, match="1 faces|more than the limit|3 vertices"):
+    with pytest.raises(InvalidInputError, match="3 vertices, more than the limit of 2"):
         load_mesh(built().write(tmp_path / "b.glb"), limits=LoadLimits(vertices=2))
 
 

@@ -88,7 +88,7 @@ def test_obj_vertex_colours(tmp_path: Path) -> None:
         ({"a.obj": "v 0 0 0\nf 1 1 1\n"}, "no faces"),
         ({"a.obj": "mtllib gone.mtl\nv 0 0 0\n"}, "gone.mtl does not exist"),
         ({"a.obj": "mtllib a.mtl\n", "a.mtl": "newmtl a\nKd red\n"}, "statement 2"),
-        ({"a.obj": "mtllib a.mtl\n", "a.mtl": "newmtl a\nmap_Kd a.png\n", "a.png": "no picture"}, "a.png cannot be read"),
+        ({"a.obj": "mtllib a.mtl\n", "a.mtl": "newmtl a\nmap_Kd a.png\n", "a.png": "none"}, "a.png cannot be read"),
         ({"a.ply": "ply\nformat ascii 1.0\n"}, "no header"),
         ({"a.ply": "ply\nelement vertex 1\nproperty float x\nend_header\n0\n"}, "no format"),
         ({"a.ply": "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nend_header\n0\n"}, "cut short"),
@@ -126,8 +126,8 @@ def test_ply_and_stl_of_another_writer(tmp_path: Path, encoding: str) -> None:
 def test_ply_with_polygons_of_many_sizes_in_both_byte_orders(tmp_path: Path, order: str) -> None:
     name = "little" if order == "<" else "big"
     header = (
-        f"ply\nformat binary_{name}_endian 1.0\nelement vertex 5\nproperty float x\nproperty double y\nproperty float z\n"
-        "element face 2\nproperty uchar flag\nproperty list uchar int vertex_indices\nend_header\n"
+        f"ply\nformat binary_{name}_endian 1.0\nelement vertex 5\nproperty float x\n"
+        "property double y\nproperty float z\nelement face 2\nproperty uchar flag\nproperty list uchar int vertex_indices\nend_header\n"
     )
     points = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1)]
     body = b"".join(struct.pack(f"{order}fdf", *point) for point in points)

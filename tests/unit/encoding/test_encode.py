@@ -1,0 +1,199 @@
+"""A coloured mesh file through the embedded model's encoder and decoders comes out as what went in."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from torch import Tensor
+from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+from tests.unit.encoding.meshes import sphere
+from trellis.encoding import SourceMesh, load_mesh, normalize_mesh, sample_surface
+from trellis.encoding.encode import EncodedMesh, encode_file, encode_mesh
+from trellis.encoding.solid import SolidField
+from trellis.errors import Cancelled, CheckpointError, InvalidInputError
+from trellis.export import clean
+from trellis.models import create_model, load_model, resolve_model, save_model
+from trellis.models.hub import NANO_FOLDER
+from trellis.progress import CancelToken, Progress
+from trellis.representations import Mesh
+from trellis.representations.flexicubes import extract_mesh
+from trellis.runtime import Runtime
+
+RUNTIME = Runtime(offline=True)
+COLORS = {"ball": (230, 40, 30), "slab": (240, 220, 60), "post": (40, 90, 220)}
+
+
+def nearest(points: Tensor, others: Tensor) -> Tensor:
+    return torch.cat([torch.cdist(part, others).amin(1) for part in points.split(1000)])
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ball on a slab with a post, each of its own colour, far from the origin and large, as GLB (y up)."""
+    ball, slab, post = (
+        sphere(4, radius=0.3),
+        trimesh.creation.box([0.9, 0.5, 0.2]),
+        trimesh.creation.cylinder(0.12, 0.8),
+    )
+    slab.apply_translation([0, 0, -0.3])
+    post.apply_translation([0.2, 0.1, 0.3])
+    for shape, color in zip((ball, slab, post), COLORS.values()):
+        linear = ((np.array(color) / 255 + 0.055) / 1.055) ** 2.4
+        material = trimesh.visual.material.PBRMaterial(baseColorFactor=(linear * 255).round().astype(np.uint8))
+        shape.visual = trimesh.visual.TextureVisuals(uv=np.zeros((len(shape.vertices), 2)), material=material)
+    scene = trimesh.Scene([ball, slab, post])
+    scene.apply_transform(trimesh.transformations.rotation_matrix(-np.pi / 2, [1, 0, 0]))  # z up to y up
+    scene.apply_transform(trimesh.transformations.scale_and_translate(40, [300, 10, -70]))
+    path = tmp_path_factory.mktemp("mesh") / "object.glb"
+    scene.export(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoded(file: Path) -> EncodedMesh:
+    return encode_file(file, file.with_name("object.safetensors"), runtime=RUNTIME)
+
+
+@pytest.fixture(scope="module")
+def field(file: Path) -> SolidField:
+    return SolidField.create(normalize_mesh(load_mesh(file)).mesh, resolution=32)
+
+
+@pytest.fixture(scope="module")
+def decoded(encoded: EncodedMesh) -> Mesh:
+    with torch.inference_mode():
+        features = load_model(resolve_model("nano", runtime=RUNTIME), "slat_decoder_mesh")(encoded.sparse())
+        [(coords, feats)] = features.samples()
+        return clean(extract_mesh(coords, feats, resolution=features.resolution))
+
+
+def test_latent(encoded: EncodedMesh) -> None:
+    config = json.loads((NANO_FOLDER / "pipeline.json").read_text())["args"]
+    std = torch.tensor(config["slat_normalization"]["std"])
+    mean = torch.tensor(config["slat_normalization"]["mean"])
+    assert encoded.resolution == 32 and encoded.latent.shape == (len(encoded.coords), 8) and len(encoded.coords) > 2000
+    # What the flow was taught to make: neither far from its mean nor much wider than its spread.
+    scaled = (encoded.latent - mean) / std
+    assert scaled.mean(0).abs().max() < 1 and 0.4 < scaled.std(0).min() and scaled.std(0).max() < 2
+
+
+def test_stored_latent(encoded: EncodedMesh, file: Path) -> None:
+    found = EncodedMesh.load(file.with_name("object.safetensors"))
+    assert torch.equal(found.coords, encoded.coords) and torch.equal(found.latent, encoded.latent)
+    assert replace(found, coords=encoded.coords, latent=encoded.latent) == encoded
+
+
+def test_shape_comes_back(decoded: Mesh, field: SolidField) -> None:
+    """Chamfer distance within a tenth of what two random samples of one surface have, distances under a fine voxel."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = sample_surface(field.mesh, 16_000, generator=generator)
+    step = 0.003 * drawn.normals  # some faces reach into another part
+    visible = ~(field.inside(drawn.points + step) & field.inside(drawn.points - step))
+    truth, other = drawn.points[visible].split([5000, int(visible.sum()) - 5000])
+    found = sample_surface(SourceMesh.from_mesh(decoded), 5000, generator=generator).points
+    chamfer = (nearest(found, truth).mean() + nearest(truth, found).mean()) / 2
+    floor = (nearest(other[:5000], truth).mean() + nearest(truth, other[:5000]).mean()) / 2
+    assert chamfer < 1.1 * floor < 0.02
+    distance = field.sample(found).distance.abs()
+    assert distance.mean() < 0.25 / 128 and distance.quantile(0.99) < 1 / 128
+
+
+def test_place_in_the_file_comes_back(decoded: Mesh, encoded: EncodedMesh, file: Path) -> None:
+    vertices = encoded.to_cube.inverse().apply(decoded.vertices)
+    source = load_mesh(file)
+    for reduce in (torch.amin, torch.amax):
+        assert torch.allclose(reduce(vertices, 0), reduce(source.vertices, 0), atol=1.0)  # of 46 units
+
+
+def test_lightness_comes_back(decoded: Mesh, field: SolidField) -> None:
+    lightness = {name: sum(color) / 3 for name, (color, _) in _part_colors(decoded, field).items()}
+    assert lightness["slab"] > 1.15 * max(lightness["ball"], lightness["post"])
+
+
+@pytest.mark.xfail(reason="the embedded latent VAE reproduces lightness, hardly hue: trained too briefly", strict=False)
+def test_hue_comes_back(decoded: Mesh, field: SolidField) -> None:
+    for found, expected in _part_colors(decoded, field).values():
+        assert max(abs(a - b) for a, b in zip(found, expected)) < 40
+
+
+def _part_colors(decoded: Mesh, field: SolidField) -> dict[str, tuple[list[float], tuple[int, int, int]]]:
+    """Mean decoded colour (0..255) of each part, and its colour in the file."""
+    samples = sample_surface(SourceMesh.from_mesh(decoded), 4000, generator=torch.Generator().manual_seed(1))
+    truth = field.colors(field.nearest_surface(samples.points)) * 255
+    result = {}
+    for name, color in COLORS.items():
+        rows = (truth - torch.tensor(color)).abs().amax(1) < 4
+        assert rows.sum() > 300
+        result[name] = ((samples.colors[rows].mean(0) * 255).tolist(), color)
+    return result
+
+
+def image_model(folder: Path, width: int = 12) -> Path:
+    """A model whose encoder takes image features, like the published ones, with random weights."""
+    torch.manual_seed(0)
+    content = json.loads((NANO_FOLDER / "pipeline.json").read_text())
+    content["args"]["models"]["slat_encoder"] = "ckpts/slat_encoder"
+    content["args"]["image_cond_model"] = {"path": "image_encoder", "image_size": 28}
+    folder.mkdir()
+    (folder / "pipeline.json").write_text(json.dumps(content))
+    config = Dinov2WithRegistersConfig(
+        hidden_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    Dinov2WithRegistersModel(config).save_pretrained(folder / "image_encoder")
+    args = {"resolution": 16, "model_channels": 24, "num_blocks": 1, "num_heads": 2, "latent_channels": 8}
+    save_model(create_model("SLatEncoder", {**args, "in_channels": width}), folder / "ckpts" / "slat_encoder")
+    return folder
+
+
+def test_models_with_image_features(tmp_path: Path) -> None:
+    path = tmp_path / "ball.ply"
+    sphere(3, radius=7).export(path)
+    model = str(image_model(tmp_path / "model"))
+    found = encode_file(path, model=model, runtime=RUNTIME, views=4)
+    assert found.resolution == 16 and found.latent.std() > 0
+    # The unit ball's voxels: those of the voxeliser, the cube filled from side to side.
+    assert found.coords.amin() == 0 and found.coords.amax() == 15
+    assert found.to_cube.scale == pytest.approx(1 / 14, rel=1e-3)
+    again = encode_file(path, model=model, runtime=RUNTIME, views=4)
+    assert torch.equal(found.latent, again.latent)
+    other = encode_file(path, model=model, runtime=RUNTIME, views=5)
+    assert not torch.equal(found.latent, other.latent)
+
+
+def test_models_that_cannot_encode(tmp_path: Path) -> None:
+    mesh = normalize_mesh(SourceMesh.from_mesh(_triangle())).mesh
+    strange = resolve_model(str(image_model(tmp_path / "strange", width=7)), runtime=RUNTIME)
+    with pytest.raises(CheckpointError, match="7 numbers"):
+        encode_mesh(mesh, strange, runtime=RUNTIME)
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "pipeline.json").write_text((NANO_FOLDER / "pipeline.json").read_text())
+    with pytest.raises(CheckpointError, match="no slat_encoder"):
+        encode_mesh(mesh, resolve_model(str(tmp_path / "bare"), runtime=RUNTIME), runtime=RUNTIME)
+
+
+def test_stored_latents_are_checked(tmp_path: Path, encoded: EncodedMesh) -> None:
+    for name, content in (("gone", None), ("text", b"hello"), ("empty", b"")):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(InvalidInputError, match=name):
+            EncodedMesh.load(tmp_path / name)
+    outside = replace(encoded, coords=encoded.coords + 30).save(tmp_path / "outside")
+    with pytest.raises(InvalidInputError, match="outside"):
+        EncodedMesh.load(outside)
+
+
+def test_cancelled(file: Path, tmp_path: Path) -> None:
+    token = CancelToken()
+    output = tmp_path / "a.safetensors"
+    with pytest.raises(Cancelled):
+        encode_file(file, output, runtime=RUNTIME, progress=Progress(lambda _: token.cancel(), token))
+    assert not output.exists()
+
+
+def _triangle() -> Mesh:
+    return Mesh(torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), torch.tensor([[0, 1, 2]]))
