@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.released import SCALES, Scene, make_scene, random_pipeline
 from trellis.atomic import write_bytes
-from trellis.memory import RESIDENCIES, Effort
+from trellis.memory import RESIDENCIES, Effort, MemoryPlan
 from trellis.ops.attention import BACKENDS
 from trellis.pipeline import ImageTo3D
 from trellis.progress import Progress
@@ -226,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--graphs", choices=GRAPH_MODES, default="auto", help="captured launches of the flows' steps")
     parser.add_argument("--attention", choices=BACKENDS, help="attention back end of all networks (chosen)")
     parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="(SPCONV_ALGO says which of spconv)")
+    parser.add_argument("--chunk-mib", type=int, default=128, help="work space of the mesh decoder's pieces (128)")
+    parser.add_argument("--apart", action="store_true", help="condition and null condition one after the other")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
     parser.add_argument("--budget", type=float, metavar="GIB", help="of the weights with --residency budget")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
@@ -233,15 +235,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = []
     for precision in options.precision or PRECISIONS:
         runtime = Runtime.detect(
-            device=options.device, precision=precision, offline=True, sparse_conv=options.sparse_conv
+            device=options.device,
+            precision=precision,
+            offline=True,
+            attention=options.attention,
+            sparse_conv=options.sparse_conv,
         )
-        runtime = replace(runtime, graphs=options.graphs, attention=options.attention)
         if options.memory_limit is not None:
             limit_memory(runtime.device, int(options.memory_limit * GIB))
         name = device_name(runtime.device)
         print(f"\n{precision} on {name}, residency {options.residency}, median of {options.repeats}", flush=True)
         budget = int(options.budget * GIB) if options.budget is not None else None
-        pipeline = random_pipeline(runtime, scale=options.scale, residency=options.residency, budget=budget)
+        plan = MemoryPlan(
+            residency=options.residency,
+            budget=budget,
+            chunk_bytes=options.chunk_mib << 20,
+            together=not options.apart,
+            graphs=options.graphs,
+        )
+        pipeline = random_pipeline(runtime, scale=options.scale, plan=plan)
         bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
         with torch.inference_mode():
             bench.run(options.stages)

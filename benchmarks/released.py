@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trellis.conditioning import ImageEncoder
-from trellis.memory import ModelHost
+from trellis.memory import MemoryPlan, ModelHost
 from trellis.models import Network, PipelineConfig, SamplerConfig, create_model
 from trellis.nn.norm import HeadRMSNorm, LayerNorm, SegmentGroupNorm
 from trellis.pipeline import ENCODER_ROLE, ImageTo3D
@@ -117,8 +117,8 @@ def random_encoder(scale: str, *, device: torch.device) -> ImageEncoder:
         return ImageEncoder(Dinov2WithRegistersModel(config).eval(), 518)
 
 
-def random_pipeline(runtime: Runtime, *, scale: str, residency: str = "keep", **options: Any) -> ImageTo3D:
-    """The image pipeline of random networks, made on the device at their first use (and kept where residency says)."""
+def random_pipeline(runtime: Runtime, *, scale: str, plan: MemoryPlan | None = None) -> ImageTo3D:
+    """The image pipeline of random networks, made on the device at their first use (and kept where the plan says)."""
     config = PipelineConfig(
         models={role: role for role in NETWORKS},
         structure_sampler=SAMPLER,
@@ -138,7 +138,7 @@ def random_pipeline(runtime: Runtime, *, scale: str, residency: str = "keep", **
         for role in NETWORKS
     }
     loaders[ENCODER_ROLE] = partial(random_encoder, scale, device=runtime.device)
-    host = ModelHost(loaders, device=runtime.device, residency=residency, graphs=runtime.graphs, **options)
+    host = ModelHost(loaders, device=runtime.device, plan=plan)
     return ImageTo3D(RandomModel(config), host, runtime)  # type: ignore[arg-type]
 
 

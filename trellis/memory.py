@@ -16,27 +16,50 @@ import torch
 from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.runtime import free_bytes, is_out_of_memory, pinned, release_cached_memory
+from trellis.runtime import GRAPH_MODES, free_bytes, is_out_of_memory, pinned, release_cached_memory
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
+GIB = 1 << 30
 RESIDENCIES = ("keep", "offload", "budget")
 ROOMY = 3 << 29  # with less than these 1.5 GiB free beside the weights, a stage starts with small pieces
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How a stage may go about its work: where, in pieces of how many bytes, and whether conditions go together.
+class MemoryPlan:
+    """Where networks live, and how stages go about their work.
 
-    graphs: one of `trellis.runtime.GRAPH_MODES`.
+    residency: "keep" leaves a network on the device after its use, "offload" takes it off, "budget" keeps those last
+    used in `budget` bytes. chunk_bytes: work space of a stage's pieces; together: condition and null condition are
+    evaluated at once; graphs: one of GRAPH_MODES, whether a flow's steps become captured launches.
     """
 
-    device: torch.device
+    residency: str = "keep"
+    budget: int | None = None
     chunk_bytes: int = 1 << 27
     together: bool = True
     graphs: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("residency", self.residency, RESIDENCIES), ("graphs", self.graphs, GRAPH_MODES)):
+            if value not in known:
+                raise InvalidInputError(f"Unknown {name} {value!r}; choose one of {', '.join(known)}.")
+        if (self.residency == "budget") != (self.budget is not None):
+            raise InvalidInputError('A budget in bytes belongs to residency "budget", and to no other.')
+        if self.chunk_bytes < 1:
+            raise InvalidInputError(f"chunk_bytes must be at least 1, not {self.chunk_bytes}.")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How one run of a stage goes about its work, see `MemoryPlan`; and on which device."""
+
+    device: torch.device
+    chunk_bytes: int
+    together: bool
+    graphs: str
 
     def ladder(self) -> tuple["Effort", ...]:
         """This way first, then ways that need less and less memory of the device."""
@@ -92,9 +115,8 @@ class _Network:
 class ModelHost:
     """Lends networks by role: `with host.on_device("slat_flow_model") as model`, or `host.run(role, work)`.
 
-    `loaders` maps a role to a function that loads its network; it is called at the first use. Residency "keep" leaves
-    a network on `device` after its use, "offload" takes it off, also when the use failed, "budget" keeps those last
-    used in `budget` bytes. `notes` collects remarks for the user until `take_notes`.
+    `loaders` maps a role to a function that loads its network; it is called at the first use. What leaves the device
+    after its use leaves it also when the use failed. `take_notes` gives remarks for the user.
     """
 
     def __init__(
@@ -102,20 +124,12 @@ class ModelHost:
         loaders: Mapping[str, Callable[[], nn.Module]],
         *,
         device: torch.device,
-        residency: str = "keep",
-        budget: int | None = None,
-        graphs: str = "auto",
+        plan: MemoryPlan | None = None,
     ) -> None:
-        if residency not in RESIDENCIES:
-            raise InvalidInputError(f"Unknown residency {residency!r}; choose one of {', '.join(RESIDENCIES)}.")
-        if (residency == "budget") != (budget is not None):
-            raise InvalidInputError('A budget in bytes belongs to residency "budget", and to no other.')
         self._loaders = dict(loaders)
         self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used last
         self._device = device
-        self._residency = residency
-        self._budget = budget
-        self._graphs = graphs
+        self.plan = plan or MemoryPlan()
         self._notes: list[str] = []
 
     @property
@@ -161,7 +175,8 @@ class ModelHost:
         release_cached_memory(self._device)
 
     def _run_within_memory(self, role: str, work: Callable[[Any, Effort], T], *, dtype: torch.dtype | None = None) -> T:
-        ladder = Effort(self._device, graphs=self._graphs).ladder()
+        plan = self.plan
+        ladder = Effort(self._device, plan.chunk_bytes, plan.together, plan.graphs).ladder()
         rung = 0
         while True:
             effort = ladder[rung]
@@ -199,7 +214,7 @@ class ModelHost:
             network.move(device)
             yield network
         finally:
-            if self._residency == "offload":
+            if self.plan.residency == "offload":
                 network.move(CPU)
 
     def _network(self, role: str) -> _Network:
@@ -207,19 +222,19 @@ class ModelHost:
             raise InvalidInputError(f"This model has no {role!r}; it has {', '.join(self._loaders)}.")
         if role not in self._networks:
             logger.info("loading %s", role)
-            keeps_master = self._residency != "keep"
+            keeps_master = self.plan.residency != "keep"
             self._networks[role] = _Network(self._loaders[role], keeps_master=keeps_master, device=self._device)
         self._networks.move_to_end(role)
         return self._networks[role]
 
     def _make_room(self, role: str) -> None:
         """With a budget, take the networks off the device that were used longest ago."""
-        if self._budget is None:
+        if self.plan.budget is None:
             return
         others = [n for name, n in self._networks.items() if name != role and n.place.type != "cpu"]
         used = self._networks[role].size + sum(network.size for network in others)
         for network in others:
-            if used > self._budget:
+            if used > self.plan.budget:
                 used -= network.size
                 network.move(CPU)
 

@@ -18,7 +18,7 @@ from trellis.asset import Asset
 from trellis.conditioning import ImageEncoder, PreparedImage, encoder_image_size, prepare_image, stack_pictures
 from trellis.conditioning.pictures import PictureSource
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
-from trellis.memory import Effort, ModelHost
+from trellis.memory import Effort, MemoryPlan, ModelHost
 from trellis.models import FlowSession, ModelLocation, SamplerConfig, load_model, resolve_model
 from trellis.models.latent_decoders import GaussianDecoder, MeshDecoder, RadianceFieldDecoder
 from trellis.models.latent_flow import LatentFlow
@@ -51,12 +51,12 @@ class ImageTo3D:
         model: str | Path = "nano",
         *,
         runtime: Runtime | None = None,
-        residency: str = "keep",
-        budget: int | None = None,
+        plan: MemoryPlan | None = None,
     ) -> "ImageTo3D":
         """Open a model: "nano" (embedded), a folder, or a repository on the hub such as microsoft/TRELLIS-image-large.
 
-        Networks are loaded at their first use. Raises CheckpointError when the model cannot be found or is damaged.
+        Networks are loaded at their first use; `plan` says where they live then. Raises CheckpointError when the model
+        cannot be found or is damaged.
         """
         runtime = runtime or Runtime.detect()
         location = resolve_model(str(model), runtime=runtime)
@@ -76,7 +76,7 @@ class ImageTo3D:
             for role in config.models
         }
         loaders[ENCODER_ROLE] = lambda: ImageEncoder.from_pretrained(encoder, location.folder, runtime)
-        host = ModelHost(loaders, device=runtime.device, residency=residency, budget=budget, graphs=runtime.graphs)
+        host = ModelHost(loaders, device=runtime.device, plan=plan)
         return cls(location, host, runtime)
 
     @torch.inference_mode()

@@ -53,7 +53,6 @@ class Runtime:
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
-    graphs: str = "auto"  # one of GRAPH_MODES
     attention: str | None = None  # one of ATTENTION_BACKENDS; None: chosen at every call
     sparse_conv: str = "builtin"  # one of SPARSE_CONV_BACKENDS
     spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS

@@ -11,7 +11,7 @@ from tests.e2e.conftest import FAST, MODEL, Result, make_asset
 from tests.unit.export.shapes import sphere
 from trellis import ImageTo3D, Runtime
 from trellis.errors import Cancelled
-from trellis.memory import ModelHost, _Network
+from trellis.memory import MemoryPlan, ModelHost, _Network
 from trellis.progress import Progress, StepInfo
 
 
@@ -103,7 +103,7 @@ class Moves:
 
 def offloading(device: str) -> ImageTo3D:
     runtime = Runtime(device=torch.device(device), offline=True)
-    return ImageTo3D.from_pretrained(MODEL, runtime=runtime, residency="offload")
+    return ImageTo3D.from_pretrained(MODEL, runtime=runtime, plan=MemoryPlan(residency="offload"))
 
 
 def test_offload_takes_every_network_back_after_its_use(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trellis import memory
 from trellis.errors import InvalidInputError
-from trellis.memory import Effort, ModelHost
+from trellis.memory import Effort, MemoryPlan, ModelHost
 
 DEVICE = torch.device("meta")  # a device that any machine has and that is not the CPU
 CPU = torch.device("cpu")
@@ -42,7 +42,7 @@ def host(residency: str, device: torch.device = DEVICE, **options: Any) -> tuple
         return load
 
     loaders = {role: loader(role) for role in ("net", "second", "third")}
-    return ModelHost(loaders, device=device, residency=residency, **options), loads
+    return ModelHost(loaders, device=device, plan=MemoryPlan(residency=residency, **options)), loads
 
 
 def place(models: ModelHost, role: str) -> str:
@@ -105,9 +105,13 @@ def test_unknown_role_and_residency_name_the_known_ones() -> None:
     with pytest.raises(InvalidInputError, match="it has net"), keep.on_device("other"):
         pass
     with pytest.raises(InvalidInputError, match="keep, offload, budget"):
-        ModelHost({}, device=DEVICE, residency="somewhere")
+        MemoryPlan(residency="somewhere")
     with pytest.raises(InvalidInputError, match="budget"):
-        ModelHost({}, device=DEVICE, residency="budget")
+        MemoryPlan(residency="budget")
+    with pytest.raises(InvalidInputError, match="auto, on, off"):
+        MemoryPlan(graphs="always")
+    with pytest.raises(InvalidInputError, match="chunk_bytes"):
+        MemoryPlan(chunk_bytes=0)
 
 
 @pytest.mark.parametrize("options", [{"residency": "offload"}, {"residency": "budget", "budget": 1000}])
