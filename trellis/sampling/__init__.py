@@ -8,6 +8,7 @@ from trellis.sampling.guidance import (
     alternate_images,
     average_images,
     combine_images,
+    extrapolate,
     guide,
 )
 from trellis.sampling.schedule import TIME_SCALE, timesteps
@@ -21,6 +22,7 @@ __all__ = [
     "average_images",
     "combine_images",
     "euler_sample",
+    "extrapolate",
     "guide",
     "initial_noise",
     "predict_clean",

@@ -24,27 +24,65 @@ def guide(
     strength: float,
     interval: tuple[float, float] = (0.0, 1.0),
     both: VelocityPair | None = None,
+    every: int = 1,
 ) -> Velocity:
     """Classifier-free guidance `(1 + w) v(cond) - w v(null)` for lo <= t <= hi (0..1, inclusive), else `v(cond)`.
 
     The null velocity is not evaluated where it does not count; `both`, if given, is used where both count.
-    Raises `InvalidInputError` unless 0 <= lo <= hi <= 1 and strength >= 0.
+    every > 1 is an approximation: only every so many guided calls evaluate the null velocity, those between take the
+    last difference of the two. The function then remembers: make a new one for each sampling.
+    Raises `InvalidInputError` unless 0 <= lo <= hi <= 1, strength >= 0 and every >= 1.
     """
     low, high = interval
     if not 0 <= low <= high <= 1:
         raise InvalidInputError(f"cfg_interval must satisfy 0 <= low <= high <= 1, not {interval}.")
     if not strength >= 0:
         raise InvalidInputError(f"cfg_strength must be at least 0, not {strength}.")
+    if every < 1:
+        raise InvalidInputError(f"Guidance must be evaluated every 1 or more steps, not {every}.")
     if strength == 0:
         return conditional
+    calls = 0
+    difference: Tensor | None = None
 
     def guided(x: Tensor, t1000: float) -> Tensor:
+        nonlocal calls, difference
         if not low * TIME_SCALE <= t1000 <= high * TIME_SCALE:
             return conditional(x, t1000)
+        calls += 1
+        if difference is not None and (calls - 1) % every:
+            return conditional(x, t1000) + strength * difference
         velocity, null = both(x, t1000) if both else (conditional(x, t1000), unconditional(x, t1000))
+        if every > 1:
+            difference = velocity - null
         return (1 + strength) * velocity - strength * null
 
     return guided
+
+
+def extrapolate(velocity: Velocity, *, steps: int, rescale_t: float, every: int, keep: int = 4) -> Velocity:
+    """An approximation that evaluates every so many steps and continues the line through the last two velocities.
+
+    The first `keep` and the last steps of the schedule are always evaluated: there the velocity turns most. The
+    function remembers: make a new one for each sampling. Raises `InvalidInputError` unless every >= 1.
+    """
+    if every < 1:
+        raise InvalidInputError(f"The velocity must be evaluated every 1 or more steps, not {every}.")
+    if every == 1:
+        return velocity
+    times = [TIME_SCALE * t for t in timesteps(steps, rescale_t)[:-1]]
+    known: list[tuple[float, Tensor]] = []  # (time, velocity) of the last two evaluations
+
+    def extrapolated(x: Tensor, t1000: float) -> Tensor:
+        step = min(range(steps), key=lambda i: abs(times[i] - t1000))
+        if step < keep or step == steps - 1 or (step - keep) % every == every - 1 or len(known) < 2:
+            known.append((t1000, velocity(x, t1000)))
+            del known[:-2]
+            return known[-1][1]
+        (earlier, first), (later, second) = known
+        return second + (second - first) * ((t1000 - later) / (later - earlier))
+
+    return extrapolated
 
 
 def alternate_images(velocities: Sequence[Velocity], *, steps: int, rescale_t: float) -> Velocity:

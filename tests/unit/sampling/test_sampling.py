@@ -15,6 +15,7 @@ from trellis.sampling import (
     average_images,
     combine_images,
     euler_sample,
+    extrapolate,
     guide,
     initial_noise,
     predict_clean,
@@ -172,3 +173,60 @@ def test_clean_prediction_recovers_the_data() -> None:
     state = (1 - t) * data + (sigma + (1 - sigma) * t) * noise
     velocity = (1 - sigma) * noise - data
     assert torch.allclose(predict_clean(state, velocity, t=t, sigma_min=sigma), data, atol=1e-5)
+
+
+def counted(function):
+    def velocity(x, t):
+        velocity.calls += 1
+        return function(x, t)
+
+    velocity.calls = 0
+    return velocity
+
+
+def test_guidance_every_few_steps_reuses_the_difference():
+    conditional, null = counted(lambda x, t: x + t), counted(lambda x, t: x - t)
+    x = torch.ones(3)
+    exact = guide(lambda x, t: x + t, lambda x, t: x - t, strength=2.0, interval=(0.2, 1.0))
+    sparse = guide(conditional, null, strength=2.0, interval=(0.2, 1.0), every=2)
+    times = [1000.0, 800.0, 600.0, 400.0, 100.0]
+    values = [sparse(x, t) for t in times]
+    assert (conditional.calls, null.calls) == (5, 2)
+    for index in (0, 2, 4):  # evaluated, evaluated, outside the interval
+        torch.testing.assert_close(values[index], exact(x, times[index]))
+    torch.testing.assert_close(values[1], x + 800 + 2.0 * 2 * 1000)
+    with pytest.raises(InvalidInputError, match="every 1 or more"):
+        guide(conditional, null, strength=1.0, every=0)
+
+
+def test_both_is_asked_where_both_count():
+    def alone(x, t):
+        raise AssertionError("evaluated alone")
+
+    guided = guide(lambda x, t: x, alone, strength=1.0, interval=(0.5, 1.0), both=lambda x, t: (x, 2 * x))
+    assert guided(torch.tensor(3.0), 600.0) == 0
+    assert guided(torch.tensor(3.0), 400.0) == 3
+
+
+def test_extrapolation_is_exact_for_a_line_and_saves_evaluations():
+    linear = counted(lambda x, t: torch.full_like(x, 3 - t / 500))
+    noise = torch.ones(4)
+    expected = euler_sample(linear, noise, steps=25, rescale_t=3.0)
+    linear.calls = 0
+    skipping = extrapolate(linear, steps=25, rescale_t=3.0, every=2)
+    torch.testing.assert_close(euler_sample(skipping, noise, steps=25, rescale_t=3.0), expected)
+    assert 13 <= linear.calls <= 16
+    assert extrapolate(linear, steps=25, rescale_t=3.0, every=1) is linear
+    with pytest.raises(InvalidInputError, match="every 1 or more"):
+        extrapolate(linear, steps=25, rescale_t=3.0, every=0)
+
+
+def test_extrapolation_beats_holding_the_velocity():
+    def curved(x, t):
+        return torch.full_like(x, (t / 1000) ** 2)
+
+    noise = torch.zeros(1)
+    exact = euler_sample(curved, noise, steps=24)
+    skipping = euler_sample(extrapolate(curved, steps=24, rescale_t=1.0, every=2), noise, steps=24)
+    half = euler_sample(curved, noise, steps=12)
+    assert (skipping - exact).abs() < 0.2 * (half - exact).abs()

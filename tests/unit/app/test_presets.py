@@ -1,0 +1,38 @@
+"""The table of presets, and what `auto` makes of a machine."""
+
+import pytest
+import torch
+
+from trellis.app import presets
+from trellis.app.presets import BY_MEMORY, PRESET_NAMES, PRESETS, choose_preset
+from trellis.app.request import GenerationRequest
+from trellis.errors import InvalidInputError
+from trellis.memory import GIB
+from trellis.runtime import PRECISIONS, Runtime
+
+CPU = Runtime(device=torch.device("cpu"))
+
+
+def test_the_table_is_complete_and_valid() -> None:
+    assert set(PRESET_NAMES) == {"minimal", "balanced", "sequential", "fastest", "prototype", "auto"}
+    for preset in PRESETS.values():
+        assert preset.precision is None or preset.precision in PRECISIONS
+        GenerationRequest.from_dict(dict(preset.request))
+    needs = [PRESETS[name].needs for name in BY_MEMORY]
+    assert needs == sorted(needs, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [(80 * GIB, "fastest"), (5 * GIB, "balanced"), (3.5 * GIB, "sequential"), (2.5 * GIB, "minimal"), (1, "minimal")],
+)
+def test_auto_goes_by_free_memory(monkeypatch: pytest.MonkeyPatch, free: float, expected: str) -> None:
+    monkeypatch.setattr(presets, "free_bytes", lambda device: int(free))
+    assert choose_preset("auto", CPU) == expected
+
+
+def test_names() -> None:
+    assert choose_preset("auto", CPU) == "fastest"
+    assert choose_preset("minimal", CPU) == "minimal"
+    with pytest.raises(InvalidInputError, match="fastest, balanced, sequential, minimal, prototype, auto"):
+        choose_preset("huge", CPU)

@@ -1,0 +1,88 @@
+"""Memory presets: what each sets, in one table, and which one a machine gets by itself.
+
+A preset says where networks live, how large the pieces of work are, in which precision, and (prototype) how much of
+everything. Values that a request states itself go before the preset's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trellis.errors import InvalidInputError
+from trellis.memory import GIB, MemoryPlan
+from trellis.runtime import Runtime, free_bytes
+
+MIB = 1 << 20
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings for graphics cards with at least `needs` bytes free.
+
+    precision: one of `trellis.runtime.PRECISIONS`, None for the device's own; request: values of
+    `trellis.app.request.GenerationRequest` that the preset changes.
+    """
+
+    help: str
+    needs: int
+    plan: MemoryPlan
+    precision: str | None = None
+    request: Mapping[str, object] = field(default_factory=dict)
+
+
+PRESETS: Mapping[str, Preset] = {
+    "fastest": Preset(
+        "Everything stays on the graphics card; steps are captured launches.",
+        needs=6 * GIB,
+        plan=MemoryPlan(),
+    ),
+    "balanced": Preset(
+        "The networks last used stay on the graphics card.",
+        needs=4 * GIB,
+        plan=MemoryPlan("budget", budget=5 * GIB // 2, chunk_bytes=64 * MIB),
+        precision="half",
+    ),
+    "sequential": Preset(
+        "Each network comes to the graphics card for its stage and leaves it again.",
+        needs=3 * GIB,
+        plan=MemoryPlan("offload", chunk_bytes=64 * MIB, graphs="off"),
+        precision="half",
+    ),
+    "minimal": Preset(
+        "As sequential, in small pieces and one condition at a time: the least memory.",
+        needs=2 * GIB,
+        plan=MemoryPlan("offload", chunk_bytes=16 * MIB, together=False, graphs="off"),
+        precision="half",
+        request={"texture_size": 1024, "preview_size": 256},
+    ),
+    "prototype": Preset(
+        "A quick look: few steps, a small texture and a short preview.",
+        needs=3 * GIB,
+        plan=MemoryPlan("offload", chunk_bytes=64 * MIB, graphs="off"),
+        precision="half",
+        request={
+            "structure_steps": 8,
+            "latent_steps": 8,
+            "texture_size": 512,
+            "preview_size": 256,
+            "preview_frames": 24,
+        },
+    ),
+}
+PRESET_NAMES = (*PRESETS, AUTO)
+BY_MEMORY = ("fastest", "balanced", "sequential", "minimal")  # the first that fits is what `auto` means
+
+
+def choose_preset(name: str, runtime: Runtime) -> str:
+    """The preset called `name`; for "auto" the one for the memory that is free on the device ("fastest" on a CPU).
+
+    Raises InvalidInputError for an unknown name.
+    """
+    if name not in PRESET_NAMES:
+        raise InvalidInputError(f"Unknown preset {name!r}; choose one of {', '.join(PRESET_NAMES)}.")
+    if name != AUTO:
+        return name
+    free = free_bytes(runtime.device)
+    if free is None:
+        return BY_MEMORY[0]
+    return next((known for known in BY_MEMORY if PRESETS[known].needs <= free), BY_MEMORY[-1])
