@@ -48,5 +48,6 @@ def render_gaussians(
         filter_2d=cloud.filter_2d,
         backend=backend,
     )
-    color = color + transmittance[:, None] * behind.to(device)[:, None, None]
+    if behind.any():  # adding black would copy every image
+        color = color + transmittance[:, None] * behind.to(device)[:, None, None]
     return ColorImages(color.to(source), (1 - transmittance).to(source))

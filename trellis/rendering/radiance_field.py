@@ -24,7 +24,7 @@ def render_radiance_field(
     """
     source = field.positions.device
     device = rasterize.rendering_device(source, backend, field.trivec, field.density, field.features_dc)
-    behind = background_color(background).to(device)
+    behind = background_color(background)
     cameras = cameras.to(device)
     voxels = rasterize.VoxelField(
         (field.positions * field.resolution).floor().long().to(device),
@@ -36,5 +36,6 @@ def render_radiance_field(
     color, transmittance = rasterize.integrate_voxels(
         voxels, cameras.extrinsics, cameras.intrinsics, size=size, backend=backend
     )
-    color = color + transmittance[:, None] * behind[:, None, None]
+    if behind.any():  # adding black would copy every image
+        color = color + transmittance[:, None] * behind.to(device)[:, None, None]
     return ColorImages(color.to(source), (1 - transmittance).to(source))

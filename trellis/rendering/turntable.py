@@ -251,9 +251,11 @@ class _Scene:
             images = render_mesh(self.mesh, cameras, size=size, supersampling=supersampling, backend=backend)
             behind = background_color(background).to(images.mask)[:, None, None]
             uncovered = 1 - images.mask[:, None]
-            # The normal map already holds its own mid grey where the mesh is not.
-            shown["normals"] = images.normal + (behind - 0.5) * uncovered
-            shown["colors"] = images.color + behind * uncovered
+            if "normals" in config.sides:
+                # The normal map already holds its own mid grey where the mesh is not.
+                shown["normals"] = images.normal + (behind - 0.5) * uncovered
+            if "colors" in config.sides:
+                shown["colors"] = images.color + behind * uncovered
         if self.textured is not None:
             shown["textured"] = render_textured_mesh(
                 **self.textured,
@@ -264,7 +266,8 @@ class _Scene:
                 backend=backend,
             ).color
         row = torch.cat([shown[side] for side in config.sides], dim=3)
-        pixels = (row.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1)
+        # In place: the row is new and large.
+        pixels = row.clamp_(0, 1).mul_(255).round_().byte().permute(0, 2, 3, 1)
         return pixels.contiguous().cpu().numpy()
 
 
