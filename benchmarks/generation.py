@@ -36,6 +36,7 @@ from trellis.runtime import (
     reset_peak_memory,
     synchronize,
 )
+from trellis.sampling import Shortcuts
 from trellis.sparse import SparseTensor
 
 GIB = 2**30
@@ -61,6 +62,15 @@ TARGETS = {
     "flexicubes": 0.015,
     "all": 1.3,
 }
+# The first leaves out nothing; relative changes of the result are measured against it.
+SHORTCUTS = (
+    Shortcuts(),
+    Shortcuts(guidance_every=2),
+    Shortcuts(guidance_every=3),
+    Shortcuts(guidance_from=0.75),
+    Shortcuts(velocity_every=2),
+    Shortcuts(guidance_every=2, velocity_every=2),
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ class Bench:
     repeats: int
     rows: list[Row] = field(default_factory=list)
     features: SparseTensor | None = None
+    shortcuts: Shortcuts = SHORTCUTS[0]
 
     @property
     def device(self) -> torch.device:
@@ -144,6 +155,28 @@ class Bench:
             key = "self_cpu_time_total" if self.device.type == "cpu" else "self_device_time_total"
             print(f"\n{stage}\n{profiler.key_averages().table(sort_by=key, row_limit=rows, max_name_column_width=90)}")
 
+    def compare_shortcuts(self) -> list[dict[str, Any]]:
+        """Time of both flows with each of `SHORTCUTS`, and how far their results move from the exact ones."""
+        exact, rows = (self.structure_flow(), self.latent_flow().feats), []
+        for shortcuts in SHORTCUTS:
+            self.shortcuts = shortcuts
+            got, seconds = [], []
+            for run in (self.structure_flow, self.latent_flow):
+                run()
+                synchronize(self.device)
+                started = time.perf_counter()
+                result = run()
+                synchronize(self.device)
+                seconds.append(time.perf_counter() - started)
+                got.append(result.feats if isinstance(result, SparseTensor) else result)
+            change = [float((a - b).norm() / b.norm()) for a, b in zip(got, exact)]
+            rows.append({"shortcuts": asdict(shortcuts), "seconds": seconds, "change": change})
+            print(
+                f"{shortcuts}: {seconds[0] * 1e3:.1f} + {seconds[1] * 1e3:.1f} ms, moved {change[0]:.4f}, {change[1]:.4f}"
+            )
+        self.shortcuts = SHORTCUTS[0]
+        return rows
+
     def latents(self) -> SparseTensor:
         feats = torch.randn(len(self.scene.voxels), 8, generator=torch.Generator().manual_seed(2)).to(self.device)
         return SparseTensor.create(feats, self.scene.voxels, resolution=64, batch_size=1)
@@ -154,12 +187,16 @@ class Bench:
     def structure_flow(self) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         sampler = self.pipeline.config.structure_sampler
-        return self.pipeline.sample_structure([self.scene.condition], sampler, generator, "stochastic", Progress())
+        return self.pipeline.sample_structure(
+            [self.scene.condition], sampler, generator, "stochastic", Progress(), self.shortcuts
+        )
 
     def latent_flow(self) -> SparseTensor:
         generator = torch.Generator().manual_seed(1)
         sampler, voxels = self.pipeline.config.latent_sampler, self.scene.voxels
-        return self.pipeline.sample_latent([self.scene.condition], voxels, sampler, generator, "stochastic", Progress())
+        return self.pipeline.sample_latent(
+            [self.scene.condition], voxels, sampler, generator, "stochastic", Progress(), self.shortcuts
+        )
 
     def decode(self, role: str, latent: SparseTensor) -> SparseTensor:
         # A new layout each time: windows and neighbour tables are part of the work.
@@ -228,6 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="(SPCONV_ALGO says which of spconv)")
     parser.add_argument("--chunk-mib", type=int, default=128, help="work space of the mesh decoder's pieces (128)")
     parser.add_argument("--apart", action="store_true", help="condition and null condition one after the other")
+    parser.add_argument("--shortcuts", action="store_true", help="also compare the shortcuts of sampling")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
     parser.add_argument("--budget", type=float, metavar="GIB", help="of the weights with --residency budget")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
@@ -257,9 +295,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
         with torch.inference_mode():
             bench.run(options.stages)
+            moved = bench.compare_shortcuts() if options.shortcuts else []
             if options.profile:
                 bench.profile(options.stages)
-        results.append({"precision": precision, "device": name, "rows": [asdict(row) for row in bench.rows]})
+        results.append(
+            {"precision": precision, "device": name, "rows": [asdict(row) for row in bench.rows], "shortcuts": moved}
+        )
         del pipeline, bench
         release_cached_memory(runtime.device)
     if options.output is not None:

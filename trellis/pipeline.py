@@ -28,7 +28,16 @@ from trellis.progress import Progress
 from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField, RadianceFieldConfig
 from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
-from trellis.sampling import TIME_SCALE, combine_images, euler_sample, guide, initial_noise, timesteps
+from trellis.sampling import (
+    TIME_SCALE,
+    Shortcuts,
+    combine_images,
+    euler_sample,
+    extrapolate,
+    guide,
+    initial_noise,
+    timesteps,
+)
 from trellis.sparse import SparseTensor, VoxelLayout
 
 REPRESENTATIONS = ("gaussians", "mesh", "radiance_field")
@@ -92,11 +101,13 @@ class ImageTo3D:
         multi_image: str = "stochastic",
         background: str = "auto",
         representations: Sequence[str] = ("gaussians", "mesh"),
+        shortcuts: Shortcuts | None = None,
         progress: Progress | None = None,
     ) -> Asset:
         """Generate an asset from one picture or several pictures of the same object.
 
-        Sampler values left at None are the model's own. Raises InvalidInputError for unusable pictures or options,
+        Sampler values left at None are the model's own; `shortcuts` make sampling faster and change its result a
+        little. Raises InvalidInputError for unusable pictures or options,
         Cancelled within one step of a wish to stop.
         """
         progress = progress or Progress()
@@ -109,9 +120,9 @@ class ImageTo3D:
 
         prepared = self.prepare(pictures, background=background, progress=progress)
         conditions = self.encode(prepared, progress=progress)
-        structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress)
+        structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress, shortcuts)
         voxels = self.decode_structure(structure)
-        latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress)
+        latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
         return self.decode(latent, representations, prepared, progress)
 
     def load_asset(self, path: str | Path) -> Asset:
@@ -147,6 +158,7 @@ class ImageTo3D:
         generator: torch.Generator,
         multi_image: str,
         progress: Progress,
+        shortcuts: Shortcuts | None = None,
     ) -> Tensor:
         """The latent grid [1, C, r, r, r] of the structure."""
         config = self.host.config("sparse_structure_flow_model")
@@ -155,7 +167,16 @@ class ImageTo3D:
         def work(flow: StructureFlow, effort: Effort) -> Tensor:
             with open_session(flow, conditions, sampler, effort) as session:
                 x = noise.to(effort.device)
-                return sample_flow(session, x, sampler, multi_image, "structure", progress, together=effort.together)
+                return sample_flow(
+                    session,
+                    x,
+                    sampler,
+                    multi_image,
+                    "structure",
+                    progress,
+                    together=effort.together,
+                    shortcuts=shortcuts,
+                )
 
         return self.host.run("sparse_structure_flow_model", work, values=itself).to(self.runtime.device)
 
@@ -179,6 +200,7 @@ class ImageTo3D:
         generator: torch.Generator,
         multi_image: str,
         progress: Progress,
+        shortcuts: Shortcuts | None = None,
     ) -> SparseTensor:
         """The structured latent [N, 8] on `voxels`, in the units of the decoders."""
         config = self.host.config("slat_flow_model")
@@ -188,7 +210,16 @@ class ImageTo3D:
         def work(flow: LatentFlow, effort: Effort) -> Tensor:
             x = grid.to(effort.device)
             with open_session(flow, conditions, sampler, effort, layout=x.layout) as session:
-                return sample_flow(session, x.feats, sampler, multi_image, "latent", progress, together=effort.together)
+                return sample_flow(
+                    session,
+                    x.feats,
+                    sampler,
+                    multi_image,
+                    "latent",
+                    progress,
+                    together=effort.together,
+                    shortcuts=shortcuts,
+                )
 
         latent = self.host.run("slat_flow_model", work, values=itself).to(self.runtime.device)
         mean, std = (latent.new_tensor(values) for values in self.config.latent_statistics)
@@ -320,11 +351,13 @@ def sample_flow(
     progress: Progress,
     *,
     together: bool = True,
+    shortcuts: Shortcuts | None = None,
 ) -> Tensor:
     """Integrate a flow under guidance, from `noise`, for the conditions of the session.
 
     together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
     """
+    shortcuts = shortcuts or Shortcuts()
     conditional = combine_images(
         [session.velocity(index) for index in range(len(session))],
         multi_image,
@@ -335,9 +368,11 @@ def sample_flow(
         conditional,
         session.null_velocity(),
         strength=sampler.cfg_strength,
-        interval=sampler.cfg_interval,
+        interval=shortcuts.interval(sampler.cfg_interval),
         both=session.pair(0) if together and len(session) == 1 else None,
+        every=shortcuts.guidance_every,
     )
+    velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=shortcuts.velocity_every)
     return euler_sample(
         velocity, noise, steps=sampler.steps, rescale_t=sampler.rescale_t, progress=progress, stage=stage
     )

@@ -12,10 +12,12 @@ from trellis.sampling.guidance import (
     guide,
 )
 from trellis.sampling.schedule import TIME_SCALE, timesteps
+from trellis.sampling.shortcuts import Shortcuts
 
 __all__ = [
     "MULTI_IMAGE_MODES",
     "TIME_SCALE",
+    "Shortcuts",
     "Velocity",
     "VelocityPair",
     "alternate_images",

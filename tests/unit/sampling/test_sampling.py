@@ -10,6 +10,7 @@ from torch import Tensor
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.sampling import (
+    Shortcuts,
     Velocity,
     alternate_images,
     average_images,
@@ -230,3 +231,12 @@ def test_extrapolation_beats_holding_the_velocity():
     skipping = euler_sample(extrapolate(curved, steps=24, rescale_t=1.0, every=2), noise, steps=24)
     half = euler_sample(curved, noise, steps=12)
     assert (skipping - exact).abs() < 0.2 * (half - exact).abs()
+
+
+def test_shortcuts_are_checked_and_leave_the_models_interval_alone():
+    assert Shortcuts().interval((0.5, 1.0)) == (0.5, 1.0)
+    assert Shortcuts(guidance_from=0.8).interval((0.5, 0.95)) == (0.8, 0.95)
+    assert Shortcuts(guidance_from=1.0).interval((0.5, 0.95)) == (0.95, 0.95)
+    for wrong in ({"guidance_every": 0}, {"velocity_every": 0}, {"guidance_from": 1.5}):
+        with pytest.raises(InvalidInputError, match=next(iter(wrong))):
+            Shortcuts(**wrong)
