@@ -29,7 +29,7 @@ SOURCES = ("nano", "true")
 RESOLUTION = 32  # of the shell of voxels about a true object; its mesh is four times finer
 PICTURE_SEED = 1  # of the example pictures
 PICTURE_SIZE = 518
-DISC = 0.6  # standard deviation of a disc over the spacing of the fine grid
+DISC = 0.45  # standard deviation of a disc over the spacing of the fine grid
 
 
 @dataclass(frozen=True)
