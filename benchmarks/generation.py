@@ -171,9 +171,8 @@ class Bench:
                 got.append(result.feats if isinstance(result, SparseTensor) else result)
             change = [float((a - b).norm() / b.norm()) for a, b in zip(got, exact)]
             rows.append({"shortcuts": asdict(shortcuts), "seconds": seconds, "change": change})
-            print(
-                f"{shortcuts}: {seconds[0] * 1e3:.1f} + {seconds[1] * 1e3:.1f} ms, moved {change[0]:.4f}, {change[1]:.4f}"
-            )
+            milliseconds = [1e3 * value for value in seconds]
+            print(f"{shortcuts}: ms {milliseconds}, relative change {change}", flush=True)
         self.shortcuts = SHORTCUTS[0]
         return rows
 

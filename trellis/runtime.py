@@ -167,6 +167,11 @@ def free_bytes(device: torch.device) -> int | None:
     return max(0, min(free + reserved, allowed) - allocated)
 
 
+def total_bytes(device: torch.device) -> int | None:
+    """Memory of a CUDA device; None for others."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, on a device, in one of its libraries or on the host."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):

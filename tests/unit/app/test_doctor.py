@@ -1,0 +1,46 @@
+"""The doctor tries what it reports, and says why something is not used."""
+
+import pytest
+import torch
+
+from trellis.app import doctor
+from trellis.app.doctor import diagnose
+from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.ops import attention, sparse_conv
+from trellis.runtime import Runtime
+
+CPU = Runtime(device=torch.device("cpu"), offline=True)
+
+
+def test_diagnosis_of_a_cpu() -> None:
+    found = diagnose(CPU)
+    assert [finding.subject for finding in found.attention] == list(attention.BACKENDS)
+    works = {finding.subject: finding for finding in (*found.attention, *found.convolution)}
+    assert works["sdpa"].works and "agrees with the reference" in works["sdpa"].remark
+    assert works["builtin"].works and not works["cudnn"].works and "float32 on cpu" in works["cudnn"].remark
+    assert not works["flash-attn"].works and "untested on hardware" in works["flash-attn"].remark
+    assert any(finding.subject == "nano" for finding in found.models)
+    text = "\n".join(found.lines())
+    for part in (torch.__version__, "preset fastest", "Sparse convolution", "sdpa", "Plan"):
+        assert part in text
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(q: object) -> bool:
+        raise MissingDependencyError("flash-attn is not installed")
+
+    monkeypatch.setattr(attention.MODULES["flash-attn"], "is_usable", missing)
+    finding = next(f for f in diagnose(CPU).attention if f.subject == "flash-attn")
+    assert not finding.works and finding.remark.startswith("flash-attn is not installed")
+
+
+def test_wrong_results_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = sparse_conv.submanifold_conv
+    monkeypatch.setattr(doctor.sparse_conv, "submanifold_conv", lambda *a, **k: right(*a, **k) * 1.01)
+    builtin = diagnose(CPU).convolution[0]
+    assert not builtin.works and "wrong results" in builtin.remark
+
+
+def test_unknown_presets_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="auto"):
+        diagnose(CPU, preset="best")

@@ -1,0 +1,186 @@
+"""What this machine has, which back ends work on it and why others do not, and what would be used.
+
+Every back end that can be used is tried on a small input and compared with the plain reference; nothing is downloaded.
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+
+from trellis.app.presets import PRESETS, choose_preset
+from trellis.errors import TrellisError
+from trellis.memory import GIB
+from trellis.models import list_models
+from trellis.ops import attention, reference, sparse_conv, sparse_conv_spconv
+from trellis.ops.neighbours import neighbour_table
+from trellis.ops.rasterize import backends as rasterize
+from trellis.ops.segments import Segments
+from trellis.runtime import Runtime, device_name, free_bytes, synchronize, total_bytes
+
+# Written from documentation and tested against a stand-in, never on a device.
+UNTESTED = {"flash-attn", "xformers", *rasterize.ADAPTERS}
+TOLERANCE = {torch.float16: 5e-3, torch.bfloat16: 4e-2, torch.float32: 1e-4}
+LENGTHS = (700, 120, 700)  # tokens of the trial of attention
+WIDTH, HEADS = 64, 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: whether it works here, and why or how well."""
+
+    subject: str
+    works: bool
+    remark: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Facts of the machine, and findings by topic; `plan` says what would be used."""
+
+    machine: tuple[str, ...]
+    attention: tuple[Finding, ...]
+    convolution: tuple[Finding, ...]
+    rendering: tuple[Finding, ...]
+    models: tuple[Finding, ...]
+    plan: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The diagnosis as text."""
+        out = ["Machine", *(f"  {line}" for line in self.machine)]
+        topics = {
+            "Attention": self.attention,
+            "Sparse convolution": self.convolution,
+            "Rendering": self.rendering,
+            "Models": self.models,
+        }
+        for title, findings in topics.items():
+            out += ["", title]
+            out += [f"  {'yes' if f.works else 'no ':3}  {f.subject:14} {f.remark}" for f in findings]
+        return [*out, "", "Plan", *(f"  {line}" for line in self.plan)]
+
+
+def diagnose(runtime: Runtime, *, preset: str = "auto") -> Diagnosis:
+    """Look at the machine as `runtime` would use it; raises InvalidInputError for an unknown preset."""
+    return Diagnosis(
+        machine=_machine(runtime),
+        attention=tuple(_try(name, lambda n=name: _try_attention(n, runtime)) for name in attention.BACKENDS),
+        convolution=(
+            _try("builtin", lambda: _try_convolution(runtime)),
+            _try("spconv", lambda: _try_spconv(runtime)),
+        ),
+        rendering=_rendering(runtime),
+        models=tuple(
+            Finding(m.name, m.location is not None, str(m.location or f"can be fetched ({m.size_bytes / 1e9:.1f} GB)"))
+            for m in list_models(runtime)
+        ),
+        plan=_plan(runtime, preset),
+    )
+
+
+def _machine(runtime: Runtime) -> tuple[str, ...]:
+    lines = [
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}",
+        f"device {runtime.device}: {device_name(runtime.device)}, {torch.get_num_threads()} CPU threads",
+    ]
+    free, total = free_bytes(runtime.device), total_bytes(runtime.device)
+    if free is not None and total is not None:
+        lines.append(f"memory of the device: {total / GIB:.1f} GiB, {free / GIB:.1f} GiB free")
+    return tuple(lines)
+
+
+def _try(subject: str, trial: Callable[[], str]) -> Finding:
+    """A trial that returns a remark, or raises what is in the way."""
+    note = "; adapter, untested on hardware" if subject in UNTESTED else ""
+    try:
+        return Finding(subject, True, trial() + note)
+    except (TrellisError, RuntimeError, ImportError, OSError) as error:
+        return Finding(subject, False, str(error).splitlines()[0] + note)
+
+
+def _try_attention(name: str, runtime: Runtime) -> str:
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randn(sum(LENGTHS), HEADS, WIDTH, generator=generator) for _ in range(3)]
+    exact = reference.packed_attention(parts[0], parts[1], v=parts[2], q_lengths=LENGTHS, k_lengths=LENGTHS)
+    q, k, v = (part.to(runtime.device, runtime.dtype) for part in parts)
+    if not attention.MODULES[name].is_usable(q):
+        raise TrellisError(f"not for {str(runtime.dtype).removeprefix('torch.')} on {runtime.device.type}")
+    segments = Segments(LENGTHS, runtime.device)
+
+    def run() -> torch.Tensor:
+        return attention.packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=name)
+
+    return _compare(run, exact, runtime)
+
+
+def _compare(run: Callable[[], torch.Tensor], exact: torch.Tensor, runtime: Runtime) -> str:
+    """Error of the result and time of a second call; raises TrellisError for a wrong result."""
+    got = run().float().cpu()
+    error = float((got - exact).abs().max() / exact.abs().max())
+    if not error <= TOLERANCE[runtime.dtype]:
+        raise TrellisError(f"gives wrong results (error {error:.1e})")
+    synchronize(runtime.device)
+    started = time.perf_counter()
+    run()
+    synchronize(runtime.device)
+    return f"agrees with the reference (error {error:.0e}, {(time.perf_counter() - started) * 1e3:.2f} ms)"
+
+
+def _convolution_trial(runtime: Runtime) -> tuple[torch.Tensor, ...]:
+    """Coordinates, features, weight and bias on the device, and the exact result on the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    side = torch.arange(4)
+    grid = torch.stack(torch.meshgrid(side[:1], side, side, side, indexing="ij"), -1).reshape(-1, 4)
+    coords = grid[torch.randperm(64, generator=generator)[:40].sort().values].int()
+    feats, weight, bias = (torch.randn(shape, generator=generator) for shape in ((40, 16), (16, 3, 3, 3, 16), (16,)))
+    exact = reference.submanifold_conv(feats, weight, bias=bias, coords=coords)
+    moved = [part.to(runtime.device, runtime.dtype) for part in (feats, weight, bias)]
+    return coords.to(runtime.device), *moved, exact
+
+
+def _try_convolution(runtime: Runtime) -> str:
+    coords, feats, weight, bias, exact = _convolution_trial(runtime)
+    table = neighbour_table(coords, (40,), resolution=4)
+    return _compare(lambda: sparse_conv.submanifold_conv(feats, weight, bias=bias, neighbours=table), exact, runtime)
+
+
+def _try_spconv(runtime: Runtime) -> str:
+    sparse_conv_spconv.require()
+    if runtime.device.type == "cpu":
+        raise TrellisError("not used on a CPU")
+    coords, feats, weight, bias, exact = _convolution_trial(runtime)
+    options = {"coords": coords, "resolution": 4, "batch_size": 1, "algorithm": runtime.spconv_algo}
+    return _compare(
+        lambda: sparse_conv_spconv.convolve(feats, weight, bias=bias, indices={}, **options),  # type: ignore[arg-type]
+        exact,
+        runtime,
+    )
+
+
+def _rendering(runtime: Runtime) -> tuple[Finding, ...]:
+    warp = rasterize.warp_usable(runtime.device)
+    findings = [Finding("warp", warp, "used" if warp else "not installed, or not for this device")]
+    findings.append(Finding("reference", True, "plain torch; used where Warp is not, and for gradients"))
+    for name, how in rasterize.ADAPTERS.items():
+        present = find_spec(name) is not None
+        findings.append(Finding(name, present, "adapter, untested on hardware" + ("" if present else f"; {how}")))
+    return tuple(findings)
+
+
+def _plan(runtime: Runtime, preset: str) -> tuple[str, ...]:
+    name = choose_preset(preset, runtime)
+    plan = PRESETS[name].plan
+    precision = str(runtime.dtype).removeprefix("torch.")
+    budget = f" of {plan.budget / GIB:.1f} GiB" if plan.budget is not None else ""
+    return (
+        f"networks on {runtime.device}, their torsos in {precision}",
+        f"attention: {runtime.attention or 'chosen at every call (sdpa; varlen for ragged windows on a GPU)'}",
+        f"sparse convolution: {runtime.sparse_conv}"
+        + (f" ({runtime.spconv_algo})" if runtime.sparse_conv == "spconv" else ""),
+        f"preset {name}: {PRESETS[name].help}",
+        f"  networks: {plan.residency}{budget}; pieces of {plan.chunk_bytes >> 20} MiB; conditions "
+        f"{'together' if plan.together else 'one at a time'}; captured launches {plan.graphs}",
+    )
