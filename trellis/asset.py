@@ -53,13 +53,15 @@ class Asset:
         name: str = "asset",
         progress: Progress | None = None,
         on_note: Callable[[str], None] = logger.warning,
+        on_draft: Callable[[NDArray[np.uint8]], None] | None = None,
         **options: Any,
     ) -> dict[str, Path]:
         """Write `folder/name.glb` (textured mesh), `.ply` (Gaussians), `.mp4` (turntable) and others; paths by kind.
 
         options are the fields of `FileOptions`, such as formats=("glb", "obj"), texture_size=2048, faces=20_000;
-        `on_note` hears remarks for the user. Raises InvalidInputError for an unknown option or a value out of range,
-        before anything is computed; files that are there already survive whatever goes wrong.
+        `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset before the files are made.
+        Raises InvalidInputError for an unknown option or a value out of range, before anything is computed; files that
+        are there already survive whatever goes wrong.
         """
         known = [field.name for field in fields(FileOptions)]
         unknown = sorted(set(options) - set(known))
@@ -75,6 +77,7 @@ class Asset:
             options=FileOptions(**chosen),
             progress=progress or Progress(),
             on_note=on_note,
+            on_draft=on_draft,
         )
 
     @property

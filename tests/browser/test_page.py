@@ -165,6 +165,27 @@ def test_other_files_of_the_shown_model(
     assert len(zipfile.ZipFile(download.value.path()).namelist()) == 3
 
 
+def test_a_first_look_comes_before_the_files_and_old_files_stay_when_new_ones_fail(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page]
+) -> None:
+    page = open_page(site.address)
+    choose_picture(page, pictures[0])
+    click(page, "#generate")
+    page.wait_for_selector("a.download[data-kind=all]")
+    click(page, "#file-settings button")
+    links = [link.get_attribute("href") for link in page.query_selector_all("a.download")]
+    site.pipeline.writing.clear()
+    click(page, "#again")
+    page.wait_for_selector("img.draft")
+    page.wait_for_function("document.querySelector('img.draft').naturalWidth === 64")
+    click(page, "#cancel")
+    site.pipeline.writing.set()
+    page.wait_for_selector(".job[data-state=cancelled]")
+    page.wait_for_selector("a.download[data-kind=all]")
+    assert [link.get_attribute("href") for link in page.query_selector_all("a.download")] == links
+    assert page.query_selector("img.draft") is None and not page.is_disabled("#again")
+
+
 def test_an_example_is_one_click(site: Site, open_page: Callable[..., Page]) -> None:
     page = open_page(site.address)
     click(page, "#examples button.gallery-item:nth-of-type(2)")

@@ -119,6 +119,7 @@ class Engine:
                 notes=job.notes,
                 files=dict(job.files),
                 kept=job.state is JobState.DONE and job.kept_file.is_file(),
+                draft=job.draft,
             )
 
     def views(self) -> list[JobView]:

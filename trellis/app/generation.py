@@ -1,11 +1,15 @@
 """One request carried out: pictures in, files out. The page, the server and the command line all do it here."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from trellis.app.jobs import KEPT_FILE
+from PIL import Image
+
+from trellis.app.jobs import DRAFT_FILE, KEPT_FILE
 from trellis.app.request import GenerationRequest
+from trellis.atomic import written_aside
 from trellis.progress import Progress
 
 if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the server's own process never needs them
@@ -28,7 +32,8 @@ def generate_files(
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Generate one asset of `pictures` and write `folder/name.*`: the files by kind, and notes for the user.
 
-    With `keep` the asset itself stays in the folder as KEPT_FILE; where that file is already, no network runs.
+    With `keep` the asset itself stays in the folder as KEPT_FILE, where it is already no network runs, and a first look
+    at the asset is there as DRAFT_FILE before its files are made.
     """
     kept = folder / KEPT_FILE
     if keep and kept.is_file():
@@ -38,5 +43,18 @@ def generate_files(
         if keep:
             asset.store(kept)
     notes = list(asset.notes)
-    files = asset.save(folder, name=name, progress=progress, on_note=notes.append, **request.files)
+    files = asset.save(
+        folder,
+        name=name,
+        progress=progress,
+        on_note=notes.append,
+        on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
+        **request.files,
+    )
     return files, tuple(notes)
+
+
+def _write_picture(path: Path, pixels: Any) -> None:
+    """Write uint8 [H, W, 3] as PNG in one step."""
+    with written_aside(path) as aside:
+        Image.fromarray(pixels).save(aside)

@@ -19,6 +19,7 @@ from trellis.atomic import write_bytes
 from trellis.progress import CancelToken, StepInfo
 
 KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
+DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 
@@ -43,7 +44,8 @@ class JobView:
 
     `ahead` counts the jobs before it in the queue; `stages` are the last steps of every stage seen so far, in order;
     `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a result; `files`
-    are the result files by kind; `kept` tells that other files can be made of the same asset.
+    are the result files by kind; `kept` tells that other files can be made of the same asset; `draft` is
+    a first picture of it, as soon as there is one.
     """
 
     id: str
@@ -55,6 +57,7 @@ class JobView:
     notes: tuple[str, ...]
     files: dict[str, Path]
     kept: bool = False
+    draft: Path | None = None
 
 
 @dataclass
@@ -96,6 +99,12 @@ class Job:
         _share(source.kept_file, folder)
         _write_request(folder, request, pictures, model=model, source=source.id)
         return cls(request, folder, pictures, job_id)
+
+    @property
+    def draft(self) -> Path | None:
+        """The first picture of the asset, if it is there."""
+        path = self.folder / DRAFT_FILE
+        return path if path.is_file() else None
 
     @property
     def kept_file(self) -> Path:

@@ -209,8 +209,8 @@ class GenerationRequest:
     preview_content: tuple[str, ...] = _option(
         ("gaussians", "normals"),
         "Preview shows",
-        "Pictures of the preview video, side by side.",
-        Subset(("gaussians", "normals", "colors")),
+        "Pictures of the video, side by side; colors: the full mesh, textured: the mesh of the files.",
+        Subset(("gaussians", "normals", "colors", "textured")),
     )
     preview_frames: int = _option(60, "Preview frames", "Length of the preview video.", Range(1, 600, 1, integer=True))
     preview_size: int = _option(

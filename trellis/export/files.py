@@ -39,7 +39,8 @@ FORMATS = {
     "splat": ("gaussians",),
     "mp4": (),  # what its content takes
 }
-PREVIEW_CONTENT = {"gaussians": "gaussians", "normals": "mesh", "colors": "mesh"}
+PREVIEW_CONTENT = {"gaussians": "gaussians", "normals": "mesh", "colors": "mesh", "textured": "mesh"}
+DRAFT_SIZE = 256  # pixels
 SIMPLIFY = 0.95
 # The mesh is cleaned once for all files; the texture's own cleaning then has nothing to look for.
 ALREADY_CLEAN = CleanOptions(floater_area=0, floater_extent=0, drop_hidden=False, max_hole_edges=0)
@@ -132,8 +133,12 @@ def write_files(
     options: FileOptions,
     progress: Progress,
     on_note: Callable[[str], None],
+    on_draft: Callable[[NDArray[np.uint8]], None] | None = None,
 ) -> dict[str, Path]:
-    """Write `folder/name.*` in the formats of `options`; the paths by kind. `on_note` hears remarks for the user.
+    """Write `folder/name.*` in the formats of `options`; the paths by kind.
+
+    `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset (see `draft`) before anything is
+    written.
 
     A kind is a format's name, but OBJ brings mtl and base_color along, and maps are base_color and normal_map.
     Files that are there already are replaced when all new ones are complete, else they stay as they are. Raises
@@ -143,6 +148,8 @@ def write_files(
         raise InvalidInputError(f"The name of an asset is the name of a file without its folder, not {name!r}.")
     for representation in sorted(options.needs):
         required(getattr(sources, representation), representation)
+    if on_draft is not None:
+        on_draft(draft(sources))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as aside:
@@ -154,6 +161,14 @@ def write_files(
     for note in dict.fromkeys(writer.notes):
         on_note(note)
     return paths
+
+
+def draft(sources: FileSources) -> NDArray[np.uint8]:
+    """A first look at an asset: its front in Gaussians and normals, what there is of them; uint8 [S, S * sides, 3]."""
+    available = {"gaussians": sources.gaussians, "normals": sources.mesh}
+    sides = tuple(side for side, representation in available.items() if representation is not None)
+    config = TurntableConfig(sides=sides, frames=1, size=DRAFT_SIZE)
+    return next(turntable(gaussians=sources.gaussians, mesh=sources.mesh, config=config))
 
 
 def required(representation: T | None, name: str) -> T:
@@ -230,8 +245,12 @@ class _Writer:
         return write_stl(solid, self.path("stl"), longest_side=self.options.stl_size)
 
     def write_preview(self) -> Path:
-        mesh = self.mesh if "mesh" in self.options.needs else None
+        shown = self.options.preview_content
         frames = turntable(
-            gaussians=self.sources.gaussians, mesh=mesh, config=self.options.preview, progress=self.progress
+            gaussians=self.sources.gaussians,
+            mesh=self.mesh if {"normals", "colors"} & set(shown) else None,
+            textured=self.textured if "textured" in shown else None,
+            config=self.options.preview,
+            progress=self.progress,
         )
         return write_video(self.path("mp4"), frames)

@@ -22,12 +22,13 @@ SH_C0 = 0.28209479177387814
 class FakeAsset:
     """Writes a GLB (front at +z, orange), a Gaussian PLY (y-down), an MP4, and every other kind as a line of text.
 
-    What it was asked for is recorded in `saves`.
+    What it was asked for is recorded in `saves`; `writing` holds it after the draft while clear.
     """
 
-    def __init__(self, seed: int, saves: list[dict[str, Any]]) -> None:
+    def __init__(self, seed: int, saves: list[dict[str, Any]], writing: threading.Event) -> None:
         self.seed = seed
         self.saves = saves
+        self.writing = writing
         self.notes = ("The background was removed without a network.",)
         self.mesh = _knot()
 
@@ -38,7 +39,10 @@ class FakeAsset:
     def save(
         self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **options: Any
     ) -> dict[str, Path]:
+        options["on_draft"](np.asarray(_gradient().resize((64, 32))))
         self.saves.append({"seed": self.seed, "formats": tuple(formats), **options})
+        while not self.writing.wait(0.05):
+            progress.cancel.raise_if_cancelled()
         writers = {"glb": self._write_glb, "ply": self._write_ply, "mp4": self._write_mp4}
         companions = {"obj": ("obj", "mtl", "base_color"), "maps": ("base_color",)}
         kinds = list(dict.fromkeys(kind for item in formats for kind in companions.get(item, (item,))))
@@ -87,6 +91,8 @@ class FakePipeline:
         self.fault = fault
         self.gate = threading.Event()
         self.gate.set()
+        self.writing = threading.Event()
+        self.writing.set()
         self._step_seconds = step_seconds
 
     def __call__(self, images: Sequence[Path], *, progress: Progress, **options: Any) -> FakeAsset:
@@ -99,10 +105,10 @@ class FakePipeline:
                 self.steps_done += 1
             if self.fault is not None:
                 raise self.fault
-        return FakeAsset(options["seed"], self.saves)
+        return FakeAsset(options["seed"], self.saves, self.writing)
 
     def load_asset(self, path: Path) -> FakeAsset:
-        return FakeAsset(int(path.read_text()), self.saves)
+        return FakeAsset(int(path.read_text()), self.saves, self.writing)
 
 
 def _knot() -> trimesh.Trimesh:

@@ -222,7 +222,8 @@ def test_other_files_of_an_asset_need_no_sampling(start: Callable[..., Engine], 
     pipeline = FakePipeline()
     engine = start(lambda: pipeline)
     first = engine.submit(GenerationRequest(seed=11, latent_steps=4, formats=("ply",)), [PICTURE])
-    assert wait(engine, first).kept
+    view = wait(engine, first)
+    assert view.kept and view.draft is not None and Image.open(view.draft).size == (64, 32)
     second = engine.extract(first, {"formats": ["glb"], "texture_size": 2048, "normal_map": True})
     view = wait(engine, second)
     assert view.state is JobState.DONE and view.kept and list(view.files) == ["glb"]

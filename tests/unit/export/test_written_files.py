@@ -5,6 +5,7 @@ import os
 import zipfile
 from pathlib import Path
 
+import imageio.v2 as imageio
 import numpy as np
 import pygltflib
 import pytest
@@ -134,6 +135,36 @@ def test_a_missing_representation_is_named_before_any_work(formats, content, mis
     with pytest.raises(InvalidInputError, match=f"no {missing}"):
         write(less, tmp_path / "new", formats=formats, preview_content=content)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("missing", [None, "gaussians", "mesh"])
+def test_a_draft_shows_what_there_is_before_any_file(missing, sources, tmp_path):
+    some = dataclasses.replace(sources, **({missing: None} if missing else {}))
+    drafts = []
+
+    def keep(picture: np.ndarray) -> None:
+        assert list(tmp_path.iterdir()) == []
+        drafts.append(picture)
+
+    options = FileOptions(formats=("ply",) if missing != "gaussians" else ("mesh_ply",), simplify=None)
+    quiet = {"progress": Progress(), "on_note": pytest.fail}
+    write_files(some, tmp_path, name="ball", options=options, on_draft=keep, **quiet)
+    [picture] = drafts
+    assert picture.shape == (256, 256 if missing else 512, 3) and picture.dtype == np.uint8
+    for side in np.split(picture, picture.shape[1] // 256, axis=1):
+        assert side[100:156, 100:156].astype(int).std() > 1 and not np.array_equal(side[128, 128], side[2, 2])
+
+
+def test_the_preview_may_show_the_textured_mesh(sources, tmp_path):
+    content = ("gaussians", "normals", "colors", "textured")
+    video = write(sources, tmp_path, formats=("mp4",), preview_content=content)["mp4"]
+    frame = imageio.get_reader(video).get_data(0).astype(int)
+    assert frame.shape == (64, 256, 3)
+    cloud, _, colors, textured = np.split(frame[:, :, :], 4, axis=1)
+    middle = (slice(24, 40), slice(24, 40))
+    assert np.abs(colors[middle] - cloud[middle]).mean() < 30  # the same paint from three sources
+    assert np.abs(textured[middle] - colors[middle]).mean() < 60  # lit
+    assert textured[middle].std() > 3
 
 
 def test_files_of_one_representation_do_not_ask_for_the_other(sources, tmp_path):

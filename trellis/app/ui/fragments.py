@@ -55,10 +55,15 @@ def message_panel(message: str) -> str:
     return f'<div class="job" data-state="failed" role="alert"><div class="job-line">{escape(message)}</div></div>'
 
 
+def draft_panel(view: JobView) -> str:
+    """The first picture of an asset whose files are still being made."""
+    assert view.draft is not None
+    source = escape(result_address(view.id, view.draft), quote=True)
+    return f'<div class="results"><img class="preview draft" src="{source}" alt="A first look at the model"></div>'
+
+
 def results_panel(view: JobView, name: str) -> str:
     """The preview video and the download links of a finished job; files are offered as `name` with their suffix."""
-    if view.state is not JobState.DONE:
-        return ""
     video = ""
     if "mp4" in view.files:
         source = escape(result_address(view.id, view.files["mp4"]), quote=True)

@@ -156,7 +156,8 @@ class Handlers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._jobs: dict[str, str] = {}
-        self._finished: dict[str, tuple[str, str]] = {}  # the last finished job and the name of its files
+        self._finished: dict[str, tuple[str, str]] = {}  # the last job that kept its asset, and the name of its files
+        self._results: dict[str, str] = {}  # the last panel of files
 
     async def generate(
         self, browser: gr.Request, picture: str | None, random_seed: bool, seed: float | None, *settings: Any
@@ -194,13 +195,19 @@ class Handlers:
         session = browser.session_hash or ""
         self._jobs[session] = job_id
         yield _outputs(fragments.job_panel(self._engine.view(job_id)), running=True, seed=seed)
+        drafted = False
         while not (view := self._engine.view(job_id)).state.final:
-            yield _outputs(fragments.job_panel(view))
+            outputs = _outputs(fragments.job_panel(view))
+            if view.draft is not None and not drafted:
+                outputs[-1], drafted = fragments.draft_panel(view), True
+            yield outputs
             await asyncio.sleep(POLL_SECONDS)
         self._jobs.pop(session, None)
         if view.kept:
             self._finished[session] = (job_id, name)
-        yield _finished(view, name, again=session in self._finished)
+        if view.state is JobState.DONE:
+            self._results[session] = fragments.results_panel(view, name)
+        yield _finished(view, self._results.get(session, ""), again=session in self._finished)
 
     def cancel(self, browser: gr.Request) -> None:
         """Stop the job that this page waits for: its button was pressed or the page was closed."""
@@ -212,6 +219,7 @@ class Handlers:
         """Forget a page that was closed, and stop its job."""
         self.cancel(browser)
         self._finished.pop(browser.session_hash or "", None)
+        self._results.pop(browser.session_hash or "", None)
 
 
 def _values(names: Sequence[str], settings: Sequence[Any]) -> dict[str, Any]:
@@ -223,13 +231,14 @@ def _without_folder(message: str, picture: str | None) -> str:
     return message if picture is None else message.replace(picture, Path(picture).name)
 
 
-def _finished(view: JobView, name: str, *, again: bool) -> list[Any]:
+def _finished(view: JobView, results: str, *, again: bool) -> list[Any]:
+    """The outputs at the end of a job, with the panel of files that is there now: its own, or the one before."""
     outputs = _outputs(fragments.job_panel(view), running=False, again=again)
+    outputs[-1] = results
     if view.state is JobState.DONE:
-        shown = {
+        outputs[-2] = {
             kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
         }
-        outputs[-2:] = [shown, fragments.results_panel(view, name)]
     return outputs
 
 

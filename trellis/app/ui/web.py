@@ -131,7 +131,8 @@ def _answer(path: Path | None) -> FileResponse:
 def _result_path(engine: Engine, job_id: str, name: str) -> Path | None:
     """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
     try:
-        files = engine.view(job_id).files
+        view = engine.view(job_id)
     except UnknownJobError:
         return None
-    return next((path for path in files.values() if path.name == name and path.is_file()), None)
+    offered = [*view.files.values(), *([view.draft] if view.draft else [])]
+    return next((path for path in offered if path.name == name and path.is_file()), None)
