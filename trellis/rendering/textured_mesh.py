@@ -29,6 +29,8 @@ def render_textured_mesh(
     cameras: Cameras,
     size: int,
     normals: Tensor | None = None,
+    tangents: Tensor | None = None,
+    normal_map: Tensor | None = None,
     supersampling: int = 2,
     shading: str = "studio",
     background: str | tuple[float, float, float] = "white",
@@ -38,11 +40,14 @@ def render_textured_mesh(
 
     vertices [V, 3] in the world (z-up); faces [F, 3], counter-clockwise from outside; uvs [V, 2] with the origin at the
     top left of `texture` [H, W, 3] in [0, 1], which is read bilinearly and repeats its border outside; normals [V, 3],
-    by default flat ones of the faces. shading: none, headlight or studio (three lights that move with the camera), as
-    factors of the stored sRGB colours. supersampling: samples a pixel side, 1..8. Both sides of a face are drawn and
-    lit. Raises InvalidInputError for unusable shapes or options.
+    by default flat ones of the faces. normal_map [H, W, 3] in [0, 1] (tangent space as glTF has it) bends the normals;
+    it needs them and tangents [V, 4] (direction of u, sign of the bitangent). shading: none, headlight or studio (three
+    lights that move with the camera), as factors of the stored sRGB colours. supersampling: samples a pixel side, 1..8.
+    Both sides of a face are drawn and lit. Raises InvalidInputError for unusable shapes or options.
     """
     _check(vertices, faces, uvs, texture, normals)
+    if normal_map is not None:
+        _check_relief(vertices, normals, tangents, normal_map)
     if shading not in LIGHTS:
         raise InvalidInputError(f"Unknown shading {shading!r}; choose one of {', '.join(LIGHTS)}.")
     if size < 1 or not 1 <= supersampling <= 8:
@@ -54,22 +59,37 @@ def render_textured_mesh(
     mesh = Mesh(vertices.to(device).float(), faces.to(device).int())
     texture = texture.to(device).float().permute(2, 0, 1)[None]
     flat = normals is None
-    columns = [uvs] if normals is None else [uvs, normals]
+    columns = [column for column in (uvs, normals, tangents) if column is not None]
+    relief = None if normal_map is None else normal_map.to(device).float().permute(2, 0, 1)[None]
     attributes = torch.cat([column.to(device).float() for column in columns], dim=1)
     behind = background_color(background).to(device)
     pictures = []
     for camera in cameras.to(device):
         samples = rasterize_mesh(mesh, camera, size=size * supersampling, backend=backend)
         values = rasterize.interpolate_attributes(samples, mesh.faces, attributes, backend=backend)
-        color = torch.nn.functional.grid_sample(
-            texture, values[None, ..., :2] * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
-        )[0]
+        color = _lookup(texture, values[..., :2])
         if shading != "none":
-            normal = face_normals(mesh)[samples.face_id.clamp_min(0).long()] if flat else values[..., 2:]
+            normal = face_normals(mesh)[samples.face_id.clamp_min(0).long()] if flat else values[..., 2:5]
+            if relief is not None:
+                normal = _bent(normal, values[..., 5:9], _lookup(relief, values[..., :2]))
             color = color * _light(normal, camera, shading)
         pictures.append(_reduced(torch.cat([color, samples.mask[None].to(color)]), samples.mask, size, behind))
     stacked = torch.stack(pictures).to(source)
     return ColorImages(stacked[:, :3], stacked[:, 3])
+
+
+def _lookup(texture: Tensor, uvs: Tensor) -> Tensor:
+    """Bilinear values [k, H, W] of a texture [1, k, h, w] at uvs [H, W, 2]."""
+    return torch.nn.functional.grid_sample(
+        texture, uvs[None] * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
+    )[0]
+
+
+def _bent(normal: Tensor, tangent: Tensor, stored: Tensor) -> Tensor:
+    """Normals [H, W, 3] of interpolated frames (normals [H, W, 3], tangents [H, W, 4]) and a map's values [3, H, W]."""
+    across, up, out = (stored * 2 - 1)[..., None]
+    bitangent = torch.where(tangent[..., 3:] < 0, -1.0, 1.0) * torch.linalg.cross(normal, tangent[..., :3])
+    return across * tangent[..., :3] + up * bitangent + out * normal
 
 
 def _light(normals: Tensor, camera: Cameras, shading: str) -> Tensor:
@@ -106,3 +126,12 @@ def _check(vertices: Tensor, faces: Tensor, uvs: Tensor, texture: Tensor, normal
         raise InvalidInputError(f"Normals must be {list(vertices.shape)}, not {list(normals.shape)}.")
     if texture.ndim != 3 or texture.shape[2] != 3 or not texture.is_floating_point():
         raise InvalidInputError(f"A texture is [H, W, 3] in [0, 1], not {texture.dtype} {list(texture.shape)}.")
+
+
+def _check_relief(vertices: Tensor, normals: Tensor | None, tangents: Tensor | None, normal_map: Tensor) -> None:
+    if normals is None or tangents is None or tangents.shape != (len(vertices), 4):
+        raise InvalidInputError("A normal map needs normals [V, 3] and tangents [V, 4].")
+    if normal_map.ndim != 3 or normal_map.shape[2] != 3 or not normal_map.is_floating_point():
+        raise InvalidInputError(
+            f"A normal map is [H, W, 3] in [0, 1], not {normal_map.dtype} {list(normal_map.shape)}."
+        )

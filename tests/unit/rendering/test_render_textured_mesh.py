@@ -75,9 +75,35 @@ def test_shading_follows_the_normals() -> None:
     assert 0.6 < studio <= 1
 
 
+@BACKENDS
+def test_a_normal_map_bends_the_light(backend: str) -> None:
+    """Left half leans to the texture's right, the right half upwards in the texture; u runs along +x, up is +z."""
+    upright = {
+        "normals": torch.tensor([0.0, -1, 0]).expand(4, 3),
+        "tangents": torch.tensor([1.0, 0, 0, 1]).expand(4, 4),
+        "shading": "studio",
+        "backend": backend,
+    }
+    white, lean = torch.ones(2, 2, 3), math.sin(math.radians(40))
+    normal_map = torch.tensor([[lean, 0, math.cos(math.radians(40))], [0, lean, math.cos(math.radians(40))]])
+    normal_map = (0.5 + 0.5 * normal_map).repeat_interleave(16, 0)[None].expand(32, 32, 3)
+    bent = render_textured_mesh(**sheet(white, normal_map=normal_map, **upright)).color[0, 0, 32]
+    for column, direction in (
+        (24, [lean, -math.cos(math.radians(40)), 0]),
+        (40, [0, -math.cos(math.radians(40)), lean]),
+    ):
+        turned = {**upright, "normals": torch.tensor(direction).expand(4, 3)}
+        expected = render_textured_mesh(**sheet(white, **turned)).color[0, 0, 32, column]
+        assert bent[column] == pytest.approx(float(expected), abs=1e-3)
+    flat = torch.tensor([0.5, 0.5, 1.0]).expand(2, 2, 3)
+    same = [render_textured_mesh(**sheet(white, **upright, **extra)).color for extra in ({}, {"normal_map": flat})]
+    assert torch.allclose(same[0], same[1], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"normal_map": torch.ones(2, 2, 3)}, "tangents"),
         ({"shading": "sun"}, "none, headlight, studio"),
         ({"uvs": torch.zeros(3, 2)}, r"\[4, 2\]"),
         ({"texture": torch.zeros(4, 4, 3, dtype=torch.uint8)}, "texture"),
