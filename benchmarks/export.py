@@ -4,7 +4,7 @@ Every row is one step of making a GLB from a mesh of 1.08 M faces and 20 k voxel
 called as the program calls it: one warm-up, then the median of the repeats. Printed: seconds, the ratio to the
 published exporter's (measured on one H200 with a 16-core host), the target, and the peaks of torch's GPU memory and of
 the memory of the process with its children. The same goes to export.json. `--compare xatlas` unwraps by xatlas too and
-states the ratio. Needs torch, Warp, scipy; psutil for the memory of processes; xatlas only for the comparison. No network.
+states the ratio. Needs torch, Warp, scipy; psutil for the memory of processes; xatlas only for the comparison.
 """
 
 import argparse

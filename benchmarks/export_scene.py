@@ -17,7 +17,7 @@ from trellis.representations.gaussians import SH_C0
 
 FINE = 4  # fine voxels along the side of a structure voxel
 GAUSSIANS_PER_VOXEL = 32
-WALL = 0.0045  # half the wall of the vessel, world units
+WALL = 1.15  # half the wall of the vessel, fine voxels
 NOISE = 2e-4  # roughness of the field, as decoders make it
 
 
@@ -30,14 +30,17 @@ class Scene:
     voxels: int
 
 
-def field(points: Tensor) -> Tensor:
-    """About the signed distance [n] of `points` [n, 3] to the vessel: a bumpy open jar with a foot and two handles."""
+def field(points: Tensor, wall: float) -> Tensor:
+    """About the signed distance [n] of `points` [n, 3] to the vessel: a bumpy open jar with a foot and two handles.
+
+    wall: half the thickness, world units.
+    """
     x, y, z = points.unbind(-1)
     angle = torch.atan2(y, x)
     bumps = 1 + 0.05 * torch.sin(8 * angle + 14 * z) * torch.cos(11 * z) + 0.02 * torch.sin(25 * z)
     bumps = bumps + 0.018 * torch.sin(60 * angle) * torch.sin(70 * z)
     body = torch.sqrt(x.square() + y.square() + (0.85 * z).square()) - 0.39 * bumps
-    jar = torch.maximum(body.abs() - WALL, z - 0.36)
+    jar = torch.maximum(body.abs() - wall, z - 0.36)
     foot = torch.sqrt((torch.sqrt(x.square() + y.square()) - 0.2).square() + (z + 0.43).square()) - 0.05
     across = torch.sqrt((x.abs() - 0.38).square() + z.square()) - 0.09
     handles = torch.sqrt(across.square() + y.square()) - 0.022
@@ -63,11 +66,12 @@ def build_scene(resolution: int = 64, *, device: torch.device | None = None) -> 
 
 def _structure(resolution: int) -> Tensor:
     """The voxels [n, 3] of the grid that the surface passes."""
+    wall = WALL / (resolution * FINE)
     side = torch.arange(resolution * FINE + 1) / (resolution * FINE) - 0.5
     planes = []
     for start in range(0, resolution * FINE, FINE):  # slabs, to save memory
         x = side[start : start + FINE + 1]
-        inside = (field(torch.stack(torch.meshgrid(x, side, side, indexing="ij"), -1)) < 0).float()[None, None]
+        inside = (field(torch.stack(torch.meshgrid(x, side, side, indexing="ij"), -1), wall) < 0).float()[None, None]
         most = torch.nn.functional.max_pool3d(inside, FINE + 1, stride=FINE)[0, 0, 0]
         least = -torch.nn.functional.max_pool3d(-inside, FINE + 1, stride=FINE)[0, 0, 0]
         planes.append(most > least)
@@ -82,7 +86,7 @@ def _mesh(coords: Tensor, resolution: int, generator: torch.Generator) -> Mesh:
     points = (fine[:, None] + corner) / grid - 0.5
     feats = torch.zeros(len(fine), COLOR_CHANNELS)
     # The published decoder's level is 1 / grid.
-    feats[:, SDF] = field(points) + 1 / grid + NOISE * torch.randn(len(fine), 8, generator=generator)
+    feats[:, SDF] = field(points, WALL / grid) + 1 / grid + NOISE * torch.randn(len(fine), 8, generator=generator)
     feats[:, COLOR].view(len(fine), 8, 6)[..., :3] = torch.logit(colors(points))
     return extract_mesh(fine, feats, resolution=grid)
 

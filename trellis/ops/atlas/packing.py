@@ -12,12 +12,12 @@ from trellis.ops.atlas.topology import Bools, Floats, Ints
 ANGLES = 32  # tried within a quarter turn for the smallest box
 BAND = 24  # rows searched at once
 CHECK_EVERY = 2  # runs between two looks how many places are left
-FEW_TESTS = 20_000  # places times runs that are tested in one go
+FEW_PLACES = 500  # are tested one by one
 LOOKBACK = 1  # heights of a mask, below the place of the last of its kind
 CLASSES = 3  # of sides, within a doubling
 TRIALS = 3
-FIRST_FILL = 0.75  # of the cells, margins included
-CLOSE = 0.96  # of the height of the grid: full enough
+FIRST_FILL = 0.73  # of the cells, margins included
+CLOSE = 0.95  # of the height of the grid: full enough
 
 
 @dataclass(frozen=True)
@@ -203,24 +203,26 @@ class _Grid:
         """The lowest, then leftmost place (x, y) with y in at..at+band and x below `places` where all runs are free."""
         fits = np.ones((band, places), dtype=bool)
         test = np.empty_like(fits)
-        for number, (row, first, length) in enumerate(runs.tolist()):
-            np.greater_equal(self._free[at + row : at + row + band, first : first + places], length, out=test)
-            fits &= test
-            if number % CHECK_EVERY == CHECK_EVERY - 1:
-                left = np.flatnonzero(fits)
-                if len(left) * len(runs) < FEW_TESTS:
-                    return self._first_of(left, runs[number + 1 :], at, places)
+        done = 0
+        while done < len(runs):
+            for row, first, length in runs[done : done + CHECK_EVERY].tolist():
+                np.greater_equal(self._free[at + row : at + row + band, first : first + places], length, out=test)
+                fits &= test
+            done += CHECK_EVERY
+            if np.count_nonzero(fits) < FEW_PLACES:
+                break
         left = np.flatnonzero(fits)
-        return self._first_of(left, runs[:0], at, places)
-
-    def _first_of(self, places_left: Ints, runs: Ints, at: int, places: int) -> tuple[int, int] | None:
-        """The first of `places_left` (row * places + column) where the runs are free too."""
-        if not len(places_left):
-            return None
-        y, x = np.divmod(places_left, places)
-        free = self._free[(at + y)[:, None] + runs[:, 0], x[:, None] + runs[:, 1]] >= runs[:, 2]
-        good = np.flatnonzero(free.all(axis=1))
-        return (int(x[good[0]]), at + int(y[good[0]])) if len(good) else None
+        y, x = np.divmod(left, places)
+        y += at
+        step = CHECK_EVERY
+        while len(x) and done < len(runs):  # the longer the list of runs passed, the shorter that of places
+            some = runs[done : done + step]
+            free = self._free[y[:, None] + some[:, 0], x[:, None] + some[:, 1]] >= some[:, 2]
+            good = free.all(axis=1)
+            x, y = x[good], y[good]
+            done += step
+            step *= 2
+        return (int(x[0]), int(y[0])) if len(x) else None
 
     def _take(self, mask: Mask, x: int, y: int) -> None:
         block = self._free[y : y + mask.height]
