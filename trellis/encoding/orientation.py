@@ -27,8 +27,8 @@ def is_closed(vertices: Tensor, faces: Tensor) -> bool:
     """Each edge is run through as often one way as the other: the surface has no rim, and no face is turned over."""
     corners = _welded(vertices)[faces.detach().cpu().long().numpy()]
     start, end = corners.reshape(-1), np.roll(corners, -1, 1).reshape(-1)
-    edge = np.stack([np.minimum(start, end), np.maximum(start, end)], 1)
-    _, number = np.unique(edge, axis=0, return_inverse=True)
+    edge = np.minimum(start, end) * (int(corners.max(initial=0)) + 1) + np.maximum(start, end)
+    _, number = np.unique(edge, return_inverse=True)
     return not np.bincount(number.reshape(-1), np.sign(end - start)).any()
 
 

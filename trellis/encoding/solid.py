@@ -5,6 +5,7 @@ the winding number of the outward-turned faces says, or what no path from outsid
 the outside on both sides become thin plates.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from trellis.encoding.voxelize import voxelize
 from trellis.errors import InvalidInputError
 from trellis.ops.closest_point import SurfacePoints, closest_point
 from trellis.ops.rasterize import rendering_device
-from trellis.ops.winding_number import is_inside
+from trellis.ops.winding_number import inside_query
 from trellis.progress import Progress
 
 FINE = 4  # cells of the grid along a voxel's side
@@ -48,15 +49,16 @@ class FieldSamples:
 class SolidField:
     """The visible surface of a mesh in [-0.5, 0.5]^3 and what is inside of it; make it with `create`.
 
-    mesh: faces with area that border on the outside; outward [F, 3]: all faces turned outwards; closed: they have no
-    rim; cells uint8 [G, G, G]: without surface and reached from outside, without surface and enclosed, or with surface;
-    solid, depth [G, G, G]: cells whose centre is inside (enclosed or with surface), and how far each cell lies from the
-    nearest one outside; nearest: for each cell the number of the nearest one without surface (where faces are too
-    disordered for winding numbers); resolution: voxels along the cube, G / FINE.
+    mesh: faces with area that border on the outside; winding: points [n, 3] -> bool [n], inside of all faces turned
+    outwards; closed: these have no rim; cells uint8 [G, G, G]: without surface and reached from outside, without
+    surface and enclosed, or with surface; solid, depth [G, G, G]: cells whose centre is inside (enclosed or with
+    surface), and how far each cell lies from the nearest one outside; nearest: for each cell the number of the nearest
+    one without surface (where faces are too disordered for winding numbers); resolution: voxels along the cube,
+    G / FINE.
     """
 
     mesh: SourceMesh
-    outward: Tensor
+    winding: Callable[[Tensor], Tensor]
     closed: bool
     cells: Tensor
     solid: Tensor
@@ -84,7 +86,7 @@ class SolidField:
         outward = outward_faces(mesh.vertices, mesh.faces)
         field = cls(
             mesh=mesh,
-            outward=outward,
+            winding=inside_query(mesh.vertices, outward),
             closed=is_closed(mesh.vertices, outward),
             cells=_classified(touched).to(mesh.device),
             solid=torch.zeros(0),
@@ -121,7 +123,7 @@ class SolidField:
         # Around a closed surface the winding number is the same wherever a path without surface leads.
         unclear = state == _SURFACE if self.closed else ~found
         for part in unclear.nonzero().squeeze(1).split(_QUERIES):
-            found[part] = is_inside(points[part], self.mesh.vertices, self.outward)
+            found[part] = self.winding(points[part])
         return found
 
     def inside_centres(self, points: Tensor) -> Tensor:
@@ -184,7 +186,7 @@ class SolidField:
         if not len(cells):
             return True
         witnesses = cells[:: max(1, len(cells) // _WITNESSES)]
-        inside = is_inside(self._centres(witnesses), self.mesh.vertices, self.outward)
+        inside = self.winding(self._centres(witnesses))
         return bool(inside.float().mean() >= _AGREEMENT)
 
     def _solid(self, touched: Tensor) -> Tensor:
@@ -203,10 +205,16 @@ class SolidField:
         normals, _ = face_normals(self.mesh)
         corners, step = self.mesh.corners(), normals * (0.25 * self.cell)
         hidden = torch.ones(len(corners), dtype=torch.bool, device=self.mesh.device)
+        # Most faces see an open cell right beside them, which is looked up at once.
+        for side in (6 * step, -6 * step):
+            beside = self._cell_numbers(corners.mean(1) + side)
+            hidden &= self.cells.flatten()[beside] != _OUTSIDE
         for weights in ((1 / 3, 1 / 3, 1 / 3), (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8)):
             rows = hidden.nonzero().squeeze(1)
             points = (corners[rows] * corners.new_tensor(weights)[:, None]).sum(1)
-            hidden[rows] = self.inside(points + step[rows]) & self.inside(points - step[rows])
+            for side in (step, -step):
+                rows, points = hidden.nonzero().squeeze(1), points[hidden[rows]]
+                hidden[rows] = self.inside(points + side[rows])
         return hidden & ~hidden.all()
 
 

@@ -127,7 +127,8 @@ def test_ply_with_polygons_of_many_sizes_in_both_byte_orders(tmp_path: Path, ord
     name = "little" if order == "<" else "big"
     header = (
         f"ply\nformat binary_{name}_endian 1.0\nelement vertex 5\nproperty float x\n"
-        "property double y\nproperty float z\nelement face 2\nproperty uchar flag\nproperty list uchar int vertex_indices\nend_header\n"
+        "property double y\nproperty float z\n"
+        "element face 2\nproperty uchar flag\nproperty list uchar int vertex_indices\nend_header\n"
     )
     points = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1)]
     body = b"".join(struct.pack(f"{order}fdf", *point) for point in points)

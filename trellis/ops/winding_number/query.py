@@ -1,11 +1,28 @@
 """Public entry of the inside-outside query."""
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
 
 BACKENDS = ("warp", "reference")
 THRESHOLD = 0.5  # halfway between outside (0) and inside (1); a mesh with holes takes values between
+
+
+def inside_query(vertices: Tensor, faces: Tensor, *, backend: str = "warp") -> Callable[[Tensor], Tensor]:
+    """A function from points [n, 3] to bool [n], as `is_inside` for one mesh; what it needs is built once."""
+    if backend not in BACKENDS:
+        raise InvalidInputError(f"Unknown back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
+    if not len(faces):
+        raise InvalidInputError("The mesh has no faces, so nothing is inside of it.")
+    # Imported at the call: Warp takes half a second to load.
+    if backend == "warp":
+        from trellis.ops.winding_number.warp_backend import build
+    else:
+        from trellis.ops.winding_number.reference import build
+    inside = build(vertices.detach().float().contiguous(), faces, THRESHOLD)
+    return lambda points: inside(points.detach().float().contiguous())
 
 
 def is_inside(points: Tensor, vertices: Tensor, faces: Tensor, *, backend: str = "warp") -> Tensor:
@@ -16,13 +33,4 @@ def is_inside(points: Tensor, vertices: Tensor, faces: Tensor, *, backend: str =
     Source: Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers" (2013).
     Raises InvalidInputError for an empty mesh or an unknown back end.
     """
-    if backend not in BACKENDS:
-        raise InvalidInputError(f"Unknown back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
-    if not len(faces):
-        raise InvalidInputError("The mesh has no faces, so nothing is inside of it.")
-    # Imported at the call: Warp takes half a second to load.
-    if backend == "warp":
-        from trellis.ops.winding_number.warp_backend import inside
-    else:
-        from trellis.ops.winding_number.reference import inside
-    return inside(points.detach().float().contiguous(), vertices.detach().float().contiguous(), faces, THRESHOLD)
+    return inside_query(vertices, faces, backend=backend)(points)

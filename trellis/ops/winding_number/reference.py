@@ -1,6 +1,7 @@
 """Winding number by the solid angle of every face, in plain torch."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -8,10 +9,15 @@ from torch import Tensor
 CHUNK = 1 << 20  # point-face pairs at a time
 
 
-def inside(points: Tensor, vertices: Tensor, faces: Tensor, threshold: float) -> Tensor:
-    """Bool [n]: winding number of points [n, 3] above `threshold`."""
-    found = [_winding(part, vertices[faces.long()]) > threshold for part in points.split(max(1, CHUNK // len(faces)))]
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.bool, device=points.device)
+def build(vertices: Tensor, faces: Tensor, threshold: float) -> Callable[[Tensor], Tensor]:
+    """The query: points [n, 3] -> bool [n], winding number above `threshold`."""
+    corners, size = vertices[faces.long()], max(1, CHUNK // len(faces))
+
+    def inside(points: Tensor) -> Tensor:
+        found = [_winding(part, corners) > threshold for part in points.split(size)]
+        return torch.cat(found) if found else torch.zeros(0, dtype=torch.bool, device=points.device)
+
+    return inside
 
 
 def _winding(points: Tensor, corners: Tensor) -> Tensor:
