@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import torch
@@ -67,7 +68,7 @@ def diagnose(runtime: Runtime, *, preset: str = "auto") -> Diagnosis:
     """Look at the machine as `runtime` would use it; raises InvalidInputError for an unknown preset."""
     return Diagnosis(
         machine=_machine(runtime),
-        attention=tuple(_try(name, lambda n=name: _try_attention(n, runtime)) for name in attention.BACKENDS),
+        attention=tuple(_try(name, partial(_try_attention, name, runtime)) for name in attention.BACKENDS),
         convolution=(
             _try("builtin", lambda: _try_convolution(runtime)),
             _try("spconv", lambda: _try_spconv(runtime)),
@@ -154,7 +155,7 @@ def _try_spconv(runtime: Runtime) -> str:
     coords, feats, weight, bias, exact = _convolution_trial(runtime)
     options = {"coords": coords, "resolution": 4, "batch_size": 1, "algorithm": runtime.spconv_algo}
     return _compare(
-        lambda: sparse_conv_spconv.convolve(feats, weight, bias=bias, indices={}, **options),  # type: ignore[arg-type]
+        lambda: sparse_conv_spconv.convolve(feats, weight, bias=bias, indices={}, **options),
         exact,
         runtime,
     )
