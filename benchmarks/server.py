@@ -10,6 +10,7 @@ all the time, from before the server is up. Prints a table and writes server.jso
 import argparse
 import asyncio
 import contextlib
+import functools
 import io
 import json
 import socket
@@ -71,11 +72,12 @@ async def ask(
     return int(top.split(b" ", 2)[1]), content
 
 
-def picture(seed: int, size: int = 512) -> bytes:
-    """A coloured block on white, another one for every seed."""
+@functools.cache
+def picture(number: int, size: int = 512) -> bytes:
+    """A coloured block on white, another one for every client."""
     image = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(image)
-    color = ((seed * 53) % 200 + 30, (seed * 97) % 200 + 30, (seed * 151) % 200 + 30)
+    color = ((number * 53) % 200 + 30, (number * 97) % 200 + 30, (number * 151) % 200 + 30)
     draw.rounded_rectangle((size // 4, size // 4, 3 * size // 4, 3 * size // 4), size // 10, fill=color)
     target = io.BytesIO()
     image.save(target, "PNG")
@@ -125,7 +127,7 @@ class Clients:
             seed += 1
             fields = {name: v if isinstance(v, str) else json.dumps(v) for name, v in self.options.items()}
             fields["formats"] = ",".join(self.options["formats"])
-            body, kind = form(fields | {"seed": str(seed)}, "pictures", picture(seed))
+            body, kind = form(fields | {"seed": str(seed)}, "pictures", picture(number))
             status, content = await ask(self.place, "POST", "/jobs", body, kind)
             if status == 503:
                 self.load.refused += 1
@@ -161,7 +163,7 @@ class Clients:
         fields = {"ss_sampling_steps": "2", "slat_sampling_steps": "2", "texture_size": "512"}
         while not self.end.is_set():
             seed += 1
-            body, kind = form(fields | {"seed": str(seed)}, "file", picture(seed))
+            body, kind = form(fields | {"seed": str(seed)}, "file", picture(number))
             status, content = await ask(self.place, "POST", "/generate_no_preview", body, kind)
             if status == 200:
                 self.load.forms += 1
@@ -175,6 +177,8 @@ async def run_load(
     place: tuple[str, int], *, clients: int, seconds: float, options: dict[str, Any] | None = None
 ) -> Load:
     """Load a server for `seconds` after a first job, then wait until every accepted job has ended."""
+    for number in range(clients + 1):  # now, so that drawing does not delay the probe
+        picture(number)
     group = Clients(place, FAST if options is None else options)
     probe = asyncio.create_task(group.probe())
     deadline = time.monotonic() + START_SECONDS

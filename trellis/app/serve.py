@@ -131,6 +131,10 @@ class _Server(uvicorn.Server):
         self._engine = engine
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not handed on to uvicorn, which would raise the signal again when everything has ended well.
+        if self.should_exit:
+            self.force_exit = True
+            return
         _log.info("Ending (%s)", signal.Signals(sig).name)
+        self.should_exit = True
         threading.Thread(target=self._engine.close, name="close engine").start()
-        super().handle_exit(sig, frame)

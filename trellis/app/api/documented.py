@@ -95,9 +95,10 @@ def form_body(fields: tuple[str, str]) -> dict[str, Any]:
     """The form of a blocking route: `fields` are the names of its file and of its base64 field."""
     file_name, text_name = fields
     several = file_name.endswith("list")
+    maybe_empty = {name: value for name, value in PICTURE_TEXT.items() if name != "minLength"}  # as browsers send them
     properties: dict[str, Any] = {
         file_name: {"type": "array", "items": PICTURE_FILE} if several else PICTURE_FILE,
-        text_name: {"type": "array", "items": PICTURE_TEXT} if several else PICTURE_TEXT,
+        text_name: {"type": "array", "items": maybe_empty} if several else maybe_empty,
         **{name: number_schema(number) for name, number in FORM.items()},
         "output_format": {"type": "string", "enum": list(OUTPUT_FORMATS), "default": OUTPUT_FORMATS[0]},
     }

@@ -1,0 +1,48 @@
+"""Twenty clients at once on a server of its own process: nothing is lost, and /ping answers all the time.
+
+The long version, with real weights, is `python -m benchmarks.server`.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.server import percentile, run_load, summary
+from tests.browser.serving import free_port
+from tests.contract.sources import ROOT
+from tests.unit.app.process_fakes import Control
+
+CLIENTS = 20
+SECONDS = 6.0
+OPTIONS = {"formats": ["glb"], "texture_size": 512}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    Control(tmp_path).set(step_seconds=0.01, open_seconds=1.0)
+    port = free_port()
+    with (tmp_path / "log.txt").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.api.fake_server", str(tmp_path), str(port)], cwd=ROOT, stderr=log, stdout=log
+        )
+        try:
+            yield "127.0.0.1", port
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def test_twenty_clients_lose_nothing(place: tuple[str, int], tmp_path: Path) -> None:
+    load = asyncio.run(run_load(place, clients=CLIENTS, seconds=SECONDS, options=OPTIONS))
+    figures = summary(load, clients=CLIENTS, seconds=SECONDS)
+    assert load.failed == [] and load.lost == 0 and load.ping_failures == 0, figures
+    assert load.finished > CLIENTS / 2 and load.forms >= 1, figures
+    assert load.refused > 0, "the queue was never full: this was no load"
+    for phase in ("first job", "load"):
+        assert percentile(load.pings[phase], 0.5) < 0.05, figures
+        assert max(load.pings[phase]) < 2.0, figures  # the desktop client gives up after 4 s
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()

@@ -1,0 +1,148 @@
+"""`trellis serve` as people start it: page and interface on one port, its arguments, its end."""
+
+import argparse
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.browser.serving import free_port
+from tests.contract.sources import ROOT
+from trellis.app.serve import listen
+from trellis.app.server_options import NEW_TOKEN, add_server_options, settings_from
+from trellis.errors import InvalidInputError
+
+START_SECONDS = 120
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_server_options(parser)
+    return parser.parse_args(arguments)
+
+
+def test_the_arguments_become_settings(tmp_path: Path) -> None:
+    plain = settings_from(parsed())
+    assert (plain.host, plain.port, plain.token, plain.local) == ("127.0.0.1", 7960, None, True)
+    assert settings_from(parsed("--ip", "127.0.0.2", "--port", "1")).host == "127.0.0.2"
+    file = tmp_path / "token"
+    file.write_text("from-a-file-1234\n")
+    assert settings_from(parsed("--token-file", str(file))).token == "from-a-file-1234"
+    new = [settings_from(parsed("--token", NEW_TOKEN)).token for _ in range(2)]
+    assert new[0] != new[1] and all(token is not None and len(token) >= 24 for token in new)
+    settings = settings_from(parsed("--host", "0.0.0.0", "--trust-lan", "--max-upload", "8", "--allow-name", "box"))
+    assert (settings.max_upload_bytes, settings.names, settings.local) == (8 << 20, ("box",), False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--host", "0.0.0.0"], "token"),
+        (["--token", "short"], "token"),
+        (["--token-file", "/nowhere/at/all"], "token file"),
+        (["--max-upload", "0"], "max-upload"),
+        (["--port", "70000"], "port"),
+        (["--allow-origin", "*"], "origin"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: list[str], named: str) -> None:
+    with pytest.raises(InvalidInputError, match=named):
+        settings_from(parsed(*arguments))
+
+
+def test_a_port_in_use_is_said_to_be_in_use() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InvalidInputError, match="--port takes another"):
+            listen("127.0.0.1", taken.getsockname()[1])
+
+
+@contextmanager
+def started(tmp_path: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
+    port, log = free_port(), tmp_path / "log.txt"
+    command = [
+        sys.executable,
+        "-m",
+        "trellis",
+        "serve",
+        "--device",
+        "cpu",
+        "--offline",
+        "--port",
+        str(port),
+        *arguments,
+    ]
+    with log.open("w") as stream:
+        program = subprocess.Popen(
+            [*command, "--output", str(tmp_path / "out")], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT
+        )
+    try:
+        yield program, port, log
+    finally:
+        program.kill()
+        program.wait()
+
+
+def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def wait_for_ping(program: "subprocess.Popen[bytes]", port: int, log: Path, path: str = "/ping") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        assert program.poll() is None and time.monotonic() < deadline, log.read_text()
+        try:
+            if get(port, path)[0] == 200:
+                return
+        except OSError:
+            time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_page_and_interface_on_one_port_and_a_clean_end(tmp_path: Path) -> None:
+    with started(tmp_path) as (program, port, log):
+        wait_for_ping(program, port, log)
+        status, page = get(port, "/")
+        assert status == 200 and b"TRELLIS" in page
+        assert get(port, "/viewer.js")[0] == 200
+        assert json.loads(get(port, "/info/supported_operations")[1]) == ["make_meshes_and_tex"]
+        assert get(port, "/jobs")[0] == 200 and get(port, "/docs")[0] == 200
+        assert get(port, "/jobs/x")[0] == 404 and get(port, "/no/such/place")[0] == 404
+        assert get(port, "/gradio_api/info", Host="evil.example.org")[0] == 400
+        assert get(port, "/", Origin="https://example.org")[0] == 403
+        line = next(line for line in log.read_text().splitlines() if "Worker process" in line)
+        worker = int(line.split("process ")[1].split()[0])
+        os.kill(worker, 0)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(timeout=30) == 0, log.read_text()
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+        assert "Traceback" not in log.read_text(), log.read_text()
+        assert f"Page and interface at http://127.0.0.1:{port}/" in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_token_guards_the_page_too(tmp_path: Path) -> None:
+    token = "only-for-this-test"
+    with started(tmp_path, "--token", token, "--no-preload") as (program, port, log):
+        wait_for_ping(program, port, log, f"/{token}/ping")
+        for path in ("/", "/viewer.js", "/gradio_api/info", "/ping", "/config"):
+            assert get(port, path)[0] == 401, path
+            assert get(port, path, Cookie=f"trellis_token={token}")[0] == 200, path
+        assert token in log.read_text()  # the address to open is told
