@@ -11,6 +11,8 @@ from trellis.ops.rasterize import rasterize_triangles
 
 OVERLAP_SIZE = 2048  # texels a side of the picture that overlaps are looked for in
 
+OFFSET = (0.1234, 0.3141)  # of a texel
+
 
 @dataclass(frozen=True)
 class AtlasQuality:
@@ -61,7 +63,9 @@ def face_stretch(unwrapped: Unwrapped) -> tuple[NDArray[np.float64], NDArray[np.
 def overlap(unwrapped: Unwrapped, *, device: torch.device | None = None) -> float:
     """Share of the covered texels that two faces cover: the first and the last face there are not the same."""
     count = len(unwrapped.faces)
-    flat = torch.from_numpy(unwrapped.uvs[unwrapped.faces].reshape(-1, 2) * OVERLAP_SIZE).float().to(device)
+    # Moved off the texels: an edge through their centres would count for the faces on both sides.
+    places = unwrapped.uvs[unwrapped.faces].reshape(-1, 2) * OVERLAP_SIZE + OFFSET
+    flat = torch.from_numpy(places).float().to(device)
     faces = torch.arange(3 * count, device=device).reshape(-1, 3)
     rank = torch.arange(count, device=device).repeat_interleave(3).float() + 1
     first, last = (

@@ -102,26 +102,28 @@ class ProcessMemory:
         except ImportError:
             yield self
             return
-        watcher = threading.Thread(target=self._watch, args=(psutil,), daemon=True)
+        process = psutil.Process()
+        watcher = threading.Thread(target=self._watch, args=(process, psutil.Error), daemon=True)
         watcher.start()
         try:
             yield self
         finally:
             self._stop.set()
             watcher.join()
+            self._look(process, psutil.Error)
 
-    def _watch(self, psutil: Any) -> None:
-        process = psutil.Process()
-        while True:
-            total = process.memory_info().rss
-            for child in process.children(recursive=True):
-                try:
-                    total += child.memory_info().rss
-                except psutil.Error:
-                    continue  # it ended in the meantime
-            self.peak = max(self.peak or 0, total)
-            if self._stop.wait(SAMPLE_SECONDS):
-                return
+    def _watch(self, process: Any, ended: type[Exception]) -> None:
+        while not self._stop.wait(SAMPLE_SECONDS):
+            self._look(process, ended)
+
+    def _look(self, process: Any, ended: type[Exception]) -> None:
+        total = process.memory_info().rss
+        for child in process.children(recursive=True):
+            try:
+                total += child.memory_info().rss
+            except ended:
+                continue
+        self.peak = max(self.peak or 0, total)
 
 
 class Bench:
