@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
@@ -13,6 +14,7 @@ from plyfile import PlyData
 from scipy.spatial import cKDTree
 
 from tests.e2e.conftest import FRAMES, PREVIEW_SIZE, TEXTURE_SIZE, Result
+from tests.unit.export.validator import VALIDATOR, WITHOUT_VALIDATOR, issues_of
 
 # properties of the PLY files that viewers of Gaussian splats read
 GAUSSIAN_PROPERTIES = {
@@ -44,6 +46,11 @@ def test_glb_holds_a_textured_matte_surface(result: Result) -> None:
     pixels = np.asarray(texture.convert("RGB"), dtype=float).reshape(-1, 3)
     assert pixels.std(axis=0).max() > 5
     assert len(np.unique(pixels, axis=0)) > 100
+
+
+@pytest.mark.skipif(not VALIDATOR, reason=WITHOUT_VALIDATOR)
+def test_glb_passes_the_validator(result: Result, tmp_path: Path) -> None:
+    assert issues_of(result.files["glb"].read_bytes(), tmp_path)["messages"] == []
 
 
 def test_glb_surface_is_sound(scene: trimesh.Trimesh, record_property: Callable[[str, object], None]) -> None:

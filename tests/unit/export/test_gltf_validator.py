@@ -4,40 +4,19 @@
 """
 
 import dataclasses
-import json
-import os
-import shutil
 import struct
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from installer.checks import find_gltf_validator
-from tests.contract.sources import ROOT
 from tests.unit.export.shapes import sphere
 from tests.unit.export.textured_samples import textured_box
+from tests.unit.export.validator import VALIDATOR, WITHOUT_VALIDATOR, issues_of
 from trellis.export import ExportOptions, TexturedMesh, textured_mesh
 from trellis.export.glb import glb_bytes
 
-VALIDATOR = os.environ.get("TRELLIS_TEST_GLTF_VALIDATOR") or find_gltf_validator(ROOT)
-pytestmark = pytest.mark.skipif(
-    not VALIDATOR, reason="the glTF validator is not installed; it needs Node.js and npm (./run.sh test installs it)"
-)
-
-
-def issues_of(data: bytes, folder: Path) -> dict[str, Any]:
-    path = folder / "object.glb"
-    path.write_bytes(data)
-    node = shutil.which("node")
-    assert node and VALIDATOR
-    script = Path(__file__).with_name("gltf_validator.mjs")
-    done = subprocess.run([node, script, VALIDATOR, path], capture_output=True, text=True, timeout=120, check=True)
-    report = json.loads(done.stdout)
-    assert (report["mime"], report["version"]) == ("model/gltf-binary", "2.0")
-    return report["issues"]
+pytestmark = pytest.mark.skipif(not VALIDATOR, reason=WITHOUT_VALIDATOR)
 
 
 def large(mesh: TexturedMesh) -> TexturedMesh:
