@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.released import SCALES, Scene, make_scene, random_pipeline
+from trellis.app.presets import PRESETS
 from trellis.atomic import write_bytes
 from trellis.memory import RESIDENCIES, Effort, MemoryPlan
 from trellis.ops.attention import BACKENDS
@@ -35,6 +36,7 @@ from trellis.runtime import (
     release_cached_memory,
     reset_peak_memory,
     synchronize,
+    used_bytes,
 )
 from trellis.sampling import Shortcuts
 from trellis.sparse import SparseTensor
@@ -62,6 +64,14 @@ TARGETS = {
     "flexicubes": 0.015,
     "all": 1.3,
 }
+ROLES = {
+    "structure flow": "sparse_structure_flow_model",
+    "structure decoder": "sparse_structure_decoder",
+    "latent flow": "slat_flow_model",
+    "gaussian decoder": "slat_decoder_gs",
+    "radiance decoder": "slat_decoder_rf",
+    "mesh decoder": "slat_decoder_mesh",
+}
 # The first leaves out nothing; relative changes of the result are measured against it.
 SHORTCUTS = (
     Shortcuts(),
@@ -75,12 +85,13 @@ SHORTCUTS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One measured stage: seconds of every repeat, bytes allocated at most during it and before it."""
+    """One measured stage: seconds of every repeat; bytes allocated at most in it and before it; used on the device."""
 
     stage: str
     seconds: tuple[float, ...]
     peak: int
     before: int
+    used: int
     detail: str = ""
 
     @property
@@ -119,7 +130,7 @@ class Bench:
             seconds.append(time.perf_counter() - started)
             peak = max(peak, peak_allocated_bytes(self.device))
         self.pipeline.host.take_notes()
-        self.rows.append(Row(stage, tuple(seconds), peak, before, note))
+        self.rows.append(Row(stage, tuple(seconds), peak, before, used_bytes(self.device), note))
         print(line(self.rows[-1]), flush=True)
         return result
 
@@ -133,7 +144,7 @@ class Bench:
         latent = self.latents()
         return {
             "structure flow": self.structure_flow,
-            "structure decoder": lambda: self.pipeline.decode_structure(self.structure_latent()),
+            "structure decoder": self.structure_decoder,
             "latent flow": self.latent_flow,
             "gaussian decoder": lambda: self.decode("slat_decoder_gs", latent),
             "radiance decoder": lambda: self.decode("slat_decoder_rf", latent),
@@ -154,6 +165,22 @@ class Bench:
                 synchronize(self.device)
             key = "self_cpu_time_total" if self.device.type == "cpu" else "self_device_time_total"
             print(f"\n{stage}\n{profiler.key_averages().table(sort_by=key, row_limit=rows, max_name_column_width=90)}")
+
+    def compare_precisions(self) -> list[dict[str, Any]]:
+        """How far each network's output in its precision is from that of the same weights in float32."""
+        rows = []
+        for stage, role in ROLES.items():
+            run, model = self.stages()[stage], self.pipeline.host._network(role).model
+            own = model.torso_dtype
+            got = values_of(run())
+            model.set_precision(torch.float32)
+            exact = values_of(run())
+            model.set_precision(own)
+            difference = got - exact
+            rms, worst = float(difference.norm() / exact.norm()), float(difference.abs().max() / exact.abs().max())
+            rows.append({"stage": stage, "rms": rms, "max": worst})
+            print(f"{stage:18} error against float32: rms {rms:.2e}, largest {worst:.2e}", flush=True)
+        return rows
 
     def compare_shortcuts(self) -> list[dict[str, Any]]:
         """Time of both flows with each of `SHORTCUTS`, and how far their results move from the exact ones."""
@@ -182,6 +209,10 @@ class Bench:
 
     def structure_latent(self) -> Tensor:
         return torch.randn(1, 8, 16, 16, 16, generator=torch.Generator().manual_seed(3)).to(self.device)
+
+    def structure_decoder(self) -> Tensor:
+        latent = self.structure_latent()
+        return self.pipeline.host.run("sparse_structure_decoder", lambda m, effort: m(latent.to(effort.device)))
 
     def structure_flow(self) -> Tensor:
         generator = torch.Generator().manual_seed(0)
@@ -228,6 +259,10 @@ class Bench:
         return cloud, self.pipeline.extract_surface(features)
 
 
+def values_of(result: SparseTensor | Tensor) -> Tensor:
+    return (result.feats if isinstance(result, SparseTensor) else result).float()
+
+
 def describe(result: Any) -> str:
     """What came out, and whether all of it is finite."""
     if isinstance(result, tuple):
@@ -245,7 +280,8 @@ def line(row: Row) -> str:
     verdict = "ok" if row.median <= target else "OVER"
     return (
         f"{row.stage:18} {row.median * 1e3:9.1f} ms  {published / row.median:6.2f}x published"
-        f"  target {target * 1e3:7.1f} ms {verdict:4}  peak {row.peak / GIB:6.3f} GiB (before {row.before / GIB:6.3f})"
+        f"  target {target * 1e3:7.1f} ms {verdict:4}  peak {row.peak / GIB:6.3f} GiB (before {row.before / GIB:6.3f},"
+        f" device {row.used / GIB:6.2f})"
         f"  {row.detail}"
     )
 
@@ -264,6 +300,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="(SPCONV_ALGO says which of spconv)")
     parser.add_argument("--chunk-mib", type=int, default=128, help="work space of the mesh decoder's pieces (128)")
     parser.add_argument("--apart", action="store_true", help="condition and null condition one after the other")
+    parser.add_argument("--errors", action="store_true", help="also compare every network with itself in float32")
+    parser.add_argument("--preset", choices=list(PRESETS), help="a preset's plan and steps instead of the options'")
     parser.add_argument("--shortcuts", action="store_true", help="also compare the shortcuts of sampling")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
     parser.add_argument("--budget", type=float, metavar="GIB", help="of the weights with --residency budget")
@@ -290,15 +328,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             together=not options.apart,
             graphs=options.graphs,
         )
-        pipeline = random_pipeline(runtime, scale=options.scale, plan=plan)
+        steps = None
+        if options.preset is not None:
+            preset = PRESETS[options.preset]
+            plan, steps = preset.plan, preset.request.get("structure_steps")
+        pipeline = random_pipeline(runtime, scale=options.scale, plan=plan, steps=steps)
         bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
         with torch.inference_mode():
             bench.run(options.stages)
+            errors = bench.compare_precisions() if options.errors and precision != "float32" else []
             moved = bench.compare_shortcuts() if options.shortcuts else []
             if options.profile:
                 bench.profile(options.stages)
         results.append(
-            {"precision": precision, "device": name, "rows": [asdict(row) for row in bench.rows], "shortcuts": moved}
+            {
+                "precision": precision,
+                "device": name,
+                "rows": [asdict(row) for row in bench.rows],
+                "shortcuts": moved,
+                "errors": errors,
+            }
         )
         del pipeline, bench
         release_cached_memory(runtime.device)
@@ -310,6 +359,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "residency": options.residency,
             "graphs": options.graphs,
         }
+        record |= {"preset": options.preset}
         record |= {"attention": options.attention, "sparse_conv": options.sparse_conv}
         record |= {"memory_limit_gib": options.memory_limit, "repeats": options.repeats, "results": results}
         write_bytes(options.output / "generation.json", (json.dumps(record, indent=2) + "\n").encode())

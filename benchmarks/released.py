@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,12 +117,15 @@ def random_encoder(scale: str, *, device: torch.device) -> ImageEncoder:
         return ImageEncoder(Dinov2WithRegistersModel(config).eval(), 518)
 
 
-def random_pipeline(runtime: Runtime, *, scale: str, plan: MemoryPlan | None = None) -> ImageTo3D:
+def random_pipeline(
+    runtime: Runtime, *, scale: str, plan: MemoryPlan | None = None, steps: int | None = None
+) -> ImageTo3D:
     """The image pipeline of random networks, made on the device at their first use (and kept where the plan says)."""
+    sampler = SAMPLER if steps is None else replace(SAMPLER, steps=steps)
     config = PipelineConfig(
         models={role: role for role in NETWORKS},
-        structure_sampler=SAMPLER,
-        latent_sampler=SAMPLER,
+        structure_sampler=sampler,
+        latent_sampler=sampler,
         latent_statistics=((0.0,) * 8, (1.0,) * 8),
         image_cond_model="dinov2_vitl14_reg",
     )

@@ -172,6 +172,14 @@ def total_bytes(device: torch.device) -> int | None:
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
+def used_bytes(device: torch.device) -> int:
+    """Memory of a CUDA device that all programs together use now, this one's libraries and caches counted in."""
+    if device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, on a device, in one of its libraries or on the host."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):

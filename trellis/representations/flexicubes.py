@@ -1,8 +1,8 @@
 """FlexiCubes on a sparse shell of voxels: per-voxel features to a triangle mesh, differentiably.
 
-Only cubes at a sign change are visited; nothing of the size of the grid is allocated. Every sum is a gather over at
-most eight voxels or one loop of edges, so the same input gives the same bytes on every device. Source: FlexiCubes
-(Shen et al. 2023) as stated in spec "TRELLIS model", section 8, whose points are cited below.
+Only cubes at a sign change are visited; of the size of the grid there are only tables of keys. Every sum is a gather
+over at most eight voxels or one loop of edges, so the same input gives the same bytes on every device. Source:
+FlexiCubes (Shen et al. 2023) as stated in spec "TRELLIS model", section 8, whose points are cited below.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.representations.flexicubes_tables import EDGES, CaseTables, case_tables, edge_index
+from trellis.representations.key_index import KeyIndex, unique_keys
 from trellis.representations.mesh import Mesh
 
 SDF, DEFORM, WEIGHTS, COLOR = slice(0, 8), slice(8, 32), slice(32, 53), slice(53, 101)
@@ -44,11 +45,15 @@ class _Shell:
     order: Tensor
     feats: Tensor
     resolution: int
+    index: KeyIndex
+
+    @property
+    def side(self) -> int:
+        return self.resolution + 1
 
     @property
     def strides(self) -> tuple[int, int, int]:
-        side = self.resolution + 1
-        return side * side, side, 1
+        return self.side * self.side, self.side, 1
 
     def corner_offset(self, corner: int) -> int:
         return sum(stride for axis, stride in enumerate(self.strides) if corner >> axis & 1)
@@ -57,7 +62,7 @@ class _Shell:
         """Row in feats of the voxel with each key, -1 where there is none."""
         if len(self.keys) == 0:
             return torch.full_like(keys, -1)
-        at = _find(self.keys, keys)
+        at = self.index.find(keys)
         return torch.where(at >= 0, self.order[at], -1)
 
     def coordinate(self, keys: Tensor, axis: int) -> Tensor:
@@ -74,6 +79,7 @@ class _Surface:
     """
 
     keys: Tensor
+    cubes: KeyIndex
     case: Tensor
     grouping: Tensor
     corners: Tensor
@@ -135,31 +141,26 @@ def _build_shell(coords: Tensor, feats: Tensor, resolution: int) -> _Shell:
     keys, order = ((x * side + y) * side + z).sort()
     if bool((keys[1:] == keys[:-1]).any()):
         raise InvalidInputError("FlexiCubes coords name a voxel twice; pass the voxels of one sample only.")
-    return _Shell(keys, order, feats.to(torch.promote_types(feats.dtype, torch.float32)), resolution)
-
-
-def _find(sorted_keys: Tensor, queries: Tensor) -> Tensor:
-    """Index of each query in `sorted_keys`, -1 where absent."""
-    if len(sorted_keys) == 0:
-        return torch.full_like(queries, -1)
-    at = torch.searchsorted(sorted_keys, queries).clamp_(max=len(sorted_keys) - 1)
-    return torch.where(sorted_keys[at] == queries, at, -1)
+    feats = feats.to(torch.promote_types(feats.dtype, torch.float32))
+    return _Shell(keys, order, feats, resolution, KeyIndex(keys, side))
 
 
 def _corner_keys(shell: _Shell, cube_keys: Tensor) -> Tensor:
     """Sorted keys of the vertices of the given cubes."""
-    for stride in shell.strides:
-        cube_keys = torch.cat([cube_keys, cube_keys + stride]).unique()
-    return cube_keys
+    return unique_keys([cube_keys + shell.corner_offset(corner) for corner in range(8)], shell.side)
 
 
 def _touching_cubes(shell: _Shell, vertex_keys: Tensor) -> Tensor:
     """Sorted keys of all cubes of the grid that have one of the vertices as a corner."""
-    keys = vertex_keys
-    for axis, stride in enumerate(shell.strides):
-        coordinate = shell.coordinate(keys, axis)
-        keys = torch.cat([keys[coordinate < shell.resolution], keys[coordinate > 0] - stride]).unique()
-    return keys
+    inside = [
+        (shell.coordinate(vertex_keys, axis) < shell.resolution, shell.coordinate(vertex_keys, axis) > 0)
+        for axis in range(3)
+    ]
+    parts = []
+    for corner in range(8):
+        exists = inside[0][corner & 1] & inside[1][corner >> 1 & 1] & inside[2][corner >> 2 & 1]
+        parts.append(vertex_keys[exists] - shell.corner_offset(corner))
+    return unique_keys(parts, shell.side)
 
 
 def _vertex_means(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[Tensor, Tensor]:
@@ -191,20 +192,21 @@ def _surface_cubes(shell: _Shell) -> tuple[Tensor, Tensor]:
     vertex_keys = _corner_keys(shell, shell.keys)
     sdf = _vertex_means(shell, vertex_keys, [SDF])[0].squeeze(1) - 1 / shell.resolution
     inside_keys = vertex_keys[sdf < 0]
+    inside = KeyIndex(inside_keys, shell.side)
     cubes = _touching_cubes(shell, inside_keys)
     case = torch.zeros_like(cubes)
     for corner in range(8):
-        case += (_find(inside_keys, cubes + shell.corner_offset(corner)) >= 0).long() << corner
+        case += (inside.find(cubes + shell.corner_offset(corner)) >= 0).long() << corner
     crossing = case != 255
     return cubes[crossing], case[crossing]
 
 
-def _resolve_ambiguity(shell: _Shell, keys: Tensor, case: Tensor, flagged_face: Tensor) -> Tensor:
+def _resolve_ambiguity(shell: _Shell, cubes: KeyIndex, case: Tensor, flagged_face: Tensor) -> Tensor:
     """Case ids [S] whose loops are used: the complement where two flagged cubes share their face (point 4)."""
     face = flagged_face[case]
-    strides = torch.tensor(shell.strides, device=keys.device)
+    strides = torch.tensor(shell.strides, device=case.device)
     step = strides[face.clamp(min=0) // 2] * (face % 2 * 2 - 1)
-    neighbour = _find(keys, keys + step)
+    neighbour = cubes.find(cubes.keys + step)
     # Opposite faces differ in the last bit of their index.
     paired = (face >= 0) & (neighbour >= 0) & (face[neighbour] == face ^ 1)
     return torch.where(paired, 255 - case, case)
@@ -212,9 +214,12 @@ def _resolve_ambiguity(shell: _Shell, keys: Tensor, case: Tensor, flagged_face: 
 
 def _build_surface(shell: _Shell, tables: CaseTables) -> _Surface:
     keys, case = _surface_cubes(shell)
-    grouping = _resolve_ambiguity(shell, keys, case, tables.flagged_face)
+    cubes = KeyIndex(keys, shell.side)
+    grouping = _resolve_ambiguity(shell, cubes, case, tables.flagged_face)
     vertex_keys = _corner_keys(shell, keys)
-    corners = torch.stack([_find(vertex_keys, keys + shell.corner_offset(c)) for c in range(8)], 1)
+    vertices = KeyIndex(vertex_keys, shell.side)
+    corners = torch.stack([vertices.find(keys + shell.corner_offset(c)) for c in range(8)], 1)
+    del vertices
     means, count = _vertex_means(shell, vertex_keys, _vertex_groups(shell))
     sdf = torch.where(count > 0, means[:, 0] - 1 / shell.resolution, 1.0)
     grid = torch.stack([shell.coordinate(vertex_keys, axis) for axis in range(3)], 1)
@@ -227,6 +232,7 @@ def _build_surface(shell: _Shell, tables: CaseTables) -> _Surface:
     dual_cube = torch.repeat_interleave(torch.arange(len(keys), device=keys.device), duals)
     return _Surface(
         keys=keys,
+        cubes=cubes,
         case=case,
         grouping=grouping,
         corners=corners,
@@ -298,11 +304,12 @@ def _deviation(vertices: Tensor, crossings: list[Tensor], slots: list[Tensor]) -
 def _consistency(shell: _Shell) -> Tensor:
     """Mean squared difference of each voxel's corner values from the mean at that vertex."""
     vertex_keys = _corner_keys(shell, shell.keys)
+    vertices = KeyIndex(vertex_keys, shell.side)
     groups = _vertex_groups(shell)
     means, _ = _vertex_means(shell, vertex_keys, groups)
     total = means.new_zeros(())
     for corner in range(8):
-        vertex = _find(vertex_keys, shell.keys + shell.corner_offset(corner))
+        vertex = vertices.find(shell.keys + shell.corner_offset(corner))
         values = torch.cat([_corner_values(shell.feats, group, corner) for group in groups], 1)
         total = total + (values[shell.order] - means[vertex]).square().sum()
     return total / max(1, 8 * len(shell.keys) * means.shape[1])
@@ -321,7 +328,7 @@ def _quads(shell: _Shell, surface: _Surface, tables: CaseTables) -> tuple[Tensor
         ring = []
         # A cube low on an axis sees the edge at its high corner there.
         for low_b, low_c in ((0, 0), (1, 0), (1, 1), (0, 1)):
-            cube = _find(surface.keys, surface.keys[owner] - low_b * shell.strides[b] - low_c * shell.strides[c])
+            cube = surface.cubes.find(surface.keys[owner] - low_b * shell.strides[b] - low_c * shell.strides[c])
             loop = tables.loop_of_edge[surface.grouping[cube], edge_index(axis, low_b << b | low_c << c)]
             ring.append(torch.where(cube >= 0, surface.first_dual[cube] + loop, -1))
         quad = torch.stack(ring, 1)
