@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.parity import golden
-from tests.parity.compare import Tolerance, mesh_invariants
+from tests.parity.compare import Tolerance, UnknownCaseError, mesh_invariants
 from trellis.conditioning.framing import frame_object
 from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns
 from trellis.geometry.cameras import orbit_cameras, uniform_view_angles
@@ -26,10 +26,6 @@ from trellis.sparse import SparseTensor, downsample, subdivide
 
 SAMPLER_VELOCITY = "v(x,t,cond) = 0.3*x*(t/1000) + mean(cond) - 0.1*x**2, t on the 0..1000 scale"
 FLEXICUBES_RESOLUTION = 32
-
-
-class UnknownCaseError(Exception):
-    """A case whose recipe this runner does not know."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ from torch import Tensor
 RECIPE_KEYS = {"cls", "args", "inputs", "recipe", "dims", "param_names", "of", "velocity", "neg_cond", "coords"}
 
 
+class UnknownCaseError(Exception):
+    """A case whose recipe this runner does not know."""
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """Largest error of values, and of mean and std; relative to abs_max (floats of a list: to their largest)."""

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.parity import golden
-from tests.parity.cases import UnknownCaseError
-from tests.parity.compare import Check, missing
+from tests.parity.compare import Check, UnknownCaseError, missing
 from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.ops.rasterize import FIELD_BACKENDS, GAUSSIAN_BACKENDS, TRIANGLE_BACKENDS
 from trellis.rendering import render_gaussians, render_mesh, render_radiance_field

@@ -18,17 +18,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.parity.cases import TOLERANCES, References, UnknownCaseError, rebuild
+from tests.parity.cases import TOLERANCES, References, rebuild
 from tests.parity.compare import Check, Tolerance, compare, missing
-from tests.parity.renders import CPU, LEVEL, compare_render, kind_of, kinds_of, other_images
-from trellis.errors import TrellisError
+from tests.parity.render_table import FAILURES, RENDERS, check_backends, check_render, report
+from tests.parity.renders import other_images
 from trellis.ops.rasterize import BACKENDS
 
-DATA = Path(__file__).parent / "data"
-GOLDENS = DATA / "goldens.json"
-RENDERS = DATA / "render_goldens.safetensors"
-# What a wrong shape, name or argument in one case raises: the other cases are still to be reported.
-FAILURES = (UnknownCaseError, TrellisError, RuntimeError, KeyError, IndexError, TypeError, ValueError)
+GOLDENS = RENDERS.parent / "goldens.json"
 
 
 def load_references(path: Path) -> References:
@@ -43,52 +39,6 @@ def check_case(refs: References, case: str) -> list[Check]:
     except FAILURES as error:
         return [missing("", f"{type(error).__name__}: {error}")]
     return list(compare(refs.cases[case], computed, TOLERANCES.get(case, Tolerance())))
-
-
-def check_render(
-    images: dict[str, torch.Tensor], key: str, *, backend: str = "auto", device: torch.device = CPU
-) -> list[Check]:
-    """The checks of one rendered reference, drawn by a back end on a device."""
-    try:
-        return list(compare_render(key, images, backend=backend, device=device))
-    except FAILURES as error:
-        return [missing("", f"{type(error).__name__}: {error}")]
-
-
-def report(case: str, checks: Sequence[Check]) -> bool:
-    """Print the line of a case, and its misses; true when every check holds."""
-    good = bool(checks) and all(check.ok for check in checks)
-    measured = [check for check in checks if check.limit > 0]
-    worst = max(measured, key=lambda check: check.error / check.limit, default=None)
-    figure = f"error {worst.error:.2e} (limit {worst.limit:.2e})" if worst else "exact values"
-    print(f"{'ok  ' if good else 'MISS'} {case:32} {figure}, {len(checks)} checks", flush=True)
-    for check in checks:
-        if not check.ok:
-            print(f"       {check.path or case}: error {check.error:.3e}, limit {check.limit:.1e} {check.note}")
-    return good
-
-
-def check_backends(images: dict[str, torch.Tensor], backends: Sequence[str], device: torch.device) -> list[bool]:
-    """Report every image on every back end that draws its kind, then the table of largest errors in 1/255."""
-    results: list[bool] = []
-    table: dict[str, dict[str, str]] = {}
-    keys = [key for key in sorted(images) if kind_of(key) in ("gs", "rf", "mesh")]
-    for key in keys:
-        table[key] = {}
-        for backend in backends:
-            if kind_of(key) not in kinds_of(backend):
-                table[key][backend] = "-"
-                continue
-            checks = check_render(images, key, backend=backend, device=device)
-            good = report(f"{key} [{backend}]", checks)
-            results.append(good)
-            worst = max((check.error for check in checks), default=float("inf"))
-            table[key][backend] = f"{worst / LEVEL:.4f}{'' if good else ' MISS'}"
-    print(f"\nLargest errors in 1/255 on device {device.type} (limits: 2, meshes off their edges 1; - is not drawn):")
-    print(f"{'image':16}" + "".join(f"{backend:>14}" for backend in backends))
-    for key in keys:
-        print(f"{key:16}" + "".join(f"{table[key][backend]:>14}" for backend in backends))
-    return results
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
