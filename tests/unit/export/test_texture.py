@@ -187,6 +187,38 @@ def test_every_stage_can_be_cancelled():
         assert reached[-1] == stop
 
 
+def test_cancel_is_honoured_in_every_step_of_the_texture():
+    ball = sphere(4, radius=RADIUS)
+    cloud = shell_of_gaussians(ball, painted(ball.vertices))
+    options = ExportOptions(
+        texture_size=512, texture_mode="best", normal_map=True, views=ViewOptions(count=4, size=64), faces=500
+    )
+    picture = np.full((64, 64, 4), 255, dtype=np.uint8)
+    steps: list[tuple[str, int]] = []
+    textured_mesh(ball, cloud, picture=picture, options=options,
+                  progress=Progress(lambda info: steps.append((info.stage, info.step))))  # fmt: skip
+    assert {stage for stage, _ in steps} == {"export", "texture", "refine", "picture", "normal_map"}
+    for stop in (("texture", 2), ("refine", 3), ("picture", 2), ("normal_map", 1)):
+        token, reached = CancelToken(), []
+
+        def listen(info: StepInfo, token: CancelToken = token, stop: tuple = stop, reached: list = reached) -> None:
+            reached.append((info.stage, info.step))
+            if reached[-1] == stop:
+                token.cancel()
+
+        with pytest.raises(Cancelled):
+            textured_mesh(ball, cloud, picture=picture, options=options, progress=Progress(listen, token))
+        assert reached == steps[: steps.index(stop) + 1]
+
+
+def test_views_and_texture_depend_on_the_seed_alone():
+    ball = sphere(4, radius=RADIUS)
+    cloud = shell_of_gaussians(ball, painted(ball.vertices))
+    options = ExportOptions(texture_size=512, faces=500, views=ViewOptions(count=6, size=96))
+    textures = [textured_mesh(ball, cloud, seed=seed, options=options).texture for seed in (0, 0, 7)]
+    assert np.array_equal(textures[0], textures[1]) and not np.array_equal(textures[0], textures[2])
+
+
 def test_whole_export_from_gaussians():
     full = sphere(4, radius=RADIUS)
     options = ExportOptions(simplify=0.8, texture_size=512, views=ViewOptions(count=8, size=128))
