@@ -53,6 +53,19 @@ def test_a_job_from_json_to_its_file(client: TestClient, control: Control) -> No
     assert any(line.startswith("generate seed 9 pictures 2") for line in control.lines())
 
 
+def test_a_first_look_is_there_before_the_files(client: TestClient, control: Control) -> None:
+    control.set(stage="texture", step=1, fault="wait")
+    job = submit(client)
+    assert job["draft_url"] is None and client.get(f"/jobs/{job['id']}/draft").status_code == 404
+    deadline = time.monotonic() + 20
+    while (url := client.get(job["url"]).json()["draft_url"]) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert client.get(job["url"]).json()["state"] == "running"
+    picture = client.get(url)
+    assert picture.headers["content-type"] == "image/png" and picture.content[:4] == b"\x89PNG"
+
+
 def test_a_job_from_a_form(client: TestClient, control: Control) -> None:
     answer = client.post(
         "/jobs",
@@ -156,7 +169,7 @@ def test_a_full_queue_is_said_to_be_full(client: TestClient, control: Control) -
     assert answer.status_code == 503 and answer.headers["retry-after"] == "5"
 
 
-@pytest.mark.parametrize("path", ["", "/events", "/result", "/files/asset.glb"])
+@pytest.mark.parametrize("path", ["", "/events", "/result", "/draft", "/files/asset.glb"])
 def test_unknown_jobs_are_not_found(client: TestClient, path: str) -> None:
     for job_id in (NOWHERE, "..", "%2e%2e%2f%2e%2e", "a" * 3000, "%00", "%ff"):
         assert client.get(f"/jobs/{job_id}{path}").status_code == 404

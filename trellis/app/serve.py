@@ -41,6 +41,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
                     "model": arguments.model,
                     "device": arguments.device,
                     "precision": arguments.precision,
+                    "preset": arguments.preset,
                     "offline": runtime.offline,
                 }
             ),

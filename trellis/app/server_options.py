@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from trellis.app.api.settings import DEFAULT_HOST, DEFAULT_PORT, MAX_UPLOAD_BYTES, ApiSettings
+from trellis.app.presets import AUTO, PRESET_NAMES
 from trellis.app.worker_process import IDLE_SECONDS
 from trellis.errors import InvalidInputError
 from trellis.runtime import DEVICES, PRECISIONS
@@ -26,6 +27,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=DEFAULT_PORT, help=f"port of page and interface (default: {DEFAULT_PORT})")
     add("--model", default=DEMO_MODEL, help=f"nano, a folder, or a repository (default: {DEMO_MODEL})")
     add("--precision", choices=PRECISIONS, help="precision of the networks (default: fits the device)")
+    add("--preset", choices=PRESET_NAMES, default=AUTO, help="how memory is used (default: auto, by what is free)")
     add("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
     add("--offline", action="store_true", help="never download anything")
     add("--output", type=Path, default=ROOT / "outputs", metavar="DIR", help="folder of the results (outputs)")

@@ -28,12 +28,20 @@ LOADING_STAGE = "load model"
 _log = logging.getLogger(__name__)
 
 
-def open_pipeline(*, model: str, device: str, precision: str | None, offline: bool) -> Any:
-    """The pipeline of a model on this machine; see `Runtime.detect` and `ImageTo3D.from_pretrained`."""
+def open_pipeline(*, model: str, device: str, precision: str | None, preset: str, offline: bool) -> Any:
+    """The pipeline of a model on this machine; see `Runtime.detect`, `PRESETS` and `ImageTo3D.from_pretrained`.
+
+    A preset's precision holds where none is stated.
+    """
+    from trellis.app.presets import PRESETS, choose_preset
     from trellis.pipeline import ImageTo3D
     from trellis.runtime import Runtime
 
-    return ImageTo3D.from_pretrained(model, runtime=Runtime.detect(device=device, precision=precision, offline=offline))
+    name = choose_preset(preset, Runtime.detect(device=device, offline=offline))
+    chosen = precision or PRESETS[name].precision
+    runtime = Runtime.detect(device=device, precision=chosen, offline=offline)
+    _log.info("Model %s, memory preset %s, %s on %s", model, name, runtime.dtype, runtime.device)
+    return ImageTo3D.from_pretrained(model, runtime=runtime, plan=PRESETS[name].plan)
 
 
 class Worker:

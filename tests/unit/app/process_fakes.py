@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.progress import Progress
@@ -82,8 +84,17 @@ class ProcessAsset:
         return path
 
     def save(
-        self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **options: Any
+        self,
+        folder: Path,
+        *,
+        name: str,
+        formats: Sequence[str],
+        progress: Progress,
+        on_draft: Callable[[Any], None] | None = None,
+        **options: Any,
     ) -> dict[str, Path]:
+        if on_draft is not None:
+            on_draft(np.full((4, 4, 3), self.seed % 256, dtype=np.uint8))
         self.control.log(f"save seed {self.seed} texture {options.get('texture_size')}")
         run(STAGES[GENERATING:], self.control, progress)
         paths = {kind: folder / f"{name}.{kind}" for kind in formats}

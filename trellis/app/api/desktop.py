@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from PIL import Image
 
 from trellis.app.api.bodies import read_json
-from trellis.app.api.documented import ERRORS, desktop_body
+from trellis.app.api.documented import ERRORS, desktop_body, file_answer
 from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.api.legacy_models import Generation, Interrupt, Ping, Status
@@ -77,7 +77,7 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
         found = await slot.interrupt()
         return Interrupt(status="interrupt_requested" if found else "no_generation_in_progress")
 
-    @router.get(MODEL_URL, response_class=FileResponse, responses=ERRORS[404] | _file("model/gltf-binary"))
+    @router.get(MODEL_URL, response_class=FileResponse, responses=ERRORS[404] | file_answer("model/gltf-binary"))
     async def model() -> FileResponse:
         """Fetch the model of the last finished generation (GLB)."""
         if slot.model is None or not slot.model.is_file():
@@ -88,7 +88,7 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
     @router.get(
         "/download/preview/{kind}",
         response_class=FileResponse,
-        responses=ERRORS[404] | ERRORS[422] | _file("video/mp4"),
+        responses=ERRORS[404] | ERRORS[422] | file_answer("video/mp4"),
     )
     async def preview(kind: Literal["gaussian", "mesh"]) -> FileResponse:
         """Fetch the preview video; it shows the Gaussians beside the mesh's surface directions."""
@@ -102,10 +102,6 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
 def download(path: Path, media_type: str, name: str) -> FileResponse:
     """A file as the answer, not kept by caches: the next one has the same address."""
     return FileResponse(path, media_type=media_type, filename=name, headers={"Cache-Control": "no-store"})
-
-
-def _file(media_type: str) -> dict[int | str, dict[str, object]]:
-    return {200: {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSettings) -> Work:

@@ -142,6 +142,11 @@ def number_schema(number: LegacyNumber) -> dict[str, Any]:
     return {"type": kind, **low, "maximum": number.high, "default": default, "description": number.help}
 
 
+def file_answer(media_type: str) -> dict[int | str, dict[str, Any]]:
+    """The answer of a route that gives a file."""
+    return {200: {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
+
+
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 

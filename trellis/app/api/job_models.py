@@ -49,6 +49,7 @@ class JobModel(BaseModel):
     message: str = Field(description="What went wrong, where something did.")
     notes: list[str] = Field(description="Remarks on the result.")
     files: list[FileModel]
+    draft_url: str | None = Field(description="Where a first look at the asset is, before its files are made.")
     kept: bool = Field(description="Other files can be made of the same asset.")
     url: str
 
@@ -82,6 +83,7 @@ def job_model(view: JobView) -> JobModel:
         message=view.message,
         notes=list(view.notes),
         files=file_models(view),
+        draft_url=f"/jobs/{view.id}/draft" if view.draft is not None else None,
         kept=view.kept,
         url=f"/jobs/{view.id}",
     )

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from trellis.app.api.bodies import file_field, is_form, is_json, read_form, read_json
-from trellis.app.api.documented import ERRORS, files_body, job_body
+from trellis.app.api.documented import ERRORS, file_answer, files_body, job_body
 from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type, result_model
@@ -28,9 +28,6 @@ KEEP_ALIVE_SECONDS = 15.0
 SUBMITTED = ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503]
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events until the job ends."}
-}
-ANY_FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
 
@@ -88,6 +85,14 @@ def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
             raise ApiError(409, f"The job is {view.state.value}" + (f": {view.message}" if view.message else "."))
         return await run_in_threadpool(result_model, view)
 
+    @router.get("/{job_id}/draft", response_class=FileResponse, responses=ERRORS[404] | file_answer("image/png"))
+    async def draft(job_id: str) -> FileResponse:
+        """Fetch a first look at the asset (PNG); it is there before the files."""
+        path = (await jobs.view(job_id)).draft
+        if path is None:
+            raise ApiError(404, "This job has no first look (yet).")
+        return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
+
     @router.post("/{job_id}/files", status_code=202, responses=SUBMITTED | ERRORS[404], openapi_extra=files_body())
     async def extract(job_id: str, request: Request, response: Response) -> JobModel:
         """Queue a job for other files of a finished job's asset, which is not sampled again."""
@@ -101,7 +106,11 @@ def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
         response.headers["Location"] = f"/jobs/{new_id}"
         return await _shown(jobs, new_id)
 
-    @router.get("/{job_id}/files/{name}", response_class=FileResponse, responses=ERRORS[404] | ANY_FILE)
+    @router.get(
+        "/{job_id}/files/{name}",
+        response_class=FileResponse,
+        responses=ERRORS[404] | file_answer("application/octet-stream"),
+    )
     async def file(job_id: str, name: str) -> FileResponse:
         """Fetch a result file; parts of it can be asked for (Range)."""
         view = await jobs.view(job_id)
