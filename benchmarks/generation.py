@@ -318,8 +318,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if options.memory_limit is not None:
             limit_memory(runtime.device, int(options.memory_limit * GIB))
-        name = device_name(runtime.device)
-        print(f"\n{precision} on {name}, residency {options.residency}, median of {options.repeats}", flush=True)
         budget = int(options.budget * GIB) if options.budget is not None else None
         plan = MemoryPlan(
             residency=options.residency,
@@ -332,6 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.preset is not None:
             preset = PRESETS[options.preset]
             plan, steps = preset.plan, preset.request.get("structure_steps")
+        name = device_name(runtime.device)
+        print(f"\n{precision} on {name}, {plan}, median of {options.repeats}", flush=True)
         pipeline = random_pipeline(runtime, scale=options.scale, plan=plan, steps=steps)
         bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
         with torch.inference_mode():
@@ -344,6 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             {
                 "precision": precision,
                 "device": name,
+                "plan": asdict(plan),
                 "rows": [asdict(row) for row in bench.rows],
                 "shortcuts": moved,
                 "errors": errors,
@@ -353,15 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         release_cached_memory(runtime.device)
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-        record = {
-            "torch": torch.__version__,
-            "scale": options.scale,
-            "residency": options.residency,
-            "graphs": options.graphs,
-        }
-        record |= {"preset": options.preset}
-        record |= {"attention": options.attention, "sparse_conv": options.sparse_conv}
-        record |= {"memory_limit_gib": options.memory_limit, "repeats": options.repeats, "results": results}
+        record = vars(options) | {"output": None, "torch": torch.__version__, "results": results}
         write_bytes(options.output / "generation.json", (json.dumps(record, indent=2) + "\n").encode())
     return 0
 

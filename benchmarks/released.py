@@ -165,7 +165,7 @@ def make_scene(*, scale: str, device: torch.device) -> Scene:
     child = torch.stack([side[:8] // 4, side[:8] // 2 % 2, side[:8] % 2], -1)
     fine = (2 * (2 * coords[:, None] + child)[:, :, None] + child).reshape(-1, 3)
     corner = torch.stack([side[:8] % 2, side[:8] // 2 % 2, side[:8] // 4], -1)
-    # Two surfaces, as decoded objects have: about as many faces as the published measurement reports.
-    distances = signed_distance((fine[:, None] + corner) / 256 - 0.5).abs() - 0.004
+    # Four surfaces, one inside the other: about as many faces as the published measurement reports.
+    distances = (signed_distance((fine[:, None] + corner) / 256 - 0.5).abs() - 0.008).abs() - 0.004
     voxels = torch.cat([torch.zeros(count, 1, dtype=torch.int64), coords], 1).int()
     return Scene(voxels.to(device), condition.to(device), distances.to(device))

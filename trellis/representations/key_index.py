@@ -1,13 +1,14 @@
 """Sets of grid vertices as sorted keys: which are in a set, and where.
 
-A key is the x-major index in a (side)^3 grid. Up to DENSE_VERTICES the set is a table of the grid, which makes every
-question one look-up; larger grids are searched.
+A key is the x-major index in a (side)^3 grid. The set is a table of the grid, which makes every question one look-up,
+where the grid is not too large; on a CPU, where filling a table takes its time, only for sets that fill enough of it.
 """
 
 import torch
 from torch import Tensor
 
 DENSE_VERTICES = 1 << 26  # of a table with 4 bytes each
+CPU_SHARE = 16  # vertices of the table for each key of the set, at most
 
 
 class KeyIndex:
@@ -20,7 +21,7 @@ class KeyIndex:
         self.keys = keys
         self._margin = _margin(side)
         self._table: Tensor | None = None
-        if side**3 <= DENSE_VERTICES:
+        if _is_dense(len(keys), side, keys.device):
             self._table = torch.full((side**3 + 2 * self._margin,), -1, dtype=torch.int32, device=keys.device)
             self._table[keys + self._margin] = torch.arange(len(keys), dtype=torch.int32, device=keys.device)
 
@@ -36,13 +37,18 @@ class KeyIndex:
 
 def unique_keys(parts: list[Tensor], side: int) -> Tensor:
     """All keys of the parts, each once, sorted."""
-    if side**3 > DENSE_VERTICES:
+    if not _is_dense(sum(len(part) for part in parts), side, parts[0].device):
         return torch.cat(parts).unique()
     margin = _margin(side)
     marked = torch.zeros(side**3 + 2 * margin, dtype=torch.bool, device=parts[0].device)
     for part in parts:
         marked[part + margin] = True
     return marked.nonzero().squeeze(1) - margin
+
+
+def _is_dense(count: int, side: int, device: torch.device) -> bool:
+    fills = device.type != "cpu" or count * CPU_SHARE >= side**3
+    return fills and side**3 <= DENSE_VERTICES
 
 
 def _margin(side: int) -> int:

@@ -13,6 +13,7 @@ SIDE = 7
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "search":
         monkeypatch.setattr(key_index, "DENSE_VERTICES", 0)
+    monkeypatch.setattr(key_index, "CPU_SHARE", 1000)
     return request.param
 
 
@@ -36,6 +37,7 @@ def test_both_ways_extract_the_same_mesh(monkeypatch: pytest.MonkeyPatch) -> Non
     generator = torch.Generator().manual_seed(0)
     coords = torch.cartesian_prod(*[torch.arange(9)] * 3)[torch.randperm(729, generator=generator)[:400]]
     feats = torch.randn(400, 101, generator=generator)
+    monkeypatch.setattr(key_index, "CPU_SHARE", 1000)
     by_table = flexicubes.extract_mesh(coords, feats, resolution=9)
     monkeypatch.setattr(key_index, "DENSE_VERTICES", 0)
     by_search = flexicubes.extract_mesh(coords, feats, resolution=9)
