@@ -63,7 +63,7 @@ def test_closed_surfaces_stay_closed_and_keep_their_handles(
     assert light.is_watertight and light.is_winding_consistent
     assert light.euler_number == euler == full.euler_number
     assert len(light.vertices) == len(light.faces) // 2 + euler
-    assert light.volume == pytest.approx(full.volume, rel=0.02 if target == 400 else 0.3)
+    assert light.volume == pytest.approx(full.volume, rel=0.03 if target == 400 else 0.3)
     assert (light.area_faces > 0).all()
 
 

@@ -14,9 +14,10 @@ Point = NDArray[np.float64]
 # The same as in warp_kernels.
 BORDER_WEIGHT = 10.0
 CENTERING = 1e-6
-SHORTNESS = 1e-6
+SHORTNESS = 1e-9
 MIN_COSINE = 0.3
 SLIVER = 0.1
+WORSE = 0.7
 REPORT_EVERY = 256  # collapses
 
 
@@ -134,8 +135,8 @@ class _Surface:
             return False
         if old_area > 1e-9 * old_longest and old @ new < MIN_COSINE * old_area * new_area:
             return False
-        quality = new_area / new_longest
-        return quality >= SLIVER or quality >= old_area / max(old_longest, 1e-24)
+        lower = new_area * old_longest**0.5 < WORSE * old_area * new_longest**0.5
+        return new_area >= SLIVER * new_longest or (old_area < SLIVER * old_longest and not lower)
 
     def _merge(self, a: int, b: int, place: Point) -> None:
         for face in self.around(a, b):

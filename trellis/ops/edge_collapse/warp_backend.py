@@ -1,7 +1,7 @@
 """Parallel quadric edge collapse in Warp, on the CPU or an NVIDIA GPU: the rounds."""
 
-import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import warp as wp
@@ -10,13 +10,15 @@ from torch import Tensor
 from trellis.ops import warp_device
 from trellis.ops.edge_collapse import warp_kernels as kernels
 
-logger = logging.getLogger(__name__)
-
 NOTHING = torch.iinfo(torch.int64).max
-PASSES = 3  # selections a round; each takes the local minima of what the ones before left over
-EAGERNESS = 1.25  # edges that may compete in a round, as a multiple of the collapses that are still wanted
-MAX_COMPETING = 0.4  # and at most this fraction of all edges: late, dear edges wait until the cheap ones are gone
-STALLED = 0.002  # of the faces: a round that removes less is not worth another one like it
+PASSES = 6  # selections a round; each takes the local minima of what the ones before left over
+# Edges that compete in a round: this multiple of the collapses that are still wanted, and at most this fraction of all
+# edges. Late, dear edges wait until the cheap ones are gone.
+EAGERNESS = 1.25
+MAX_COMPETING = 0.15
+SOUND = 0.1  # of those that compete: if fewer may collapse at all, cheap edges that may not are in the way of others
+RELAXED = 0.1  # of the edges that would compete otherwise do so in a round in which faces may turn over
+STALLED = 0.002  # of the faces: a round among all edges that removes less is not worth another one like it
 
 
 def collapse(
@@ -24,16 +26,26 @@ def collapse(
 ) -> tuple[Tensor, Tensor]:
     """See `collapse_edges`; `before_round` gets the number of faces and may raise."""
     run = _Rounds(vertices, faces)
-    strict = True
+    strict, patience = True, 1.0  # patience grows until all edges compete: every loop ends
     while len(run.faces) > target:
         before_round(len(run.faces))
-        removed = run.collapse_cheapest(target, strict=strict)
-        if removed > STALLED * len(run.faces):
-            continue
-        if removed == 0 and not strict:
+        done = run.collapse_cheapest(target, strict=strict, patience=patience)
+        stalled = done.everything and done.removed <= STALLED * len(run.faces)
+        if stalled and not strict and done.removed == 0:
             break
-        strict = False  # faces may turn over rather than miss the count; the surface stays a manifold
+        patience = 2 * patience if done.sound < SOUND and not stalled else 1.0
+        # Faces may turn over rather than miss the count, a few at a time; the surface stays a manifold.
+        strict = not stalled if strict else done.removed > 0
     return run.result()
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Faces that went, whether all edges competed, and the fraction of those that competed that may collapse."""
+
+    removed: int
+    everything: bool
+    sound: float
 
 
 class _Rounds:
@@ -89,8 +101,8 @@ class _Rounds:
         self._launch(kernels.fill_stars, len(self.faces), [faces, warp_device.view(cursor, wp.int32), around])
         self._launch(kernels.sort_stars, len(self.points), [starts, around])
 
-    def collapse_cheapest(self, target: int, *, strict: bool) -> int:
-        """Collapse a set of independent cheap edges; the number of faces that went."""
+    def collapse_cheapest(self, target: int, *, strict: bool, patience: float) -> _Round:
+        """Collapse a set of independent cheap edges."""
         count = 3 * len(self.faces)
         kind = torch.zeros(len(self.points), dtype=torch.int32, device=self.device)
         cost = torch.empty(count, device=self.device)
@@ -100,7 +112,7 @@ class _Rounds:
             for tensor, kind_ in ((kind, wp.int32), (cost, wp.float32), (place, wp.vec3d))
         )
         self._launch(kernels.price, count, [*self._mesh(), *self._quadrics(), marks, costs, places])
-        halves = self._competing(cost, target, strict=strict)
+        halves, everything = self._competing(cost, target, patience=patience * (1 if strict else RELAXED))
         keys = torch.empty(len(halves), dtype=torch.int64, device=self.device)
         candidates, key_view = warp_device.view(halves, wp.int32), warp_device.view(keys, wp.int64)
         self._launch(
@@ -108,23 +120,24 @@ class _Rounds:
             len(halves),
             [*self._mesh(), marks, candidates, costs, places, int(strict), NOTHING, key_view],
         )
+        sound = float((keys != NOTHING).double().mean())
         chosen = self._choose(halves, keys)
         wanted = (len(self.faces) - target + 1) // 2
         if len(chosen) > wanted:
             chosen = chosen[keys[chosen].argsort()[:wanted]]
         before = len(self.faces)
         self._apply(halves[chosen].long(), place)
-        return before - len(self.faces)
+        return _Round(before - len(self.faces), everything, sound)
 
-    def _competing(self, cost: Tensor, target: int, *, strict: bool) -> Tensor:
-        """Half edges int32 [n] of the cheapest edges."""
+    def _competing(self, cost: Tensor, target: int, *, patience: float) -> tuple[Tensor, bool]:
+        """Half edges int32 [n] of the cheapest edges, more with `patience`, and whether these are all edges."""
         usable = torch.nonzero(torch.isfinite(cost)).squeeze(1)
         wanted = (len(self.faces) - target + 1) // 2
-        most = len(usable) if not strict else int(min(EAGERNESS * wanted + 32, MAX_COMPETING * len(usable) + 32))
-        if most < len(usable):
-            prices = cost[usable]
-            usable = usable[prices <= prices.kthvalue(most).values]
-        return usable.int()
+        most = patience * min(EAGERNESS * wanted, MAX_COMPETING * len(usable)) + 32
+        if most >= len(usable):
+            return usable.int(), True
+        prices = cost[usable]
+        return usable[prices <= prices.kthvalue(int(most)).values].int(), False
 
     def _choose(self, halves: Tensor, keys: Tensor) -> Tensor:
         """Numbers of candidates that share no face around them, cheap ones first."""

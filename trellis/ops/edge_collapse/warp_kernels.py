@@ -1,20 +1,21 @@
 """Kernels of parallel quadric edge collapse in Warp; `warp_backend` says in which order they run."""
 
 # Kernels are in Warp's own language, whose types mypy does not know; a variable needs int() to change in a loop.
-# mypy: disable-error-code="valid-type, attr-defined, arg-type, no-untyped-def, operator, index"
+# mypy: disable-error-code="valid-type, attr-defined, arg-type, no-untyped-def, operator, index, type-var"
 # ruff: noqa: UP018, RUF046, SIM102, SIM109
 
 import warp as wp
 
 # Towards the middle of the edge, and for short edges: relative to the area around. They decide on flat parts only.
 _CENTERING = wp.constant(wp.float64(1e-6))
-_SHORTNESS = wp.constant(wp.float64(1e-6))
+_SHORTNESS = wp.constant(wp.float64(1e-9))
 _BORDER_WEIGHT = wp.constant(wp.float64(10.0))
 _MIN_COSINE = wp.constant(wp.float64(0.3))  # of the angle by which a face may turn in one collapse
 _SLIVER = wp.constant(wp.float64(0.1))  # twice the area over the longest edge squared: 0.87 for equal sides
+# A sliver must keep this fraction of its height; more, and needles side by side could not be merged.
+_WORSE = wp.constant(wp.float64(0.7))
 # A bijection of 32 bits: on flat parts, where all cost the same, chains of rising numbers would serialise.
 _SCRAMBLE = wp.constant(wp.uint32(2654435769))
-_UNMOVED = wp.constant(wp.float64(1e-24))
 
 wp.set_module_options({"enable_backward": False})
 
@@ -179,8 +180,10 @@ def _bends_well(p: wp.vec3d, q: wp.vec3d, before: wp.vec3d, after: wp.vec3d) -> 
     if old_area > wp.float64(1e-9) * longest_old:
         if wp.dot(old, new) < _MIN_COSINE * old_area * new_area:
             return False
-    quality = new_area / longest_new
-    return quality >= _SLIVER or quality >= old_area / wp.max(longest_old, _UNMOVED)
+    # Twice the area over the longest edge is a height: needles of thin walls may grow longer, not lower.
+    return new_area >= _SLIVER * longest_new or (
+        old_area < _SLIVER * longest_old and new_area * wp.sqrt(longest_old) >= _WORSE * old_area * wp.sqrt(longest_new)
+    )
 
 
 @wp.func
