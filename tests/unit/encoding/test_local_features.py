@@ -44,7 +44,7 @@ def test_the_layouts_are_one() -> None:
 
 
 def test_a_procedural_object_read_back_from_its_mesh() -> None:
-    objects = sample_objects([SEED], ["snowman"])
+    objects = sample_objects([SEED], ["lighthouse"])
     coords = occupied_coords(occupancy(objects))[:, 1:]
     expected = voxel_features(objects, torch.cat([torch.zeros(len(coords), 1), coords], 1).int())
     # Outside of the voxels the distance counts as +1: a second, enclosed surface closes the shell within.
