@@ -13,7 +13,7 @@ from trellis.ops.atlas.flatten import flatten
 from trellis.ops.atlas.masks import draw_masks, mask_of
 from trellis.ops.atlas.packing import Borders, pack
 from trellis.ops.atlas.topology import cut_vertices, find_neighbours
-from trellis.ops.atlas.validity import crossing_faces, distortion, signed_areas
+from trellis.ops.atlas.validity import crossing_faces, crowded_faces, distortion, signed_areas
 
 
 def arrays(shape: trimesh.Trimesh) -> tuple[np.ndarray, np.ndarray]:
@@ -162,6 +162,16 @@ def test_crossing_borders_are_found() -> None:
         return int(crossing_faces(slanted, some, chart, joined).sum())
 
     assert crossings(60) > 0 and crossings(35) == 0
+
+
+@pytest.mark.parametrize(("degrees", "crowded"), [(350, False), (360, False), (380, True), (500, True)])
+def test_fans_of_more_than_a_turn_are_found(degrees: float, crowded: bool) -> None:
+    angle = np.radians(np.linspace(20, 20 + degrees, 13))
+    flat = np.concatenate([np.zeros((1, 2)), np.stack([np.cos(angle), np.sin(angle)], axis=1)])
+    first = np.arange(1, 13)
+    faces = np.stack([np.zeros(12, dtype=np.int64), first, first + 1], axis=1)
+    assert (signed_areas(flat, faces) > 0).all()
+    assert crowded_faces(flat, faces).any() == crowded
 
 
 def test_corners_part_where_charts_meet_only_in_a_vertex() -> None:

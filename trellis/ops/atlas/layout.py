@@ -16,7 +16,7 @@ from trellis.ops.atlas.charts import (
 )
 from trellis.ops.atlas.flatten import flatten
 from trellis.ops.atlas.topology import Bools, Floats, Ints, Neighbours, cut_vertices, find_neighbours
-from trellis.ops.atlas.validity import crossing_faces, distortion
+from trellis.ops.atlas.validity import crossing_faces, crowded_faces, distortion
 
 MOST_ROUNDS = 40
 PEELS = 8  # times that overlapping faces are cut off before a chart falls in two
@@ -145,6 +145,7 @@ def _try(
         kept = ~lost & doubtful[label]
         crossing = np.zeros(len(faces), dtype=bool)
         crossing[kept] = crossing_faces(flat, cut[kept], label[kept], joined.among(kept))
+        crossing[kept] |= crowded_faces(flat, cut[kept])
         lost |= crossing
         doubtful = np.bincount(label, weights=crossing, minlength=len(sizes)) > 0
         if not doubtful.any():

@@ -7,6 +7,7 @@ import numpy as np
 from trellis.ops.atlas.topology import Bools, Floats, Ints, Neighbours, border_half_edges, side_ends, sums
 
 MIN_AREA = 1e-12  # of the largest face: what is smaller has no area worth a texel, or a judgement
+ANGLE_TOLERANCE = 1e-7
 LEAST_AREA_RATIO = 0.02  # of a face in the plane to the same in space
 
 
@@ -56,8 +57,8 @@ def distortion(points: Floats, flat: Floats, faces: Ints, chart: Ints) -> Distor
 def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -> Bools:
     """True [F] at one side of every place where the border of a chart crosses itself.
 
-    A chart of which no face is turned and no border crosses does not overlap itself. Borders are hashed into cells of
-    about the length of a chart's sides; pairs within a cell are tested.
+    A chart of which no face is turned or crowded and no border crosses does not overlap itself. Borders are hashed
+    into cells of about the length of a chart's sides; pairs within a cell are tested.
     """
     half = border_half_edges(joined)
     start, end = side_ends(faces, half)
@@ -73,6 +74,27 @@ def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -
         a, b = a[apart], b[apart]
         cross = _crossing(flat[start[a]], flat[end[a]], flat[start[b]], flat[end[b]])
         result[half[np.maximum(a[cross], b[cross])] % len(faces)] = True
+    return result
+
+
+def crowded_faces(flat: Floats, faces: Ints) -> Bools:
+    """True [F] for faces whose corner lies over another corner at the same vertex: fans of more than a full turn."""
+    corners = flat[faces]
+    to_next, to_last = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
+    begin = np.arctan2(to_next[..., 1], to_next[..., 0]).ravel()
+    turn = to_next[..., 0] * to_last[..., 1] - to_next[..., 1] * to_last[..., 0]
+    opening = np.arctan2(turn, (to_next * to_last).sum(axis=2)).ravel()
+    vertex = faces.ravel()
+    order = np.lexsort((begin, vertex))
+    begin, opening, vertex = begin[order], opening[order], vertex[order]
+    starts = np.flatnonzero(np.r_[True, vertex[1:] != vertex[:-1]]) if len(vertex) else np.zeros(0, dtype=np.int64)
+    following = np.r_[begin[1:], 0.0][: len(begin)]
+    following[np.r_[starts[1:], len(begin)] - 1] = begin[starts] + 2 * np.pi
+    after = np.arange(1, len(begin) + 1)
+    after[np.r_[starts[1:], len(begin)] - 1] = starts
+    over = begin + opening > following + ANGLE_TOLERANCE
+    result = np.zeros(len(faces), dtype=bool)
+    result[order[after[over]] // 3] = True
     return result
 
 
