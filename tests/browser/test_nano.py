@@ -47,7 +47,7 @@ def _wait_until_up(url: str, program: "subprocess.Popen[bytes]", log: Path) -> N
             with urllib.request.urlopen(url, timeout=5) as answer:
                 assert answer.status == 200
                 return
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.5)
     raise AssertionError(f"the page did not start within {START_SECONDS} s:\n{log.read_text()}")
 
