@@ -12,7 +12,10 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import png
 from tests.unit.app.process_fakes import STAGES, Control
+from trellis.app.api.shares import STAGE_ENDS, seconds_left, share_done
 from trellis.app.engine import Engine
+from trellis.app.jobs import JobState, JobView
+from trellis.progress import StepInfo
 
 PICTURE = png()
 TEXT = base64.b64encode(PICTURE).decode()
@@ -54,9 +57,10 @@ def test_a_job_from_json_to_its_file(client: TestClient, control: Control) -> No
 
 
 def test_a_first_look_is_there_before_the_files(client: TestClient, control: Control) -> None:
-    control.set(stage="texture", step=1, fault="wait")
+    control.set(stage="structure", step=1, fault="wait")
     job = submit(client)
     assert job["draft_url"] is None and client.get(f"/jobs/{job['id']}/draft").status_code == 404
+    control.set(stage="texture", step=1, fault="wait")
     deadline = time.monotonic() + 20
     while (url := client.get(job["url"]).json()["draft_url"]) is None:
         assert time.monotonic() < deadline
@@ -259,3 +263,18 @@ def test_simplify_and_faces_exclude_each_other(client: TestClient) -> None:
 def test_other_methods_and_paths(create_client: Callable[..., TestClient], method: str, path: str) -> None:
     answer = create_client().request(method, path)
     assert answer.status_code in (404, 405) and set(answer.json()) == {"detail", "field"}
+
+
+def test_shares_of_stages_rise_from_zero_to_one() -> None:
+    ends = list(STAGE_ENDS.values())
+    assert ends == sorted(set(ends)) and ends[0] > 0 and ends[-1] < 1
+
+
+def test_the_time_left_is_told_once_there_is_a_pace() -> None:
+    def view(step: int, state: JobState = JobState.RUNNING) -> JobView:
+        return JobView("x", state, 0, (StepInfo("latent", step, 10),), 20.0, "", (), {})
+
+    assert share_done(view(5)) == pytest.approx((STAGE_ENDS["structure"] + STAGE_ENDS["latent"]) / 2)
+    left = seconds_left(view(10))
+    assert left == pytest.approx(20 * (1 - STAGE_ENDS["latent"]) / STAGE_ENDS["latent"])
+    assert seconds_left(view(5, JobState.QUEUED)) is None and share_done(view(0, JobState.DONE)) == 1

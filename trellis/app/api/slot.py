@@ -109,7 +109,8 @@ class Slot:
             return SlotStatus(SlotState.PROCESSING, 0, "Waiting")
         view = await self._jobs.view(job_id)
         if view.state is JobState.QUEUED:
-            return SlotStatus(SlotState.PROCESSING, 0, f"Waiting for {view.ahead} other generations")
+            waiting = f"Waiting: {view.ahead} before this one" if view.ahead else "The model is being opened"
+            return SlotStatus(SlotState.PROCESSING, 0, waiting)
         message = view.stages[-1].stage.replace("_", " ").capitalize() if view.stages else "Starting"
         return SlotStatus(SlotState.PROCESSING, min(99, int(100 * share_done(view))), message)
 
@@ -196,8 +197,10 @@ class Slot:
             raise ApiError(503, f"{BUSY_MESSAGE}: {error}") from error
         if visit.interrupted:  # meanwhile
             await self._jobs.cancel(visit.job_id)
+        # A job that is next waits for the model to be opened: that is not being busy.
         view = await self._jobs.wait(
-            visit.job_id, lambda view: view.state is not JobState.QUEUED or time.monotonic() > visit.deadline
+            visit.job_id,
+            lambda view: view.state is not JobState.QUEUED or (view.ahead > 0 and time.monotonic() > visit.deadline),
         )
         if view.state is JobState.QUEUED:
             await self._jobs.cancel(visit.job_id)
