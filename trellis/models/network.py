@@ -20,7 +20,15 @@ TORSO_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Network(nn.Module, Generic[C]):
-    """A network with a published configuration; its torso may run in half precision, its ends are float32."""
+    """A network with a published configuration; its torso may run in half precision, its ends are float32.
+
+    In half precision are: weights and products of Linear and convolution layers of the torso, the residual stream,
+    attention (whose sums and softmax its kernels keep in float32), modulations, keys and values of the condition.
+    Float32 in every precision are: input and output layers, position and time embeddings, gains and offsets of norms,
+    the statistics of every norm (LayerNorm, head RMS norm, GroupNorm), sums over neighbours and over pieces, the
+    sampler's state and velocities, and everything after a decoder (activations of Gaussians, FlexiCubes, rendering).
+    The image encoder is float32 throughout. What overflows in half is run again in float32: `ModelHost.run`.
+    """
 
     def __init__(self, config: C) -> None:
         super().__init__()

@@ -15,13 +15,12 @@ from torch import Tensor
 from trellis.nn.attention import CrossAttention, SelfAttention
 from trellis.nn.blocks import ModulatedCrossBlock
 from trellis.nn.conv import SparseResidualBlock
-from trellis.nn.norm import HeadRMSNorm, LayerNorm
+from trellis.nn.norm import LayerNorm
 from trellis.ops.attention import packed_attention
+from trellis.ops.head_norm import normalize_heads
 from trellis.ops.segments import Segments
 from trellis.ops.sparse_conv import submanifold_conv_of_upsampled
 from trellis.sparse import SparseTensor, VoxelLayout, downsample, upsample, upsampled_neighbours
-
-TINY = 1e-30  # keeps the norm of a zero vector finite and changes no other
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,10 @@ def condition_context(attention: CrossAttention, cond: Tensor) -> ConditionConte
     """Keys and values of condition tokens [Tc, Cc]; attention to a single token is that token's value."""
     kv = attention.to_kv(cond).unflatten(-1, (2, attention.heads, -1))
     if attention.k_rms_norm is not None:
-        normalize_heads(kv[:, :1], attention.k_rms_norm)
+        normalize_heads(kv[:, :1], attention.k_rms_norm.gamma[None])
     keys, values = kv.unbind(1)
     constant = attention.to_out(values.flatten(1))[0] if len(cond) == 1 else None
     return ConditionContext(keys, values, constant)
-
-
-def normalize_heads(x: Tensor, *norms: HeadRMSNorm) -> None:
-    """Per-head RMS norms of x [T, len(norms), H, D], in place."""
-    gamma = norms[0].gamma[None] if len(norms) == 1 else torch.stack([norm.gamma for norm in norms])
-    torch.mul(F.rms_norm(x, x.shape[-1:], eps=TINY), gamma, out=x)
 
 
 def affine_norm(x: Tensor, norm: LayerNorm) -> Tensor:
@@ -77,7 +70,8 @@ def attend_self(block: ModulatedCrossBlock, x: Tensor, modulation: Tensor, segme
     h = F.layer_norm(x, block.norm1.shape, modulation[1], modulation[0], block.norm1.eps)
     qkv = attention.to_qkv(h).unflatten(-1, (3, attention.heads, -1))
     if attention.q_rms_norm is not None and attention.k_rms_norm is not None:
-        normalize_heads(qkv[:, :2], attention.q_rms_norm, attention.k_rms_norm)
+        gamma = torch.stack([attention.q_rms_norm.gamma, attention.k_rms_norm.gamma])
+        normalize_heads(qkv[:, :2], gamma)
     q, k, v = qkv.unbind(1)
     out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=attention.backend)
     return torch.addcmul(x, modulation[2], attention.to_out(out.flatten(1)))
@@ -91,7 +85,7 @@ def attend_condition(block: ModulatedCrossBlock, x: Tensor, context: ConditionCo
     attention: CrossAttention = block.cross_attn
     q = attention.to_q(affine_norm(x, block.norm2)).unflatten(-1, (attention.heads, -1))
     if attention.q_rms_norm is not None:
-        normalize_heads(q[:, None], attention.q_rms_norm)
+        normalize_heads(q[:, None], attention.q_rms_norm.gamma[None])
     keys = Segments((len(context.keys),), x.device)
     out = packed_attention(
         q, context.keys, v=context.values, q_segments=segments, k_segments=keys, backend=attention.backend
