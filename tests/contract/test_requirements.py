@@ -21,7 +21,6 @@ MODULES = {
 # needed without being imported by name
 INDIRECT = {
     "onnxruntime": "rembg runs its model with it",
-    "pydantic": "must fit gradio and fastapi, which leave it open",
 }
 OPTIONAL = {"xformers", "spconv", "nvdiffrast", "kaolin", "flash_attn", "gsplat", "torchsparse", "triton"}
 OWN = {"trellis", "installer", "extensions", "tests", "benchmarks"}
