@@ -47,6 +47,17 @@ def test_parts_far_from_the_origin_keep_their_place():
     assert reader(light).is_watertight
 
 
+def test_smallest_parts_go_where_they_alone_keep_the_mesh_above_the_count():
+    crumbs = [sphere(1, radius=0.005, center=(0.45, 0.02 * i - 0.4, 0.0)) for i in range(40)]
+    light = simplify(joined(sphere(3), *crumbs), faces=100)
+    assert 98 <= len(light.faces) <= 100
+    assert reader(light).is_watertight
+    assert reader(light).volume == pytest.approx(reader(sphere(3)).volume, rel=0.15)
+    # Bodies of equal size all stay, with more faces than asked.
+    many = simplify(joined(*[sphere(1, radius=0.05, center=(0.0, 0.0, 0.12 * i - 0.4)) for i in range(6)]), faces=10)
+    assert len(many.faces) == 24 and reader(many).body_count == 6
+
+
 def test_mesh_without_attributes():
     light = simplify(as_mesh(trimesh.creation.icosphere(subdivisions=3), colored=False), faces=200)
     assert light.attributes is None and len(light.faces) <= 204
