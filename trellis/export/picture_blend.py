@@ -73,7 +73,7 @@ def blend(texture: Tensor, texels: Texels, surface: Mesh, *, picture: NDArray[np
     reach = _outline_distance(sight, surface)[None, None]
     grid = (seen.pixels / sight.size * 2 - 1)[None, None]
     distance = torch.nn.functional.grid_sample(reach, grid, align_corners=False)[0, 0, 0] / sight.size
-    weight = _smooth_step(seen.cosine, COSINES) * _smooth_step(distance, BORDER)
+    weight = seen.clear * _smooth_step(seen.cosine, COSINES) * _smooth_step(distance, BORDER)
     # Weight and colour change the texels around the surface like the nearest one on it.
     change = torch.zeros(len(texels), 3, device=texture.device)
     before = texture.reshape(-1, 3)[texels.index]

@@ -21,8 +21,10 @@ from trellis.representations import GaussianCloud, Mesh
 STAGE = "texture"
 MIN_COSINE = 0.2  # flatter views smear the colour over more than five times the area
 MIN_ALPHA = 0.5  # thinner coverage is mostly background
-# The fallback colour counts like a view seen at the least cosine: it decides only where no view does.
-FALLBACK_WEIGHT = 1e-3
+# Points seen beside an outline may show what overhangs it, and the fallback may differ from the Gaussians: the former
+# decide only where no view is clear, the latter only where there is no view at all.
+UNCLEAR_WEIGHT = 0.02
+FALLBACK_WEIGHT = 1e-6
 VIEWS_AT_ONCE = 4  # share the work that does not depend on the camera; a wish to stop waits for so many
 DISTANCE = 2.0  # of the cameras, as the published renderer has it
 FRAME_MARGIN = 1.02
@@ -152,6 +154,7 @@ def gaussian_colors(
         for sight in sights(gaussians, mesh, cameras=cameras, size=size, progress=progress):
             seen = seen_texels(texels, sight)
             weight = torch.where(seen.alpha > MIN_ALPHA, seen.cosine.pow(options.sharpness) * seen.alpha, 0)
+            weight = torch.where(seen.clear, weight, UNCLEAR_WEIGHT * weight)
             total[seen.index] += seen.colors * weight[:, None]
             weights[seen.index] += weight
             if equations is not None:
@@ -173,7 +176,8 @@ def _pictures(gaussians: GaussianCloud, cameras: Cameras, size: int) -> Tensor:
 @dataclass(frozen=True)
 class SeenTexels:
     """What one camera sees of the texels: their numbers `index` [m], colours [m, 3], coverage `alpha` [m], `cosine` [m]
-    between normal and view, and `pixels` [m, 2] (x, y; the picture spans [0, S]).
+    between normal and view, `pixels` [m, 2] (x, y; the picture spans [0, S]), and whether the sight of each is `clear`
+    [m]: no outline is near.
     """
 
     index: Tensor
@@ -181,6 +185,7 @@ class SeenTexels:
     alpha: Tensor
     cosine: Tensor
     pixels: Tensor
+    clear: Tensor
 
 
 def seen_texels(texels: Texels, sight: Sight) -> SeenTexels:
@@ -195,21 +200,27 @@ def seen_texels(texels: Texels, sight: Sight) -> SeenTexels:
     facing, projected, pixel = facing[framed], projected[framed], pixel[framed]
     at = pixel[:, 1] * size + pixel[:, 0]
     depth = projected[:, 2]
-    seen = _undisturbed(depth, cosine[facing], sight.near.view(-1)[at], sight.far.view(-1)[at], sight)
-    facing, pixels = facing[seen], projected[seen, :2]
+    clear = _undisturbed(depth, cosine[facing], sight.near.view(-1)[at], sight.far.view(-1)[at], sight)
+    front = sight.samples.depth.view(-1)[at]
+    seen = clear | ((front > 0) & (depth - front < 2 * _depth_step(depth, cosine[facing], sight)))
+    facing, pixels, clear = facing[seen], projected[seen, :2], clear[seen]
     values = torch.nn.functional.grid_sample(
         sight.picture[None], (pixels / size * 2 - 1)[None, None], align_corners=False
     )
     color, alpha = values[0, :3, 0].T, values[0, 3, 0]
-    return SeenTexels(facing, color / alpha.clamp_min(MIN_ALPHA)[:, None], alpha, cosine[facing], pixels)
+    return SeenTexels(facing, color / alpha.clamp_min(MIN_ALPHA)[:, None], alpha, cosine[facing], pixels, clear)
 
 
 def _undisturbed(depth: Tensor, cosine: Tensor, near: Tensor, far: Tensor, sight: Sight) -> Tensor:
     """Bool: a plane at `depth` seen at `cosine` explains all depths of the neighbourhood, so no other part is there."""
-    slope = (1 / cosine.clamp_min(MIN_COSINE).square() - 1).clamp_min(0).sqrt()
-    pixel_side = 2 * math.tan(float(sight.camera.fov[0]) / 2) * depth / sight.size
-    step = pixel_side * (1 + slope)
+    step = _depth_step(depth, cosine, sight)
     return (depth - near < (1 + sight.reach) * step) & (far - depth < 2 * step)
+
+
+def _depth_step(depth: Tensor, cosine: Tensor, sight: Sight) -> Tensor:
+    """How much the depth of a plane seen at `cosine` changes from pixel to pixel."""
+    slope = (1 / cosine.clamp_min(MIN_COSINE).square() - 1).clamp_min(0).sqrt()
+    return 2 * math.tan(float(sight.camera.fov[0]) / 2) * depth / sight.size * (1 + slope)
 
 
 def pixel_cosines(sight: Sight, mesh: Mesh) -> Tensor:
