@@ -16,7 +16,9 @@ from trellis.representations import Mesh
 logger = logging.getLogger(__name__)
 
 MIN_FACES = 4
-# Of the whole area: parts that may go together where they alone keep the mesh above the count.
+# A part takes at least 4 faces; where there are so many that fewer than this are left for each, the smallest go first,
+# up to this fraction of the whole area.
+FACES_A_PART = 12
 SPARE_AREA = 0.02
 
 
@@ -41,11 +43,11 @@ def simplify(
 ) -> Mesh:
     """Quadric edge collapse of `mesh` to a fraction removed or a face count (see `target_faces`).
 
-    Topology is kept: a manifold stays one, a watertight mesh stays watertight. Where parts and handles do not allow
-    the count, the smallest parts go, up to SPARE_AREA of the area; then the mesh keeps more faces than asked, which is
-    logged. Attributes of the new vertices are those of the nearest points of the original surface. The work runs
-    where the mesh lies if Warp runs there, else on the CPU. Raises InvalidInputError for bad targets, Cancelled within
-    one round of collapses.
+    Topology is kept: a manifold stays one, a watertight mesh stays watertight. The smallest of very many parts are
+    dropped (see FACES_A_PART); where parts and handles still do not allow the count, the mesh keeps more faces than
+    asked, which is logged. Attributes of the new vertices are those of the nearest points of the original surface.
+    The work runs where the mesh lies if Warp runs there, else on the CPU. Raises InvalidInputError for bad targets,
+    Cancelled within one round of collapses.
     """
     target = target_faces(len(mesh.faces), ratio=ratio, faces=faces)
     if target >= len(mesh.faces):
@@ -57,10 +59,7 @@ def simplify(
         mesh.faces.detach().to(device),
         None if mesh.attributes is None else mesh.attributes.detach().to(device),
     )
-    light = _collapse(source, target, progress)
-    if len(light.faces) > target:
-        spared = _without_smallest_parts(light, target)
-        light = _collapse(spared, target, progress) if len(spared.faces) > target else spared
+    light = _collapse(_without_smallest_parts(source, max(1, target // FACES_A_PART)), target, progress)
     if len(light.faces) > target:
         logger.warning(
             "%d faces are the least that keep the shape's parts and handles, not %d.", len(light.faces), target
@@ -87,15 +86,13 @@ def _collapse(mesh: Mesh, target: int, progress: Progress) -> Mesh:
     return Mesh(vertices, faces)
 
 
-def _without_smallest_parts(mesh: Mesh, target: int) -> Mesh:
-    """Drop parts from the smallest upwards until `target` is met or SPARE_AREA is spent."""
+def _without_smallest_parts(mesh: Mesh, most: int) -> Mesh:
+    """Drop parts from the smallest upwards until `most` are left or SPARE_AREA is spent."""
     count, part = face_parts(mesh.faces, len(mesh.vertices))
+    if count <= most:
+        return mesh
     areas = sum_by(torch.linalg.vector_norm(face_vectors(mesh), dim=1), part, count)
-    order = areas.argsort()
-    spent = areas[order].cumsum(0)
-    left = len(mesh.faces) - torch.bincount(part, minlength=count)[order].cumsum(0)
-    enough = torch.cat([left.new_zeros(1, dtype=torch.bool), left[:-1] <= target])
-    gone = order[(spent <= SPARE_AREA * areas.sum()) & ~enough]
+    order = areas.argsort(stable=True)[: count - most]
     dropped = torch.zeros(count, dtype=torch.bool, device=part.device)
-    dropped[gone] = True
+    dropped[order[areas[order].cumsum(0) <= SPARE_AREA * areas.sum()]] = True
     return with_faces(mesh, mesh.faces[~dropped[part]])
