@@ -14,6 +14,7 @@ from trellis.errors import InvalidInputError
 from trellis.models.latent_flow import LatentFlow
 from trellis.models.structure_flow import StructureFlow
 from trellis.nn.inference import ConditionContext, condition_context
+from trellis.ops.attention_choice import fastest_backend
 from trellis.runtime import GraphReplay
 from trellis.sparse import SparseTensor, VoxelLayout
 
@@ -57,6 +58,7 @@ class FlowSession:
         self._step_time = self._time[0].clone()
         self._step_modulations = self._modulations[0].clone()
         self._state: Tensor | None = None
+        self._choose_attention()
         self._replay = GraphReplay(self._device, mode=graphs)
 
     def __enter__(self) -> "FlowSession":
@@ -91,6 +93,20 @@ class FlowSession:
             return conditional, null
 
         return both
+
+    def _choose_attention(self) -> None:
+        """The structure flow's grid has always the same length: take the back end that is fastest for it."""
+        if not isinstance(self._model, StructureFlow):
+            return
+        tokens = self._model.pos_emb.shape[0]
+        for name, keys in (("self_attn", tokens), ("cross_attn", len(self._contexts[0][0].keys))):
+            for block in self._model.blocks:
+                attention = getattr(block, name)
+                if attention.backend is None:
+                    width = attention.to_out.in_features // attention.heads
+                    attention.measured = fastest_backend(
+                        self._device, self._dtype, q_length=tokens, k_length=keys, heads=attention.heads, width=width
+                    )
 
     @torch.no_grad()
     def _prepare_times(self, times: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -73,7 +73,8 @@ def attend_self(block: ModulatedCrossBlock, x: Tensor, modulation: Tensor, segme
         gamma = torch.stack([attention.q_rms_norm.gamma, attention.k_rms_norm.gamma])
         normalize_heads(qkv[:, :2], gamma)
     q, k, v = qkv.unbind(1)
-    out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=attention.backend)
+    backend = attention.backend or attention.measured
+    out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=backend)
     return torch.addcmul(x, modulation[2], attention.to_out(out.flatten(1)))
 
 
@@ -87,9 +88,8 @@ def attend_condition(block: ModulatedCrossBlock, x: Tensor, context: ConditionCo
     if attention.q_rms_norm is not None:
         normalize_heads(q[:, None], attention.q_rms_norm.gamma[None])
     keys = Segments((len(context.keys),), x.device)
-    out = packed_attention(
-        q, context.keys, v=context.values, q_segments=segments, k_segments=keys, backend=attention.backend
-    )
+    backend = attention.backend or attention.measured
+    out = packed_attention(q, context.keys, v=context.values, q_segments=segments, k_segments=keys, backend=backend)
     x += attention.to_out(out.flatten(1))
 
 
