@@ -1,5 +1,7 @@
 """Mode best: the fit finds the texture behind the pixels, sharper than the closed form, and the same every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,8 +103,10 @@ def test_best_is_closer_to_the_gaussians_than_fast_and_repeats_itself():
 
 
 def test_painted_sphere_within_three_levels_in_best_mode():
-    ball = sphere(5, radius=RADIUS)
-    cloud = shell_of_gaussians(ball, painted(ball.vertices))
+    ball, fine = sphere(5, radius=RADIUS), sphere(6, radius=RADIUS)
+    # Small discs: large ones smear the paint by more than the three levels themselves.
+    cloud = shell_of_gaussians(fine, painted(fine.vertices))
+    cloud = replace(cloud, scales=cloud.scales * torch.tensor([0.5, 0.5, 1.0]))
     options = ExportOptions(texture_size=512, texture_mode="best", views=ViewOptions(count=24, size=384))
     result = textured_mesh(ball, cloud, options=options)
     uvs = torch.from_numpy(result.uvs)
@@ -112,7 +116,7 @@ def test_painted_sphere_within_three_levels_in_best_mode():
         align_corners=False,
     )[0, :, 0].T
     error = (seen - painted(on_sphere(torch.from_numpy(result.vertices)))).abs() * 255
-    assert error.mean() < 1 and error.quantile(0.99) <= 3
+    assert error.mean() < 1 and error.flatten().quantile(0.999) <= 3
 
 
 def test_every_step_can_be_cancelled():
