@@ -77,6 +77,11 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
         found = await slot.interrupt()
         return Interrupt(status="interrupt_requested" if found else "no_generation_in_progress")
 
+    _add_downloads(router, slot)
+    return router
+
+
+def _add_downloads(router: APIRouter, slot: Slot) -> None:
     @router.get(MODEL_URL, response_class=FileResponse, responses=ERRORS[404] | file_answer("model/gltf-binary"))
     async def model() -> FileResponse:
         """Fetch the model of the last finished generation (GLB)."""
@@ -95,8 +100,6 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
         if slot.preview is None or not slot.preview.is_file():
             raise ApiError(404, "Preview not found")
         return download(slot.preview, "video/mp4", f"preview_{kind}.mp4")
-
-    return router
 
 
 def download(path: Path, media_type: str, name: str) -> FileResponse:

@@ -1,27 +1,22 @@
 """The job interface: submit, watch, cancel, fetch. A job belongs to whoever knows its unguessable id."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from PIL import Image
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
 
-from trellis.app.api.bodies import file_field, is_form, is_json, read_form, read_json
+from trellis.app.api.bodies import is_json, read_json
 from trellis.app.api.documented import ERRORS, file_answer, files_body, job_body
 from trellis.app.api.engines import Jobs
-from trellis.app.api.errors import ApiError, FieldError
+from trellis.app.api.errors import ApiError
 from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type, result_model
-from trellis.app.api.numbers import parse_number
-from trellis.app.api.pictures import decode_base64, read_pictures
 from trellis.app.api.settings import ApiSettings
+from trellis.app.api.submissions import checked_request, read_submission
 from trellis.app.engine import MAX_PICTURES, UnknownJobError
 from trellis.app.jobs import JobState, JobView
-from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
-from trellis.errors import InvalidInputError
 
 EVENT_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
@@ -35,7 +30,13 @@ def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
     """The routes under /jobs; the list shows what was submitted here, not what people do on the page."""
     router = APIRouter(prefix="/jobs", tags=["Jobs"])
     submitted: dict[str, None] = {}
+    _add_submissions(router, jobs, settings, submitted)
+    _add_views(router, jobs, submitted)
+    _add_results(router, jobs)
+    return router
 
+
+def _add_submissions(router: APIRouter, jobs: Jobs, settings: ApiSettings, submitted: dict[str, None]) -> None:
     @router.post("", status_code=202, responses=SUBMITTED, openapi_extra=job_body(MAX_PICTURES))
     async def submit(request: Request, response: Response) -> JobModel:
         """Queue a job for pictures of one object, sent as files of a form or as base64 in JSON."""
@@ -45,6 +46,21 @@ def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
         response.headers["Location"] = f"/jobs/{job_id}"
         return await _shown(jobs, job_id)
 
+    @router.post("/{job_id}/files", status_code=202, responses=SUBMITTED | ERRORS[404], openapi_extra=files_body())
+    async def extract(job_id: str, request: Request, response: Response) -> JobModel:
+        """Queue a job for other files of a finished job's asset, which is not sampled again."""
+        await jobs.view(job_id)
+        if not is_json(request):
+            raise ApiError(415, "Send JSON (application/json).")
+        values = await read_json(request, settings.max_upload_bytes)
+        checked_request(values)
+        new_id = await jobs.extract(job_id, values)
+        submitted[new_id] = None
+        response.headers["Location"] = f"/jobs/{new_id}"
+        return await _shown(jobs, new_id)
+
+
+def _add_views(router: APIRouter, jobs: Jobs, submitted: dict[str, None]) -> None:
     @router.get("")
     async def list_jobs() -> JobList:
         """List the jobs that were submitted here."""
@@ -77,6 +93,8 @@ def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
         submitted.pop(job_id, None)
         return Response(status_code=204)
 
+
+def _add_results(router: APIRouter, jobs: Jobs) -> None:
     @router.get("/{job_id}/result", responses=ERRORS[404] | ERRORS[409])
     async def result(job_id: str) -> ResultModel:
         """List the files of a finished job."""
@@ -93,19 +111,6 @@ def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
             raise ApiError(404, "This job has no first look (yet).")
         return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
 
-    @router.post("/{job_id}/files", status_code=202, responses=SUBMITTED | ERRORS[404], openapi_extra=files_body())
-    async def extract(job_id: str, request: Request, response: Response) -> JobModel:
-        """Queue a job for other files of a finished job's asset, which is not sampled again."""
-        await jobs.view(job_id)
-        if not is_json(request):
-            raise ApiError(415, "Send JSON (application/json).")
-        values = await read_json(request, settings.max_upload_bytes)
-        checked_request(values)
-        new_id = await jobs.extract(job_id, values)
-        submitted[new_id] = None
-        response.headers["Location"] = f"/jobs/{new_id}"
-        return await _shown(jobs, new_id)
-
     @router.get(
         "/{job_id}/files/{name}",
         response_class=FileResponse,
@@ -119,8 +124,6 @@ def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
         if path is None:
             raise ApiError(404, "This job has no file of that name.", field="name")
         return FileResponse(path, media_type=media_type(path), filename=path.name)
-
-    return router
 
 
 async def _shown(jobs: Jobs, job_id: str) -> JobModel:
@@ -148,80 +151,3 @@ async def watch(jobs: Jobs, first: JobView, request: Request) -> AsyncIterator[s
         except UnknownJobError:  # deleted meanwhile
             yield "event: deleted\ndata: {}\n\n"
             return
-
-
-async def read_submission(
-    request: Request, jobs: Jobs, settings: ApiSettings
-) -> tuple[GenerationRequest, list[Image.Image]]:
-    """The checked request and pictures of a submission; raises ApiError naming the field."""
-    contents: list[tuple[str, bytes | str]]
-    if is_json(request):
-        values = await read_json(request, settings.max_upload_bytes)
-        contents = list(_texts(values.pop("pictures", None)))
-    elif is_form(request):
-        form = await read_form(request, settings.max_upload_bytes)
-        try:
-            files = await file_field(form, "pictures")
-            contents = [(f"pictures[{index}]", data) for index, data in enumerate(files)]
-            values = form_values(form)
-        finally:
-            await form.close()
-    else:
-        raise ApiError(415, "Send JSON (application/json) or a form with files (multipart/form-data).")
-    if not 1 <= len(contents) <= MAX_PICTURES:
-        raise FieldError("pictures", f"pictures must hold between 1 and {MAX_PICTURES} pictures.")
-    checked = checked_request(values)
-
-    def read() -> list[Image.Image]:
-        plain = [(name, decode_base64(name, data) if isinstance(data, str) else data) for name, data in contents]
-        return read_pictures(plain, max_pixels=settings.max_picture_pixels)
-
-    return checked, await jobs.read(read)
-
-
-def _texts(value: object) -> list[tuple[str, str]]:
-    if not isinstance(value, list):
-        raise FieldError("pictures", "pictures must be a list of base64 texts.")
-    for index, item in enumerate(value):
-        if not isinstance(item, str) or not item:
-            raise FieldError(f"pictures[{index}]", f"pictures[{index}] must be a base64 text.")
-    return [(f"pictures[{index}]", item) for index, item in enumerate(value)]
-
-
-def checked_request(values: Mapping[str, Any]) -> GenerationRequest:
-    """A request of plain values; raises FieldError naming the option that is unknown or out of its range."""
-    known = options()
-    for name, value in values.items():
-        if name not in known:
-            raise FieldError(name, f"Unknown option {name[:80]!r}; known: {', '.join(known)}.")
-        try:
-            known[name].parse(name, value)
-        except InvalidInputError as error:
-            raise FieldError(name, str(error)) from error
-    return GenerationRequest.from_dict(values)
-
-
-def form_values(form: FormData) -> dict[str, Any]:
-    """The options that a form's text fields state, in their own types; raises FieldError."""
-    values = {}
-    for name in dict.fromkeys(name for name in form if name != "pictures"):
-        texts = [value for value in form.getlist(name) if isinstance(value, str)]
-        if len(texts) < len(form.getlist(name)):
-            raise FieldError(name, f"{name[:80]!r} must be text, not a file.")
-        option = options().get(name)
-        values[name] = texts[-1] if option is None else _from_texts(name, option, texts)
-    return values
-
-
-def _from_texts(name: str, option: Option, texts: list[str]) -> Any:
-    text = texts[-1].strip()
-    if option.optional and text in ("", "null"):
-        return None
-    if isinstance(option.domain, Range):
-        return parse_number(name, text)
-    if isinstance(option.domain, Choice):
-        return next((value for value in option.domain.values if str(value) == text), text)
-    if isinstance(option.domain, Switch):
-        return {"true": True, "false": False}.get(text.lower(), text)
-    assert isinstance(option.domain, Subset)
-    return [part.strip() for item in texts for part in item.split(",")]

@@ -1,0 +1,95 @@
+"""Reading what is submitted to /jobs: JSON with base64 or a form with files, in the terms of the options' table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from PIL import Image
+from starlette.datastructures import FormData
+
+from trellis.app.api.bodies import file_field, is_form, is_json, read_form, read_json
+from trellis.app.api.engines import Jobs
+from trellis.app.api.errors import ApiError, FieldError
+from trellis.app.api.numbers import parse_number
+from trellis.app.api.pictures import decode_base64, read_pictures
+from trellis.app.api.settings import ApiSettings
+from trellis.app.engine import MAX_PICTURES
+from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
+from trellis.errors import InvalidInputError
+
+
+async def read_submission(
+    request: Request, jobs: Jobs, settings: ApiSettings
+) -> tuple[GenerationRequest, list[Image.Image]]:
+    """The checked request and pictures of a submission; raises ApiError naming the field."""
+    contents: list[tuple[str, bytes | str]]
+    if is_json(request):
+        values = await read_json(request, settings.max_upload_bytes)
+        contents = list(_texts(values.pop("pictures", None)))
+    elif is_form(request):
+        form = await read_form(request, settings.max_upload_bytes)
+        try:
+            files = await file_field(form, "pictures")
+            contents = [(f"pictures[{index}]", data) for index, data in enumerate(files)]
+            values = form_values(form)
+        finally:
+            await form.close()
+    else:
+        raise ApiError(415, "Send JSON (application/json) or a form with files (multipart/form-data).")
+    if not 1 <= len(contents) <= MAX_PICTURES:
+        raise FieldError("pictures", f"pictures must hold between 1 and {MAX_PICTURES} pictures.")
+    checked = checked_request(values)
+
+    def read() -> list[Image.Image]:
+        plain = [(name, decode_base64(name, data) if isinstance(data, str) else data) for name, data in contents]
+        return read_pictures(plain, max_pixels=settings.max_picture_pixels)
+
+    return checked, await jobs.read(read)
+
+
+def _texts(value: object) -> list[tuple[str, str]]:
+    if not isinstance(value, list):
+        raise FieldError("pictures", "pictures must be a list of base64 texts.")
+    for index, item in enumerate(value):
+        if not isinstance(item, str) or not item:
+            raise FieldError(f"pictures[{index}]", f"pictures[{index}] must be a base64 text.")
+    return [(f"pictures[{index}]", item) for index, item in enumerate(value)]
+
+
+def checked_request(values: Mapping[str, Any]) -> GenerationRequest:
+    """A request of plain values; raises FieldError naming the option that is unknown or out of its range."""
+    known = options()
+    for name, value in values.items():
+        if name not in known:
+            raise FieldError(name, f"Unknown option {name[:80]!r}; known: {', '.join(known)}.")
+        try:
+            known[name].parse(name, value)
+        except InvalidInputError as error:
+            raise FieldError(name, str(error)) from error
+    return GenerationRequest.from_dict(values)
+
+
+def form_values(form: FormData) -> dict[str, Any]:
+    """The options that a form's text fields state, in their own types; raises FieldError."""
+    values = {}
+    for name in dict.fromkeys(name for name in form if name != "pictures"):
+        texts = [value for value in form.getlist(name) if isinstance(value, str)]
+        if len(texts) < len(form.getlist(name)):
+            raise FieldError(name, f"{name[:80]!r} must be text, not a file.")
+        option = options().get(name)
+        values[name] = texts[-1] if option is None else _from_texts(name, option, texts)
+    return values
+
+
+def _from_texts(name: str, option: Option, texts: list[str]) -> Any:
+    text = texts[-1].strip()
+    if option.optional and text in ("", "null"):
+        return None
+    if isinstance(option.domain, Range):
+        return parse_number(name, text)
+    if isinstance(option.domain, Choice):
+        return next((value for value in option.domain.values if str(value) == text), text)
+    if isinstance(option.domain, Switch):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    assert isinstance(option.domain, Subset)
+    return [part.strip() for item in texts for part in item.split(",")]
