@@ -263,6 +263,8 @@ def test_simplify_and_faces_exclude_each_other(client: TestClient) -> None:
 def test_other_methods_and_paths(create_client: Callable[..., TestClient], method: str, path: str) -> None:
     answer = create_client().request(method, path)
     assert answer.status_code in (404, 405) and set(answer.json()) == {"detail", "field"}
+    if path == "/jobs":
+        assert answer.headers["allow"] == "GET, POST"
 
 
 def test_shares_of_stages_rise_from_zero_to_one() -> None:

@@ -147,6 +147,27 @@ def file_answer(media_type: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
 
 
+def job_links() -> dict[int | str, dict[str, Any]]:
+    """The answer to a submission, with what can be done with the job."""
+    places = {
+        "show": ("/jobs/{job_id}", "get"),
+        "watch": ("/jobs/{job_id}/events", "get"),
+        "cancel": ("/jobs/{job_id}/cancel", "post"),
+        "delete": ("/jobs/{job_id}", "delete"),
+        "result": ("/jobs/{job_id}/result", "get"),
+        "draft": ("/jobs/{job_id}/draft", "get"),
+        "extract": ("/jobs/{job_id}/files", "post"),
+    }
+    links = {
+        name: {
+            "operationRef": f"#/paths/{path.replace('/', '~1')}/{method}",
+            "parameters": {"job_id": "$response.body#/id"},
+        }
+        for name, (path, method) in places.items()
+    }
+    return {202: {"description": "The job is queued.", "links": links}}
+
+
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 

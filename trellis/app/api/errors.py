@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.errors import InvalidInputError, TrellisError
@@ -39,6 +40,15 @@ def error_response(
     return Response(json.dumps(body), status, media_type="application/json", headers=dict(headers or {}))
 
 
+def methods_of(app: FastAPI, path: str) -> list[str]:
+    """The methods that the document of `app` knows for a path."""
+    known = app.openapi()["paths"]
+    found = {
+        method.upper() for template in known if compile_path(template)[0].match(path) for method in known[template]
+    }
+    return sorted(found)
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every deliberate error, and those of the framework, in the same form."""
 
@@ -60,8 +70,11 @@ def add_error_handlers(app: FastAPI) -> None:
         return error_response(422, str(error))
 
     @app.exception_handler(HTTPException)
-    async def of_framework(_: Request, error: HTTPException) -> Response:
-        return error_response(error.status_code, str(error.detail), None, error.headers)
+    async def of_framework(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # the framework names the methods of one route, not of all on this path
+            headers["Allow"] = ", ".join(methods_of(app, request.scope["path"])) or headers.get("Allow", "")
+        return error_response(error.status_code, str(error.detail), None, headers)
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(_: Request, error: RequestValidationError) -> Response:

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from trellis.app.api.bodies import is_json, read_json
-from trellis.app.api.documented import ERRORS, file_answer, files_body, job_body
+from trellis.app.api.documented import ERRORS, file_answer, files_body, job_body, job_links
 from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError
 from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type, result_model
@@ -20,7 +20,7 @@ from trellis.app.jobs import JobState, JobView
 
 EVENT_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
-SUBMITTED = ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503]
+SUBMITTED = job_links() | ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503]
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events until the job ends."}
 }
