@@ -1,4 +1,4 @@
-"""The command line: `python -m trellis generate PICTURE... --output DIR`, `serve` and `models`."""
+"""The command line: `python -m trellis generate PICTURE... --output DIR`, `serve`, `models` and `doctor`."""
 
 import argparse
 import logging
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from trellis import __version__
+from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
 from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.app.server_options import add_server_options
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.progress import Progress, StepInfo
-from trellis.runtime import DEVICES, PRECISIONS, Runtime
+from trellis.runtime import ATTENTION_BACKENDS, DEVICES, PRECISIONS, SPARSE_CONV_BACKENDS, Runtime, limit_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_server_options(server)
     server.set_defaults(run=run_serve)
 
+    doctor = commands.add_parser("doctor", help="what this machine has, which back ends work on it, and the plan")
+    add_machine_options(doctor)
+    doctor.set_defaults(run=run_doctor)
+
     models = commands.add_parser("models", help="list the models that are here and those that can be fetched")
     models.set_defaults(run=run_models)
     return parser
@@ -82,12 +87,32 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (auto)")
     parser.add_argument("--precision", help=f"{', '.join(PRECISIONS)} (half on a GPU, else full)")
     parser.add_argument("--offline", action="store_true", help="never download anything")
+    parser.add_argument(
+        "--preset", choices=PRESET_NAMES, default=AUTO, help="how memory is used (auto: by what is free)"
+    )
+    parser.add_argument("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
+    parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolution back end (builtin)")
+    parser.add_argument("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this")
+
+
+def runtime_from(parsed: argparse.Namespace) -> Runtime:
+    """The runtime that the machine options state, its memory limited as they say."""
+    runtime = Runtime.detect(
+        device=parsed.device,
+        precision=parsed.precision,
+        offline=parsed.offline,
+        attention=parsed.attention,
+        sparse_conv=parsed.sparse_conv,
+    )
+    if parsed.memory_limit is not None:
+        limit_memory(runtime.device, int(parsed.memory_limit * 2**30))
+    return runtime
 
 
 def run_generate(parsed: argparse.Namespace) -> int:
     """Generate an asset of each picture (or one of all) and print a summary."""
     request = request_from(parsed)
-    runtime = Runtime.detect(device=parsed.device, precision=parsed.precision, offline=parsed.offline)
+    runtime = runtime_from(parsed)
     missing = [str(path) for path in parsed.pictures if not path.is_file()]
     if missing:
         raise InvalidInputError(f"There is no picture file {missing[0]}.")
@@ -100,7 +125,8 @@ def run_generate(parsed: argparse.Namespace) -> int:
     from trellis.memory import peak_memory_bytes
     from trellis.pipeline import ImageTo3D
 
-    pipeline = ImageTo3D.from_pretrained(parsed.model, runtime=runtime)
+    plan = PRESETS[choose_preset(parsed.preset, runtime)].plan
+    pipeline = ImageTo3D.from_pretrained(parsed.model, runtime=runtime, plan=plan)
     if pipeline.is_demo:
         print("Using the embedded demo model (simple objects); --model microsoft/TRELLIS-image-large is the real one.")
     for group, name in zip(groups, names):
@@ -119,6 +145,8 @@ def request_from(parsed: argparse.Namespace) -> GenerationRequest:
     values = {name: getattr(parsed, name) for name in options() if hasattr(parsed, name)}
     if parsed.steps is not None:
         values = {"structure_steps": parsed.steps, "latent_steps": parsed.steps} | values
+    if parsed.preset in PRESETS:  # what is stated goes before a preset's values
+        values = {**PRESETS[parsed.preset].request, **values}
     return GenerationRequest.from_dict(values)
 
 
@@ -127,6 +155,15 @@ def run_serve(parsed: argparse.Namespace) -> int:
     from trellis.app.serve import serve
 
     return serve(parsed)
+
+
+def run_doctor(parsed: argparse.Namespace) -> int:
+    """Print what works on this machine and what would be used."""
+    from trellis.app.doctor import diagnose
+
+    for line in diagnose(runtime_from(parsed), preset=parsed.preset).lines():
+        print(line)
+    return 0
 
 
 def run_models(parsed: argparse.Namespace) -> int:

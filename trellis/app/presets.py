@@ -19,7 +19,8 @@ AUTO = "auto"
 class Preset:
     """Settings for graphics cards with at least `needs` bytes free.
 
-    precision: one of `trellis.runtime.PRECISIONS`, None for the device's own; request: values of
+    precision: one of `trellis.runtime.PRECISIONS`, None for the device's own (half on a GPU that computes in it as fast
+    or faster, full on a CPU, where half is slow and memory is not what these are about); request: values of
     `trellis.app.request.GenerationRequest` that the preset changes.
     """
 
@@ -40,26 +41,22 @@ PRESETS: Mapping[str, Preset] = {
         "The networks last used stay on the graphics card.",
         needs=4 * GIB,
         plan=MemoryPlan("budget", budget=5 * GIB // 2, chunk_bytes=64 * MIB),
-        precision="half",
     ),
     "sequential": Preset(
         "Each network comes to the graphics card for its stage and leaves it again.",
         needs=3 * GIB,
         plan=MemoryPlan("offload", chunk_bytes=64 * MIB, graphs="off"),
-        precision="half",
     ),
     "minimal": Preset(
         "As sequential, in small pieces and one condition at a time: the least memory.",
         needs=2 * GIB,
         plan=MemoryPlan("offload", chunk_bytes=16 * MIB, together=False, graphs="off"),
-        precision="half",
         request={"texture_size": 1024, "preview_size": 256},
     ),
     "prototype": Preset(
         "A quick look: few steps, a small texture and a short preview.",
         needs=3 * GIB,
         plan=MemoryPlan("offload", chunk_bytes=64 * MIB, graphs="off"),
-        precision="half",
         request={
             "structure_steps": 8,
             "latent_steps": 8,

@@ -6,6 +6,7 @@ import torch
 from trellis.app import presets
 from trellis.app.presets import BY_MEMORY, PRESET_NAMES, PRESETS, choose_preset
 from trellis.app.request import GenerationRequest
+from trellis.cli import build_parser, main, request_from
 from trellis.errors import InvalidInputError
 from trellis.memory import GIB
 from trellis.runtime import PRECISIONS, Runtime
@@ -36,3 +37,21 @@ def test_names() -> None:
     assert choose_preset("minimal", CPU) == "minimal"
     with pytest.raises(InvalidInputError, match="fastest, balanced, sequential, minimal, prototype, auto"):
         choose_preset("huge", CPU)
+
+
+def test_the_command_line_takes_a_presets_values_and_stated_ones_before_them() -> None:
+    command = ["generate", "a.png", "--preset", "prototype"]
+    request = request_from(build_parser().parse_args([*command, "--latent-steps", "5"]))
+    assert (request.structure_steps, request.latent_steps, request.texture_size) == (8, 5, 512)
+    request = request_from(build_parser().parse_args([*command, "--steps", "6"]))
+    assert (request.structure_steps, request.latent_steps) == (6, 6)
+    request = request_from(build_parser().parse_args(["generate", "a.png"]))
+    assert request == GenerationRequest.from_dict({"seed": request.seed})
+
+
+def test_doctor_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--device", "cpu", "--preset", "minimal", "--attention", "sdpa", "--offline"]) == 0
+    printed = capsys.readouterr().out
+    assert "preset minimal" in printed and "attention: sdpa" in printed
+    assert main(["doctor", "--device", "cpu", "--memory-limit", "4"]) == 1
+    assert "CUDA device only" in capsys.readouterr().err
