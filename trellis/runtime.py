@@ -143,6 +143,11 @@ def release_cached_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+def _index(device: torch.device) -> int:
+    """The number of a CUDA device, also where it is called just "cuda"."""
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
 def limit_memory(device: torch.device, size: int) -> None:
     """Refuse to allocate more than `size` bytes on a CUDA device, as a smaller card would.
 
@@ -153,7 +158,7 @@ def limit_memory(device: torch.device, size: int) -> None:
     total = torch.cuda.get_device_properties(device).total_memory
     if not 0 < size <= total:
         raise InvalidInputError(f"The memory limit must be between 0 and the card's {total / 2**30:.1f} GiB.")
-    torch.cuda.set_per_process_memory_fraction(size / total, device)
+    torch.cuda.set_per_process_memory_fraction(size / total, _index(device))
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -163,7 +168,7 @@ def free_bytes(device: torch.device) -> int | None:
     free, total = torch.cuda.mem_get_info(device)
     allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
     fraction = getattr(torch.cuda, "get_per_process_memory_fraction", lambda _: 1.0)  # torch 2.8 and newer
-    allowed = int(fraction(device) * total)
+    allowed = int(fraction(_index(device)) * total)
     return max(0, min(free + reserved, allowed) - allocated)
 
 

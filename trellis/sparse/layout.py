@@ -77,9 +77,8 @@ class VoxelLayout:
 
     def to(self, device: torch.device) -> "VoxelLayout":
         """The same layout on another device; derived tables are computed anew there."""
-        if device == self.device:
-            return self
-        return VoxelLayout(self.coords.to(device), self.lengths, self.resolution)
+        coords = self.coords.to(device)
+        return self if coords is self.coords else VoxelLayout(coords, self.lengths, self.resolution)
 
 
 def repeated(layout: VoxelLayout, count: int) -> VoxelLayout:
