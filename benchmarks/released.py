@@ -71,7 +71,10 @@ class RandomModel:
 def random_network(
     role: str, *, scale: str, dtype: torch.dtype, device: torch.device, runtime: Runtime | None = None
 ) -> Network[Any]:
-    """A released network (or its tiny sibling) with the same random weights at every call, its torso in `dtype`."""
+    """A released network (or its tiny sibling) with the same random weights at every call, its torso in `dtype`.
+
+    They are drawn on `device`, which is fast on a GPU, and end on the CPU, as those of a file.
+    """
     entry = json.loads(MANIFEST.read_text(encoding="utf-8"))[NETWORKS[role]]
     with torch.device("meta"):
         model = create_model(entry["class"], entry["args"] | (TINY[role] if scale == "tiny" else {}))
@@ -82,7 +85,7 @@ def random_network(
     model.to_empty(device=device)
     model.load_state_dict(_buffers(entry, scale, role), strict=False)
     fill(model, torch.Generator(device).manual_seed(list(NETWORKS).index(role)))
-    return model.eval()
+    return model.eval().to("cpu")
 
 
 def _buffers(entry: Mapping[str, Any], scale: str, role: str) -> dict[str, Tensor]:
@@ -114,13 +117,13 @@ def random_encoder(scale: str, *, device: torch.device) -> ImageEncoder:
 
     config = Dinov2WithRegistersConfig(image_size=518, patch_size=14, num_register_tokens=4, **ENCODER_SIZES[scale])
     with torch.device(device):
-        return ImageEncoder(Dinov2WithRegistersModel(config).eval(), 518)
+        return ImageEncoder(Dinov2WithRegistersModel(config).eval(), 518).to("cpu")
 
 
 def random_pipeline(
     runtime: Runtime, *, scale: str, plan: MemoryPlan | None = None, steps: int | None = None
 ) -> ImageTo3D:
-    """The image pipeline of random networks, made on the device at their first use (and kept where the plan says)."""
+    """The image pipeline of random networks, drawn on the device and given as if read from files."""
     sampler = SAMPLER if steps is None else replace(SAMPLER, steps=steps)
     config = PipelineConfig(
         models={role: role for role in NETWORKS},
