@@ -1,4 +1,7 @@
-"""The input picture on the texture: its own pixels where its camera saw the surface well, fading out elsewhere."""
+"""The input picture on the texture: its own pixels where its camera saw the surface well, fading out elsewhere.
+
+Before that the whole texture takes on the picture's colours, so that what it shows does not stand out as a patch.
+"""
 
 import logging
 
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.export.bake import Texels, dilated, unwrapped_mesh
+from trellis.export.color_transfer import transferred
 from trellis.export.picture_camera import MAX_COLOR_ERROR, MIN_OVERLAP, ColoredMesh, estimate_camera
 from trellis.export.projection import Sight, look, pixel_cosines, seen_texels, smooth_pixels
 from trellis.export.unwrap import Unwrapped
@@ -60,12 +64,20 @@ def blended_texture(
         return blend(texture, texels, surface, picture=picture, camera=found.camera), ()
 
 
-def blend(texture: Tensor, texels: Texels, surface: Mesh, *, picture: NDArray[np.uint8], camera: Cameras) -> Tensor:
+def blend(
+    texture: Tensor,
+    texels: Texels,
+    surface: Mesh,
+    *,
+    picture: NDArray[np.uint8],
+    camera: Cameras,
+    carry_over: bool = True,
+) -> Tensor:
     """`texture` [S, S, 3] in [0, 1] with the pixels of `picture` [P, P, 4], taken by `camera`, over it.
 
     The weight is 1 where the picture sees the surface steeply and away from outlines, falls smoothly to 0 towards
     grazing views and outlines (of the picture's object and of the mesh's own parts), and is 0 where the surface is
-    hidden or the picture is empty.
+    hidden or the picture is empty. With `carry_over` all other colours change as those seen do (`color_transfer`).
     """
     values = torch.from_numpy(picture).to(texture.device).permute(2, 0, 1).float() / 255
     sight = look(surface, camera, torch.cat([values[:3] * values[3:], values[3:]]))
@@ -74,11 +86,13 @@ def blend(texture: Tensor, texels: Texels, surface: Mesh, *, picture: NDArray[np
     grid = (seen.pixels / sight.size * 2 - 1)[None, None]
     distance = torch.nn.functional.grid_sample(reach, grid, align_corners=False)[0, 0, 0] / sight.size
     weight = seen.clear * _smooth_step(seen.cosine, COSINES) * _smooth_step(distance, BORDER)
-    # Weight and colour change the texels around the surface like the nearest one on it.
-    change = torch.zeros(len(texels), 3, device=texture.device)
     before = texture.reshape(-1, 3)[texels.index]
-    change[seen.index] = weight[:, None] * (seen.colors - before[seen.index])
-    return (texture + dilated(texels, change)).clamp(0, 1)
+    after = before
+    if carry_over:
+        after = transferred(before, texels.points, seen=seen.index, target=seen.colors, weight=weight)
+    after = after.index_add(0, seen.index, weight[:, None] * (seen.colors - after[seen.index]))
+    # The texels around the surface change like the nearest one on it.
+    return (texture + dilated(texels, after - before)).clamp(0, 1)
 
 
 def _outline_distance(sight: Sight, surface: Mesh) -> Tensor:
