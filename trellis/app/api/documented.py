@@ -64,7 +64,7 @@ def request_properties() -> dict[str, Any]:
         properties[name] = option_schema(option) | {
             "title": option.label,
             "description": option.help
-            + (" null: the model's own value." if option.optional and name != "faces" else ""),
+            + (f" null: {option.unset}." if option.optional else ""),
             "default": list(default) if isinstance(default, tuple) else default,
         }
     return properties

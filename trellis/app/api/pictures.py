@@ -4,6 +4,7 @@ import base64
 import binascii
 import io
 import re
+import string
 import struct
 import warnings
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ from trellis.errors import InvalidInputError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # readers of rarer ones start programs or are fragile
 PIECE = 4 * 2**18  # base64 is decoded in pieces, so that other threads get their turn
 
-_SPACE = re.compile(r"\s+")
 _DATA_ADDRESS = re.compile(r"data:[^,]{0,200};base64,")
 # What Pillow's readers raise for damaged files, next to their own errors.
 _DAMAGE = (
@@ -43,7 +43,10 @@ def decode_base64(field: str, text: str) -> bytes:
     Raises FieldError naming the field.
     """
     prefix = _DATA_ADDRESS.match(text)
-    plain = _SPACE.sub("", text[prefix.end() :] if prefix else text).rstrip("=")
+    plain = text[prefix.end() :] if prefix else text
+    if any(space in plain for space in string.whitespace):
+        plain = "".join(plain.split())
+    plain = plain.rstrip("=")
     if len(plain) % 4 == 1:
         raise FieldError(field, f"{field} is not base64: its length cannot be right.")
     plain += "=" * (-len(plain) % 4)
