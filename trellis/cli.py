@@ -1,4 +1,4 @@
-"""The command line: `python -m trellis generate PICTURE... --output DIR`, `serve`, `models` and `doctor`."""
+"""The command line: `python -m trellis generate PICTURE... --output DIR`, `batch`, `serve`, `models`, `doctor`."""
 
 import argparse
 import logging
@@ -13,8 +13,10 @@ from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
 from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.app.server_options import add_server_options
 from trellis.errors import InvalidInputError, TrellisError
-from trellis.progress import Progress, StepInfo
+from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.runtime import ATTENTION_BACKENDS, DEVICES, PRECISIONS, SPARSE_CONV_BACKENDS, Runtime, limit_memory
+
+SOME_FAILED = 3  # exit status of `batch`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +51,23 @@ def build_parser() -> argparse.ArgumentParser:
     add_machine_options(generate)
     generate.set_defaults(run=run_generate)
 
+    batch = commands.add_parser(
+        "batch", help="make an asset of every picture of folders and lists; goes on where it was"
+    )
+    batch.add_argument(
+        "sources", nargs="+", type=Path, metavar="PICTURE|FOLDER", help="one asset is made of each picture"
+    )
+    batch.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
+    batch.add_argument("--recursive", action="store_true", help="pictures of folders in the folders too")
+    batch.add_argument("--steps", type=int, metavar="N", help="steps of both stages")
+    for name, option in options().items():
+        add_option(batch, name, option)
+    batch.add_argument(
+        "--decimation", dest="faces", type=int, default=argparse.SUPPRESS, metavar="N", help="another name of --faces"
+    )
+    add_model_options(batch)
+    batch.set_defaults(run=run_batch)
+
     server = commands.add_parser("serve", help="page and interface for programs on one port, without opening a browser")
     add_server_options(server)
     server.set_defaults(run=run_serve)
@@ -82,6 +101,14 @@ def add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> No
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which model runs where, on which back ends."""
+    add_model_options(parser)
+    parser.add_argument("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
+    parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolution back end (builtin)")
+    parser.add_argument("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which model runs where."""
     parser.add_argument("--model", default="nano", help="nano (embedded), a folder, or a repository on the hub")
     parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (auto)")
@@ -90,9 +117,6 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", choices=PRESET_NAMES, default=AUTO, help="how memory is used (auto: by what is free)"
     )
-    parser.add_argument("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
-    parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolution back end (builtin)")
-    parser.add_argument("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this")
 
 
 def runtime_from(parsed: argparse.Namespace) -> Runtime:
@@ -138,6 +162,37 @@ def run_generate(parsed: argparse.Namespace) -> int:
         print_summary(name, files, notes, seconds=time.perf_counter() - started)
     print(f"Peak memory {peak_memory_bytes() / 2**30:.2f} GiB.")
     return 0
+
+
+def run_batch(parsed: argparse.Namespace) -> int:
+    """Make the assets that are not there yet; 0 when all are there, SOME_FAILED when some could not be made."""
+    from trellis.app.batch import FAILED, Batch, find_pictures
+    from trellis.app.worker_process import PipelineSource, WorkerProcess
+
+    items = find_pictures(parsed.sources, parsed.output, recursive=parsed.recursive)
+    machine = {name: getattr(parsed, name, None) for name in ("model", "device", "precision", "offline")}
+    preset = getattr(parsed, "preset", None) or AUTO
+    process = WorkerProcess(PipelineSource(options={**machine, "preset": preset}))
+    try:
+        batch = Batch(items, parsed.output, request=request_from(parsed), model=parsed.model, process=process)
+        remaining = batch.remaining()
+        print(f"{len(items)} pictures, {len(items) - len(remaining)} of them done already.")
+        if remaining:
+            process.open(CancelToken())  # what is wrong with the model is told once
+        for index, item in enumerate(remaining):
+            print(f"[{index + 1}/{len(remaining)}] {item.picture}")
+            with progress_bars() as progress:
+                entry = batch.carry_out(item, progress=progress)
+            print(f"  {entry.state}, {entry.seconds:.1f} s {entry.message}".rstrip())
+    finally:
+        process.close()
+    failed = [entry for entry in batch.entries if entry.state == FAILED]
+    if not failed:
+        batch.tidy()
+    for entry in failed:
+        print(f"failed: {entry.picture}: {entry.message}", file=sys.stderr)
+    print(f"{len(items) - len(failed)} assets are there, {len(failed)} failed; see {batch.manifest}")
+    return SOME_FAILED if failed else 0
 
 
 def request_from(parsed: argparse.Namespace) -> GenerationRequest:

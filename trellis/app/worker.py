@@ -1,11 +1,13 @@
 """The program of a worker process: it opens a pipeline and carries out one job after the other.
 
 Lines of JSON go both ways. Orders come on standard input: {"order": "open"}, {"order": "run", "job", "pictures",
-"options", "folder"} and {"order": "cancel", "job"}. Reports leave on what was standard output: "begun", "step",
-"opened", "done" and "failed". Whatever a library prints goes to standard error. When standard input ends, so does the
-process, at once.
+"options", "folder"} (and "name", of the files; "prompt", in place of pictures; "setup", options of the pipeline that
+differ from those of the start) and {"order": "cancel", "job"}. Reports leave on what was standard
+output: "begun", "step", "opened", "done" and "failed". Whatever a library prints goes to standard error. When standard
+input ends, so does the process, at once.
 """
 
+import gc
 import importlib
 import json
 import logging
@@ -34,23 +36,24 @@ def open_pipeline(*, model: str, device: str, precision: str | None, preset: str
     A preset's precision holds where none is stated.
     """
     from trellis.app.presets import PRESETS, choose_preset
-    from trellis.pipeline import ImageTo3D
     from trellis.runtime import Runtime
+    from trellis.text_pipeline import open_model
 
     name = choose_preset(preset, Runtime.detect(device=device, offline=offline))
     chosen = precision or PRESETS[name].precision
     runtime = Runtime.detect(device=device, precision=chosen, offline=offline)
     _log.info("Model %s, memory preset %s, %s on %s", model, name, runtime.dtype, runtime.device)
-    return ImageTo3D.from_pretrained(model, runtime=runtime, plan=PRESETS[name].plan)
+    return open_model(model, runtime=runtime, plan=PRESETS[name].plan)
 
 
 class Worker:
     """Carries out orders one after the other in a thread, while the thread that calls `listen` reads the next ones."""
 
-    def __init__(self, load: Callable[[], Any], channel: TextIO) -> None:
+    def __init__(self, load: Callable[[dict[str, Any]], Any], channel: TextIO) -> None:
         self._load = load
         self._channel = channel
         self._pipeline: Any = None
+        self._setup: dict[str, Any] = {}
         self._tokens: dict[str, CancelToken] = {}
         self._writing = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
@@ -79,27 +82,32 @@ class Worker:
         """The final report of an order."""
         self.report({"report": "begun"})
         if order["order"] == "open":
-            self.opened(Progress())
+            self.opened(Progress(), {})
             return {"report": "opened"}
-        from trellis.app.generation import generate_files
+        from trellis.app.generation import RESULT_NAME, generate_files
         from trellis.app.request import GenerationRequest
 
         progress = Progress(self.tell_step, self._tokens[order["job"]])
+        pipeline = self.opened(progress, order.get("setup", {}))
         files, notes = generate_files(
-            self.opened(progress),
-            [Path(path) for path in order["pictures"]],
+            pipeline,
+            order.get("prompt") or [Path(path) for path in order["pictures"]],
             request=GenerationRequest.from_dict(order["options"]),
             folder=Path(order["folder"]),
+            name=order.get("name", RESULT_NAME),
             keep=True,
             progress=progress,
         )
-        return {"report": "done", "files": {kind: str(path) for kind, path in files.items()}, "notes": list(notes)}
+        written = {kind: str(path) for kind, path in files.items()}
+        return {"report": "done", "files": written, "notes": list(notes), "plan": resolved_plan(pipeline)}
 
-    def opened(self, progress: Progress) -> Any:
-        """The pipeline, opened at its first use."""
-        if self._pipeline is None:
+    def opened(self, progress: Progress, setup: dict[str, Any]) -> Any:
+        """The pipeline, opened at its first use and whenever another setup is asked for."""
+        if self._pipeline is None or self._setup != setup:
+            self._pipeline = None  # there may be no room for two
+            gc.collect()
             progress.report(LOADING_STAGE, 0, 1)
-            self._pipeline = self._load()
+            self._pipeline, self._setup = self._load(setup), setup
             progress.report(LOADING_STAGE, 1, 1)
         return self._pipeline
 
@@ -110,6 +118,24 @@ class Worker:
         with self._writing:
             self._channel.write(json.dumps(message) + "\n")
             self._channel.flush()
+
+
+def resolved_plan(pipeline: Any) -> dict[str, Any]:
+    """How a pipeline is opened, in plain values, and the most memory so far: what a repetition needs to know."""
+    runtime = getattr(pipeline, "runtime", None)
+    if runtime is None:
+        return {}
+    from trellis.memory import peak_memory_bytes
+
+    return {
+        "model": pipeline.name,
+        "device": str(runtime.device),
+        "precision": str(runtime.dtype).removeprefix("torch."),
+        "attention": runtime.attention,
+        "sparse_conv": runtime.sparse_conv,
+        "residency": pipeline.host.plan.residency,
+        "peak_memory": peak_memory_bytes(),
+    }
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -138,4 +164,4 @@ def main() -> None:
     configure_logging(source["log_level"])
     module, _, name = source["function"].partition(":")
     load = getattr(importlib.import_module(module), name)
-    Worker(lambda: load(**source["options"]), channel).listen(sys.stdin)
+    Worker(lambda setup: load(**(source["options"] | setup)), channel).listen(sys.stdin)

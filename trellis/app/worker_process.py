@@ -115,6 +115,7 @@ class WorkerProcess:
 
     def __init__(self, source: PipelineSource, *, patience: float = CANCEL_PATIENCE) -> None:
         self.patience = patience
+        self.plan: dict[str, Any] = {}
         self._source = source
         self._child: Child | None = None
 
@@ -140,8 +141,14 @@ class WorkerProcess:
         folder: Path,
         on_step: Callable[[StepInfo], None],
         cancel: CancelToken,
+        name: str | None = None,
+        prompt: str | None = None,
+        setup: Mapping[str, Any] | None = None,
     ) -> JobOutcome:
-        """Carry out a job: the files by format, and notes for the user.
+        """Carry out a job: the files `folder/name.*` by format (of the usual name if None), and notes for the user.
+
+        `prompt` stands in place of pictures; `setup` are options of the pipeline other than those of the start. `plan`
+        then says how the pipeline was opened.
 
         Raises Cancelled, InvalidInputError, MemoryError, JobFailedError with what happened, or WorkerDiedError.
         """
@@ -151,8 +158,12 @@ class WorkerProcess:
             "pictures": [str(path.resolve()) for path in pictures],
             "options": dict(options),
             "folder": str(folder.resolve()),
+            **({} if name is None else {"name": name}),
+            **({} if prompt is None else {"prompt": prompt}),
+            **({} if not setup else {"setup": dict(setup)}),
         }
         report = self._converse(order, on_step, cancel)
+        self.plan = report.get("plan", {})
         files = {kind: folder / Path(path).name for kind, path in report["files"].items()}
         return files, tuple(report["notes"])
 
