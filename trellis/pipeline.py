@@ -151,6 +151,10 @@ class ImageTo3D:
 
         return self.host.run(ENCODER_ROLE, work)
 
+    def null_condition(self, condition: Tensor) -> Tensor:
+        """The condition [1, L, C] that says nothing, like `condition` in shape and device: zeros for pictures."""
+        return torch.zeros_like(condition)
+
     def sample_structure(
         self,
         conditions: Sequence[Tensor],
@@ -165,7 +169,7 @@ class ImageTo3D:
         noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator)
 
         def work(flow: StructureFlow, effort: Effort) -> Tensor:
-            with open_session(flow, conditions, sampler, effort) as session:
+            with open_session(flow, conditions, sampler, effort, null=self.null_condition(conditions[0])) as session:
                 x = noise.to(effort.device)
                 return sample_flow(
                     session,
@@ -209,7 +213,8 @@ class ImageTo3D:
 
         def work(flow: LatentFlow, effort: Effort) -> Tensor:
             x = grid.to(effort.device)
-            with open_session(flow, conditions, sampler, effort, layout=x.layout) as session:
+            null = self.null_condition(conditions[0])
+            with open_session(flow, conditions, sampler, effort, null=null, layout=x.layout) as session:
                 return sample_flow(
                     session,
                     x.feats,
@@ -333,12 +338,13 @@ def open_session(
     sampler: SamplerConfig,
     effort: Effort,
     *,
+    null: Tensor,
     layout: VoxelLayout | None = None,
 ) -> FlowSession:
-    """A session at the times of the sampler; the null condition is zeros."""
+    """A session at the times of the sampler."""
     conditions = [condition.to(effort.device) for condition in conditions]
     times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
-    null = torch.zeros_like(conditions[0])
+    null = null.to(effort.device)
     return FlowSession(flow, conditions, null=null, times=times, layout=layout, graphs=effort.graphs)
 
 

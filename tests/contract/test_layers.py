@@ -21,6 +21,7 @@ LAYERS = (
     ("memory",),
     ("asset",),
     ("pipeline",),
+    ("text_pipeline",),
     ("training",),
     ("app",),
     ("cli",),

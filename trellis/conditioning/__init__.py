@@ -4,11 +4,13 @@ from trellis.conditioning.framing import PreparedImage, frame_object
 from trellis.conditioning.image_encoder import ImageEncoder, encoder_image_size, stack_pictures
 from trellis.conditioning.matting import BACKGROUND_MODES, cut_out
 from trellis.conditioning.pictures import load_picture, prepare_image
+from trellis.conditioning.text_encoder import TextEncoder
 
 __all__ = [
     "BACKGROUND_MODES",
     "ImageEncoder",
     "PreparedImage",
+    "TextEncoder",
     "cut_out",
     "encoder_image_size",
     "frame_object",

@@ -57,7 +57,7 @@ class ImageEncoder(nn.Module):
             if runtime.model_folder is not None and (runtime.model_folder / location).is_dir():
                 location = str(runtime.model_folder / location)
         try:
-            with _quiet_loading():
+            with quiet_loading():
                 backbone = Dinov2WithRegistersModel.from_pretrained(
                     location, local_files_only=runtime.offline, dtype=torch.float32, use_safetensors=True
                 )
@@ -76,7 +76,7 @@ class ImageEncoder(nn.Module):
 
 
 @contextmanager
-def _quiet_loading() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """Keep the bar that `transformers` draws while it loads weights out of our own output."""
     from transformers.utils import logging
 
