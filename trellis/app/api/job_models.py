@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from trellis.app.api.shares import seconds_left, share_done
+from trellis.app.shares import seconds_left, share_done
 from trellis.app.jobs import JobState, JobView
 
 MEDIA_TYPES = {

@@ -17,7 +17,7 @@ from PIL import Image
 
 from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError
-from trellis.app.api.shares import share_done
+from trellis.app.shares import share_done
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import SAMPLING_OPTIONS, GenerationRequest
