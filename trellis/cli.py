@@ -10,7 +10,8 @@ from typing import Any
 
 from trellis import __version__
 from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
-from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
+from trellis.app.generation import file_name
+from trellis.app.request import SETUP_OPTIONS, Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.app.server_options import add_server_options
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.progress import CancelToken, Progress, StepInfo
@@ -42,11 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     generate = commands.add_parser("generate", help="make 3D assets from pictures")
-    generate.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="one asset is made of each")
+    generate.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="one asset is made of each")
+    generate.add_argument("--prompt", help="make one asset of this text; needs a text model (--model)")
     generate.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
     generate.add_argument("--one-object", action="store_true", help="the pictures show one object: make one asset")
     generate.add_argument("--steps", type=int, metavar="N", help="steps of both stages")
-    for name, option in options().items():
+    for name, option in stated_options().items():
         add_option(generate, name, option)
     add_machine_options(generate)
     generate.set_defaults(run=run_generate)
@@ -60,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     batch.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
     batch.add_argument("--recursive", action="store_true", help="pictures of folders in the folders too")
     batch.add_argument("--steps", type=int, metavar="N", help="steps of both stages")
-    for name, option in options().items():
+    for name, option in stated_options().items():
         add_option(batch, name, option)
     batch.add_argument(
         "--decimation", dest="faces", type=int, default=argparse.SUPPRESS, metavar="N", help="another name of --faces"
@@ -79,6 +81,11 @@ def build_parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list the models that are here and those that can be fetched")
     models.set_defaults(run=run_models)
     return parser
+
+
+def stated_options() -> dict[str, Option]:
+    """The options of a request but those that belong to the machine: `add_model_options` has them."""
+    return {name: option for name, option in options().items() if name not in SETUP_OPTIONS}
 
 
 def add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> None:
@@ -134,9 +141,36 @@ def runtime_from(parsed: argparse.Namespace) -> Runtime:
 
 
 def run_generate(parsed: argparse.Namespace) -> int:
-    """Generate an asset of each picture (or one of all) and print a summary."""
+    """Generate an asset of each picture (or one of all, or of the text) and print a summary."""
     request = request_from(parsed)
     runtime = runtime_from(parsed)
+    sources = sources_from(parsed)
+
+    from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
+    from trellis.memory import peak_memory_bytes
+    from trellis.text_pipeline import open_model
+
+    plan = PRESETS[choose_preset(parsed.preset, runtime)].plan
+    pipeline = open_model(parsed.model, runtime=runtime, plan=plan)
+    if pipeline.is_demo:
+        print("Using the embedded demo model (simple objects); --model microsoft/TRELLIS-image-large is the real one.")
+    for name, source in sources.items():
+        started = time.perf_counter()
+        with progress_bars() as progress:
+            files, notes = generate_files(
+                pipeline, source, request=request, folder=parsed.output, name=name, progress=progress
+            )
+        print_summary(name, files, notes, seconds=time.perf_counter() - started)
+    print(f"Peak memory {peak_memory_bytes() / 2**30:.2f} GiB.")
+    return 0
+
+
+def sources_from(parsed: argparse.Namespace) -> dict[str, list[Path] | str]:
+    """What each asset is made of, by the name of its files; raises InvalidInputError for what cannot be used."""
+    if bool(parsed.pictures) == (parsed.prompt is not None):
+        raise InvalidInputError("Give pictures or --prompt, one of the two.")
+    if parsed.prompt is not None:
+        return {file_name(parsed.prompt): parsed.prompt}
     missing = [str(path) for path in parsed.pictures if not path.is_file()]
     if missing:
         raise InvalidInputError(f"There is no picture file {missing[0]}.")
@@ -144,24 +178,7 @@ def run_generate(parsed: argparse.Namespace) -> int:
     names = [group[0].stem for group in groups]
     if len(set(names)) != len(names):
         raise InvalidInputError("Two pictures have the same name; their results would overwrite each other.")
-
-    from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
-    from trellis.memory import peak_memory_bytes
-    from trellis.pipeline import ImageTo3D
-
-    plan = PRESETS[choose_preset(parsed.preset, runtime)].plan
-    pipeline = ImageTo3D.from_pretrained(parsed.model, runtime=runtime, plan=plan)
-    if pipeline.is_demo:
-        print("Using the embedded demo model (simple objects); --model microsoft/TRELLIS-image-large is the real one.")
-    for group, name in zip(groups, names):
-        started = time.perf_counter()
-        with progress_bars() as progress:
-            files, notes = generate_files(
-                pipeline, group, request=request, folder=parsed.output, name=name, progress=progress
-            )
-        print_summary(name, files, notes, seconds=time.perf_counter() - started)
-    print(f"Peak memory {peak_memory_bytes() / 2**30:.2f} GiB.")
-    return 0
+    return dict(zip(names, groups, strict=True))
 
 
 def run_batch(parsed: argparse.Namespace) -> int:
@@ -182,7 +199,7 @@ def run_batch(parsed: argparse.Namespace) -> int:
         for index, item in enumerate(remaining):
             print(f"[{index + 1}/{len(remaining)}] {item.picture}")
             with progress_bars() as progress:
-                entry = batch.carry_out(item, progress=progress)
+                entry = batch.carry_out(item, on_step=lambda info: progress.report(info.stage, info.step, info.total))
             print(f"  {entry.state}, {entry.seconds:.1f} s {entry.message}".rstrip())
     finally:
         process.close()
@@ -200,8 +217,6 @@ def request_from(parsed: argparse.Namespace) -> GenerationRequest:
     values = {name: getattr(parsed, name) for name in options() if hasattr(parsed, name)}
     if parsed.steps is not None:
         values = {"structure_steps": parsed.steps, "latent_steps": parsed.steps} | values
-    if parsed.preset in PRESETS:  # what is stated goes before a preset's values
-        values = {**PRESETS[parsed.preset].request, **values}
     return GenerationRequest.from_dict(values)
 
 

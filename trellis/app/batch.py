@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from trellis.app.request import GenerationRequest
 from trellis.app.worker_process import WorkerProcess
 from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
-from trellis.progress import Progress
+from trellis.progress import CancelToken, StepInfo
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 MANIFEST_FILE = "manifest.json"
@@ -124,14 +124,16 @@ class Batch:
         """The items that are to be made: new ones, failed ones, those whose picture, options or files changed."""
         return [item for item in self.items if not self._is_done(item)]
 
-    def carry_out(self, item: BatchItem, *, progress: Progress | None = None) -> BatchEntry:
+    def carry_out(
+        self, item: BatchItem, *, on_step: Callable[[StepInfo], None] | None = None, cancel: CancelToken | None = None
+    ) -> BatchEntry:
         """Make one asset and note in the manifest what came of it; whatever is wrong with it becomes its message.
 
         Raises only Cancelled, and BatchError when the manifest itself cannot be written.
         """
         started = time.monotonic()
         try:
-            entry = self._make(item, progress or Progress())
+            entry = self._make(item, on_step or (lambda info: None), cancel or CancelToken())
         except Cancelled:
             raise
         except (TrellisError, OSError, MemoryError) as error:
@@ -146,7 +148,7 @@ class Batch:
         """Remove what unfinished assets left, when all that could be made is made."""
         shutil.rmtree(self._folder / WORK_FOLDER, ignore_errors=True)
 
-    def _make(self, item: BatchItem, progress: Progress) -> BatchEntry:
+    def _make(self, item: BatchItem, on_step: Callable[[StepInfo], None], cancel: CancelToken) -> BatchEntry:
         digest = _digest(item.picture)
         aside = self._work_folder(item) / self._recipe(digest)[:16]  # another recipe never meets this one's asset
         aside.mkdir(parents=True, exist_ok=True)
@@ -155,8 +157,8 @@ class Batch:
             [item.picture],
             options=self._request.to_dict(),
             folder=aside,
-            on_step=lambda info: progress.report(info.stage, info.step, info.total),
-            cancel=progress.cancel,
+            on_step=on_step,
+            cancel=cancel,
             name=Path(item.name).name,
         )
         place = self._folder / Path(item.name).parent
