@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trellis import __version__
-from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
 from trellis.app.generation import file_name
+from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
 from trellis.app.request import SETUP_OPTIONS, Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.app.server_options import add_server_options
 from trellis.errors import InvalidInputError, TrellisError

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from trellis.app.request import GenerationRequest, Subset, default_of, options
+from trellis.app.request import NOT_OF_FILES, GenerationRequest, Subset, default_of, options
 from trellis.export.files import FORMATS, PREVIEW_CONTENT, FileOptions
 from trellis.pipeline import ImageTo3D
 
@@ -19,7 +19,7 @@ def test_the_python_interface_has_the_defaults_of_a_request(function: Callable[.
 
 def test_every_option_of_a_request_is_one_of_the_pipeline_or_of_the_files() -> None:
     request = GenerationRequest()
-    assert set(request.sampling) | set(request.files) == set(options())
+    assert set(request.sampling) | set(request.files) | set(NOT_OF_FILES) == set(options())
     assert set(request.files) == set(inspect.signature(FileOptions).parameters)
     assert set(request.sampling) <= set(inspect.signature(ImageTo3D.__call__).parameters)
 

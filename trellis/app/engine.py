@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from trellis.app.generation import generate_files
-from trellis.app.jobs import Job, JobState, JobView
+from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
+from trellis.app.jobs import Job, JobOrigin, JobState, JobView
 from trellis.app.request import GenerationRequest
 from trellis.conditioning import load_picture
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 QUEUE_LIMIT = 8  # waiting and running jobs together
 MAX_PICTURES = 16
-KEPT_ASSETS = 4  # a real asset takes about 70 MB
+LONGEST_PROMPT = 1000
+KEPT_ASSETS = 8  # a real asset takes about 70 MB
 LOADING_STAGE = "load model"
 
 JobOutcome = tuple[dict[str, Path], tuple[str, ...]]  # files by format, notes for the user
@@ -48,37 +50,71 @@ class UnknownJobError(TrellisError, KeyError):
 class Engine:
     """Runs jobs one after the other on a pipeline that is loaded when the first job needs it.
 
-    `load_pipeline` is called in the worker thread (again after a failure). Every job has a folder under `folder`, named
-    by its id, with its pictures, `request.json`, the result files and `result.json`. All methods may be called from any
-    thread and return at once.
+    `load_pipeline` is called in the worker thread (again after a failure), with what a job states of its setup (model,
+    preset, precision) as keywords. Every job has a folder under `folder`, named by its id, with its pictures,
+    `request.json`, the result files and `result.json`; jobs of earlier starts are read back from there, as far as the
+    limits of the history let them stay. `models` are names that jobs may ask for besides `model`. All methods may be
+    called from any thread and return at once.
     """
 
     def __init__(
-        self, load_pipeline: "Callable[[], ImageTo3D]", folder: Path, *, model: str, queue_limit: int = QUEUE_LIMIT
+        self,
+        load_pipeline: "Callable[..., ImageTo3D]",
+        folder: Path,
+        *,
+        model: str,
+        models: Sequence[str] = (),
+        queue_limit: int = QUEUE_LIMIT,
+        history: HistoryLimits | None = None,
     ) -> None:
         self.model = model
+        self.models = tuple(dict.fromkeys((model, *models)))
+        self.plan: dict[str, Any] = {}  # how the model of the last job was opened
         self._load_pipeline = load_pipeline
         self._pipeline: ImageTo3D | None = None
+        self._setup: dict[str, Any] = {}
         self._folder = folder
         self._queue_limit = queue_limit
-        self._jobs: dict[str, Job] = {}
+        self._history = history or HistoryLimits()
+        self._jobs: dict[str, Job] = {job.id: job for job in restore_jobs(folder)}
         self._removed: set[str] = set()  # their folders go when they end
         self._lock = threading.RLock()
         self._submitting = threading.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._closed = False
+        self._forget_surplus()
 
-    def submit(self, request: GenerationRequest, pictures: Sequence[str | Path | bytes | Image.Image]) -> str:
-        """Queue a job for one or more pictures and return its id.
+    def submit(
+        self,
+        request: GenerationRequest,
+        pictures: Sequence[str | Path | bytes | Image.Image] = (),
+        *,
+        prompt: str | None = None,
+        model: str | None = None,
+        owner: str = "",
+        name: str = "",
+    ) -> str:
+        """Queue a job for pictures of one object, or for a prompt, and return its id.
 
-        Raises InvalidInputError for a picture that cannot be used, QueueFullError when the queue is full.
+        model: one of `models`; owner and name: see `JobOrigin`. Raises InvalidInputError for a picture, prompt or model
+        that cannot be used, QueueFullError when the queue is full.
         """
-        if not 1 <= len(pictures) <= MAX_PICTURES:
-            raise InvalidInputError(f"Give between 1 and {MAX_PICTURES} pictures, not {len(pictures)}.")
+        origin = JobOrigin(model or self.model, owner, name, prompt)
+        self._check_source(origin, len(pictures))
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
             images = [load_picture(picture)[0] for picture in pictures]
-            return self._queue(Job.create(request, images, root=self._folder, model=self.model))
+            return self._queue(Job.create(request, images, root=self._folder, origin=origin))
+
+    def _check_source(self, origin: JobOrigin, pictures: int) -> None:
+        if origin.model not in self.models:
+            raise InvalidInputError(f"model must be one of {', '.join(self.models)}, not {origin.model[:80]!r}.")
+        if origin.prompt is None and not 1 <= pictures <= MAX_PICTURES:
+            raise InvalidInputError(f"Give between 1 and {MAX_PICTURES} pictures, not {pictures}.")
+        if origin.prompt is not None and pictures:
+            raise InvalidInputError("Give pictures or a prompt, not both.")
+        if origin.prompt is not None and not 1 <= len(origin.prompt.strip()) <= LONGEST_PROMPT:
+            raise InvalidInputError(f"prompt must have between 1 and {LONGEST_PROMPT} characters.")
 
     def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
         """Queue a job for other files of a finished job's asset, without sampling it again, and return its id.
@@ -93,7 +129,7 @@ class Engine:
                 request = source.request.with_files(values)
                 if not source.kept_file.is_file():
                     raise InvalidInputError("The asset of this job is not kept any more: generate it again.")
-                job = Job.create_again(request, source, root=self._folder, model=self.model)
+                job = Job.create_again(request, source, root=self._folder)
             return self._queue(job)
 
     def _queue(self, job: Job) -> str:
@@ -120,12 +156,20 @@ class Engine:
                 files=dict(job.files),
                 kept=job.state is JobState.DONE and job.kept_file.is_file(),
                 draft=job.draft,
+                origin=job.origin,
+                request=job.request,
+                created=job.created,
             )
 
     def views(self) -> list[JobView]:
         """All jobs at this moment, the oldest first."""
         with self._lock:
             return [self.view(job_id) for job_id in self._jobs if job_id not in self._removed]
+
+    def history(self, owner: str) -> list[JobView]:
+        """The finished jobs of an owner, the newest first."""
+        with self._lock:
+            return [view for view in reversed(self.views()) if _belongs(view, owner) and view.state is JobState.DONE]
 
     @property
     def busy(self) -> bool:
@@ -153,11 +197,10 @@ class Engine:
             for job in self._unfinished():
                 self._stop(job)
         self._worker.shutdown(wait=True)
-        self._give_up_assets(0)  # nobody can ask for them after a new start
 
     def _find(self, job_id: str) -> Job:
         if job_id not in self._jobs or job_id in self._removed:
-            raise UnknownJobError("This job is not known; it may belong to an earlier start of the program.")
+            raise UnknownJobError("This job is not known; it may have been deleted.")
         return self._jobs[job_id]
 
     def _unfinished(self) -> list[Job]:
@@ -177,8 +220,15 @@ class Engine:
         """Delete the kept assets of all ended jobs but the last `count` that have one."""
         with self._lock:
             ended = [job for job in self._jobs.values() if job.state.final and job.kept_file.is_file()]
-            for job in sorted(ended, key=lambda job: job.finished or 0.0, reverse=True)[count:]:
+            for job in sorted(ended, key=lambda job: job.created, reverse=True)[count:]:
                 job.kept_file.unlink(missing_ok=True)
+
+    def _forget_surplus(self) -> None:
+        """Delete what is beyond the limits of the history."""
+        with self._lock:
+            for job in surplus_jobs(self._jobs.values(), self._history):
+                _log.info("Job %s is beyond the limits of the history and deleted", job.id)
+                self._delete(job)
 
     def _check_room(self) -> None:
         with self._lock:
@@ -197,15 +247,20 @@ class Engine:
     def carry_out(self, job: Job) -> JobOutcome:
         """Make the files of a job that has been started; a subclass may do this in another process."""
         progress = Progress(lambda info: self._record(job, info), job.cancel)
-        pipeline = self._loaded(progress)
-        return generate_files(
-            pipeline, job.pictures, request=job.request, folder=job.folder, keep=True, progress=progress
-        )
+        pipeline = self._loaded(progress, self.setup_of(job))
+        source = job.pictures if job.origin.prompt is None else job.origin.prompt
+        return generate_files(pipeline, source, request=job.request, folder=job.folder, keep=True, progress=progress)
 
-    def _loaded(self, progress: Progress) -> "ImageTo3D":
-        if self._pipeline is None:
+    def setup_of(self, job: Job) -> dict[str, Any]:
+        """What a job states about how its model is opened, as far as it differs from how the program was started."""
+        other = {} if job.origin.model == self.model else {"model": job.origin.model}
+        return other | job.request.setup
+
+    def _loaded(self, progress: Progress, setup: dict[str, Any]) -> "ImageTo3D":
+        if self._pipeline is None or self._setup != setup:
+            self._pipeline = None  # there may be no room for two
             progress.report(LOADING_STAGE, 0, 1)
-            self._pipeline = self._load_pipeline()
+            self._pipeline, self._setup = self._load_pipeline(**setup), setup
             progress.report(LOADING_STAGE, 1, 1)
         return self._pipeline
 
@@ -228,8 +283,13 @@ class Engine:
             if job.id in self._removed:
                 self._delete(job)
             self._give_up_assets(KEPT_ASSETS)
+            self._forget_surplus()
         if error is not None and not isinstance(error, TrellisError):
             _log.error("Job %s failed", job.id, exc_info=error)
+
+
+def _belongs(view: JobView, owner: str) -> bool:
+    return view.origin is not None and view.origin.owner == owner
 
 
 def explain(error: BaseException) -> str:

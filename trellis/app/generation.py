@@ -1,5 +1,6 @@
 """One request carried out: pictures in, files out. The page, the server and the command line all do it here."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ RESULT_NAME = "asset"  # the files of a job are told apart by its folder
 
 def generate_files(
     pipeline: "ImageTo3D",
-    pictures: "Sequence[PictureSource]",
+    source: "Sequence[PictureSource] | str",
     *,
     request: GenerationRequest,
     folder: Path,
@@ -30,16 +31,17 @@ def generate_files(
     keep: bool = False,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Generate one asset of `pictures` and write `folder/name.*`: the files by kind, and notes for the user.
+    """Generate one asset and write `folder/name.*`: the files by kind, and notes for the user.
 
-    With `keep` the asset itself stays in the folder as KEPT_FILE, where it is already no network runs, and a first look
-    at the asset is there as DRAFT_FILE before its files are made.
+    source: pictures of one object, or a text for a text pipeline. With `keep` the asset itself stays in the folder as
+    KEPT_FILE, where it is already no network runs, and a first look at the asset is there as DRAFT_FILE before its
+    files are made.
     """
     kept = folder / KEPT_FILE
     if keep and kept.is_file():
         asset = pipeline.load_asset(kept)
     else:
-        asset = pipeline(list(pictures), progress=progress, **request.sampling)
+        asset = pipeline(source if isinstance(source, str) else list(source), progress=progress, **request.sampling)
         if keep:
             asset.store(kept)
     notes = list(asset.notes)
@@ -52,6 +54,12 @@ def generate_files(
         **request.files,
     )
     return files, tuple(notes)
+
+
+def file_name(text: str) -> str:
+    """A file's name, without ending, made of the first words of a text."""
+    words = re.findall(r"\w+", text)
+    return "_".join(words)[:40].strip("_") or RESULT_NAME
 
 
 def _write_picture(path: Path, pixels: Any) -> None:

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,14 @@ from PIL import Image
 
 from trellis.app.request import GenerationRequest
 from trellis.atomic import write_bytes
+from trellis.errors import InvalidInputError
 from trellis.progress import CancelToken, StepInfo
 
 KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
 DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
+CUT_OFF = "The program ended before this job had its result: generate it again."
 
 
 class JobState(enum.StrEnum):
@@ -58,6 +59,25 @@ class JobView:
     files: dict[str, Path]
     kept: bool = False
     draft: Path | None = None
+    origin: "JobOrigin | None" = None
+    request: GenerationRequest | None = None
+    created: float = 0.0
+
+
+@dataclass(frozen=True)
+class JobOrigin:
+    """Where a job comes from.
+
+    model: its name; owner: whose job it is, a digest that cannot be turned back ("" for who knows the job's id);
+    name: what people call it, such as the picture's name; prompt: the text it is made from, in place of pictures;
+    source: the id of the job whose asset it takes.
+    """
+
+    model: str
+    owner: str = ""
+    name: str = ""
+    prompt: str | None = None
+    source: str | None = None
 
 
 @dataclass
@@ -68,6 +88,8 @@ class Job:
     folder: Path
     pictures: tuple[Path, ...]
     id: str
+    origin: JobOrigin
+    created: float = field(default_factory=time.time)  # seconds since 1970
     state: JobState = JobState.QUEUED
     stages: list[StepInfo] = field(default_factory=list)
     started: float | None = None
@@ -76,9 +98,10 @@ class Job:
     notes: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
     cancel: CancelToken = field(default_factory=CancelToken)
+    plan: dict[str, Any] = field(default_factory=dict)  # how the model was opened, as far as it is known
 
     @classmethod
-    def create(cls, request: GenerationRequest, images: list[Image.Image], *, root: Path, model: str) -> "Job":
+    def create(cls, request: GenerationRequest, images: list[Image.Image], *, root: Path, origin: JobOrigin) -> "Job":
         """Make the job's folder under `root`, with its pictures (PNG) and its request, under a new unguessable id."""
         job_id = secrets.token_hex(16)
         folder = root / job_id
@@ -86,19 +109,76 @@ class Job:
         pictures = tuple(folder / f"picture_{index}.png" for index in range(len(images)))
         for picture, path in zip(images, pictures, strict=True):
             picture.save(path)
-        _write_request(folder, request, pictures, model=model)
-        return cls(request, folder, pictures, job_id)
+        return cls(request, folder, pictures, job_id, origin)._recorded()
 
     @classmethod
-    def create_again(cls, request: GenerationRequest, source: "Job", *, root: Path, model: str) -> "Job":
+    def create_again(cls, request: GenerationRequest, source: "Job", *, root: Path) -> "Job":
         """Make a job for other files of the asset that `source` kept; its folder shares that and the pictures."""
         job_id = secrets.token_hex(16)
         folder = root / job_id
         folder.mkdir(parents=True)
         pictures = tuple(_share(path, folder) for path in source.pictures)
         _share(source.kept_file, folder)
-        _write_request(folder, request, pictures, model=model, source=source.id)
-        return cls(request, folder, pictures, job_id)
+        origin = dataclasses.replace(source.origin, source=source.id)
+        return cls(request, folder, pictures, job_id, origin)._recorded()
+
+    @classmethod
+    def restore(cls, folder: Path) -> "Job":
+        """The job of a folder that an earlier start left; one without a result was cut off and has failed.
+
+        Raises InvalidInputError for a folder whose records cannot be read.
+        """
+        record = _read_json(folder / REQUEST_FILE)
+        try:
+            job = cls(
+                GenerationRequest.from_dict(record["options"]),
+                folder,
+                tuple(folder / name for name in record["pictures"]),
+                folder.name,
+                JobOrigin(
+                    model=record["model"],
+                    owner=record.get("owner", ""),
+                    name=record.get("name", ""),
+                    prompt=record.get("prompt"),
+                    source=record.get("asset_of"),
+                ),
+                created=float(record.get("created", folder.stat().st_mtime)),
+                state=JobState.FAILED,
+                message=CUT_OFF,
+                started=0.0,
+                finished=0.0,
+            )
+            if (folder / RESULT_FILE).is_file():
+                job._take_result(_read_json(folder / RESULT_FILE))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"The records in {folder} are not those of a job: {error}") from error
+        return job
+
+    def _take_result(self, result: dict[str, Any]) -> None:
+        self.state = JobState(result["state"])
+        self.message = str(result["message"])
+        self.notes = tuple(result["notes"])
+        self.finished = float(result["seconds"])
+        self.stages = [StepInfo(**info) for info in result["stages"]]
+        self.plan = dict(result.get("plan", {}))
+        files = {kind: self.folder / Path(name).name for kind, name in result["files"].items()}
+        self.files = {kind: path for kind, path in files.items() if path.is_file()}
+
+    def _recorded(self) -> "Job":
+        """Itself, once its request is on disk."""
+        record: dict[str, Any] = {
+            "model": self.origin.model,
+            "pictures": [path.name for path in self.pictures],
+            "name": self.origin.name,
+            "owner": self.origin.owner,
+            "created": round(self.created, 3),
+        }
+        if self.origin.prompt is not None:
+            record["prompt"] = self.origin.prompt
+        if self.origin.source is not None:
+            record["asset_of"] = self.origin.source
+        _write_json(self.folder / REQUEST_FILE, record | {"options": self.request.to_dict()})
+        return self
 
     @property
     def draft(self) -> Path | None:
@@ -141,6 +221,7 @@ class Job:
             "files": {kind: path.name for kind, path in self.files.items()},
             "seconds": round(self.seconds, 3),
             "stages": [dataclasses.asdict(info) for info in self.stages],
+            "plan": self.plan,
         }
         _write_json(self.folder / RESULT_FILE, record)
 
@@ -162,13 +243,14 @@ def _share(path: Path, folder: Path) -> Path:
     return other
 
 
-def _write_request(
-    folder: Path, request: GenerationRequest, pictures: Sequence[Path], *, model: str, source: str | None = None
-) -> None:
-    record: dict[str, Any] = {"model": model, "pictures": [path.name for path in pictures]}
-    if source is not None:
-        record["asset_of"] = source
-    _write_json(folder / REQUEST_FILE, record | {"options": request.to_dict()})
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(record, dict):
+        raise InvalidInputError(f"{path} holds no record.")
+    return record
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:

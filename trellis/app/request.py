@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trellis.app.presets import PRESET_NAMES, PRESETS
 from trellis.errors import InvalidInputError
+from trellis.runtime import PRECISIONS
 
 MODELS_OWN = None  # a sampler value left to the model's pipeline.json
 SAMPLING_OPTIONS = (
@@ -21,6 +23,16 @@ SAMPLING_OPTIONS = (
     "latent_guidance",
     "multi_image",
 )
+SETUP_OPTIONS = ("preset", "precision")  # how the model is opened
+NOT_OF_FILES = (*SETUP_OPTIONS, "quality")
+# What a quality sets where a request does not state it itself; standard is the defaults below. A mesh that has fewer
+# faces than asked for keeps them all.
+QUALITIES: Mapping[str, Mapping[str, Any]] = {
+    "draft": {"faces": 5_000, "texture_size": 512},
+    "standard": {},
+    "high": {"faces": 50_000, "texture_size": 2048},
+    "ultra": {"faces": 2_000_000, "texture_size": 4096, "texture_mode": "best"},
+}
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,7 @@ def _option(default: Any, label: str, help: str, domain: Domain, *, unset: str |
 
 
 _OWN = "model's own"
+_STARTED = "as started"
 _STEPS = Range(1, 100, 1, integer=True)
 _GUIDANCE = Range(0, 20, 0.1)
 _SEEDS = Range(0, 2**31 - 1, 1, integer=True)
@@ -139,10 +152,31 @@ _SEEDS = Range(0, 2**31 - 1, 1, integer=True)
 class GenerationRequest:
     """Everything that, with the pictures and the model, decides the result of a job.
 
-    Sampler values of None are the model's own (its pipeline.json). `simplify` and `faces` exclude each other: with
+    Sampler values of None are the model's own (its pipeline.json). `quality` and `preset` name values of other options,
+    which `from_dict` fills in where they are not stated. `simplify` and `faces` exclude each other: with
     `faces` set, `simplify` is not used and must be left at its default. Raises InvalidInputError naming the field.
     """
 
+    quality: str = _option(
+        "standard",
+        "Quality",
+        "Faces and texture: draft 5,000, 512 px; standard 5 %, 1024 px; high 50,000, 2048 px; ultra all, 4096 px.",
+        Choice(tuple(QUALITIES)),
+    )
+    preset: str | None = _option(
+        None,
+        "Memory preset",
+        "minimal needs the least memory, fastest the most; prototype is a quick look; auto goes by what is free.",
+        Choice(PRESET_NAMES),
+        unset=_STARTED,
+    )
+    precision: str | None = _option(
+        None,
+        "Precision",
+        "full is float32 everywhere; half and bfloat16 need half the memory and are faster on a graphics card.",
+        Choice(tuple(PRECISIONS)),
+        unset=_STARTED,
+    )
     seed: int = _option(0, "Seed", "The same seed, picture and settings give the same model.", _SEEDS)
     structure_steps: int | None = _option(
         MODELS_OWN, "Structure steps", "More steps give a more careful overall shape, slower.", _STEPS, unset=_OWN
@@ -229,29 +263,50 @@ class GenerationRequest:
         return {name: getattr(self, name) for name in SAMPLING_OPTIONS}
 
     @property
+    def setup(self) -> dict[str, Any]:
+        """The options that decide how the model is opened, where they are stated."""
+        return {name: getattr(self, name) for name in SETUP_OPTIONS if getattr(self, name) is not None}
+
+    @property
     def files(self) -> dict[str, Any]:
         """The options that decide the files of an asset: the keywords of `Asset.save`."""
-        return {name: getattr(self, name) for name in options() if name not in SAMPLING_OPTIONS or name == "seed"}
+        others = (*SAMPLING_OPTIONS, *NOT_OF_FILES)
+        return {name: getattr(self, name) for name in options() if name not in others or name == "seed"}
 
     def with_files(self, values: Mapping[str, Any]) -> "GenerationRequest":
         """The same asset with other files; raises InvalidInputError for an option that decides the asset itself."""
-        wrong = sorted(set(values) & set(SAMPLING_OPTIONS))
+        decisive = (*SAMPLING_OPTIONS, *SETUP_OPTIONS)
+        wrong = sorted(set(values) & set(decisive))
         if wrong:
             raise InvalidInputError(f"{wrong[0]} decides the asset itself: generate a new one to change it.")
-        kept = {name: value for name, value in self.to_dict().items() if name in SAMPLING_OPTIONS}
+        kept = {name: value for name, value in self.to_dict().items() if name in decisive}
         return self.from_dict(kept | dict(values))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GenerationRequest":
-        """A request from plain values, missing ones at their defaults; raises InvalidInputError naming the field."""
+        """A request from plain values; raises InvalidInputError naming the field.
+
+        What is missing comes from the quality and then the memory preset that are stated, else it is at its default.
+        """
         unknown = sorted(set(values) - set(options()))
         if unknown:
             raise InvalidInputError(f"Unknown option {unknown[0]!r}; known: {', '.join(options())}.")
-        return cls(**values)
+        return cls(**(_filled(values) | dict(values)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values fit for JSON; `from_dict` is its inverse."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+
+
+def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stated quality and memory preset set."""
+    quality, preset = values.get("quality"), values.get("preset")
+    filled: dict[str, Any] = dict(PRESETS[preset].request) if isinstance(preset, str) and preset in PRESETS else {}
+    if isinstance(quality, str) and quality in QUALITIES:
+        filled |= QUALITIES[quality]
+    if "simplify" in values:  # in place of a number of faces
+        filled.pop("faces", None)
+    return filled
 
 
 def options() -> dict[str, Option]:

@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from trellis.app.api.settings import DEFAULT_HOST, DEFAULT_PORT, MAX_UPLOAD_BYTES, ApiSettings
+from trellis.app.history import HistoryLimits
 from trellis.app.presets import AUTO, PRESET_NAMES
 from trellis.app.worker_process import IDLE_SECONDS
 from trellis.errors import InvalidInputError
@@ -43,6 +44,21 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         default=IDLE_SECONDS / 60,
         metavar="MINUTES",
         help="then weights leave memory (30; 0: never)",
+    )
+    limits = HistoryLimits()
+    add(
+        "--keep-days",
+        type=float,
+        default=limits.days,
+        metavar="DAYS",
+        help=f"results older than this are deleted ({limits.days:g}; 0: never)",
+    )
+    add(
+        "--keep-gb",
+        type=float,
+        default=limits.gigabytes,
+        metavar="GB",
+        help=f"beyond this size the oldest results are deleted ({limits.gigabytes:g}; 0: never)",
     )
     add("--no-page", action="store_true", help="only the interface for programs")
     add("--no-preload", action="store_true", help="open the model with the first job, not at the start")

@@ -2,11 +2,13 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NoReturn
 
 from trellis.app.engine import QUEUE_LIMIT, Engine, JobOutcome
+from trellis.app.history import HistoryLimits
 from trellis.app.jobs import Job
 from trellis.app.worker_process import CANCEL_PATIENCE, IDLE_SECONDS, PipelineSource, WorkerProcess
 from trellis.errors import Cancelled, TrellisError
@@ -31,11 +33,13 @@ class WorkerEngine(Engine):
         folder: Path,
         *,
         model: str,
+        models: Sequence[str] = (),
         queue_limit: int = QUEUE_LIMIT,
+        history: HistoryLimits | None = None,
         idle_seconds: float = IDLE_SECONDS,
         patience: float = CANCEL_PATIENCE,
     ) -> None:
-        super().__init__(_never_called, folder, model=model, queue_limit=queue_limit)
+        super().__init__(_never_called, folder, model=model, models=models, queue_limit=queue_limit, history=history)
         self.process = WorkerProcess(source, patience=patience)
         self._idle_seconds = idle_seconds
         self._idle: threading.Timer | None = None
@@ -49,14 +53,18 @@ class WorkerEngine(Engine):
         """Run the job in the worker process."""
         self._rest_later(None)
         try:
-            return self.process.run(
+            outcome = self.process.run(
                 job.id,
                 job.pictures,
                 options=job.request.to_dict(),
                 folder=job.folder,
                 on_step=lambda info: self._record(job, info),
                 cancel=job.cancel,
+                prompt=job.origin.prompt,
+                setup=self.setup_of(job),
             )
+            self.plan = job.plan = self.process.plan
+            return outcome
         finally:
             self._rest_later(self._idle_seconds)
 

@@ -95,9 +95,11 @@ class FakePipeline:
         self.writing.set()
         self._step_seconds = step_seconds
 
-    def __call__(self, images: Sequence[Path], *, progress: Progress, **options: Any) -> FakeAsset:
-        sizes = [Image.open(path).size for path in images]
-        self.calls.append({"sizes": sizes, **options})
+    def __call__(self, source: Sequence[Path] | str, *, progress: Progress, **options: Any) -> FakeAsset:
+        if isinstance(source, str):
+            self.calls.append({"prompt": source, **options})
+        else:
+            self.calls.append({"sizes": [Image.open(path).size for path in source], **options})
         for stage, total in STAGES:
             for _ in progress.steps(stage, total):
                 assert self.gate.wait(timeout=30)

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trimesh
@@ -22,7 +23,7 @@ PICTURE = Image.new("RGBA", (32, 24), (200, 60, 40, 255))
 def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     engines = []
 
-    def _start(load: Callable[[], FakePipeline], **options: int) -> Engine:
+    def _start(load: Callable[..., FakePipeline], **options: Any) -> Engine:
         engines.append(Engine(load, tmp_path / "jobs", model="fake", **options))
         return engines[-1]
 
@@ -256,13 +257,49 @@ def test_extraction_refuses_what_it_cannot_do(start: Callable[..., Engine]) -> N
     pipeline.gate.set()
 
 
-def test_only_the_last_assets_are_kept_and_none_after_the_end(start: Callable[..., Engine], tmp_path: Path) -> None:
-    engine = start(FakePipeline)
+def test_only_the_last_assets_are_kept(start: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = start(FakePipeline, queue_limit=KEPT_ASSETS + 2)
     ids = [engine.submit(GenerationRequest(seed=seed, formats=("ply",)), [PICTURE]) for seed in range(KEPT_ASSETS + 2)]
     for job_id in ids:
         assert wait(engine, job_id).state is JobState.DONE
     assert [engine.view(job_id).kept for job_id in ids] == [False] * 2 + [True] * KEPT_ASSETS
     with pytest.raises(InvalidInputError, match="generate it again"):
         engine.extract(ids[0], {})
-    engine.close()
-    assert list((tmp_path / "jobs").rglob("kept*")) == [] and engine.view(ids[-1]).files["ply"].is_file()
+    assert engine.view(ids[0]).files["ply"].is_file()
+
+
+def test_a_setup_of_its_own_opens_the_model_anew(start: Callable[..., Engine]) -> None:
+    opened = []
+
+    def load(**setup: str) -> FakePipeline:
+        opened.append(setup)
+        return FakePipeline()
+
+    engine = start(load, models=("other",))
+    options = {"formats": ("ply",)}
+    for values, model in (({}, None), ({"precision": "half"}, None), ({"precision": "half"}, None), ({}, "other")):
+        request = GenerationRequest.from_dict(options | values)
+        assert wait(engine, engine.submit(request, [PICTURE], model=model)).state is JobState.DONE
+    assert opened == [{}, {"precision": "half"}, {"model": "other"}]
+    with pytest.raises(InvalidInputError, match="one of fake, other"):
+        engine.submit(GenerationRequest(), [PICTURE], model="/etc")
+
+
+def test_a_job_is_made_of_pictures_or_of_a_prompt(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    engine = start(lambda: pipeline)
+    assert wait(engine, engine.submit(GenerationRequest(formats=("ply",)), prompt="a red mug")).state is JobState.DONE
+    assert pipeline.calls[0]["prompt"] == "a red mug"
+    for pictures, prompt in (([], None), ([PICTURE], "both"), ([], "  "), ([], "x" * 1001)):
+        with pytest.raises(InvalidInputError):
+            engine.submit(GenerationRequest(), pictures, prompt=prompt)
+
+
+def test_several_pictures_reach_the_pipeline_in_order(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    engine = start(lambda: pipeline)
+    pictures = [Image.new("RGB", (16 + index, 16)) for index in range(12)]
+    request = GenerationRequest(formats=("ply",), multi_image="multidiffusion")
+    assert wait(engine, engine.submit(request, pictures)).state is JobState.DONE
+    assert pipeline.calls[0]["sizes"] == [picture.size for picture in pictures]
+    assert pipeline.calls[0]["multi_image"] == "multidiffusion"

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from trellis.app.request import GenerationRequest, default_of, draw_seed, options
+from trellis.app.request import QUALITIES, GenerationRequest, default_of, draw_seed, options
 from trellis.errors import InvalidInputError
 
 
@@ -98,3 +98,27 @@ def test_options_belong_to_the_asset_or_to_its_files() -> None:
     assert (other.formats, other.faces) == (default_of("formats"), None)
     with pytest.raises(InvalidInputError, match="latent_steps decides the asset"):
         request.with_files({"latent_steps": 8})
+
+
+def test_a_quality_sets_what_is_not_stated() -> None:
+    for name, values in QUALITIES.items():
+        request = GenerationRequest.from_dict({"quality": name})
+        assert {key: getattr(request, key) for key in values} == dict(values)
+        assert GenerationRequest.from_dict(request.to_dict()) == request
+    assert GenerationRequest.from_dict({"quality": "high", "texture_size": 512}).texture_size == 512
+    simplified = GenerationRequest.from_dict({"quality": "high", "simplify": 0.5})
+    assert (simplified.simplify, simplified.faces, simplified.texture_size) == (0.5, None, 2048)
+    assert GenerationRequest.from_dict({"quality": "standard"}) == GenerationRequest()
+    sizes = [GenerationRequest.from_dict({"quality": name}).texture_size for name in QUALITIES]
+    assert sizes == sorted(sizes) and len(set(sizes)) == 4
+
+
+def test_a_memory_preset_sets_what_neither_request_nor_quality_state() -> None:
+    request = GenerationRequest.from_dict({"preset": "prototype", "latent_steps": 3})
+    assert (request.structure_steps, request.latent_steps, request.texture_size) == (8, 3, 512)
+    assert request.setup == {"preset": "prototype"}
+    assert GenerationRequest.from_dict({"preset": "prototype", "quality": "high"}).texture_size == 2048
+    with pytest.raises(InvalidInputError, match="preset must be one of"):
+        GenerationRequest.from_dict({"preset": ["fastest"]})
+    with pytest.raises(InvalidInputError, match="precision decides"):
+        request.with_files({"precision": "half"})

@@ -63,8 +63,7 @@ def request_properties() -> dict[str, Any]:
         default = default_of(name)
         properties[name] = option_schema(option) | {
             "title": option.label,
-            "description": option.help
-            + (f" null: {option.unset}." if option.optional else ""),
+            "description": option.help + (f" null: {option.unset}." if option.optional else ""),
             "default": list(default) if isinstance(default, tuple) else default,
         }
     return properties

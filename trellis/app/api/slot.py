@@ -17,10 +17,10 @@ from PIL import Image
 
 from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError
-from trellis.app.shares import share_done
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import SAMPLING_OPTIONS, GenerationRequest
+from trellis.app.shares import share_done
 from trellis.errors import InvalidInputError
 
 _log = logging.getLogger(__name__)

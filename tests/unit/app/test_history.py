@@ -1,0 +1,139 @@
+"""Jobs survive a restart with request and results, within limits of age, number and size; owners see their own."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.unit.app.fakes import FakePipeline
+from trellis.app.engine import Engine, UnknownJobError
+from trellis.app.history import HistoryLimits, folder_bytes, restore_jobs, surplus_jobs
+from trellis.app.jobs import JobState, JobView
+from trellis.app.request import GenerationRequest
+from trellis.errors import InvalidInputError
+
+PICTURE = Image.new("RGBA", (32, 24), (200, 60, 40, 255))
+REQUEST = GenerationRequest(seed=5, formats=("ply",))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
+    engines = []
+
+    def _start(pipeline: FakePipeline | None = None, **options: Any) -> Engine:
+        engines.append(Engine(lambda: pipeline or FakePipeline(), tmp_path / "jobs", model="fake", **options))
+        return engines[-1]
+
+    yield _start
+    for engine in engines:
+        engine.close()
+
+
+def finished(engine: Engine, job_id: str) -> JobView:
+    deadline = time.monotonic() + 20
+    while not (view := engine.view(job_id)).state.final:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return view
+
+
+def test_jobs_survive_a_restart(start: Callable[..., Engine]) -> None:
+    first = start()
+    job_id = first.submit(REQUEST, [PICTURE], owner="me", name="mug")
+    before = finished(first, job_id)
+    first.close()
+
+    pipeline = FakePipeline()
+    second = start(pipeline)
+    after = second.view(job_id)
+    assert (after.state, after.request, after.files) == (JobState.DONE, REQUEST, before.files)
+    assert (after.origin, after.notes, after.stages) == (before.origin, before.notes, before.stages)
+    assert after.origin is not None and after.origin.name == "mug" and after.kept
+    assert abs(after.seconds - before.seconds) < 0.01 and abs(after.created - before.created) < 0.01
+    again = finished(second, second.extract(job_id, {"formats": ["glb"]}))  # other files, after a restart
+    assert again.state is JobState.DONE and not pipeline.calls and pipeline.saves[0]["seed"] == 5
+    assert [view.id for view in second.history("me")] == [again.id, job_id]
+
+
+def test_the_same_request_again_is_the_same_call(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    engine = start(pipeline)
+    first = finished(engine, engine.submit(REQUEST, [PICTURE]))
+    record = json.loads((first.files["ply"].parent / "request.json").read_text())
+    pictures = [first.files["ply"].parent / name for name in record["pictures"]]
+    second = finished(engine, engine.submit(GenerationRequest.from_dict(record["options"]), pictures))
+    assert pipeline.calls[0] == pipeline.calls[1]
+    assert first.files["ply"].read_bytes() == second.files["ply"].read_bytes()
+
+
+def test_a_job_that_was_cut_off_has_failed(start: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = start()
+    job_id = engine.submit(REQUEST, [PICTURE])
+    finished(engine, job_id)
+    engine.close()
+    (tmp_path / "jobs" / job_id / "result.json").unlink()
+    view = start().view(job_id)
+    assert view.state is JobState.FAILED and "generate it again" in view.message and not view.files
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"options": {"seed": "x"}}', '{"options": 3, "pictures": 4}'])
+def test_damaged_records_are_passed_over(start: Callable[..., Engine], tmp_path: Path, content: str) -> None:
+    engine = start()
+    kept, damaged = (engine.submit(REQUEST, [PICTURE]) for _ in range(2))
+    finished(engine, damaged)
+    engine.close()
+    (tmp_path / "jobs" / damaged / "request.json").write_text(content)
+    (tmp_path / "jobs" / "notes").mkdir()
+    assert [view.id for view in start().views()] == [kept]
+    assert (tmp_path / "jobs" / damaged).is_dir()  # left for people to look at
+
+
+def test_owners_see_their_own_history(start: Callable[..., Engine]) -> None:
+    engine = start()
+    mine, yours = (engine.submit(REQUEST, [PICTURE], owner=owner) for owner in ("me", "you"))
+    finished(engine, yours)
+    assert [view.id for view in engine.history("me")] == [mine]
+    assert [view.id for view in engine.history("you")] == [yours]
+    assert engine.history("nobody") == []
+    engine.remove(mine)
+    assert engine.history("me") == []
+
+
+def test_age_number_and_size_limit_what_stays(start: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = start()
+    ids = [engine.submit(REQUEST, [PICTURE]) for _ in range(4)]
+    for job_id in ids:
+        finished(engine, job_id)
+    engine.close()
+    jobs = restore_jobs(tmp_path / "jobs")
+    assert [job.id for job in jobs] == ids
+    size = folder_bytes(jobs[0].folder) / 1e9
+    assert surplus_jobs(jobs, HistoryLimits()) == []
+    assert surplus_jobs(jobs, HistoryLimits(jobs=3)) == jobs[:1]
+    assert {job.id for job in surplus_jobs(jobs, HistoryLimits(gigabytes=2.5 * size))} == set(ids[:2])
+    jobs[1].created -= 10 * 86400
+    assert surplus_jobs(jobs, HistoryLimits(days=9)) == [jobs[1]]
+    assert surplus_jobs(jobs, HistoryLimits(days=0, jobs=0, gigabytes=0)) == []
+
+    engine = start(history=HistoryLimits(jobs=2))  # at the start
+    assert [view.id for view in engine.views()] == ids[2:]
+    newest = engine.submit(REQUEST, [PICTURE])  # and after every job
+    finished(engine, newest)
+    deadline = time.monotonic() + 5
+    while len(engine.views()) > 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [view.id for view in engine.views()] == [ids[3], newest]
+    with pytest.raises(UnknownJobError):
+        engine.view(ids[2])
+    assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == sorted([ids[3], newest])
+
+
+def test_limits_are_checked() -> None:
+    with pytest.raises(InvalidInputError, match="days"):
+        HistoryLimits(days=-1)
+    with pytest.raises(InvalidInputError, match="gigabytes"):
+        HistoryLimits(gigabytes=float("nan"))
