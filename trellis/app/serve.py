@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import webbrowser
+from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
@@ -13,8 +14,10 @@ from fastapi import FastAPI
 
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
+from trellis.app.history import HistoryLimits
 from trellis.app.logs import configure_logging
-from trellis.app.server_options import DEMO_MODEL, ROOT, settings_from
+from trellis.app.offers import ModelChoice, describe_machine, offered_models
+from trellis.app.server_options import ROOT, settings_from
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import PipelineSource
 from trellis.errors import InvalidInputError
@@ -34,6 +37,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     configure_logging(logging.DEBUG if arguments.verbose else logging.INFO)
     settings = settings_from(arguments)
     runtime = Runtime.detect(device=arguments.device, precision=arguments.precision, offline=arguments.offline)
+    models = offered_models(arguments.model, runtime)
     with listen(settings.host, settings.port) as listener:
         engine = WorkerEngine(
             PipelineSource(
@@ -47,12 +51,14 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
             ),
             arguments.output,
             model=arguments.model,
+            models=[choice.name for choice in models],
+            history=HistoryLimits(days=arguments.keep_days, gigabytes=arguments.keep_gb),
             idle_seconds=60 * arguments.idle,
         )
         try:
             if not arguments.no_preload:
                 engine.preload()
-            page = None if arguments.no_page else _page(engine, arguments.model, runtime)
+            page = None if arguments.no_page else _page(engine, models, runtime)
             app = create_api(engine, settings, page=page)
             address = _say_addresses(settings, listener, page is not None)
             if open_browser and page is not None:
@@ -88,15 +94,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _page(engine: WorkerEngine, model: str, runtime: Runtime) -> FastAPI:
+def _page(engine: WorkerEngine, models: Sequence[ModelChoice], runtime: Runtime) -> FastAPI:
     from trellis.app.ui.page import create_page  # Gradio takes seconds to import
     from trellis.app.ui.web import create_app
 
     page = create_page(
         engine,
         examples=sorted(EXAMPLES.glob("*.png")),
-        machine=f"{model} · {runtime.device.type.upper()} · {str(runtime.dtype).removeprefix('torch.')}",
-        demo_model=model == DEMO_MODEL,
+        machine=describe_machine(runtime),
+        models=models,
+        runtime=runtime,
     )
     return create_app(engine, page, hosts=("*",))  # names are checked by the interface, which is in front
 
