@@ -52,16 +52,22 @@ def blended_texture(
     uvs = torch.from_numpy(unwrapped.uvs.astype(np.float32)).to(device)
     with torch.no_grad():
         found = estimate_camera(ColoredMesh(surface, uvs, texture.permute(2, 0, 1)), picture, progress=progress)
-        if not found.confident:
-            remark = (
+        logger.info("Camera of the picture: overlap %.3f, colour error %.3f", found.overlap, found.color_error)
+        if not found.knows_colors:
+            return texture, (
                 "The input picture was not laid on the texture, because it does not match the asset from any side: "
                 f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP:.0%}), their colours differ by "
-                f"{found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%})."
+                f"{found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%}).",
             )
-            logger.info(remark)
-            return texture, (remark,)
-        logger.info("Picture laid on the texture: overlap %.3f, colour %.3f", found.overlap, found.color_error)
-        return blend(texture, texels, surface, picture=picture, camera=found.camera), ()
+        result = blend(
+            texture, texels, surface, picture=picture, camera=found.camera, lay_pixels=found.confident
+        )  # fmt: skip
+    if found.confident:
+        return result, ()
+    return result, (
+        "The texture takes its colours from the input picture but not its details, because their outlines overlap by "
+        f"only {found.overlap:.0%} (needed {MIN_OVERLAP:.0%}).",
+    )
 
 
 def blend(
@@ -71,13 +77,15 @@ def blend(
     *,
     picture: NDArray[np.uint8],
     camera: Cameras,
+    lay_pixels: bool = True,
     carry_over: bool = True,
 ) -> Tensor:
     """`texture` [S, S, 3] in [0, 1] with the pixels of `picture` [P, P, 4], taken by `camera`, over it.
 
     The weight is 1 where the picture sees the surface steeply and away from outlines, falls smoothly to 0 towards
     grazing views and outlines (of the picture's object and of the mesh's own parts), and is 0 where the surface is
-    hidden or the picture is empty. With `carry_over` all other colours change as those seen do (`color_transfer`).
+    hidden or the picture is empty. With `carry_over` all other colours change as those seen do (`color_transfer`);
+    without `lay_pixels` that is all that happens.
     """
     values = torch.from_numpy(picture).to(texture.device).permute(2, 0, 1).float() / 255
     sight = look(surface, camera, torch.cat([values[:3] * values[3:], values[3:]]))
@@ -90,7 +98,8 @@ def blend(
     after = before
     if carry_over:
         after = transferred(before, texels.points, seen=seen.index, target=seen.colors, weight=weight)
-    after = after.index_add(0, seen.index, weight[:, None] * (seen.colors - after[seen.index]))
+    if lay_pixels:
+        after = after.index_add(0, seen.index, weight[:, None] * (seen.colors - after[seen.index]))
     # The texels around the surface change like the nearest one on it.
     return (texture + dilated(texels, after - before)).clamp(0, 1)
 

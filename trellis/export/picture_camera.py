@@ -24,7 +24,8 @@ EVALUATIONS = {MIDDLE: 80, FINE: 90}  # of a local search
 MARGIN = 1.2  # side of the framed picture over the object's longer side (see `frame_object`)
 COLOR_WEIGHT = 1.0  # of the root mean square colour error against one minus the overlap
 HOPELESS = 0.7  # overlap of the coarse search below which the local one is spared
-MIN_OVERLAP = 0.93
+MIN_OVERLAP = 0.93  # for the picture's own pixels; with less their details would miss the surface's
+MIN_OVERLAP_FOR_COLORS = 0.85
 MAX_COLOR_ERROR = 0.22
 # Steps of the local search: yaw, pitch, log of tan(fov / 2), roll, log of the scale, shift right and down.
 STEPS = (0.10, 0.08, 0.25, 0.03, 0.03, 0.015, 0.015)
@@ -53,6 +54,11 @@ class PictureCamera:
     def confident(self) -> bool:
         """Good enough to lay the picture on the surface."""
         return self.overlap >= MIN_OVERLAP and self.color_error <= MAX_COLOR_ERROR
+
+    @property
+    def knows_colors(self) -> bool:
+        """Good enough to take broad colours from the picture."""
+        return self.overlap >= MIN_OVERLAP_FOR_COLORS and self.color_error <= MAX_COLOR_ERROR
 
 
 def estimate_camera(

@@ -210,3 +210,19 @@ def test_the_search_stops_on_cancel(scene):
 def test_unusable_pictures_are_named(wrong):
     with pytest.raises(InvalidInputError, match="picture to blend in"):
         textured_mesh(sphere(2), None, picture=wrong)
+
+
+def test_a_picture_that_fits_roughly_lends_its_colours_but_no_pixels(scene):
+    mesh, unwrapped, texels, camera = scene
+    surface = unwrapped_mesh(unwrapped)
+    ball = texels.points.norm(dim=1) < 0.26  # the large one is red in the picture, orange in the texture
+    wrong = torch.where(ball[:, None], torch.tensor([0.8, 0.5, 0.1]), torch.tensor([0.2, 0.7, 0.2]))
+    texture = torch.full((SIZE * SIZE, 3), 0.5).index_copy(0, texels.index, wrong).reshape(SIZE, SIZE, 3)
+    picture = photograph(mesh, camera)
+    picture[::8, :, :3] = 255  # details that must not show
+    result = blend(texture, texels, surface, picture=picture, camera=camera, lay_pixels=False)
+    found = result.reshape(-1, 3)[texels.index][ball]
+    assert found.std(0).max() < 0.05
+    lines = 1 / 8  # of the picture's red is white
+    expected = torch.tensor([0.8, 0.2, 0.2]) * (1 - lines) + lines
+    assert (found.mean(0) - expected).abs().max() < 0.06
