@@ -10,7 +10,6 @@ from tests.contract.sources import ROOT, imported_modules, product_files, python
 
 # distributions whose module has another name
 MODULES = {
-    "fast-simplification": "fast_simplification",
     "huggingface-hub": "huggingface_hub",
     "imageio-ffmpeg": "imageio_ffmpeg",
     "opencv-python-headless": "cv2",
@@ -22,7 +21,7 @@ MODULES = {
 INDIRECT = {
     "onnxruntime": "rembg runs its model with it",
 }
-OPTIONAL = {"xformers", "spconv", "nvdiffrast", "kaolin", "flash_attn", "gsplat", "torchsparse", "triton"}
+OPTIONAL = {"xformers", "spconv", "nvdiffrast", "kaolin", "flash_attn", "gsplat", "torchsparse", "triton", "bpy", "mathutils"}  # the last two exist inside Blender
 OWN = {"trellis", "installer", "extensions", "tests", "benchmarks"}
 
 

@@ -30,7 +30,7 @@ VIEWS = {f"{name}_{side}" for name in ("psnr_gaussians", "psnr_mesh", "silhouett
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on a machine without the optional packages."""
-    for name in ("warp", "trimesh", "xatlas", "fast_simplification"):
+    for name in ("warp", "trimesh", "xatlas"):
         monkeypatch.setitem(sys.modules, name, None)
     backends.warp_usable.cache_clear()
     yield

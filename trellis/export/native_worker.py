@@ -9,16 +9,6 @@ from pathlib import Path
 import numpy as np
 
 
-def simplify(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Quadric decimation of `vertices`, `faces` to `target` faces with the library's aggressiveness `agg`."""
-    import fast_simplification
-
-    vertices, faces = fast_simplification.simplify(
-        arrays["vertices"], arrays["faces"], target_count=int(arrays["target"]), agg=int(arrays["agg"])
-    )
-    return {"vertices": np.asarray(vertices, dtype=np.float32), "faces": np.asarray(faces, dtype=np.int32)}
-
-
 def charts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Charts and packing of our own; keys as in `xatlas_charts`."""
     # The program's own package, found by its place: this file is not started as a part of it.
@@ -75,7 +65,7 @@ def _sides(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndar
     return b - a, c - a
 
 
-OPERATIONS = {"simplify": simplify, "charts": charts, "xatlas": xatlas_charts}
+OPERATIONS = {"charts": charts, "xatlas": xatlas_charts}
 
 
 def main(arguments: list[str]) -> None:
