@@ -21,7 +21,8 @@ MODULES = {
 INDIRECT = {
     "onnxruntime": "rembg runs its model with it",
 }
-OPTIONAL = {"xformers", "spconv", "nvdiffrast", "kaolin", "flash_attn", "gsplat", "torchsparse", "triton", "bpy", "mathutils"}  # the last two exist inside Blender
+OPTIONAL = {"xformers", "spconv", "nvdiffrast", "kaolin", "flash_attn", "gsplat", "torchsparse", "triton"}
+INSIDE_BLENDER = {"bpy", "mathutils"}
 OWN = {"trellis", "installer", "extensions", "tests", "benchmarks"}
 
 
@@ -46,7 +47,7 @@ def test_torch_version_is_stated_in_one_place() -> None:
 def third_party(*, programs: bool) -> set[str]:
     files = product_files() if programs else python_files("tests", "benchmarks")
     tops = {name.split(".")[0] for path in files for name in imported_modules(path)}
-    return tops - set(sys.stdlib_module_names) - OWN - OPTIONAL
+    return tops - set(sys.stdlib_module_names) - OWN - OPTIONAL - INSIDE_BLENDER
 
 
 @pytest.mark.parametrize("programs", [True, False])
