@@ -1,5 +1,5 @@
-# Short names for what run.sh does.
-.PHONY: install tools test lint types ui clean
+# Short names for what run.sh does, and for the container (docker/Dockerfile, compose.yaml).
+.PHONY: install tools test lint types ui clean build up down generate pipeline logs windows
 
 install:
 	./run.sh setup
@@ -19,6 +19,48 @@ types: tools
 
 ui:
 	./run.sh ui
+
+# --- the container ---------------------------------------------------------------------------------------------------
+# TARGET=cpu or cuda; by itself cuda where the driver's tool is. Other settings: compose.yaml.
+TARGET ?= $(if $(shell command -v nvidia-smi 2>/dev/null),cuda,cpu)
+COMPOSE ?= docker compose
+export TRELLIS_UID ?= $(shell id -u)
+export TRELLIS_GID ?= $(shell id -g)
+# Of `make generate` and `make pipeline`: a picture or folder below TRELLIS_INPUT, and how it is made.
+INPUT ?= mug.png
+QUALITY ?= balanced
+SEED ?= 42
+RESULT = $(basename $(notdir $(INPUT)))
+DECIMATION ?=
+TEXTURE_SIZE ?=
+CHOICES = --quality $(QUALITY) --seed $(SEED) $(if $(DECIMATION),--decimation $(DECIMATION)) \
+	$(if $(TEXTURE_SIZE),--texture-size $(TEXTURE_SIZE)) $(if $(TRELLIS_MODEL),--model $(TRELLIS_MODEL))
+
+build:
+	$(COMPOSE) --profile $(TARGET) --profile blender build
+
+up:
+	mkdir -p "$${TRELLIS_OUTPUT:-outputs}"
+	$(COMPOSE) --profile $(TARGET) up --detach --wait
+	@echo "The page is at http://127.0.0.1:$${TRELLIS_PORT:-7960}/"
+
+down:
+	$(COMPOSE) --profile cpu --profile cuda --profile blender down
+
+logs:
+	$(COMPOSE) --profile $(TARGET) logs --follow
+
+generate:
+	mkdir -p "$${TRELLIS_OUTPUT:-outputs}"
+	$(COMPOSE) --profile $(TARGET) run --rm --no-deps $(TARGET) reconstruct "/input/$(INPUT)" --output "/data/$(RESULT)" $(CHOICES)
+
+# Generate, then import the result into Blender, set its shading and render a turntable.
+pipeline: generate
+	$(COMPOSE) --profile blender run --rm blender "/data/$(RESULT)" --output "/data/$(RESULT)/blender"
+
+# --- Windows: launcher and setup, made on Linux (installer/windows/README.md) ------------------------------------------
+windows:
+	bash installer/windows/build.sh
 
 # What can be made again; the environment (.venv) is left alone.
 clean:

@@ -1,0 +1,33 @@
+#!/bin/sh
+# What the container does: serve (default), generate, batch, models, doctor, reconstruct, or any other command.
+set -eu
+
+COMMAND="${1:-serve}"
+[ $# -gt 0 ] && shift
+
+# A folder that is mounted over /data may belong to somebody else: said now, not after minutes of work.
+if ! [ -w /data ]; then
+    echo "The folder for results (/data) cannot be written by user $(id -u): give it to that user, or start the" >&2
+    echo "container as its owner (TRELLIS_UID and TRELLIS_GID of compose.yaml)." >&2
+    exit 1
+fi
+
+case "$COMMAND" in
+    serve)
+        # Inside the container every address counts as foreign; who may come in is decided where the port is published
+        # (compose.yaml: this computer alone) or by a token.
+        if [ -n "${TRELLIS_TOKEN:-}" ]; then
+            set -- --token-file /tmp/token "$@"
+            (umask 077 && printf '%s' "$TRELLIS_TOKEN" > /tmp/token)
+        else
+            set -- --trust-lan "$@"
+        fi
+        exec python /app/gradio_main.py --no-browser --host 0.0.0.0 --port 7960 --output /data/jobs \
+            --model "${TRELLIS_MODEL:-nano}" --preset "${TRELLIS_PRESET:-auto}" "$@" ;;
+    generate | batch | models | doctor)
+        exec python -P -m trellis "$COMMAND" "$@" ;;
+    reconstruct)
+        exec python -P /app/docker/reconstruct.py "$@" ;;
+    *)
+        exec "$COMMAND" "$@" ;;
+esac
