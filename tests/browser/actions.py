@@ -13,9 +13,13 @@ def click(page: Page, selector: str) -> None:
     page.evaluate("selector => document.querySelector(selector).click()", selector)
 
 
-def choose_picture(page: Page, picture: Path) -> None:
-    page.set_input_files("#picture input[type=file]", str(picture))
-    page.wait_for_selector("#picture img")
+def choose_pictures(page: Page, *pictures: Path) -> None:
+    """Upload pictures and wait until what is cut out of them is shown."""
+    page.set_input_files("#pictures input[type=file]", [str(picture) for picture in pictures])
+    page.wait_for_function(
+        "count => document.querySelectorAll('#cutouts .cutouts[data-state=ready] img').length === count",
+        arg=len(pictures),
+    )
 
 
 def stop_rotation(page: Page) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL
+from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL, served
+from tests.browser.site import COLORS, Site
 
 SCREENSHOTS = Path("outputs/screenshots")  # ignored by git
 
@@ -41,6 +43,26 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         context.close()
     assert outside == []
     assert faults == []
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = [folder / f"square_{index}.png" for index in range(len(COLORS))]
+    for color, path in zip(COLORS, paths, strict=True):
+        image = Image.new("RGBA", (128, 128), (0, 0, 0, 0))
+        image.paste((*color, 255), (24, 24, 104, 104))
+        image.save(path)
+    return paths
+
+
+@pytest.fixture
+def site(tmp_path: Path, pictures: list[Path]) -> Iterator[Site]:
+    site = Site(tmp_path / "jobs", pictures)
+    with served(site.app) as site.address:
+        yield site
+        site.pipeline.gate.set()
+        site.engine.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import trimesh
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_picture, click, detail_share, stop_rotation, viewer_pixels, wait_for_model
+from tests.browser.actions import choose_pictures, click, detail_share, stop_rotation, viewer_pixels, wait_for_model
 from tests.browser.serving import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -64,7 +64,7 @@ def test_an_example_picture_becomes_a_textured_glb(
 ) -> None:
     page = open_page(address)
     assert "Embedded demo model" in page.inner_text("#demo-note")
-    choose_picture(page, PICTURE[0])
+    choose_pictures(page, PICTURE[0])
     click(page, "#generate")
     wait_for_job(page, ".job[data-state=done]")
     wait_for_model(page, "glb")
@@ -85,7 +85,7 @@ def test_an_example_picture_becomes_a_textured_glb(
 
 def test_cancel_stops_sampling(address: str, open_page: Callable[..., Page]) -> None:
     page = open_page(address)
-    choose_picture(page, PICTURE[0])
+    choose_pictures(page, PICTURE[0])
     click(page, "#settings button")
     page.wait_for_function("document.querySelector('#option-structure_steps input')?.value === ''")
     page.fill("#option-structure_steps input", "100")

@@ -2,7 +2,7 @@
 
 import base64
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,9 @@ import trimesh
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_picture, click, colored_share, stop_rotation, viewer_pixels, wait_for_model
-from tests.browser.serving import served
-from tests.unit.app.fakes import FakePipeline
-from trellis.app.engine import Engine
+from tests.browser.actions import choose_pictures, click, colored_share, stop_rotation, viewer_pixels, wait_for_model
+from tests.browser.site import COLORS, Site
 from trellis.app.jobs import JobState
-from trellis.app.ui.page import create_page
-from trellis.app.ui.web import create_app
 
 pytestmark = pytest.mark.browser
 PASTE = """text => {
@@ -26,42 +22,6 @@ PASTE = """text => {
   clipboardData.items.add(new File([bytes], "image.png", { type: "image/png" }));
   document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
 }"""
-COLORS = ((214, 69, 65), (63, 140, 203), (88, 164, 92))
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("pictures")
-    paths = [folder / f"square_{index}.png" for index in range(len(COLORS))]
-    for color, path in zip(COLORS, paths, strict=True):
-        image = Image.new("RGBA", (128, 128), (0, 0, 0, 0))
-        image.paste((*color, 255), (24, 24, 104, 104))
-        image.save(path)
-    return paths
-
-
-class Site:
-    """A served page with its engine and fake pipeline."""
-
-    def __init__(self, folder: Path, pictures: list[Path]) -> None:
-        self.pipeline = FakePipeline(step_seconds=0.1)
-        self.folder = folder
-        self.engine = Engine(lambda: self.pipeline, folder, model="nano")
-        page = create_page(self.engine, examples=pictures, machine="nano · CPU · float32", demo_model=True)
-        self.app = create_app(self.engine, page, hosts=("127.0.0.1",))
-        self.address = ""
-
-    def states(self) -> list[JobState]:
-        return [self.engine.view(folder.name).state for folder in sorted(self.folder.iterdir())]
-
-
-@pytest.fixture
-def site(tmp_path: Path, pictures: list[Path]) -> Iterator[Site]:
-    site = Site(tmp_path / "jobs", pictures)
-    with served(site.app) as site.address:
-        yield site
-        site.pipeline.gate.set()
-        site.engine.close()
 
 
 def test_a_picture_becomes_a_model_to_see_and_download(
@@ -69,7 +29,7 @@ def test_a_picture_becomes_a_model_to_see_and_download(
 ) -> None:
     page = open_page(site.address)
     screenshot(page, "empty")
-    choose_picture(page, pictures[0])
+    choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=running] ol")  # one stage is behind us
     assert page.is_disabled("#generate") and not page.is_disabled("#cancel")
@@ -113,7 +73,7 @@ def test_settings_reach_the_pipeline_and_the_seed_can_be_kept(
     site: Site, pictures: list[Path], open_page: Callable[..., Page]
 ) -> None:
     page = open_page(site.address)
-    choose_picture(page, pictures[0])
+    choose_pictures(page, pictures[0])
     click(page, "#settings button")
     page.wait_for_selector("#option-latent_steps input")
     page.wait_for_function("document.querySelector('#option-latent_steps input').value === ''")
@@ -130,7 +90,7 @@ def test_other_files_of_the_shown_model(
     site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
     page = open_page(site.address, viewport={"width": 1280, "height": 1900})
-    choose_picture(page, pictures[0])
+    choose_pictures(page, pictures[0])
     click(page, "#file-settings button")
     page.wait_for_selector("#option-formats input")
     assert page.is_disabled("#again")
@@ -169,7 +129,7 @@ def test_a_first_look_comes_before_the_files_and_old_files_stay_when_new_ones_fa
     site: Site, pictures: list[Path], open_page: Callable[..., Page]
 ) -> None:
     page = open_page(site.address)
-    choose_picture(page, pictures[0])
+    choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector("a.download[data-kind=all]")
     click(page, "#file-settings button")
@@ -186,34 +146,69 @@ def test_a_first_look_comes_before_the_files_and_old_files_stay_when_new_ones_fa
     assert page.query_selector("img.draft") is None and not page.is_disabled("#again")
 
 
-def test_an_example_is_one_click(site: Site, open_page: Callable[..., Page]) -> None:
+def test_an_example_becomes_a_model_at_one_click(site: Site, open_page: Callable[..., Page]) -> None:
     page = open_page(site.address)
     click(page, "#examples button.gallery-item:nth-of-type(2)")
-    page.wait_for_selector("#picture img")
-    click(page, "#generate")
     page.wait_for_selector(".job[data-state=done]")
+    assert page.locator("#cutouts .cutouts img").count() == 1
     assert site.pipeline.calls[0]["sizes"] == [(128, 128)]
-
-
-def test_a_copied_picture_can_be_pasted_twice(site: Site, pictures: list[Path], open_page: Callable[..., Page]) -> None:
-    page = open_page(site.address)
-    sources = []
-    for picture in pictures[:2]:
-        page.evaluate(PASTE, base64.b64encode(picture.read_bytes()).decode())
-        page.wait_for_function(
-            "seen => { const image = document.querySelector('#picture img'); return image && image.src !== seen; }",
-            arg=sources[-1] if sources else "",
-        )
-        sources.append(page.get_attribute("#picture img", "src"))
-    click(page, "#generate")
-    page.wait_for_selector(".job[data-state=done]")
     [folder] = site.folder.iterdir()
     assert Image.open(folder / "picture_0.png").convert("RGB").getpixel((64, 64)) == COLORS[1]
 
 
+def test_copied_pictures_are_added_and_all_are_used(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page]
+) -> None:
+    page = open_page(site.address)
+    for count, picture in enumerate(pictures[:2], start=1):
+        page.evaluate(PASTE, base64.b64encode(picture.read_bytes()).decode())
+        page.wait_for_function(
+            "count => document.querySelectorAll('#cutouts .cutouts[data-state=ready] img').length === count", arg=count
+        )
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=done]")
+    [folder] = site.folder.iterdir()
+    colors = [Image.open(folder / f"picture_{i}.png").convert("RGB").getpixel((64, 64)) for i in range(2)]
+    assert colors == list(COLORS[:2])
+
+
+def test_several_pictures_make_one_model(site: Site, pictures: list[Path], open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    choose_pictures(page, *pictures)
+    click(page, "#settings button")
+    page.wait_for_selector("#option-multi_image input")
+    page.locator("#option-multi_image label:has-text('multidiffusion') input").evaluate("box => box.click()")
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=done]")
+    call = site.pipeline.calls[0]
+    assert len(call["sizes"]) == len(pictures) == 3 and call["multi_image"] == "multidiffusion"
+
+
+def test_what_is_cut_out_is_shown_done_again_and_used(
+    site: Site, tmp_path: Path, open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
+) -> None:
+    picture = Image.new("RGB", (160, 120), (230, 230, 235))
+    picture.paste((200, 40, 30), (50, 30, 110, 90))
+    picture.save(tmp_path / "plain.png")
+    page = open_page(site.address)
+    assert not page.is_visible("#background")
+    choose_pictures(page, tmp_path / "plain.png")
+    assert page.is_visible("#background") and "GrabCut" in page.inner_text("#cutouts")
+    screenshot(page, "cutout")
+    page.locator("#background label:has-text('Own transparency') input").evaluate("box => box.click()")
+    page.wait_for_selector("#cutouts .job[data-state=failed] >> text=no transparent pixel")
+    page.locator("#background label:has-text('Plain background') input").evaluate("box => box.click()")
+    page.wait_for_selector("#cutouts .cutouts[data-state=ready]")
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=done]")
+    [folder] = site.folder.iterdir()
+    used = np.asarray(Image.open(folder / "picture_0.png"))
+    assert used.shape == (120, 160, 4) and used[60, 80, 3] > 200 and used[5, 5, 3] < 50
+
+
 def test_cancel_stops_the_job(site: Site, pictures: list[Path], open_page: Callable[..., Page]) -> None:
     page = open_page(site.address)
-    choose_picture(page, pictures[0])
+    choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=running] ol")
     click(page, "#cancel")
@@ -231,16 +226,18 @@ def test_errors_are_one_clear_sentence(
     page.wait_for_selector(".job[data-state=failed] >> text=Choose a picture first")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not a picture at all")
-    page.set_input_files("#picture input[type=file]", str(broken))
-    page.wait_for_selector("#picture img", state="attached")
+    page.set_input_files("#pictures input[type=file]", str(broken))
+    page.wait_for_selector("#cutouts .job[data-state=failed] >> text=cannot be read as a picture")
     click(page, "#generate")
-    page.wait_for_selector(".job[data-state=failed] >> text=cannot be read as a picture")
-    assert page.inner_text(".job").startswith("broken.png cannot") and "/gradio/" not in page.inner_text(".job")
+    page.wait_for_selector("#progress .job[data-state=failed] >> text=cannot be read as a picture")
+    for part in ("#cutouts", "#progress"):
+        text = page.inner_text(f"{part} .job")
+        assert text.startswith("broken.png cannot") and "/gradio/" not in text
     screenshot(page, "error")
 
     site.pipeline.fault = RuntimeError("internal detail")
     page = open_page(site.address)
-    choose_picture(page, pictures[0])
+    choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=failed] >> text=the log has the details")
     assert "internal detail" not in page.content()
@@ -252,7 +249,7 @@ def test_closing_the_page_cancels_its_job_and_no_other(
     first, second = open_page(site.address), open_page(site.address)
     site.pipeline.gate.clear()
     for page in (first, second):
-        choose_picture(page, pictures[0])
+        choose_pictures(page, pictures[0])
         click(page, "#generate")
         page.wait_for_selector(".job")
     assert "1 job before yours" in second.inner_text("#progress") or "Next in line" in second.inner_text("#progress")
@@ -280,7 +277,7 @@ def test_it_fits_other_screens(
     options: dict[str, object],
 ) -> None:
     page = open_page(site.address, **options)
-    choose_picture(page, pictures[1])
+    choose_pictures(page, pictures[1])
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=done]")
     wait_for_model(page, "glb")

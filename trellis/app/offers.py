@@ -59,12 +59,12 @@ def _takes_text(entry: CatalogueEntry, runtime: Runtime) -> bool:
 
 
 def describe_machine(runtime: Runtime) -> str:
-    """Device, precision and back ends in one line."""
+    """Device, precision and attention back end in one line."""
     device = runtime.device.type.upper()
     if runtime.device.type != "cpu":
         device = device_name(runtime)
     precision = str(runtime.dtype).removeprefix("torch.")
-    return f"{device} · {precision} · {runtime.attention} · {runtime.sparse_conv}"
+    return " · ".join([device, precision, *([runtime.attention] if runtime.attention else [])])
 
 
 def device_name(runtime: Runtime) -> str:

@@ -98,14 +98,16 @@ def _page(engine: WorkerEngine, models: Sequence[ModelChoice], runtime: Runtime)
     from trellis.app.ui.page import create_page  # Gradio takes seconds to import
     from trellis.app.ui.web import create_app
 
+    examples = sorted(EXAMPLES.glob("*.png"))
     page = create_page(
         engine,
-        examples=sorted(EXAMPLES.glob("*.png")),
+        examples=examples,
         machine=describe_machine(runtime),
         models=models,
         runtime=runtime,
     )
-    return create_app(engine, page, hosts=("*",))  # names are checked by the interface, which is in front
+    # Names are checked by the interface, which is in front.
+    return create_app(engine, page, hosts=("*",), examples=examples)
 
 
 def _say_addresses(settings: ApiSettings, listener: socket.socket, has_page: bool) -> str:

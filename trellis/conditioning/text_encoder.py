@@ -51,7 +51,8 @@ class TextEncoder(nn.Module):
     @property
     def length(self) -> int:
         """Tokens of every prompt."""
-        return int(self.network.config.max_position_embeddings)  # type: ignore[union-attr]
+        config: Any = self.network.config
+        return int(config.max_position_embeddings)
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
         """Tokens [B, length, C] float32 of prompts; "" is the null condition. Raises InvalidInputError without any."""

@@ -1,5 +1,6 @@
 """The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
 
+import ast
 import io
 import re
 import time
@@ -13,7 +14,11 @@ from PIL import Image
 
 from tests.unit.app.fakes import FakePipeline
 from trellis.app.engine import Engine
-from trellis.app.request import GenerationRequest
+from trellis.app.request import Choice, GenerationRequest, options
+from trellis.app.ui import fragments, page
+from trellis.app.ui.cutouts import WAYS
+from trellis.app.ui.languages import language_tables
+from trellis.app.ui.owners import COOKIE, owner_of
 from trellis.app.ui.page import create_page
 from trellis.app.ui.web import STATIC, create_app
 
@@ -100,3 +105,47 @@ def test_the_viewer_script_keeps_the_licences_of_its_parts() -> None:
     script = (STATIC / "viewer.js").read_text(encoding="utf-8")
     for notice in ("three 0.183", "@sparkjsdev/spark 2.2.0", "fflate", "The above copyright notice"):
         assert notice in script[:8000]
+
+
+def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -> None:
+    assert COOKIE not in client.get("/viewer.js").headers.get("set-cookie", "")
+    cookie = client.get("/").headers["set-cookie"]
+    assert cookie.startswith(f"{COOKIE}=") and "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    secret = client.cookies[COOKIE]
+    assert "set-cookie" not in client.get("/").headers  # kept from then on
+    job_id = engine.submit(GenerationRequest(formats=("glb",)), [Image.new("RGB", (16, 16))], owner=owner_of(secret))
+    while not engine.view(job_id).state.final:
+        time.sleep(0.01)
+    addresses = [f"/results/{job_id}/{name}" for name in ("asset.glb", "draft.png", "bundle/all.zip")]
+    assert [client.get(address).status_code for address in addresses] == [200] * 3
+    for other in ("", "x" * 40, secret[:-1], owner_of(secret)):
+        client.cookies = {COOKIE: other}  # type: ignore[assignment]
+        assert [client.get(address).status_code for address in addresses] == [404] * 3
+    record = (engine.view(job_id).files["glb"].parent / "request.json").read_text()
+    assert secret not in record  # the folder gives nobody the way in
+
+
+def test_every_text_of_the_page_has_its_translations() -> None:
+    texts = {text for option in options().values() for text in (option.label, option.help, option.unset) if text}
+    texts |= {str(value) for name in ("quality", "multi_image", "texture_mode", "preset") for value in _values(name)}
+    texts |= {*fragments.STAGE_TITLES.values(), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
+    texts |= {page.SUBTITLE, page.DEMO_NOTE, page.AGAIN_NOTE, page.WAY_NOTE, "Generate", "Cancel", "Delete this model"}
+    for language, table in language_tables().items():
+        missing = sorted(text for text in texts if text not in table)
+        assert not missing, (language, missing)
+        for english, translated in table.items():
+            assert translated.strip() and english.count("{") == translated.count("{"), (language, english)
+    assert set(language_tables()) == {"ko", "zh"}
+
+
+def _values(name: str) -> tuple[str, ...]:
+    domain = options()[name].domain
+    assert isinstance(domain, Choice)
+    return domain.values
+
+
+def _literals(path: Path, keywords: tuple[str, ...]) -> set[str]:
+    """The plain texts that calls in a file give as these keywords."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    values = [keyword.value for call in calls for keyword in call.keywords if keyword.arg in keywords]
+    return {value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)}

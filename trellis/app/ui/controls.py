@@ -3,12 +3,15 @@
 import gradio as gr
 from gradio.components import Component
 
-from trellis.app.request import Choice, Range, Subset, Switch, default_of, options
+from trellis.app.request import Choice, GenerationRequest, Range, Subset, Switch, default_of, options
 
 # What the page offers, row by row; the other options keep their defaults.
+QUALITY_ROWS = (("quality",),)
+SETUP_ROWS = (("preset", "precision"),)
 SAMPLING_ROWS = (
     ("structure_steps", "structure_guidance"),
     ("latent_steps", "latent_guidance"),
+    ("multi_image",),
 )
 FILE_ROWS = (
     ("simplify",),
@@ -22,8 +25,19 @@ FILE_ROWS = (
     ("preview_frames",),
     ("preview_size",),
 )
-SHOWN_SAMPLING = tuple(name for row in SAMPLING_ROWS for name in row)
-SHOWN_FILES = tuple(name for row in FILE_ROWS for name in row)
+SHOWN = tuple(name for rows in (QUALITY_ROWS, SETUP_ROWS, SAMPLING_ROWS, FILE_ROWS) for row in rows for name in row)
+SHOWN_FILES = ("quality", *(name for row in FILE_ROWS for name in row))
+# What follows a choice of quality or memory preset: controls that then show what the choice sets.
+FOLLOWING = (
+    "structure_steps",
+    "latent_steps",
+    "simplify",
+    "faces",
+    "texture_size",
+    "texture_mode",
+    "preview_frames",
+    "preview_size",
+)
 MOST_SLIDER_STEPS = 1000  # finer ranges get a field to type in
 
 
@@ -48,12 +62,26 @@ def create_control(name: str) -> Component:
             return gr.Slider(
                 domain.minimum, domain.maximum, default, step=domain.step, label=label, info=info, elem_id=elem_id
             )
+        case Choice() as domain if option.unset is not None:
+            choices = [(option.unset, ""), *((str(value), value) for value in domain.values)]
+            return gr.Dropdown(choices, value="", label=label, info=info, filterable=False, elem_id=elem_id)
         case Choice() as domain:
             return gr.Radio(list(domain.values), value=default, label=label, info=info, elem_id=elem_id)
         case Switch():
             return gr.Checkbox(default, label=label, info=info, elem_id=elem_id)
         case Subset() as domain:
             return gr.CheckboxGroup(list(domain.values), value=list(default), label=label, info=info, elem_id=elem_id)
+
+
+def stated_values(names: tuple[str, ...], values: list[object]) -> dict[str, object]:
+    """The controls' values as a request takes them."""
+    return {name: None if value == "" else value for name, value in zip(names, values, strict=True)}
+
+
+def following_values(quality: str, preset: str) -> list[object]:
+    """What the controls of FOLLOWING show after a choice of quality and memory preset."""
+    request = GenerationRequest.from_dict({"quality": quality, "preset": preset or None})
+    return [getattr(request, name) for name in FOLLOWING]
 
 
 def _steps(domain: Range) -> float:

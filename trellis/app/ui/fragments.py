@@ -6,6 +6,7 @@ from pathlib import Path
 from trellis.app.bundles import bundled_files
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import JobState, JobView
+from trellis.app.shares import seconds_left, share_done
 
 VIEWER_ROUTE = "/viewer.js"
 # What is offered, in this order, and what it is; an OBJ is offered as an archive with its material and pictures.
@@ -22,6 +23,21 @@ DOWNLOADS = {
     "mp4": ("Video", "preview"),
 }
 
+STAGE_TITLES = {
+    "load model": "Opening the model",
+    "prepare": "Preparing the pictures",
+    "encode": "Reading the input",
+    "structure": "Structure",
+    "latent": "Surface and colours",
+    "decode": "Decoding",
+    "export": "Mesh",
+    "texture": "Texture",
+    "picture": "Picture onto the texture",
+    "refine": "Refining the texture",
+    "normal_map": "Normal map",
+    "preview": "Preview",
+}
+
 
 def result_address(job_id: str, path: Path) -> str:
     """Where the browser finds a result file of a job."""
@@ -32,7 +48,7 @@ def job_panel(view: JobView) -> str:
     """State, stage, step, time and the stages so far of a job."""
     if view.state is JobState.QUEUED:
         line = "Next in line" if view.ahead == 0 else f"Waiting: {view.ahead} job{'s' * (view.ahead > 1)} before yours"
-        return _panel("queued", line, "", 0.0)
+        return _panel("queued", line, [], 0.0)
     if view.state is JobState.FAILED:
         return message_panel(view.message)
     if view.state is JobState.CANCELLED:
@@ -42,12 +58,18 @@ def job_panel(view: JobView) -> str:
         return _panel("done", "Done", _clock(view.seconds), 1.0, notes)
     if not view.stages:
         return _panel("running", "Starting", _clock(view.seconds), 0.0)
-    now = view.stages[-1]
-    detail = f"{now.step} of {now.total} · {_clock(view.seconds)}" if now.total > 1 else _clock(view.seconds)
-    past = "".join(f"<li>{escape(_title(info.stage))}</li>" for info in view.stages[:-1])
-    return _panel(
-        "running", _title(now.stage), detail, now.step / max(now.total, 1), f"<ol>{past}</ol>" if past else ""
-    )
+    now, left = view.stages[-1], seconds_left(view)
+    details = [f"Step {now.step} of {now.total}"] * (now.total > 1) + [_clock(view.seconds)]
+    if left is not None:
+        details.append(f"about {_clock(left)} left")
+    titles = dict.fromkeys(_title(info.stage) for info in view.stages[:-1])
+    past = "".join(f"<li>{escape(title)}</li>" for title in titles if title != _title(now.stage))
+    return _panel("running", _title(now.stage), details, share_done(view), f"<ol>{past}</ol>" if past else "")
+
+
+def machine_line(parts: list[str]) -> str:
+    """Where the work is done, and the memory there."""
+    return '<p class="machine">' + "".join(f"<span>{escape(part)}</span>" for part in parts if part) + "</p>"
 
 
 def message_panel(message: str) -> str:
@@ -101,19 +123,23 @@ def _link(address: str, offered: str, kind: str, label: str, note: str) -> str:
     )
 
 
-def _panel(state: str, line: str, detail: str, share: float, below: str = "") -> str:
+def _panel(state: str, line: str, details: str | list[str], share: float, below: str = "") -> str:
     percent = round(100 * share)
+    parts = [details] if isinstance(details, str) else details
+    detail = "".join(f"<i>{escape(part)}</i>" for part in parts if part)
     bar = (
         f'<div class="job-bar" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-label="{escape(line, quote=True)}"><i style="width:{percent}%"></i></div>'
+        f'aria-label="{escape(line, quote=True)}"><b style="width:{percent}%"></b></div>'
     )
     return (
-        f'<div class="job" data-state="{state}"><div class="job-line"><strong>{escape(line)}</strong>'
-        f"<span>{escape(detail)}</span></div>{bar}{below}</div>"
+        f'<div class="job" data-state="{state}" role="status"><div class="job-line"><strong>{escape(line)}</strong>'
+        f"<span>{detail}</span></div>{bar}{below}</div>"
     )
 
 
 def _title(stage: str) -> str:
+    if stage in STAGE_TITLES:
+        return STAGE_TITLES[stage]
     words = stage.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 

@@ -14,7 +14,7 @@ def create_theme() -> gradio.themes.Base:
         secondary_hue="teal",
         neutral_hue="slate",
         radius_size="md",
-        font=["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"],
+        font=["system-ui", "Segoe UI", "Roboto", "Helvetica Neue", "Malgun Gothic", "Microsoft YaHei", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
     ).set(
         body_background_fill="*neutral_50",

@@ -1,29 +1,38 @@
-"""The page: a picture on the left, the finished asset on the right."""
+"""The page: pictures (or a text) on the left, the finished asset on the right."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from trellis.app.engine import Engine
-from trellis.app.jobs import JobState, JobView
-from trellis.app.request import GenerationRequest, draw_seed
+from trellis.app.offers import DEMO_MODEL, ModelChoice
 from trellis.app.ui import fragments
-from trellis.app.ui.controls import FILE_ROWS, SAMPLING_ROWS, SHOWN_FILES, SHOWN_SAMPLING, create_control
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.app.ui.controls import (
+    FILE_ROWS,
+    FOLLOWING,
+    SAMPLING_ROWS,
+    SETUP_ROWS,
+    SHOWN,
+    SHOWN_FILES,
+    create_control,
+    following_values,
+)
+from trellis.app.ui.cutouts import offered_ways
+from trellis.app.ui.handlers import Handlers, Shown
+from trellis.runtime import Runtime
 
+Part = Any  # a component: which events it has depends on its kind
 PASTE_SCRIPT = Path(__file__).parent / "static" / "paste.js"
-POLL_SECONDS = 0.25
-VIEWER_KINDS = ("glb", "ply")
+TITLE = "TRELLIS"
+SUBTITLE = "A picture in, a textured 3D model out."
 DEMO_NOTE = (
-    "Embedded demo model: simple objects only. For production quality install TRELLIS-image-large "
-    "and start with <code>--model microsoft/TRELLIS-image-large</code>."
+    "Embedded demo model: simple objects only. For production quality choose TRELLIS-image-large under "
+    "“Model and memory”."
 )
 AGAIN_NOTE = "Applies the settings above to the model that is shown; it is not generated anew."
+WAY_NOTE = "What is cut out is shown above and used as it is; another way does it again."
 # `watch` runs after the value changed; the template has no value in it, so the canvas stays in place.
 VIEWER_SCRIPT = """
 const viewer = TrellisViewer.mount(element.querySelector(".viewer"));
@@ -31,223 +40,228 @@ const show = () => viewer.show(props.value);
 watch("value", show);
 show();
 """
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def create_page(
-    engine: Engine, *, examples: Sequence[Path] = (), machine: str = "", demo_model: bool = False
+    engine: Engine,
+    *,
+    examples: Sequence[Path] = (),
+    machine: str = "",
+    models: Sequence[ModelChoice] = (),
+    runtime: Runtime | None = None,
 ) -> gr.Blocks:
     """Lay out the page for an engine.
 
-    `examples` are pictures to start from, `machine` a line on where the work is done, `demo_model` whether to say that
-    the model is the embedded one.
+    `examples` are pictures that one click makes a model of, `machine` a line on where the work is done, `models` what
+    may be chosen (default: the engine's own), `runtime` where pictures are cut out.
     """
-    with gr.Blocks(title="TRELLIS", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.HTML(
-            _header(machine),
-            js_on_load=PASTE_SCRIPT.read_text(encoding="utf-8"),
-            apply_default_css=False,
-            elem_id="header",
-        )
+    models = models or [ModelChoice(engine.model, engine.model)]
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        with gr.Row(elem_id="top"):
+            header = f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>"
+            paste = PASTE_SCRIPT.read_text(encoding="utf-8")
+            gr.HTML(header, js_on_load=paste, apply_default_css=False, elem_id="header")
+            machine_line = gr.HTML(fragments.machine_line([machine]), apply_default_css=False, elem_id="machine")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=320):
-                picture, generate, cancel, progress = _create_input(examples, demo_model)
-                seed, random_seed, sampling = _create_settings()
-                files, again = _create_file_settings()
+                inputs = _create_inputs(models)
+                controls = {"quality": create_control("quality")}
+                inputs |= _create_actions(models)
+                inputs |= _create_examples(examples)
+                inputs |= _create_settings(models, controls)
+                again = _create_file_settings(controls)
             with gr.Column(scale=3, min_width=320):
-                viewer = gr.HTML(
-                    None,
-                    html_template='<div class="viewer"></div>',
-                    head=f'<script src="{fragments.VIEWER_ROUTE}"></script>',  # loaded before the next line runs
-                    js_on_load=VIEWER_SCRIPT,
-                    apply_default_css=False,
-                    elem_id="viewer",
-                )
-                results = gr.HTML("", apply_default_css=False, elem_id="results")
-        handlers = Handlers(engine)
-        shown = [progress, generate, cancel, again, seed, viewer, results]
-        generate.click(
-            handlers.generate,
-            inputs=[picture, random_seed, seed, *sampling, *files],
-            outputs=shown,
-            show_progress="hidden",
-            concurrency_limit=None,  # the engine has its own queue
-            api_visibility="private",
+                viewer, results, history, remove = _create_results()
+        shown = Shown(
+            progress=inputs["progress"],
+            generate=inputs["generate"],
+            generate_text=inputs.get("generate_text"),
+            cancel=inputs["cancel"],
+            again=again,
+            remove=remove,
+            seed=inputs["seed"],
+            viewer=viewer,
+            results=results,
+            history=history,
+            machine=machine_line,
         )
-        again.click(
-            handlers.extract,
-            inputs=files,
-            outputs=shown,
-            show_progress="hidden",
-            concurrency_limit=None,
-            api_visibility="private",
-        )
-        cancel.click(handlers.cancel, queue=False, show_progress="hidden", api_visibility="private")
-        page.unload(handlers.close)
+        handlers = Handlers(engine, shown, runtime or Runtime(), machine=machine)
+        _connect(page, handlers, shown, inputs, controls, examples)
     return page
 
 
-def _create_input(examples: Sequence[Path], demo_model: bool) -> tuple[gr.Image, gr.Button, gr.Button, gr.HTML]:
-    picture = gr.Image(
-        label="Picture",
+def _create_inputs(models: Sequence[ModelChoice]) -> dict[str, Part]:
+    """Pictures and their cut-outs; and a text, where a model takes one."""
+    if not any(model.takes_text for model in models):
+        return _create_picture_input()
+    with gr.Tabs(elem_id="sources"):
+        with gr.Tab("Pictures"):
+            inputs = _create_picture_input()
+        with gr.Tab("Text", elem_id="text-tab"):
+            inputs |= _create_text_input([model for model in models if model.takes_text])
+    return inputs
+
+
+def _create_picture_input() -> dict[str, Part]:
+    inputs: dict[str, Part] = {}
+    inputs["pictures"] = gr.Gallery(
+        label="Pictures of one object",
         type="filepath",
-        image_mode=None,
+        format="png",
         sources=["upload", "clipboard"],
+        interactive=True,
+        columns=4,
+        fit_columns=False,
+        file_types=["image"],
+        height=210,
+        object_fit="contain",
+        allow_preview=False,
         buttons=[],
-        height=280,
-        placeholder="Drop a picture of one object here, paste it,\nor click to choose a file",
-        elem_id="picture",
+        elem_id="pictures",
     )
-    # The uploaded file itself is handed over: reading pictures, and explaining why one cannot be read, is the library's
-    # work. (A subclass would do, but Gradio writes a stub file beside the source of every subclass.)
-    picture.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
-    if examples:
-        gr.Examples(
-            [[str(path)] for path in examples],
-            picture,
-            label="Or try one of these",
-            examples_per_page=24,
-            elem_id="examples",
-        )
+    inputs["cutouts"] = gr.HTML("", apply_default_css=False, elem_id="cutouts")
+    inputs["way"] = gr.Radio(
+        offered_ways(), value="auto", label="Background removal", info=WAY_NOTE, elem_id="background"
+    )
+    return inputs
+
+
+def _create_examples(examples: Sequence[Path]) -> dict[str, Part]:
+    if not examples:
+        return {}
+    samples = gr.Dataset(
+        components=[gr.Image(visible=False, type="filepath")],
+        samples=[[str(path)] for path in examples],
+        type="index",
+        label="Or try one of these",
+        samples_per_page=24,
+        layout="gallery",
+        elem_id="examples",
+    )
+    return {"examples": samples}
+
+
+def _create_text_input(models: Sequence[ModelChoice]) -> dict[str, Part]:
+    prompt = gr.Textbox(
+        label="Text", info="What the object is, in English.", lines=3, max_length=1000, elem_id="prompt"
+    )
+    choices = [(model.label, model.name) for model in models]
+    model = gr.Dropdown(choices, value=models[0].name, label="Model", filterable=False, elem_id="text-model")
+    button = gr.Button("Generate from text", variant="primary", elem_id="generate-text")
+    return {"prompt": prompt, "text_model": model, "generate_text": button}
+
+
+def _create_actions(models: Sequence[ModelChoice]) -> dict[str, Part]:
     with gr.Row(elem_id="actions"):
         generate = gr.Button("Generate", variant="primary", scale=3, min_width=160, elem_id="generate")
         cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=96, elem_id="cancel")
     progress = gr.HTML("", apply_default_css=False, elem_id="progress")
-    if demo_model:
+    if models[0].name == DEMO_MODEL:
         gr.HTML(f"<p>{DEMO_NOTE}</p>", apply_default_css=False, elem_id="demo-note")
-    return picture, generate, cancel, progress
+    return {"generate": generate, "cancel": cancel, "progress": progress}
 
 
-def _create_settings() -> tuple[Component, Component, list[Component]]:
-    """The seed, whether to draw it, and the controls of `SHOWN_SAMPLING` in that order."""
-    with gr.Accordion("Settings", open=False, elem_id="settings"):
+def _create_settings(models: Sequence[ModelChoice], controls: dict[str, Part]) -> dict[str, Part]:
+    """Model, memory and sampling; the controls of options are added to `controls`."""
+    choices = [(model.label, model.name) for model in models if not model.takes_text]
+    with gr.Accordion("Model and memory", open=False, elem_id="setup"):
+        model = gr.Dropdown(
+            choices or [(models[0].label, models[0].name)],
+            value=choices[0][1] if choices else models[0].name,
+            label="Model",
+            info="Another model is opened with the next job; one that is not here yet is fetched then.",
+            filterable=False,
+            elem_id="model",
+        )
+        controls |= _create_rows(SETUP_ROWS)
+    with gr.Accordion("Sampling", open=False, elem_id="settings"):
         with gr.Row(equal_height=True):
             seed = create_control("seed")
             random_seed = gr.Checkbox(
                 True, label="Random seed", info="Draw a new seed for every model.", elem_id="random-seed"
             )
-        controls = _create_rows(SAMPLING_ROWS)
-    return seed, random_seed, controls
+        controls |= _create_rows(SAMPLING_ROWS)
+    return {"model": model, "seed": seed, "random_seed": random_seed}
 
 
-def _create_file_settings() -> tuple[list[Component], gr.Button]:
-    """The controls of `SHOWN_FILES` in that order, and the button that makes files again with them."""
+def _create_file_settings(controls: dict[str, Part]) -> gr.Button:
+    """What the files are made of, and the button that makes them again."""
     with gr.Accordion("Mesh, texture and files", open=False, elem_id="file-settings"):
-        controls = _create_rows(FILE_ROWS)
+        controls |= _create_rows(FILE_ROWS)
         again = gr.Button("Make the files again", interactive=False, elem_id="again")
         gr.HTML(f"<p>{AGAIN_NOTE}</p>", apply_default_css=False, elem_id="again-note")
-    return controls, again
+    return again
 
 
-def _create_rows(rows: Sequence[Sequence[str]]) -> list[Component]:
-    controls = []
+def _create_results() -> tuple[gr.HTML, gr.HTML, gr.Gallery, gr.Button]:
+    viewer = gr.HTML(
+        None,
+        html_template='<div class="viewer"></div>',
+        head=f'<script src="{fragments.VIEWER_ROUTE}"></script>',  # loaded before the next line runs
+        js_on_load=VIEWER_SCRIPT,
+        apply_default_css=False,
+        elem_id="viewer",
+    )
+    results = gr.HTML("", apply_default_css=False, elem_id="results")
+    history = gr.Gallery(
+        label="Your models",
+        columns=6,
+        fit_columns=False,
+        height="auto",
+        object_fit="cover",
+        interactive=False,
+        allow_preview=False,
+        visible=False,
+        buttons=[],
+        elem_id="history",
+    )
+    remove = gr.Button("Delete this model", interactive=False, size="sm", elem_id="remove")
+    return viewer, results, history, remove
+
+
+def _create_rows(rows: Sequence[Sequence[str]]) -> dict[str, Part]:
+    controls: dict[str, Part] = {}
     for row in rows:
         with gr.Row(equal_height=True):
-            controls += [create_control(name) for name in row]
+            controls |= {name: create_control(name) for name in row}
     return controls
 
 
-def _header(machine: str) -> str:
-    return f'<h1>TRELLIS</h1><p>A picture in, a textured 3D model out.</p><p class="machine">{escape(machine)}</p>'
+def _connect(
+    page: gr.Blocks,
+    handlers: Handlers,
+    shown: Shown,
+    inputs: dict[str, Part],
+    controls: dict[str, Part],
+    examples: Sequence[Path],
+) -> None:
+    """Say what happens when something is used; the engine has its own queue, so none of it is limited here."""
+    settings = [controls[name] for name in SHOWN]
+    seeds = [inputs["random_seed"], inputs["seed"]]
+    long: dict[str, Any] = {"outputs": shown.components, "concurrency_limit": None, **QUIET}
+    pictures = [inputs["pictures"], inputs["way"]]
+    generate: dict[str, Any] = {"inputs": [*pictures, inputs["model"], *seeds, *settings], **long}
+    cut_out: dict[str, Any] = {"inputs": pictures, "outputs": inputs["cutouts"], "concurrency_limit": None, **QUIET}
 
-
-class Handlers:
-    """What the buttons do, and which job each open page waits for and has got."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._jobs: dict[str, str] = {}
-        self._finished: dict[str, tuple[str, str]] = {}  # the last job that kept its asset, and the name of its files
-        self._results: dict[str, str] = {}  # the last panel of files
-
-    async def generate(
-        self, browser: gr.Request, picture: str | None, random_seed: bool, seed: float | None, *settings: Any
-    ) -> AsyncIterator[list[Any]]:
-        """Submit a job and show its steps until it ends; yields the outputs in the order that the page lists them."""
-        try:
-            if picture is None:
-                raise InvalidInputError("Choose a picture first: drop one in the field above or click an example.")
-            values = _values(SHOWN_SAMPLING + SHOWN_FILES, settings)
-            request = GenerationRequest.from_dict(values | {"seed": draw_seed() if random_seed else seed})
-            job_id = await asyncio.to_thread(self._engine.submit, request, [picture])
-        except TrellisError as error:
-            yield _outputs(progress=fragments.message_panel(_without_folder(str(error), picture)))
-            return
-        async for outputs in self._follow(browser, job_id, Path(picture).stem, seed=request.seed):
-            yield outputs
-
-    async def extract(self, browser: gr.Request, *settings: Any) -> AsyncIterator[list[Any]]:
-        """Make other files of the model that this page shows, without sampling it again."""
-        try:
-            if browser.session_hash not in self._finished:
-                raise InvalidInputError("There is no model yet: generate one first.")
-            source, name = self._finished[browser.session_hash]
-            job_id = await asyncio.to_thread(self._engine.extract, source, _values(SHOWN_FILES, settings))
-        except TrellisError as error:
-            yield _outputs(progress=fragments.message_panel(str(error)))
-            return
-        async for outputs in self._follow(browser, job_id, name):
-            yield outputs
-
-    async def _follow(
-        self, browser: gr.Request, job_id: str, name: str, *, seed: int | None = None
-    ) -> AsyncIterator[list[Any]]:
-        """Show the steps of a job until it ends, then its files as `name`."""
-        session = browser.session_hash or ""
-        self._jobs[session] = job_id
-        yield _outputs(fragments.job_panel(self._engine.view(job_id)), running=True, seed=seed)
-        drafted = False
-        while not (view := self._engine.view(job_id)).state.final:
-            outputs = _outputs(fragments.job_panel(view))
-            if view.draft is not None and not drafted:
-                outputs[-1], drafted = fragments.draft_panel(view), True
-            yield outputs
-            await asyncio.sleep(POLL_SECONDS)
-        self._jobs.pop(session, None)
-        if view.kept:
-            self._finished[session] = (job_id, name)
-        if view.state is JobState.DONE:
-            self._results[session] = fragments.results_panel(view, name)
-        yield _finished(view, self._results.get(session, ""), again=session in self._finished)
-
-    def cancel(self, browser: gr.Request) -> None:
-        """Stop the job that this page waits for: its button was pressed or the page was closed."""
-        job_id = self._jobs.get(browser.session_hash or "")
-        if job_id is not None:
-            self._engine.cancel(job_id)
-
-    def close(self, browser: gr.Request) -> None:
-        """Forget a page that was closed, and stop its job."""
-        self.cancel(browser)
-        self._finished.pop(browser.session_hash or "", None)
-        self._results.pop(browser.session_hash or "", None)
-
-
-def _values(names: Sequence[str], settings: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(names, settings, strict=True))
-
-
-def _without_folder(message: str, picture: str | None) -> str:
-    """The message with the uploaded file called by its name, not by where the server keeps it."""
-    return message if picture is None else message.replace(picture, Path(picture).name)
-
-
-def _finished(view: JobView, results: str, *, again: bool) -> list[Any]:
-    """The outputs at the end of a job, with the panel of files that is there now: its own, or the one before."""
-    outputs = _outputs(fragments.job_panel(view), running=False, again=again)
-    outputs[-1] = results
-    if view.state is JobState.DONE:
-        outputs[-2] = {
-            kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
-        }
-    return outputs
-
-
-def _outputs(progress: str, *, running: bool | None = None, again: bool = False, seed: int | None = None) -> list[Any]:
-    """Updates of progress, the three buttons, seed, viewer and results; what is not given stays as it is."""
-    keep = gr.skip()
-    buttons: list[Any] = [keep, keep, keep]
-    if running is not None:
-        label = "Generating…" if running else "Generate"
-        buttons = [gr.Button(label, interactive=not running), gr.Button(interactive=running)]
-        buttons.append(gr.Button(interactive=again and not running))
-    return [progress, *buttons, keep if seed is None else seed, keep, keep]
+    page.load(handlers.open, outputs=shown.components, **QUIET)
+    changes = [inputs["pictures"].change, inputs["way"].change]
+    gr.on(changes, handlers.cut_out, trigger_mode="always_last", **cut_out)
+    inputs["generate"].click(handlers.generate, **generate)
+    if "examples" in inputs:
+        paths = [str(path) for path in examples]
+        chosen = inputs["examples"].click(
+            lambda index: [paths[index]], inputs["examples"], inputs["pictures"], queue=False, **QUIET
+        )
+        chosen.then(handlers.cut_out, **cut_out).then(handlers.generate, **generate)
+    if "generate_text" in inputs:
+        texts = [inputs["prompt"], inputs["text_model"], *seeds, *settings]
+        gr.on([inputs["generate_text"].click, inputs["prompt"].submit], handlers.generate_text, inputs=texts, **long)
+    inputs["cancel"].click(handlers.cancel, queue=False, **QUIET)
+    following = [controls[name] for name in FOLLOWING]
+    choosers = [controls["quality"], controls["preset"]]
+    gr.on([item.input for item in choosers], following_values, choosers, following, queue=False, **QUIET)
+    shown.again.click(handlers.extract, inputs=[controls[name] for name in SHOWN_FILES], **long)
+    shown.history.select(handlers.choose, outputs=shown.components, **QUIET)
+    shown.remove.click(handlers.remove, outputs=shown.components, **QUIET)
+    page.unload(handlers.close)

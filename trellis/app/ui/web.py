@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import gradio
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -14,8 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trellis.app.bundles import bundle_file
 from trellis.app.engine import Engine, UnknownJobError
+from trellis.app.jobs import JobView
 from trellis.app.ui.fragments import VIEWER_ROUTE
+from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
 from trellis.app.ui.look import STYLE_SHEET, create_theme
+from trellis.app.ui.owners import PAGE_OWNER, OwnerCookie, owner_of_headers
 from trellis.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
@@ -79,12 +82,14 @@ class SameOriginOnly:
         await self.app(scope, receive, send_with_policy)
 
 
-def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str]) -> FastAPI:
-    """The application: results of jobs by their unguessable id, the viewer's script, and the page at "/".
+def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], examples: Sequence[Path] = ()) -> FastAPI:
+    """The application: results of jobs for their owner, the page's scripts, and the page at "/".
 
+    Results of jobs without an owner are for whoever knows the unguessable id. `examples` are those of the page.
     `hosts` are the names that requests may address ("*" for any), against pages that point a name of theirs here.
     """
     app = FastAPI(title="TRELLIS", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(OwnerCookie)
     app.add_middleware(SameOriginOnly)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
@@ -92,21 +97,29 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str]) -> 
     def viewer_script() -> FileResponse:
         return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
+    @app.get(LANGUAGE_ROUTE)
+    def languages() -> Response:
+        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
     @app.get("/results/{job_id}/{name}")
-    def result_file(job_id: str, name: str) -> FileResponse:
-        return _answer(_result_path(engine, job_id, name))
+    def result_file(job_id: str, name: str, request: Request) -> FileResponse:
+        view = _own_job(engine, job_id, request)
+        return _answer(None if view is None else _result_path(view, name))
 
     @app.get("/results/{job_id}/bundle/{bundle}.zip")
-    def result_bundle(job_id: str, bundle: str) -> FileResponse:
+    def result_bundle(job_id: str, bundle: str, request: Request) -> FileResponse:
+        view = _own_job(engine, job_id, request)
         try:
-            return _answer(bundle_file(engine.view(job_id), bundle))
-        except (UnknownJobError, InvalidInputError):
+            return _answer(None if view is None else bundle_file(view, bundle))
+        except InvalidInputError:
             return _answer(None)
 
     return gradio.mount_gradio_app(
         app,
         page,
         path="/",
+        head=f'<script src="{LANGUAGE_ROUTE}"></script>',
+        allowed_paths=sorted({str(path.resolve().parent) for path in examples}),
         footer_links=[],
         run_history=False,
         max_file_size=MAX_UPLOAD,
@@ -128,11 +141,18 @@ def _answer(path: Path | None) -> FileResponse:
     return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
 
-def _result_path(engine: Engine, job_id: str, name: str) -> Path | None:
-    """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
+def _own_job(engine: Engine, job_id: str, request: Request) -> JobView | None:
+    """The job if it is the browser's own or nobody's, None else: other people's jobs look like jobs that are not."""
     try:
         view = engine.view(job_id)
     except UnknownJobError:
         return None
+    owner = "" if view.origin is None else view.origin.owner
+    # A browser without cookies owns its jobs by the page alone, and reaches them by their id.
+    return view if owner in ("", owner_of_headers(request.headers)) or owner.startswith(PAGE_OWNER) else None
+
+
+def _result_path(view: JobView, name: str) -> Path | None:
+    """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
     offered = [*view.files.values(), *([view.draft] if view.draft else [])]
     return next((path for path in offered if path.name == name and path.is_file()), None)

@@ -1,0 +1,34 @@
+"""A page over a fake pipeline that writes real files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.unit.app.fakes import FakePipeline
+from trellis.app.engine import Engine
+from trellis.app.jobs import JobState
+from trellis.app.offers import ModelChoice
+from trellis.app.ui.page import create_page
+from trellis.app.ui.web import create_app
+
+COLORS = ((214, 69, 65), (63, 140, 203), (88, 164, 92))
+
+
+class Site:
+    """A served page with its engine and fake pipeline."""
+
+    def __init__(self, folder: Path, pictures: list[Path], models: Sequence[ModelChoice] = ()) -> None:
+        self.pipeline = FakePipeline(step_seconds=0.1)
+        self.setups: list[dict[str, Any]] = []
+        self.folder = folder
+        self.engine = Engine(self._load, folder, model="nano", models=[choice.name for choice in models])
+        page = create_page(self.engine, examples=pictures, machine="CPU · float32", models=models)
+        self.app = create_app(self.engine, page, hosts=("127.0.0.1",), examples=pictures)
+        self.address = ""
+
+    def _load(self, **setup: Any) -> FakePipeline:
+        self.setups.append(setup)
+        return self.pipeline
+
+    def states(self) -> list[JobState]:
+        return [self.engine.view(folder.name).state for folder in sorted(self.folder.iterdir())]

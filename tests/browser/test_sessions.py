@@ -1,0 +1,160 @@
+"""Several people, later visits, other languages, the keyboard, and the choices of model and memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.actions import choose_pictures, click, stop_rotation, wait_for_model
+from tests.browser.serving import served
+from tests.browser.site import Site
+from trellis.app.jobs import JobState
+from trellis.app.offers import ModelChoice
+
+pytestmark = pytest.mark.browser
+STATUS = "async address => (await fetch(address)).status"
+FOCUSED = "document.activeElement.closest('[id]')?.id ?? ''"
+MODELS = (
+    ModelChoice("nano", "nano (demo)"),
+    ModelChoice("owner/large", "large · 3.0 GB to fetch", fetch_bytes=3_000_000_000),
+    ModelChoice("owner/text", "text", takes_text=True),
+)
+
+
+def generate(page: Page, picture: Path) -> None:
+    choose_pictures(page, picture)
+    click(page, "#generate")
+
+
+def test_two_people_at_once_do_not_see_each_others_files(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page]
+) -> None:
+    first, second = open_page(site.address), open_page(site.address)
+    site.pipeline.gate.clear()
+    generate(first, pictures[0])
+    first.wait_for_selector(".job")
+    generate(second, pictures[1])
+    second.wait_for_selector(".job")
+    site.pipeline.gate.set()
+    for page in (first, second):
+        page.wait_for_selector(".job[data-state=done]")
+        page.wait_for_selector("#history .thumbnail-item")
+        assert page.locator("#history .thumbnail-item").count() == 1
+    links = [page.get_attribute("a[data-kind=glb]", "href") for page in (first, second)]
+    assert links[0] != links[1]
+    names = [page.get_attribute("a[data-kind=glb]", "download") for page in (first, second)]
+    assert names == ["square_0.glb", "square_1.glb"]
+    for page, own, other in ((first, *links), (second, *reversed(links))):
+        assert page.evaluate(STATUS, own) == 200 and page.evaluate(STATUS, other) == 404
+        bundle = other.rsplit("/", 1)[0] + "/bundle/all.zip"
+        assert page.evaluate(STATUS, bundle) == 404
+
+
+def test_past_models_are_there_after_a_restart_and_can_be_deleted(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
+) -> None:
+    page = open_page(site.address, viewport={"width": 1280, "height": 1300})
+    for count, picture in enumerate(pictures[:2], start=1):
+        click(page, "#pictures button[aria-label=Clear]") if count > 1 else None
+        generate(page, picture)
+        page.wait_for_function(
+            "count => document.querySelectorAll('#history .thumbnail-item').length === count", arg=count
+        )
+    site.engine.close()
+
+    later = Site(site.folder, pictures)
+    with served(later.app) as address:
+        page.goto(address)
+        page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
+        page.locator("#history .thumbnail-item").nth(1).evaluate("item => item.click()")  # the older one
+        wait_for_model(page, "glb")
+        stop_rotation(page)
+        screenshot(page, "history")
+        assert page.get_attribute("a[data-kind=glb]", "download") == "square_0.glb"
+        click(page, "#again")
+        page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 3")
+        assert not later.pipeline.calls and len(later.pipeline.saves) == 1
+        click(page, "#remove")
+        page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
+        assert page.query_selector("a.download") is None and len(list(later.folder.iterdir())) == 2
+        later.engine.close()
+    page.goto("about:blank")
+
+
+@pytest.mark.parametrize(
+    ("locale", "generate_text", "quality", "done"),
+    [("ko-KR", "생성", "품질", "완료"), ("zh-CN", "生成", "质量", "完成"), ("fr-FR", "Generate", "Quality", "Done")],
+)
+def test_labels_follow_the_language_of_the_browser(
+    site: Site,
+    pictures: list[Path],
+    open_page: Callable[..., Page],
+    screenshot: Callable[[Page, str], bytes],
+    locale: str,
+    generate_text: str,
+    quality: str,
+    done: str,
+) -> None:
+    page = open_page(site.address, locale=locale)
+    page.wait_for_function("text => document.querySelector('#generate').innerText === text", arg=generate_text)
+    assert quality in page.inner_text("#option-quality")
+    generate(page, pictures[0])
+    page.wait_for_selector(".job[data-state=done]")
+    assert done in page.inner_text("#progress")
+    wait_for_model(page, "glb")
+    stop_rotation(page)
+    screenshot(page, f"language-{locale[:2]}")
+    page.wait_for_function("text => document.querySelector('#generate').innerText === text", arg=generate_text)
+
+
+def test_a_model_can_be_made_with_the_keyboard(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(FOCUSED))
+        if reached[-1] == "examples":
+            break
+    assert reached[-1] == "examples", reached
+    assert "generate" in reached and "pictures" in reached
+    assert page.evaluate("document.activeElement.matches(':focus-visible')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".job[data-state=done]")
+    assert site.states() == [JobState.DONE]
+
+
+def test_model_memory_and_quality_reach_the_engine(
+    tmp_path: Path, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
+) -> None:
+    site = Site(tmp_path / "jobs", pictures, MODELS)
+    with served(site.app) as address:
+        page = open_page(address, viewport={"width": 1280, "height": 1700})
+        choose_pictures(page, pictures[0])
+        page.locator("#option-quality label:has-text('high') input").evaluate("box => box.click()")
+        click(page, "#setup button")
+        click(page, "#file-settings button")
+        page.wait_for_function("document.querySelector('#option-faces input')?.value === '50000'")
+        for field, text in (("#model", "large"), ("#option-preset", "minimal"), ("#option-precision", "half")):
+            page.locator(f"{field} input").click()
+            page.locator(f"{field} [role=option]:has-text('{text}')").first.click()
+        screenshot(page, "settings")
+        click(page, "#generate")
+        page.wait_for_selector(".job[data-state=done]")
+        assert site.setups == [{"model": "owner/large", "preset": "minimal", "precision": "half"}]
+        save = site.pipeline.saves[0]
+        assert (save["faces"], save["preview_size"]) == (50000, 256)
+
+        page.locator("#sources button[role=tab]:has-text('Text')").click()
+        page.fill("#prompt textarea", "A small red teapot")
+        click(page, "#generate-text")
+        page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
+        assert site.pipeline.calls[1]["prompt"] == "A small red teapot" and site.setups[1]["model"] == "owner/text"
+        assert page.get_attribute("a[data-kind=glb]", "download") == "A_small_red_teapot.glb"
+        screenshot(page, "text")
+        site.engine.close()
+
+
+def test_no_text_field_without_a_text_model(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    assert page.query_selector("#prompt") is None and page.query_selector("#generate-text") is None

@@ -1,0 +1,270 @@
+"""What the page does when something on it is used, and what each open page waits for and shows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from trellis.app.engine import Engine, UnknownJobError
+from trellis.app.generation import file_name
+from trellis.app.jobs import JobState, JobView
+from trellis.app.offers import describe_machine, describe_memory
+from trellis.app.request import GenerationRequest, draw_seed
+from trellis.app.ui import fragments
+from trellis.app.ui.controls import SHOWN, SHOWN_FILES, stated_values
+from trellis.app.ui.cutouts import CutoutTable, cutouts_panel
+from trellis.app.ui.owners import COOKIE, PAGE_OWNER, owner_of
+from trellis.errors import InvalidInputError, TrellisError
+from trellis.runtime import Runtime
+
+POLL_SECONDS = 0.25
+VIEWER_KINDS = ("glb", "ply")
+HISTORY_SHOWN = 24
+GIB = 1 << 30
+
+Updates = dict[Any, Any]  # new values by component
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The components of the page that change while something happens; which events they have depends on their kind."""
+
+    progress: Any
+    generate: Any
+    generate_text: Any
+    cancel: Any
+    again: Any
+    remove: Any
+    seed: Any
+    viewer: Any
+    results: Any
+    history: Any
+    machine: Any
+
+    @property
+    def components(self) -> list[Any]:
+        """All of them."""
+        values = [getattr(self, field.name) for field in fields(self)]
+        return [value for value in values if value is not None]
+
+
+class Handlers:
+    """What the buttons do. Everything that belongs to one open page is kept under its session."""
+
+    def __init__(self, engine: Engine, shown: Shown, runtime: Runtime, *, machine: str) -> None:
+        self._engine = engine
+        self._shown = shown
+        self._runtime = runtime
+        self._machine = machine
+        self._cutouts = CutoutTable(runtime)
+        self._jobs: dict[str, str] = {}
+        self._finished: dict[str, tuple[str, str]] = {}  # the job that is shown, and the name of its files
+        self._results: dict[str, str] = {}  # the last panel of files
+        self._history: dict[str, list[str]] = {}  # the jobs in the order of their pictures
+
+    def open(self, browser: gr.Request) -> Updates:
+        """What a page shows first: past results of this browser, and the machine."""
+        return self._history_update(browser) | self._machine_update()
+
+    async def cut_out(self, browser: gr.Request, pictures: list[Any] | None, way: str) -> AsyncIterator[str]:
+        """Show what is cut out of the pictures; nothing is generated yet."""
+        paths = _paths(pictures)
+        if not paths:
+            yield ""
+            return
+        yield '<div class="cutouts" data-state="busy" role="status"><p>Cutting out…</p></div>'
+        try:
+            cutouts = await asyncio.to_thread(self._cutouts.cut_out, browser.session_hash or "", paths, way)
+        except TrellisError as error:
+            yield fragments.message_panel(str(error))
+            return
+        yield cutouts_panel(cutouts)
+
+    async def generate(
+        self,
+        browser: gr.Request,
+        pictures: list[Any] | None,
+        way: str,
+        model: str,
+        random_seed: bool,
+        seed: float | None,
+        *settings: Any,
+    ) -> AsyncIterator[Updates]:
+        """Submit a job for the pictures and show its steps until it ends."""
+        paths = _paths(pictures)
+        session = browser.session_hash or ""
+        try:
+            if not paths:
+                raise InvalidInputError("Choose a picture first: drop one in the field above or click an example.")
+            request = _request(settings, random_seed, seed)
+            cutouts = await asyncio.to_thread(self._cutouts.cut_out, session, paths, way)
+            name = Path(paths[0]).stem
+            job_id = await asyncio.to_thread(
+                self._engine.submit, request, cutouts.pictures, model=model, owner=_owner(browser), name=name
+            )
+        except TrellisError as error:
+            yield {self._shown.progress: fragments.message_panel(str(error))}
+            return
+        async for updates in self._follow(browser, job_id, name, seed=request.seed):
+            yield updates
+
+    async def generate_text(
+        self, browser: gr.Request, prompt: str, model: str, random_seed: bool, seed: float | None, *settings: Any
+    ) -> AsyncIterator[Updates]:
+        """Submit a job for a text and show its steps until it ends."""
+        try:
+            request, name = _request(settings, random_seed, seed), file_name(prompt)
+            job_id = await asyncio.to_thread(
+                self._engine.submit, request, prompt=prompt, model=model, owner=_owner(browser), name=name
+            )
+        except TrellisError as error:
+            yield {self._shown.progress: fragments.message_panel(str(error))}
+            return
+        async for updates in self._follow(browser, job_id, name, seed=request.seed):
+            yield updates
+
+    async def extract(self, browser: gr.Request, *settings: Any) -> AsyncIterator[Updates]:
+        """Make other files of the asset that this page shows, without sampling it again."""
+        try:
+            if browser.session_hash not in self._finished:
+                raise InvalidInputError("There is no model yet: generate one first.")
+            source, name = self._finished[browser.session_hash]
+            values = stated_values(SHOWN_FILES, list(settings))
+            job_id = await asyncio.to_thread(self._engine.extract, source, values)
+        except TrellisError as error:
+            yield {self._shown.progress: fragments.message_panel(str(error))}
+            return
+        async for updates in self._follow(browser, job_id, name):
+            yield updates
+
+    async def _follow(
+        self, browser: gr.Request, job_id: str, name: str, *, seed: int | None = None
+    ) -> AsyncIterator[Updates]:
+        """Show the steps of a job until it ends, then its files as `name`."""
+        session, shown = browser.session_hash or "", self._shown
+        self._jobs[session] = job_id
+        seed_update = {} if seed is None else {shown.seed: seed}
+        view = self._engine.view(job_id)
+        yield {shown.progress: fragments.job_panel(view)} | self._buttons(session, running=True) | seed_update
+        drafted = False
+        while not (view := self._engine.view(job_id)).state.final:
+            updates: Updates = {shown.progress: fragments.job_panel(view)}
+            if view.draft is not None and not drafted:
+                updates[shown.results], drafted = fragments.draft_panel(view), True
+            yield updates
+            await asyncio.sleep(POLL_SECONDS)
+        self._jobs.pop(session, None)
+        if view.state is JobState.DONE:
+            updates = self._result_update(session, view, name) | self._history_update(browser)
+        else:
+            updates = {shown.results: self._results.get(session, "")}
+        yield {shown.progress: fragments.job_panel(view)} | updates | self._machine_update() | self._buttons(session)
+
+    def choose(self, browser: gr.Request, choice: gr.SelectData) -> Updates:
+        """Show a past result."""
+        session = browser.session_hash or ""
+        ids = self._history.get(session, [])
+        try:
+            if session in self._jobs or not isinstance(choice.index, int) or choice.index >= len(ids):
+                return {self._shown.progress: gr.skip()}
+            view = self._engine.view(ids[choice.index])
+        except UnknownJobError as error:
+            return {self._shown.progress: fragments.message_panel(str(error))} | self._history_update(browser)
+        seed = {} if view.request is None else {self._shown.seed: view.request.seed}
+        updates = self._result_update(session, view, _name(view)) | seed | self._buttons(session)
+        return {self._shown.progress: fragments.job_panel(view)} | updates
+
+    def remove(self, browser: gr.Request) -> Updates:
+        """Delete the result that is shown, with its files."""
+        session = browser.session_hash or ""
+        if session in self._finished and session not in self._jobs:
+            job_id, _ = self._finished.pop(session)
+            self._results.pop(session, None)
+            try:
+                self._engine.remove(job_id)
+            except UnknownJobError:
+                return self._history_update(browser) | self._buttons(session)
+        emptied = {self._shown.progress: "", self._shown.results: "", self._shown.viewer: None}
+        return emptied | self._history_update(browser) | self._buttons(session)
+
+    def cancel(self, browser: gr.Request) -> None:
+        """Stop the job that this page waits for: its button was pressed or the page was closed."""
+        job_id = self._jobs.get(browser.session_hash or "")
+        if job_id is not None:
+            self._engine.cancel(job_id)
+
+    def close(self, browser: gr.Request) -> None:
+        """Forget a page that was closed, and stop its job."""
+        self.cancel(browser)
+        session = browser.session_hash or ""
+        self._cutouts.forget(session)
+        for table in (self._finished, self._results, self._history):
+            table.pop(session, None)
+
+    def _result_update(self, session: str, view: JobView, name: str) -> Updates:
+        self._finished[session] = (view.id, name)
+        self._results[session] = fragments.results_panel(view, name)
+        addresses = {
+            kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
+        }
+        return {self._shown.results: self._results[session], self._shown.viewer: addresses or None}
+
+    def _history_update(self, browser: gr.Request) -> Updates:
+        views = [view for view in self._engine.history(_owner(browser)) if view.draft is not None][:HISTORY_SHOWN]
+        self._history[browser.session_hash or ""] = [view.id for view in views]
+        return {self._shown.history: gr.Gallery([_entry(view) for view in views], visible=bool(views))}
+
+    def _machine_update(self) -> Updates:
+        parts = [self._machine or describe_machine(self._runtime), describe_memory(self._runtime)]
+        plan = self._engine.plan
+        if plan:
+            known = (plan["model"], plan["device"], plan["precision"], plan["attention"])
+            parts[0] = " · ".join(part for part in known if part)
+            parts.append(f"{plan['peak_memory'] / GIB:.1f} GB used at most")
+        return {self._shown.machine: fragments.machine_line(parts)}
+
+    def _buttons(self, session: str, *, running: bool = False) -> Updates:
+        shown = self._shown
+        has_result = session in self._finished and not running
+        kept = has_result and self._engine.view(self._finished[session][0]).kept
+        updates: Updates = {
+            shown.generate: gr.Button("Generating…" if running else "Generate", interactive=not running),
+            shown.cancel: gr.Button(interactive=running),
+            shown.again: gr.Button(interactive=kept),
+            shown.remove: gr.Button(interactive=has_result),
+        }
+        if shown.generate_text is not None:
+            updates[shown.generate_text] = gr.Button(interactive=not running)
+        return updates
+
+
+def _request(settings: Sequence[Any], random_seed: bool, seed: float | None) -> GenerationRequest:
+    values = stated_values(SHOWN, list(settings))
+    return GenerationRequest.from_dict(values | {"seed": draw_seed() if random_seed else seed})
+
+
+def _paths(pictures: list[Any] | None) -> list[str]:
+    return [str(picture[0] if isinstance(picture, (list, tuple)) else picture) for picture in pictures or []]
+
+
+def _owner(browser: gr.Request) -> str:
+    """Whose page it is; where the browser keeps no cookies, the page owns itself."""
+    cookies = getattr(browser, "cookies", None) or {}
+    return owner_of(cookies.get(COOKIE)) or f"{PAGE_OWNER}{browser.session_hash}"
+
+
+def _name(view: JobView) -> str:
+    return (view.origin.name if view.origin else "") or "asset"
+
+
+def _entry(view: JobView) -> tuple[Image.Image, str]:
+    """The picture and the caption of a past result."""
+    assert view.draft is not None
+    with Image.open(view.draft) as draft:
+        picture = draft.convert("RGB")
+    side = min(picture.size)  # the first view of several that stand side by side
+    return picture.crop((0, 0, side, side)), _name(view)
