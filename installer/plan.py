@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from installer.extras import EXTRAS, Extra, choose_extras
 from installer.probe import Gpu, Machine
 
 # Oldest driver (major number) of each CUDA build, and the compute capabilities it holds code for.
@@ -19,6 +21,9 @@ WARP_DRIVER = 580
 SPACE_CPU = 4 * 2**30
 SPACE_CUDA = 12 * 2**30
 PYTHONS = ((3, 11), (3, 12))
+LITTLE_RAM = 6 * 2**30
+LITTLE_GPU_MEMORY = 5.5 * 2**30
+LONGEST_PACKAGE_PATH = 192  # characters below the program's folder: a licence text within torch's wheel
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Plan:
 
     `torch` is what pip is asked for (`torch==VERSION+cpu`, or a wheel's address) and `index` an index in addition to
     the configured one, or None. `replacements` are pins of requirements_2.txt that this machine needs otherwise.
+    `extras` are the optional packages that were asked for, `fitting` all of them as they are for this machine.
+    `wheels` is a folder that everything comes from, without any index; `system` is the one it is for.
     """
 
     build: str
@@ -36,37 +43,93 @@ class Plan:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     question: str | None = None
+    extras: tuple[Extra, ...] = ()
+    fitting: tuple[Extra, ...] = ()
+    wheels: str | None = None
+    system: str = "Linux"
 
 
-def make_plan(machine: Machine, torch_version: str) -> Plan:
-    """Return the plan for a machine; the same facts always give the same plan."""
-    problems = _problems(machine)
+def make_plan(machine: Machine, torch_version: str, *, extras: Sequence[str] = ()) -> Plan:
+    """Return the plan for a machine; the same facts always give the same plan.
+
+    `extras` are names of `installer.extras.EXTRAS`; an unknown one, or one that this machine cannot have, is a problem.
+    """
     notes: list[str] = []
     build = _best_cuda_build(machine, notes) if machine.gpus else None
     if build is not None:
         plan = _from_index(machine, build, torch_version)
     else:
         plan = _cuda_from_configured(machine, torch_version, notes) or _cpu_plan(machine, torch_version, notes)
+    return _completed(plan, machine, extras, notes)
+
+
+def plan_from_folder(machine: Machine, folder: str, *, build: str, torch: str, extras: Sequence[str] = ()) -> Plan:
+    """Return the plan for an installation from a folder of wheels that `--download` made for `build`."""
+    notes: list[str] = []
+    covered = build == "cpu" or any(_suits(gpu, build) for gpu in machine.gpus)
+    plan = Plan(build=build, torch=torch, index=None, wheels=folder)
+    plan = _completed(plan, machine, extras, notes)
+    if covered:
+        return plan
+    problem = f"The folder holds the build {build} of torch, which this machine's card or driver cannot use."
+    return replace(plan, problems=(*plan.problems, problem))
+
+
+def _completed(plan: Plan, machine: Machine, extras: Sequence[str], notes: list[str]) -> Plan:
+    fitting = choose_extras(machine, plan.build)
+    problems = [*_problems(machine), *_extra_problems(extras, fitting)]
     needed = SPACE_CPU if plan.build == "cpu" else SPACE_CUDA
+    if machine.earlier == plan.build:
+        needed //= 4  # most of it is there; pip still unpacks what changed beside it
     if machine.free_disk < needed:
         problems.append(
             f"The installation needs {needed / 2**30:.0f} GB of free disk space; "
             f"there are {machine.free_disk / 2**30:.1f} GB."
         )
+    notes += _advice(machine, plan.build)
+    return replace(
+        plan,
+        replacements=_replacements(machine),
+        notes=tuple(notes),
+        problems=tuple(problems),
+        extras=tuple(extra for extra in fitting if extra.name in extras and extra.requirement is not None),
+        fitting=fitting,
+        system=machine.system,
+    )
+
+
+def _extra_problems(extras: Sequence[str], fitting: Sequence[Extra]) -> list[str]:
+    unknown = [name for name in extras if name not in EXTRAS]
+    problems = [f"There is no optional package {name!r}; choose one of {', '.join(EXTRAS)}." for name in unknown]
+    for extra in fitting:
+        if extra.name in extras and extra.requirement is None:
+            problems.append(f"{extra.name} cannot be installed here: {extra.reason}.")
+    return problems
+
+
+def _advice(machine: Machine, build: str) -> list[str]:
+    """Return what does not stop the installation and is good to know."""
+    notes = []
     if machine.amd_gpu:
         notes.append(
             "An AMD GPU is there. The CPU is used; a ROCm build of torch can be put into the environment by hand "
             "(Linux, best effort)."
         )
-    return Plan(
-        build=plan.build,
-        torch=plan.torch,
-        index=plan.index,
-        replacements=_replacements(machine),
-        notes=tuple(notes),
-        problems=tuple(problems),
-        question=plan.question,
-    )
+    if 0 < machine.ram < LITTLE_RAM:
+        notes.append(f"There are only {machine.ram / 2**30:.1f} GB of memory: the embedded model works, little else.")
+    memory = max((gpu.memory for gpu in machine.gpus), default=0)
+    if build != "cpu" and 0 < memory < LITTLE_GPU_MEMORY:
+        notes.append(
+            f"The GPU has {memory / 2**30:.0f} GB: the embedded model runs on it; for the large ones choose the memory "
+            "preset minimal, or the CPU."
+        )
+    if machine.in_cloud_folder:
+        notes.append("This folder is in OneDrive, which would upload gigabytes of packages: move it elsewhere.")
+    if machine.place.startswith("\\\\"):
+        notes.append("This folder is on another computer: everything works more slowly than from a disk of this one.")
+    if machine.proxy:
+        notes.append(f"Downloads go through the proxy {machine.proxy}.")
+    return notes
 
 
 def _problems(machine: Machine) -> list[str]:
@@ -79,6 +142,12 @@ def _problems(machine: Machine) -> list[str]:
         problems.append("torch no longer exists for Intel Macs; a Mac with Apple silicon, Linux or Windows is needed.")
     if not machine.is_64bit:
         problems.append("This Python is a 32-bit build. Install the 64-bit Python 3.11 or 3.12.")
+    if machine.path_limit is not None and len(machine.place) + LONGEST_PACKAGE_PATH > machine.path_limit:
+        problems.append(
+            f"The path of this folder has {len(machine.place)} characters; this Windows allows "
+            f"{machine.path_limit - LONGEST_PACKAGE_PATH}, because the packages' own paths are long. Move the folder "
+            "nearer to the top of the disk (for example C:\\trellis), or allow long paths in Windows."
+        )
     return problems
 
 
@@ -149,10 +218,35 @@ def _replacements(machine: Machine) -> tuple[tuple[str, str], ...]:
 
 def describe(plan: Plan) -> str:
     """Return the plan as text for `--dry-run` and the log."""
-    lines = [f"torch build : {plan.build}", f"torch       : {plan.torch}", f"extra index : {plan.index or 'none'}"]
+    lines = [f"torch build : {plan.build}", f"torch       : {plan.torch}"]
+    lines.append(f"from folder : {plan.wheels}" if plan.wheels else f"extra index : {plan.index or 'none'}")
     lines += [f"instead     : {name}=={version}" for name, version in plan.replacements]
+    chosen = {extra.name for extra in plan.extras}
+    for extra in plan.fitting:
+        if extra.requirement is None:
+            state = f"not here: {extra.reason}"
+        else:
+            state = extra.requirement if extra.name in chosen else f"possible with --extra {extra.name}"
+        lines.append(f"optional    : {extra.name}: {state} (licence: {extra.licence})")
     lines += [f"note        : {note}" for note in plan.notes]
     lines += [f"problem     : {problem}" for problem in plan.problems]
     if plan.question:
         lines.append(f"question    : {plan.question}")
+    return "\n".join(lines)
+
+
+def describe_machine(machine: Machine) -> str:
+    """Return the facts of a machine as text."""
+    version = ".".join(map(str, machine.python))
+    lines = [f"system      : {machine.system} {machine.architecture}, Python {version}"]
+    memory = f", {machine.ram / 2**30:.0f} GB of memory" if machine.ram else ""
+    lines.append(f"space       : {machine.free_disk / 2**30:.0f} GB free on the disk{memory}")
+    for gpu in machine.gpus:
+        capability = ".".join(map(str, gpu.compute_capability))
+        size = f", {gpu.memory / 2**30:.0f} GB" if gpu.memory else ""
+        lines.append(f"GPU         : {gpu.name}{size}, compute capability {capability}, driver {gpu.driver}")
+    if not machine.gpus:
+        lines.append(f"GPU         : {'AMD' if machine.amd_gpu else 'no NVIDIA card'}")
+    if machine.earlier:
+        lines.append(f"installed   : torch ({machine.earlier})")
     return "\n".join(lines)

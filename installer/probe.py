@@ -24,11 +24,12 @@ PIP_TIMEOUT = 90.0
 
 @dataclass(frozen=True)
 class Gpu:
-    """An NVIDIA card: its name, the driver's major number and the compute capability, as (8, 9)."""
+    """An NVIDIA card: its name, the driver's major number, the compute capability, as (8, 9), and memory in bytes."""
 
     name: str
     driver: int
     compute_capability: tuple[int, int]
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Machine:
     """The facts. `offered` are the builds of the wanted torch (`cpu`, `cu126`, ...) that PyTorch's index showed.
 
     `configured_cpu_torch` is what to ask pip for to get a CPU build from the configured index, None if it has none.
+    `ram` (bytes) is 0 where it is not known; `proxy` names the proxy without its password; `path_limit` is how many
+    characters a path may have, None without a limit; `place` is the program's folder; `earlier` is the build of torch
+    that an earlier installation left.
     """
 
     system: str
@@ -48,16 +52,33 @@ class Machine:
     configured_cpu_torch: str | None = None
     torch_index: str = TORCH_INDEX
     is_64bit: bool = True
+    ram: int = 0
+    proxy: str = ""
+    compiler: bool = False
+    place: str = ""
+    path_limit: int | None = None
+    in_cloud_folder: bool = False
+    earlier: str = ""
 
 
-def probe_machine(shell: Shell, root: Path, *, python: Path, torch_version: str, builds: tuple[str, ...]) -> Machine:
+def probe_machine(
+    shell: Shell,
+    root: Path,
+    *,
+    python: Path,
+    torch_version: str,
+    builds: tuple[str, ...],
+    online: bool = True,
+    earlier: str = "",
+) -> Machine:
     """Return the facts of this machine; takes some seconds, also without a network.
 
     `python` is an interpreter with pip that answers for the configured index; `builds` are the CUDA builds to look for.
+    Without `online` no index is asked.
     """
     gpus = parse_nvidia(
         shell.read(
-            ["nvidia-smi", "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"],
+            ["nvidia-smi", "--query-gpu=name,driver_version,compute_cap,memory.total", "--format=csv,noheader"],
             timeout=NVIDIA_TIMEOUT,
         )
     )
@@ -65,10 +86,10 @@ def probe_machine(shell: Shell, root: Path, *, python: Path, torch_version: str,
     index = os.environ.get("TRELLIS_TORCH_INDEX", TORCH_INDEX).rstrip("/")
     wanted = (*builds, "cpu") if gpus else ("cpu",)
     offered: frozenset[str] = frozenset()
-    if gpus or system == "Linux":
+    if online and (gpus or system == "Linux"):
         offered = offered_builds(index, wanted, torch_version)
     configured = None
-    if system == "Linux" and not offered:
+    if online and system == "Linux" and not offered:
         configured = configured_cpu_torch(shell, python, torch_version)
     return Machine(
         system=system,
@@ -81,22 +102,82 @@ def probe_machine(shell: Shell, root: Path, *, python: Path, torch_version: str,
         configured_cpu_torch=configured,
         torch_index=index,
         is_64bit=struct.calcsize("P") == 8,
+        ram=total_ram(),
+        proxy=proxy_in_use(),
+        compiler=shutil.which("nvcc") is not None and (system != "Windows" or shutil.which("cl") is not None),
+        place=str(root),
+        path_limit=path_limit(),
+        in_cloud_folder=is_in_cloud_folder(root),
+        earlier=earlier,
     )
 
 
 def parse_nvidia(text: str | None) -> tuple[Gpu, ...]:
-    """Return the cards in nvidia-smi's `name, driver_version, compute_cap` lines; lines of another form are left out.
+    """Return the cards in nvidia-smi's `name, driver_version, compute_cap, memory.total` lines.
 
-    Drivers older than 510 do not know `compute_cap` and print an error instead: they count as no card, which is what
-    they are to every build of torch that is offered today.
+    Lines of another form are left out. Drivers older than 510 do not know `compute_cap` and print an error instead:
+    they count as no card, which is what they are to every build of torch that is offered today.
     """
     gpus = []
     for line in (text or "").splitlines():
-        name, _, rest = line.rpartition(",")[0].rpartition(",")
-        driver, capability = rest.strip().split(".")[0], line.rpartition(",")[2].strip().split(".")
-        if name and driver.isdigit() and len(capability) == 2 and all(part.isdigit() for part in capability):
-            gpus.append(Gpu(name.strip(), int(driver), (int(capability[0]), int(capability[1]))))
+        name, *fields = [part.strip() for part in line.rsplit(",", 3)]
+        if not name or len(fields) != 3:
+            continue
+        driver, capability, memory = fields[0].split(".")[0], fields[1].split("."), fields[2].split(" ")[0]
+        if driver.isdigit() and len(capability) == 2 and all(part.isdigit() for part in capability):
+            size = int(memory) * 2**20 if memory.isdigit() else 0
+            gpus.append(Gpu(name, int(driver), (int(capability[0]), int(capability[1])), size))
     return tuple(gpus)
+
+
+def total_ram() -> int:
+    """Return the machine's memory in bytes, 0 where the system does not tell."""
+    if sys.platform == "win32":
+        import ctypes
+
+        class Status(ctypes.Structure):
+            _fields_ = (
+                ("length", ctypes.c_uint32),
+                ("load", ctypes.c_uint32),
+                *(
+                    (name, ctypes.c_uint64)
+                    for name in ("total", "free", "pages", "free_pages", "virtual", "left", "ext")
+                ),
+            )
+
+        status = Status(length=ctypes.sizeof(Status))
+        return int(status.total) if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else 0
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
+
+
+def proxy_in_use() -> str:
+    """Return the proxy for https that the environment or Windows names, without user and password; "" if none."""
+    proxy = urllib.request.getproxies().get("https", "")
+    scheme, separator, rest = proxy.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def path_limit() -> int | None:
+    """Return how many characters a path may have on this Windows; None elsewhere and where long paths are allowed."""
+    if sys.platform != "win32":
+        return None
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return None if winreg.QueryValueEx(key, "LongPathsEnabled")[0] else 259
+    except OSError:
+        return 259
+
+
+def is_in_cloud_folder(folder: Path) -> bool:
+    """Tell whether OneDrive would upload what is written to a folder."""
+    names = ("OneDrive", "OneDriveConsumer", "OneDriveCommercial")
+    places = [Path(place) for name in names if (place := os.environ.get(name))]
+    return any(folder.is_relative_to(place) for place in places)
 
 
 def wheel_is_listed(page: str, version: str, build: str) -> bool:

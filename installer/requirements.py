@@ -55,3 +55,8 @@ def resolved_text(path: Path, replacements: Mapping[str, str]) -> str:
     if unknown:
         raise InstallError(f"{path.name} does not name {', '.join(unknown)}")
     return "".join(f"{name}=={replacements.get(name, version)}\n" for name, version in pins.items())
+
+
+def wheel_version(file_name: str) -> str:
+    """Return the version, local tag included, in a wheel's file name."""
+    return file_name.split("-")[1].replace("%2B", "+")

@@ -104,6 +104,7 @@ class LoggingShell:
         try:
             for line in process.stdout:
                 self._log.write(line)
+                self._log.flush()  # whoever looks why nothing seems to happen sees it
                 last.append(line.rstrip())
                 self._show(line.strip())
             code = process.wait()
@@ -130,7 +131,7 @@ class LoggingShell:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            self._log.write(f"{error}\n")
+            self._log.write(f"{command[0]}: {error}\n")
             return None
         self._log.write(result.stderr[-2000:])
         return result.stdout if result.returncode == 0 else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from installer import requirements
 
 SCHEMA = 1
+STEPS = 2  # raised when there is a new step, so that installations from before it are completed
 STATE_FILE = "trellis-install.json"
 GROUPS = {
     "main": (requirements.TORCH_FILE, requirements.MAIN_FILE),
@@ -19,11 +20,15 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class State:
-    """`done` maps a step's name to the fingerprint of what it did; `complete` maps a group to its files' hash."""
+    """`done` maps a step's name to the fingerprint of what it did; `complete` maps a group to its files' hash.
+
+    `build` is torch's, as "cpu" or "cu130", "" before torch is there.
+    """
 
     root: str
     done: dict[str, str] = field(default_factory=dict)
     complete: dict[str, str] = field(default_factory=dict)
+    build: str = ""
     schema: int = SCHEMA
 
     def with_step(self, name: str, fingerprint: str) -> State:
@@ -42,7 +47,7 @@ def environment_python(venv: Path) -> Path:
 
 def group_fingerprint(root: Path, group: str) -> str:
     """Return the hash of the requirement files that a group installs."""
-    return "-".join(requirements.file_hash(root / name)[:16] for name in GROUPS[group])
+    return "-".join([str(STEPS), *(requirements.file_hash(root / name)[:16] for name in GROUPS[group])])
 
 
 def load_state(venv: Path, root: Path) -> State:
@@ -61,6 +66,11 @@ def save_state(venv: Path, state: State) -> None:
     aside = venv / (STATE_FILE + ".part")
     aside.write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
     aside.replace(venv / STATE_FILE)
+
+
+def installed_build(venv: Path, root: Path) -> str:
+    """Return the build of torch that an earlier installation left here, "" if there is none."""
+    return load_state(venv, root).build
 
 
 def is_current(venv: Path, root: Path, group: str) -> bool:

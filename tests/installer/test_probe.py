@@ -24,8 +24,11 @@ PLATFORM = {
 
 
 def test_nvidia_lines() -> None:
-    text = "NVIDIA H200, 590.44.01, 9.0\nNVIDIA GeForce RTX 5090, 572.16, 12.0\n"
-    assert parse_nvidia(text) == (Gpu("NVIDIA H200", 590, (9, 0)), Gpu("NVIDIA GeForce RTX 5090", 572, (12, 0)))
+    text = "NVIDIA H200, 590.44.01, 9.0, 143771 MiB\nQuadro, with a comma, 572.16, 12.0, [N/A]\n"
+    assert parse_nvidia(text) == (
+        Gpu("NVIDIA H200", 590, (9, 0), 143771 * 2**20),
+        Gpu("Quadro, with a comma", 572, (12, 0)),
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""Optional back ends: which package of each fits a machine, under which licence, and why the others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from installer.probe import Gpu, Machine
+
+XFORMERS = "xformers==0.0.35"  # one wheel for torch 2.10 and newer, built with CUDA 12
+# package: its version, the first driver that knows its CUDA, the Pythons of its wheels. Each holds code for
+# compute capabilities 5.0 to 9.0 and nothing that a newer card could translate.
+SPCONV = {
+    "spconv-cu126": ("2.3.8", 560, ((3, 10), (3, 13))),
+    "spconv-cu124": ("2.3.8", 550, ((3, 10), (3, 13))),
+    "spconv-cu121": ("2.3.8", 530, ((3, 10), (3, 13))),
+    "spconv-cu120": ("2.3.6", 525, ((3, 10), (3, 11))),
+    "spconv-cu118": ("2.3.8", 520, ((3, 10), (3, 13))),
+}
+SPCONV_CARDS = ((5, 0), (9, 0))
+COMPILER = "is compiled on this machine, which needs NVIDIA's nvcc and, on Windows, Visual Studio's C++ compiler"
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An optional package: `requirement` for pip, or None and in `reason` why this machine cannot have it."""
+
+    name: str
+    licence: str
+    requirement: str | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What does not depend on the machine: the licence, where pip gets it, and whether it is compiled on the spot."""
+
+    licence: str
+    requirement: str | None = None
+    compiled: bool = False
+    isolated: bool = True
+    use: str = ""
+
+
+SOURCES = {
+    "xformers": _Source("BSD-3-Clause", use="attention"),
+    "spconv": _Source("Apache-2.0", use="sparse convolution"),
+    "flash-attn": _Source("BSD-3-Clause", "flash-attn", compiled=True, isolated=False, use="attention"),
+    "gsplat": _Source("Apache-2.0", "gsplat", compiled=True, use="rendering of Gaussians"),
+    "kaolin": _Source("Apache-2.0", None, use="mesh operations"),
+    "nvdiffrast": _Source(
+        "NVIDIA Source Code License: non-commercial use only",
+        "nvdiffrast @ https://github.com/NVlabs/nvdiffrast/archive/refs/tags/v0.3.3.zip",
+        compiled=True,
+        isolated=False,
+        use="rendering of meshes",
+    ),
+}
+EXTRAS = tuple(sorted(SOURCES))
+
+
+def choose_extras(machine: Machine, build: str) -> tuple[Extra, ...]:
+    """Return every optional package in the order of their names, as it is for this machine and this build of torch."""
+    chosen = []
+    for name in EXTRAS:
+        source = SOURCES[name]
+        if build == "cpu":
+            chosen.append(Extra(name, source.licence, None, "it needs an NVIDIA GPU"))
+        elif name == "spconv":
+            chosen.append(_spconv(machine, source))
+        elif name == "xformers":
+            chosen.append(_xformers(machine, build, source))
+        else:
+            chosen.append(_other(name, machine, source))
+    return tuple(chosen)
+
+
+def _oldest_and_newest(gpus: Sequence[Gpu]) -> tuple[tuple[int, int], tuple[int, int]]:
+    capabilities = [gpu.compute_capability for gpu in gpus]
+    return min(capabilities), max(capabilities)
+
+
+def _spconv(machine: Machine, source: _Source) -> Extra:
+    """Return the newest package whose CUDA the driver knows and whose wheels exist for this Python and these cards."""
+    lowest, highest = _oldest_and_newest(machine.gpus)
+    if lowest < SPCONV_CARDS[0] or highest > SPCONV_CARDS[1]:
+        shown = ".".join(map(str, highest if highest > SPCONV_CARDS[1] else lowest))
+        return Extra("spconv", source.licence, None, f"its binaries hold no code for compute capability {shown}")
+    if machine.system not in ("Linux", "Windows") or machine.architecture.lower() not in ("x86_64", "amd64"):
+        return Extra("spconv", source.licence, None, "it has binaries for Linux and Windows on x86-64 only")
+    driver = min(gpu.driver for gpu in machine.gpus)
+    for package, (version, oldest_driver, (first, last)) in SPCONV.items():
+        if driver >= oldest_driver and first <= machine.python <= last:
+            return Extra("spconv", source.licence, f"{package}=={version}")
+    return Extra("spconv", source.licence, None, f"it has no binaries for driver {driver} and this Python")
+
+
+def _xformers(machine: Machine, build: str, source: _Source) -> Extra:
+    if build.startswith("cu13"):
+        return Extra("xformers", source.licence, None, "its build for CUDA 12 does not load beside a torch for CUDA 13")
+    if machine.architecture.lower() not in ("x86_64", "amd64"):
+        return Extra("xformers", source.licence, None, "it has binaries for x86-64 only")
+    lowest, _ = _oldest_and_newest(machine.gpus)
+    if lowest < (7, 0):
+        return Extra("xformers", source.licence, None, "its kernels need compute capability 7.0 or newer")
+    return Extra("xformers", source.licence, XFORMERS)
+
+
+def _other(name: str, machine: Machine, source: _Source) -> Extra:
+    if source.requirement is None:
+        return Extra(name, source.licence, None, "no build of it exists for this version of torch")
+    if source.compiled and not machine.compiler:
+        return Extra(name, source.licence, None, f"it {COMPILER}; none was found")
+    return Extra(name, source.licence, source.requirement)
+
+
+def pip_options(name: str) -> list[str]:
+    """Return what pip must be told besides the requirement."""
+    return [] if SOURCES[name].isolated else ["--no-build-isolation"]
