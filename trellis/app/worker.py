@@ -1,9 +1,9 @@
 """The program of a worker process: it opens a pipeline and carries out one job after the other.
 
-Lines of JSON go both ways. Orders come on standard input: {"order": "open"}, {"order": "run", "job", "pictures",
-"options", "folder"} (and "name", of the files; "prompt", in place of pictures; "setup", options of the pipeline that
-differ from those of the start) and {"order": "cancel", "job"}. Reports leave on what was standard
-output: "begun", "step", "opened", "done" and "failed". Whatever a library prints goes to standard error. When standard
+Lines of JSON go both ways. Orders come on what was standard input: {"order": "open"}, {"order": "run", "job",
+"pictures", "options", "folder"} (and "name", of the files; "prompt", in place of pictures; "setup", options of the
+pipeline that differ from those of the start) and {"order": "cancel", "job"}. Reports leave on what was standard
+output: "begun", "step", "opened", "done" and "failed". Whatever a library prints goes to standard error. When that
 input ends, so does the process, at once.
 """
 
@@ -154,14 +154,17 @@ def describe(error: BaseException) -> dict[str, Any]:
     return {"report": "failed", "kind": kind, "message": message}
 
 
-def main() -> None:
-    """Serve the orders that follow the line that says where the pipeline comes from."""
+def main(orders: TextIO) -> None:
+    """Serve the orders that follow the line that says where the pipeline comes from.
+
+    `orders` must not be the process's standard input (`trellis.app.worker_process` says why).
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is for the parent, which ends this process
     channel = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    source = json.loads(sys.stdin.readline())
+    source = json.loads(orders.readline())
     configure_logging(source["log_level"])
     module, _, name = source["function"].partition(":")
     load = getattr(importlib.import_module(module), name)
-    Worker(lambda setup: load(**(source["options"] | setup)), channel).listen(sys.stdin)
+    Worker(lambda setup: load(**(source["options"] | setup)), channel).listen(orders)

@@ -21,7 +21,13 @@ POLL_SECONDS = 0.05
 CANCEL_PATIENCE = 30.0  # seconds that a cancelled step may still take; loading weights is one step
 IDLE_SECONDS = 1800.0  # without a job; then the process ends, and the weights leave the memory
 # The first line of input carries the module search path, so that the child finds what this process finds.
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); from trellis.app.worker import main; main()"
+# The pipe gives up its place as standard input: on Windows, loading a library (torch, say) asks what standard input is,
+# and gets no answer while another thread waits for a line of it.
+BOOT = (
+    "import json, os, sys; orders = os.fdopen(os.dup(0), encoding='utf-8'); "
+    "os.dup2(os.open(os.devnull, os.O_RDONLY), 0); sys.path[:] = json.loads(orders.readline()); "
+    "from trellis.app.worker import main; main(orders)"
+)
 
 JobOutcome = tuple[dict[str, Path], tuple[str, ...]]
 Report = dict[str, Any]
