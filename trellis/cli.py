@@ -10,6 +10,7 @@ from typing import Any
 
 from trellis import __version__
 from trellis.app.generation import file_name
+from trellis.app.models_command import add_models_options, fetch_models, models_lines
 from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
 from trellis.app.request import SETUP_OPTIONS, Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.app.server_options import add_server_options
@@ -78,7 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_machine_options(doctor)
     doctor.set_defaults(run=run_doctor)
 
-    models = commands.add_parser("models", help="list the models that are here and those that can be fetched")
+    models = commands.add_parser("models", help="which models are here; models get NAME fetches one")
+    add_models_options(models)
     models.set_defaults(run=run_models)
     return parser
 
@@ -237,12 +239,10 @@ def run_doctor(parsed: argparse.Namespace) -> int:
 
 
 def run_models(parsed: argparse.Namespace) -> int:
-    """Print the models that are present and those that can be fetched."""
-    from trellis.models import list_models
-
-    for entry in list_models(Runtime.detect()):
-        state = f"here: {entry.location}" if entry.location else f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)"
-        print(f"{entry.name:34} {state}")
+    """Print which models are here, or fetch some."""
+    runtime = Runtime.detect()
+    lines = fetch_models(parsed, runtime, progress=progress_bars) if parsed.action == "get" else models_lines(runtime)
+    print("\n".join(lines))
     return 0
 
 

@@ -25,6 +25,7 @@ PRECISIONS = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+MODEL_FOLDER = Path(__file__).resolve().parents[1] / "models"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 # The one name of an optional package that says the accelerator (ops/rasterize/nvdiffrast_adapter.py).
 NVDIFFRAST_CONTEXT = "RasterizeCudaContext"
@@ -71,10 +72,10 @@ class Runtime:
     ) -> "Runtime":
         """Choose a device (`auto` takes the first GPU, else the CPU) and a precision (half on CUDA, else full).
 
-        The environment adds `HF_HUB_OFFLINE` (no download) and `TRELLIS_MODELS` (a folder searched for models), and,
-        where no option says otherwise, `ATTN_BACKEND` (attention), `SPARSE_BACKEND` (sparse convolution) and
-        `SPCONV_ALGO` (spconv's algorithm, if that is used). Raises InvalidInputError for an unknown device, precision
-        or back end, or a device that is not there.
+        The environment adds `HF_HUB_OFFLINE` (no download) and `TRELLIS_MODELS` (the folder of models; else `models`
+        beside the package), and, where no option says otherwise, `ATTN_BACKEND` (attention), `SPARSE_BACKEND` (sparse
+        convolution) and `SPCONV_ALGO` (spconv's algorithm, if that is used). Raises InvalidInputError for an unknown
+        device, precision or back end, or a device that is not there.
         """
         if device.split(":")[0] not in DEVICES:
             raise InvalidInputError(f"Unknown device {device!r}; choose one of {', '.join(DEVICES)}.")
@@ -95,7 +96,7 @@ class Runtime:
             sparse_conv=_choice("SPARSE_BACKEND", sparse_conv, SPARSE_CONV_BACKENDS) or "builtin",
             spconv_algo=_choice("SPCONV_ALGO", None, SPCONV_ALGORITHMS) or "auto",
             offline=offline or _flag("HF_HUB_OFFLINE"),
-            model_folder=Path(folder) if folder else None,
+            model_folder=Path(folder).expanduser() if folder else MODEL_FOLDER,
         )
 
     @property

@@ -1,0 +1,51 @@
+"""`models`: which models are here, and fetching one."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from trellis.errors import InvalidInputError
+from trellis.models.acquire import NAMES, SUPPORTING, U2NET, get_model
+from trellis.models.catalogue import list_models
+from trellis.progress import Progress
+from trellis.runtime import Runtime, matting_model_path
+
+ACTIONS = ("list", "get")
+
+
+def add_models_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `models` understands: nothing or `list`, and `get NAME...`."""
+    parser.add_argument("action", nargs="?", default="list", choices=ACTIONS, help="list (default) or get")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"for get: {', '.join(NAMES)}")
+
+
+def models_lines(runtime: Runtime) -> list[str]:
+    """What is here and what can be fetched, a line each."""
+    lines = []
+    for entry in list_models(runtime):
+        state = f"here: {entry.location}" if entry.location else f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)"
+        lines.append(f"{entry.name:34} {state}")
+    for name, model in SUPPORTING.items():
+        folder = runtime.model_folder / model.repositories[0] if runtime.model_folder else None
+        present = folder is not None and (folder / model.files[-1 if name == "DINOv2" else 1]).is_file()
+        lines.append(f"{name:34} {f'here: {folder}' if present else 'fetched with the models that need it'}")
+    matting = matting_model_path()
+    lines.append(f"{U2NET:34} {f'here: {matting}' if matting.is_file() else 'can be fetched (0.2 GB)'}")
+    return lines
+
+
+def fetch_models(
+    parsed: argparse.Namespace, runtime: Runtime, *, progress: Callable[[], AbstractContextManager[Progress]]
+) -> list[str]:
+    """Fetch the named models one after another; returns a line for each place.
+
+    Raises InvalidInputError for no or another name, CheckpointError when a model is not to be had.
+    """
+    if not parsed.names:
+        raise InvalidInputError(f"models get needs a name: {', '.join(NAMES)}.")
+    lines = []
+    for name in parsed.names:
+        with progress() as reports:
+            places = get_model(name.split("/")[-1], runtime=runtime, progress=reports)
+        lines += [f"{name}: {place}" for place in places]
+    return lines
