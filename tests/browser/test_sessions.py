@@ -65,13 +65,14 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
 
     later = Site(site.folder, pictures)
     with served(later.app) as address:
-        page.goto(address)
+        page = open_page(address, viewport={"width": 1280, "height": 1300}, storage_state=page.context.storage_state())
         page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
         page.locator("#history .thumbnail-item").nth(1).evaluate("item => item.click()")  # the older one
         wait_for_model(page, "glb")
         stop_rotation(page)
         screenshot(page, "history")
         assert page.get_attribute("a[data-kind=glb]", "download") == "square_0.glb"
+        click(page, "#file-settings button")
         click(page, "#again")
         page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 3")
         assert not later.pipeline.calls and len(later.pipeline.saves) == 1
@@ -79,7 +80,6 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
         page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
         assert page.query_selector("a.download") is None and len(list(later.folder.iterdir())) == 2
         later.engine.close()
-    page.goto("about:blank")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,7 @@ def test_model_memory_and_quality_reach_the_engine(
         assert (save["faces"], save["preview_size"]) == (50000, 256)
 
         page.locator("#sources button[role=tab]:has-text('Text')").click()
+        page.wait_for_selector("#generate", state="hidden")
         page.fill("#prompt textarea", "A small red teapot")
         click(page, "#generate-text")
         page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")

@@ -130,12 +130,15 @@ def test_every_text_of_the_page_has_its_translations() -> None:
     texts |= {str(value) for name in ("quality", "multi_image", "texture_mode", "preset") for value in _values(name)}
     texts |= {*fragments.STAGE_TITLES.values(), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
     texts |= {page.SUBTITLE, page.DEMO_NOTE, page.AGAIN_NOTE, page.WAY_NOTE, "Generate", "Cancel", "Delete this model"}
-    for language, table in language_tables().items():
+    tables = language_tables()
+    assert set(tables) == {"en", "ko", "zh"}
+    for language, table in tables.items():
+        if language == "en":
+            continue
         missing = sorted(text for text in texts if text not in table)
         assert not missing, (language, missing)
         for english, translated in table.items():
             assert translated.strip() and english.count("{") == translated.count("{"), (language, english)
-    assert set(language_tables()) == {"ko", "zh"}
 
 
 def _values(name: str) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ class Handlers:
         try:
             cutouts = await asyncio.to_thread(self._cutouts.cut_out, browser.session_hash or "", paths, way)
         except TrellisError as error:
-            yield fragments.message_panel(str(error))
+            yield f'<div class="cutouts" data-state="failed">{fragments.message_panel(str(error))}</div>'
             return
         yield cutouts_panel(cutouts)
 

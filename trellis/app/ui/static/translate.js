@@ -1,9 +1,9 @@
-// Puts the page into the first of the browser's languages that there is a table for; English needs none.
+// Puts the page into the first of the browser's languages that there is a table for; the English one has little to do.
 // Texts are matched whole, so file names and what people type are left alone.
 const ATTRIBUTES = ["placeholder", "aria-label", "title", "alt"];
 const chosen = (navigator.languages ?? [navigator.language])
   .map((tag) => tag.toLowerCase().split("-")[0])
-  .find((tag) => tag === "en" || tag in TABLES);
+  .find((tag) => tag in TABLES);
 const table = TABLES[chosen];
 if (!table) return;
 document.documentElement.lang = chosen;
