@@ -17,7 +17,7 @@ from installer.launcher_program import Program, is_answering, page_address
 NAME = "TRELLIS desktop"
 POLL_MILLISECONDS = 100
 SHOWN_LENGTH = 90
-INK, QUIET, PAPER, ACCENT = "#16302c", "#5b716d", "#f7faf9", "#12907f"
+INK, QUIET, PAPER, ACCENT, IDLE = "#16302c", "#5b716d", "#f7faf9", "#12907f", "#dfe8e6"
 COLORS = {"starting": "#d9a032", "ready": "#1f9d55", "ended": "#8a9a97", "failed": "#c8412f"}
 TEXTS = {
     "starting": "Starting. The first start installs what is needed; that takes some minutes.",
@@ -102,7 +102,8 @@ class Window:
         self.dot.itemconfigure("dot", fill=COLORS[state])
         self.status.set(TEXTS[state])
         self.detail.set(self.address or "" if state == "ready" else "")
-        self.open.configure(state="normal" if state == "ready" else "disabled")
+        ready = state == "ready"
+        self.open.configure(state="normal" if ready else "disabled", bg=ACCENT if ready else IDLE)
         running = state in ("starting", "ready")
         self.switch.configure(text="Stop" if running else "Start again", command=self.stop if running else self.start)
         if state == "failed" and not self.details.winfo_ismapped():
@@ -135,7 +136,7 @@ class Window:
         self.tk.protocol("WM_DELETE_WINDOW", self.close)
         self.tk.columnconfigure(1, weight=1)
         self.tk.rowconfigure(4, weight=1)
-        self.tk.minsize(560, 0)
+        self.tk.minsize(660, 0)
         self._set_icon()
         plain = font.nametofont("TkDefaultFont").actual()["family"]
         self.status, self.detail = tk.StringVar(), tk.StringVar()
@@ -151,7 +152,7 @@ class Window:
         row = tk.Frame(self.tk, bg=PAPER)
         row.grid(row=3, column=0, columnspan=2, sticky="w")
         self.open = tk.Button(row, text="Open the page", command=self.open_page, font=(plain, 11, "bold"))
-        self.open.configure(bg=ACCENT, fg="white", disabledforeground="#cfe7e2", relief="flat", padx=16, pady=6)
+        self.open.configure(fg="white", disabledforeground=QUIET, relief="flat", padx=16, pady=6)
         self.switch = tk.Button(row, text="Stop", relief="flat", padx=12, pady=6, font=(plain, 11))
         log = tk.Button(row, text="Details", command=self.toggle_details, relief="flat", padx=12, pady=6)
         log.configure(font=(plain, 11))

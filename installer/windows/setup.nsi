@@ -3,7 +3,7 @@
 ; STAGE holds what is installed; FILES deletes exactly that again (build.sh writes both). What the program made
 ; (outputs, its Python environment) is asked about or known by name: no folder is ever removed as a whole that the user
 ; might have chosen for something else.
-Unicode true
+Target amd64-unicode ; as the program, which needs 64-bit Windows
 SetCompressor /SOLID lzma
 RequestExecutionLevel user
 ManifestDPIAware true
@@ -11,7 +11,6 @@ ManifestDPIAware true
 !include "MUI2.nsh"
 !include "LogicLib.nsh"
 !include "FileFunc.nsh"
-!include "x64.nsh"
 
 !define NAME "TRELLIS desktop"
 !define PROGRAM "TRELLIS.exe"
@@ -46,14 +45,6 @@ VIAddVersionKey "LegalCopyright" "MIT License"
 !insertmacro MUI_LANGUAGE "English"
 !insertmacro MUI_LANGUAGE "Korean"
 !insertmacro MUI_LANGUAGE "SimpChinese"
-
-Function .onInit
-  ${IfNot} ${RunningX64}
-    MessageBox MB_ICONSTOP "${NAME} needs 64-bit Windows." /SD IDOK
-    SetErrorLevel 3
-    Quit
-  ${EndIf}
-FunctionEnd
 
 ; A folder that holds other things gets a folder of the program's own in it.
 Function CheckFolder
