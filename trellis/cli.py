@@ -206,8 +206,7 @@ def run_batch(parsed: argparse.Namespace) -> int:
     finally:
         process.close()
     failed = [entry for entry in batch.entries if entry.state == FAILED]
-    if not failed:
-        batch.tidy()
+    batch.tidy()
     for entry in failed:
         print(f"failed: {entry.picture}: {entry.message}", file=sys.stderr)
     print(f"{len(items) - len(failed)} assets are there, {len(failed)} failed; see {batch.manifest}")

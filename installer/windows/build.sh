@@ -82,6 +82,6 @@ build_launcher
 check_size "$DIST/TRELLIS.exe" "$MOST_LAUNCHER"
 stage
 write_removal
-makensis -V2 -NOCD -DSTAGE="$BUILD/stage" -DFILES="$BUILD/files.nsh" -DVERSION="$VERSION" \
+makensis -V2 -NOCD -DSTAGE="$BUILD/stage" -DFILES="$BUILD/files.nsh" -DVERSION="$VERSION" -DHERE="$HERE" \
     -DSIZE_KB="$(du -sk "$BUILD/stage" | cut -f1)" -DOUTPUT="$DIST/TRELLIS-desktop-setup.exe" "$HERE/setup.nsi"
 check_size "$DIST/TRELLIS-desktop-setup.exe" "$MOST_SETUP"

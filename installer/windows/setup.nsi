@@ -1,5 +1,5 @@
 ; The setup program: for one user, without administrator's rights, in a folder of its own.
-;   makensis -DSTAGE=folder -DFILES=files.nsh -DOUTPUT=setup.exe -DVERSION=0.1.0 -DSIZE_KB=60000 setup.nsi
+;   makensis -DSTAGE=folder -DFILES=files.nsh -DOUTPUT=setup.exe -DVERSION=0.1.0 -DSIZE_KB=60000 -DHERE=. setup.nsi
 ; STAGE holds what is installed; FILES deletes exactly that again (build.sh writes both). What the program made
 ; (outputs, its Python environment) is asked about or known by name: no folder is ever removed as a whole that the user
 ; might have chosen for something else.
@@ -30,6 +30,8 @@ VIAddVersionKey "LegalCopyright" "MIT License"
 
 !define MUI_ICON "${STAGE}/assets/icon.ico"
 !define MUI_UNICON "${STAGE}/assets/icon.ico"
+!define MUI_WELCOMEFINISHPAGE_BITMAP "${HERE}/welcome.bmp"
+!define MUI_UNWELCOMEFINISHPAGE_BITMAP "${HERE}/welcome.bmp"
 !define MUI_ABORTWARNING
 !define MUI_FINISHPAGE_RUN "$INSTDIR\${PROGRAM}"
 !define MUI_FINISHPAGE_RUN_TEXT "Start ${NAME} (the first start installs what is needed)"

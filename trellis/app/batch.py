@@ -145,7 +145,7 @@ class Batch:
         return self._entries[item.name]
 
     def tidy(self) -> None:
-        """Remove what unfinished assets left, when all that could be made is made."""
+        """Remove what interrupted runs left of assets, when all items have had their turn."""
         shutil.rmtree(self._folder / WORK_FOLDER, ignore_errors=True)
 
     def _make(self, item: BatchItem, on_step: Callable[[StepInfo], None], cancel: CancelToken) -> BatchEntry:
