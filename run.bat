@@ -85,7 +85,7 @@ set "BASE="
 if defined TRELLIS_PYTHON set BASE="%TRELLIS_PYTHON%"
 if defined BASE call :usable
 if defined BASE exit /b 0
-if defined TRELLIS_PYTHON echo TRELLIS_PYTHON is no Python 3.11 or 3.12 (64 bit) with its module venv; looking for another.
+if defined TRELLIS_PYTHON echo TRELLIS_PYTHON is no 64-bit Python 3.11 or 3.12 with its module venv. Looking for another.
 call :find_fetched
 if defined BASE exit /b 0
 for %%c in ("py -3.11" "py -3.12" "python") do if not defined BASE (
@@ -104,7 +104,10 @@ exit /b 0
 
 :find_fetched
 set "BASE="
-for /d %%d in ("%STATE%\python\cpython-3*") do if exist "%%d\python.exe" set BASE="%%d\python.exe"
+if not exist "%STATE%\python\" exit /b 0
+pushd "%STATE%\python"
+for /d %%d in (cpython-3*) do if exist "%%d\python.exe" set BASE="%STATE%\python\%%~nxd\python.exe"
+popd
 if defined BASE call :usable
 exit /b 0
 
@@ -126,18 +129,18 @@ if defined TRELLIS_UV set "UV=%TRELLIS_UV%"
 if not defined UV if exist "%STATE%\uv\uv.exe" set "UV=%STATE%\uv\uv.exe"
 if not defined UV call :fetch_uv
 if not defined UV exit /b 1
-echo Fetching Python 3.12 (about 20 MB) ...
+echo Fetching Python 3.11 (about 20 MB) ...
 set "UV_PYTHON_INSTALL_DIR=%STATE%\python"
 set "UV_CACHE_DIR=%STATE%\uv-cache"
-"%UV%" python install 3.12 --no-bin --no-registry --no-config >>"%STATE%\install.log" 2>&1
+"%UV%" python install 3.11 --no-bin --no-registry --no-config >>"%STATE%\install.log" 2>&1
 if not "%ERRORLEVEL%"=="0" (
     echo Python could not be fetched. Check the network or the proxy ^(HTTPS_PROXY^) and start again; or install
-    echo Python 3.12 ^(64 bit^) from python.org; or set TRELLIS_PYTHON to the path of a python.exe.
+    echo the 64-bit Python 3.12 from python.org; or set TRELLIS_PYTHON to the path of a python.exe.
     exit /b 1
 )
 call :find_fetched
 if defined BASE exit /b 0
-echo Python was fetched and does not start. Install Python 3.12 ^(64 bit^) from python.org and start again.
+echo Python was fetched and does not start. Install the 64-bit Python 3.12 from python.org and start again.
 exit /b 1
 
 rem Fetches uv.exe into .state\uv, goes on where an interrupted download stopped, and checks the hash.
@@ -146,7 +149,7 @@ echo No Python 3.11 or 3.12 is installed. Fetching one into this folder; nothing
 echo ==== fetching uv %UV_VERSION% >>"%STATE%\install.log"
 curl.exe --version >nul 2>nul
 if not "%ERRORLEVEL%"=="0" (
-    echo This Windows has no curl.exe ^(Windows 10, version 1803, and newer have it^). Install Python 3.12 ^(64 bit^) from
+    echo This Windows has no curl.exe ^(Windows 10, version 1803, and newer have it^). Install the 64-bit Python 3.12 from
     echo python.org and start again.
     exit /b 1
 )
@@ -162,13 +165,13 @@ if errorlevel 1 (
 )
 if errorlevel 1 (
     echo Python's installer could not be fetched, or is not the file that it should be. Check the network or the proxy
-    echo ^(HTTPS_PROXY^) and start again; or install Python 3.12 ^(64 bit^) from python.org.
+    echo ^(HTTPS_PROXY^) and start again; or install the 64-bit Python 3.12 from python.org.
     exit /b 1
 )
 tar.exe -xf "%PART%" -C "%STATE%\uv" 2>>"%STATE%\install.log"
 move /y "%STATE%\uv\uv-%UV_VERSION%.data\scripts\uv.exe" "%STATE%\uv\uv.exe" >nul 2>nul
 if not exist "%STATE%\uv\uv.exe" (
-    echo Python's installer could not be unpacked. Install Python 3.12 ^(64 bit^) from python.org and start again.
+    echo Python's installer could not be unpacked. Install the 64-bit Python 3.12 from python.org and start again.
     exit /b 1
 )
 del "%PART%" >nul 2>nul

@@ -33,7 +33,8 @@ def run_sh(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_both_starters_offer_the_same_commands() -> None:
-    expected = {"ui", "generate", "models", "serve", "train", "test", "setup", "exec", "help"}
+    expected = {"ui", "generate", "batch", "models", "serve", "train", "test", "doctor", "setup", "update", "uninstall"}
+    expected |= {"exec", "help"}
     assert sh_commands() == expected
     assert bat_commands() == expected
 

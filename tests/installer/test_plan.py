@@ -1,10 +1,12 @@
 """The plan is a pure function: a table of machines, and what must hold for every one of them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
-from installer.plan import CUDA_BUILDS, Plan, describe, make_plan
+from installer.extras import EXTRAS, SPCONV
+from installer.plan import CUDA_BUILDS, Plan, describe, describe_machine, make_plan, plan_from_folder
 from installer.probe import TORCH_INDEX, Gpu, Machine
 
 VERSION = "2.13.0"
@@ -14,101 +16,223 @@ LINUX = Machine(system="Linux", architecture="x86_64", python=(3, 11), free_disk
 WINDOWS = Machine(system="Windows", architecture="AMD64", python=(3, 12), free_disk=200 * GIB)
 MAC = Machine(system="Darwin", architecture="arm64", python=(3, 12), free_disk=200 * GIB)
 
-GTX_1060 = Gpu("GTX 1060", 550, (6, 1))
-RTX_2070 = Gpu("RTX 2070", 535, (7, 5))
-RTX_4090 = Gpu("RTX 4090", 580, (8, 9))
-V100 = Gpu("V100", 580, (7, 0))
-H200 = Gpu("H200", 590, (9, 0))
-RTX_5090 = Gpu("RTX 5090", 581, (12, 0))
-RTX_5090_OLD_DRIVER = Gpu("RTX 5090", 572, (12, 0))
+GTX_1060 = Gpu("GTX 1060", 550, (6, 1), 6 * GIB)
+RTX_2070 = Gpu("RTX 2070", 535, (7, 5), 8 * GIB)
+RTX_3060 = Gpu("RTX 3060", 566, (8, 6), 12 * GIB)
+RTX_3050_LAPTOP = Gpu("RTX 3050 Laptop", 531, (8, 6), 4 * GIB)
+RTX_4090 = Gpu("RTX 4090", 580, (8, 9), 24 * GIB)
+V100 = Gpu("V100", 580, (7, 0), 16 * GIB)
+A100 = Gpu("A100", 550, (8, 0), 80 * GIB)
+H200 = Gpu("H200", 590, (9, 0), 141 * GIB)
+B200 = Gpu("B200", 590, (10, 0), 180 * GIB)
+RTX_5090 = Gpu("RTX 5090", 581, (12, 0), 32 * GIB)
+RTX_5090_OLD_DRIVER = Gpu("RTX 5090", 572, (12, 0), 32 * GIB)
+K80 = Gpu("K80", 570, (3, 7), 12 * GIB)
+TITAN_X = Gpu("Titan X", 581, (5, 2), 12 * GIB)
 
-# machine, torch build, what pip is asked for, extra index (its last part)
+
+@dataclass(frozen=True)
+class Expected:
+    """What a machine gets: torch's build and what pip is asked for, the index's last part, Warp's version if another
+    one, and what spconv and xformers would be (None: not for this machine)."""
+
+    build: str
+    torch: str
+    index: str | None
+    warp: str | None = None
+    spconv: str | None = None
+    xformers: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def cuda(build: str, **rest: Any) -> Expected:
+    return Expected(build, f"torch=={VERSION}+{build}", build, **rest)
+
+
+CPU = Expected("cpu", f"torch=={VERSION}+cpu", "cpu")
+PLAIN_CPU = Expected("cpu", f"torch=={VERSION}", None)
+CPU_OFFERED = frozenset({"cpu"})
+LOCAL_WHEEL = "file:///wheels/torch-2.13.0-cp311-cp311-linux_x86_64.whl"
+OLD_WARP = "1.17.0"
+
+
+def linux(*gpus: Gpu, **rest: Any) -> Machine:
+    return replace(LINUX, **{"gpus": gpus, "offered": ALL, **rest})
+
+
+def windows(*gpus: Gpu, **rest: Any) -> Machine:
+    return replace(WINDOWS, **{"gpus": gpus, "offered": ALL if gpus else frozenset(), **rest})
+
+
 TABLE = {
-    "linux, no gpu": (replace(LINUX, offered=frozenset({"cpu"})), "cpu", "torch==2.13.0+cpu", "cpu"),
+    # no NVIDIA card
+    "linux, no gpu": (linux(offered=CPU_OFFERED), CPU),
+    "linux, no gpu, Python 3.12": (linux(offered=CPU_OFFERED, python=(3, 12)), CPU),
     "linux, no gpu, mirror with cpu build": (
-        replace(LINUX, configured_cpu_torch="torch==2.13.0+cpu"),
-        "cpu",
-        "torch==2.13.0+cpu",
-        None,
+        linux(offered=frozenset(), configured_cpu_torch="torch==2.13.0+cpu"),
+        Expected("cpu", "torch==2.13.0+cpu", None, notes=("cannot be reached",)),
     ),
     "linux, no gpu, local wheel": (
-        replace(LINUX, configured_cpu_torch="file:///wheels/torch-2.13.0-cp311-cp311-linux_x86_64.whl"),
-        "cpu",
-        "file:///wheels/torch-2.13.0-cp311-cp311-linux_x86_64.whl",
-        None,
+        linux(offered=frozenset(), configured_cpu_torch=LOCAL_WHEEL),
+        Expected("cpu", LOCAL_WHEEL, None, notes=("cannot be reached",)),
     ),
-    "linux, amd": (replace(LINUX, amd_gpu=True, offered=frozenset({"cpu"})), "cpu", "torch==2.13.0+cpu", "cpu"),
-    "linux, arm without gpu": (
-        replace(LINUX, architecture="aarch64", offered=frozenset({"cpu"})),
-        "cpu",
-        "torch==2.13.0+cpu",
-        "cpu",
+    "linux, AMD": (linux(amd_gpu=True, offered=CPU_OFFERED), replace(CPU, notes=("AMD", "ROCm"))),
+    "linux, ARM without gpu": (linux(architecture="aarch64", offered=CPU_OFFERED), CPU),
+    "linux, 4 GB of memory": (linux(ram=4 * GIB, offered=CPU_OFFERED), replace(CPU, notes=("4.0 GB of memory",))),
+    "windows laptop, no gpu": (windows(), PLAIN_CPU),
+    "windows laptop, no gpu, no network": (windows(free_disk=30 * GIB), PLAIN_CPU),
+    "windows, proxy": (windows(proxy="http://proxy.example:3128"), replace(PLAIN_CPU, notes=("proxy.example:3128",))),
+    "windows, OneDrive": (windows(in_cloud_folder=True), replace(PLAIN_CPU, notes=("OneDrive",))),
+    "windows, network folder": (windows(place="\\\\server\\share"), replace(PLAIN_CPU, notes=("another computer",))),
+    "windows, short path": (windows(place="C:\\" + "a" * 64, path_limit=259), PLAIN_CPU),
+    "mac": (MAC, PLAIN_CPU),
+    "mac, Python 3.11": (replace(MAC, python=(3, 11)), PLAIN_CPU),
+    # cards that torch no longer knows, and drivers from before it
+    "linux, Kepler": (linux(K80), replace(CPU, warp=OLD_WARP, notes=("No offered CUDA build",))),
+    "linux, driver of 2021": (linux(replace(RTX_2070, driver=470)), replace(CPU, warp=OLD_WARP, notes=("too old",))),
+    "windows, GTX 1060 on a driver of 2019": (
+        windows(replace(GTX_1060, driver=431)),
+        replace(PLAIN_CPU, warp=OLD_WARP, notes=("too old",)),
     ),
-    "linux, Pascal": (replace(LINUX, gpus=(GTX_1060,), offered=ALL), "cu126", "torch==2.13.0+cu126", "cu126"),
-    "linux, Volta on a new driver": (
-        replace(LINUX, gpus=(V100,), offered=ALL),
-        "cu129",
-        "torch==2.13.0+cu129",
-        "cu129",
-    ),
+    # Maxwell and Pascal
+    "windows, GTX 1060": (windows(GTX_1060), cuda("cu126", warp=OLD_WARP, spconv="spconv-cu124==2.3.8")),
+    "linux, Pascal": (linux(GTX_1060), cuda("cu126", warp=OLD_WARP, spconv="spconv-cu124==2.3.8")),
+    "windows, Maxwell on a new driver": (windows(TITAN_X), cuda("cu126", spconv="spconv-cu126==2.3.8")),
+    # Volta and Turing
+    "linux, Volta on a new driver": (linux(V100), cuda("cu129", spconv="spconv-cu126==2.3.8", xformers=True)),
     "linux, Turing on driver 535": (
-        replace(LINUX, gpus=(RTX_2070,), offered=ALL),
-        "cu129",
-        "torch==2.13.0+cu129",
-        "cu129",
+        linux(RTX_2070),
+        cuda("cu129", warp=OLD_WARP, spconv="spconv-cu121==2.3.8", xformers=True),
     ),
-    "linux, Ada": (replace(LINUX, gpus=(RTX_4090,), offered=ALL), "cu130", "torch==2.13.0+cu130", "cu130"),
-    "linux, two Hopper": (replace(LINUX, gpus=(H200, H200), offered=ALL), "cu130", "torch==2.13.0+cu130", "cu130"),
-    "linux, Hopper, index out of reach": (replace(LINUX, gpus=(H200,)), "cu130", "torch==2.13.0", None),
-    "linux, Blackwell on driver 572": (
-        replace(LINUX, gpus=(RTX_5090_OLD_DRIVER,), offered=ALL),
-        "cu129",
-        "torch==2.13.0+cu129",
-        "cu129",
+    "linux, Turing on driver 525, Python 3.11": (
+        linux(replace(RTX_2070, driver=525)),
+        cuda("cu129", warp=OLD_WARP, spconv="spconv-cu120==2.3.6", xformers=True),
     ),
-    "linux, Blackwell and Pascal": (
-        replace(LINUX, gpus=(RTX_5090, RTX_4090, replace(GTX_1060, driver=581)), offered=ALL),
-        "cu130",
-        "torch==2.13.0+cu130",
-        "cu130",
+    "windows, Turing on driver 528, Python 3.12": (
+        windows(replace(RTX_2070, driver=528)),
+        cuda("cu129", warp=OLD_WARP, spconv="spconv-cu118==2.3.8", xformers=True),
     ),
-    "linux, driver of 2021": (
-        replace(LINUX, gpus=(replace(RTX_2070, driver=470),), offered=ALL),
-        "cpu",
-        "torch==2.13.0+cpu",
-        "cpu",
+    # Ampere
+    "windows, RTX 3060": (windows(RTX_3060), cuda("cu129", warp=OLD_WARP, spconv="spconv-cu126==2.3.8", xformers=True)),
+    "windows, laptop with 4 GB": (
+        windows(RTX_3050_LAPTOP),
+        cuda("cu129", warp=OLD_WARP, spconv="spconv-cu121==2.3.8", xformers=True, notes=("preset minimal",)),
     ),
-    "linux, Kepler": (
-        replace(LINUX, gpus=(Gpu("K80", 570, (3, 7)),), offered=ALL),
-        "cpu",
-        "torch==2.13.0+cpu",
-        "cpu",
+    "linux, A100 on driver 550": (
+        linux(A100),
+        cuda("cu129", warp=OLD_WARP, spconv="spconv-cu124==2.3.8", xformers=True),
     ),
-    "windows, no gpu": (WINDOWS, "cpu", "torch==2.13.0", None),
-    "windows, Blackwell": (replace(WINDOWS, gpus=(RTX_5090,), offered=ALL), "cu130", "torch==2.13.0+cu130", "cu130"),
-    "windows, Ada, index out of reach": (replace(WINDOWS, gpus=(RTX_4090,)), "cpu", "torch==2.13.0", None),
-    "mac": (MAC, "cpu", "torch==2.13.0", None),
+    "linux, A100, only cu126 offered": (
+        linux(A100, offered=frozenset({"cu126"})),
+        cuda("cu126", warp=OLD_WARP, spconv="spconv-cu124==2.3.8", xformers=True),
+    ),
+    # Ada and Hopper
+    "linux, Ada": (linux(RTX_4090), cuda("cu130", spconv="spconv-cu126==2.3.8")),
+    "windows, Ada": (windows(RTX_4090), cuda("cu130", spconv="spconv-cu126==2.3.8")),
+    "windows, Ada, index out of reach": (
+        windows(RTX_4090, offered=frozenset()),
+        PLAIN_CPU,
+    ),
+    "linux, two Hopper": (linux(H200, H200), cuda("cu130", spconv="spconv-cu126==2.3.8")),
+    "linux, Hopper on ARM": (linux(H200, architecture="aarch64"), cuda("cu130")),
+    "linux, Hopper, index out of reach": (
+        linux(H200, offered=frozenset()),
+        Expected("cu130", "torch==2.13.0", None, spconv="spconv-cu126==2.3.8", notes=("cannot be reached",)),
+    ),
+    # Blackwell
+    "windows, RTX 5090": (windows(RTX_5090), cuda("cu130")),
+    "linux, Blackwell on driver 572": (linux(RTX_5090_OLD_DRIVER), cuda("cu129", warp=OLD_WARP, xformers=True)),
+    "linux, B200": (linux(B200), cuda("cu130")),
+    "linux, Blackwell, Ada and Pascal": (
+        linux(RTX_5090, RTX_4090, replace(GTX_1060, driver=581)),
+        cuda("cu130", notes=("Not every NVIDIA card",)),
+    ),
 }
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(TABLE) >= 30
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_table(name: str) -> None:
-    machine, build, torch, index = TABLE[name]
+    machine, expected = TABLE[name]
     plan = make_plan(machine, VERSION)
-    assert (plan.build, plan.torch) == (build, torch)
-    assert plan.index == (f"{TORCH_INDEX}/{index}" if index else None)
-    assert not plan.problems
-    assert plan.question is None
+    assert (plan.build, plan.torch) == (expected.build, expected.torch)
+    assert plan.index == (f"{TORCH_INDEX}/{expected.index}" if expected.index else None)
+    assert dict(plan.replacements) == ({"warp-lang": expected.warp} if expected.warp else {})
+    fitting = {extra.name: extra.requirement for extra in plan.fitting}
+    assert fitting["spconv"] == expected.spconv
+    assert (fitting["xformers"] is not None) == expected.xformers
+    assert all(word in " ".join(plan.notes) for word in expected.notes) and bool(plan.notes) == bool(expected.notes)
+    assert not plan.problems and plan.question is None and not plan.extras
     assert make_plan(machine, VERSION) == plan
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_chosen_builds_run_on_the_driver(name: str) -> None:
-    machine, *_ = TABLE[name]
+    machine, _ = TABLE[name]
     build = make_plan(machine, VERSION).build
     if build != "cpu":
         driver, lowest, highest = CUDA_BUILDS[build]
         assert any(gpu.driver >= driver and lowest <= gpu.compute_capability <= highest for gpu in machine.gpus)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_spconv_only_where_its_binaries_run(name: str) -> None:
+    machine, _ = TABLE[name]
+    [spconv] = [extra for extra in make_plan(machine, VERSION).fitting if extra.name == "spconv"]
+    if spconv.requirement is None:
+        assert spconv.reason
+        return
+    version, driver, (first, last) = SPCONV[spconv.requirement.split("==")[0]]
+    assert spconv.requirement.endswith(version) and first <= machine.python <= last
+    assert all(gpu.driver >= driver and (5, 0) <= gpu.compute_capability <= (9, 0) for gpu in machine.gpus)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_optional_packages_come_only_when_asked_for_and_name_their_licence(name: str) -> None:
+    machine, _ = TABLE[name]
+    plan = make_plan(machine, VERSION)
+    assert [extra.name for extra in plan.fitting] == list(EXTRAS)
+    assert all(extra.licence in describe(plan) for extra in plan.fitting)
+    for extra in plan.fitting:
+        asked = make_plan(machine, VERSION, extras=[extra.name])
+        assert (asked.extras == (extra,)) == (extra.requirement is not None) == (not asked.problems)
+
+
+def test_an_unknown_optional_package_is_a_problem() -> None:
+    [problem] = make_plan(linux(A100), VERSION, extras=["spconf"]).problems
+    assert "spconf" in problem and all(name in problem for name in EXTRAS)
+
+
+def test_what_is_compiled_needs_a_compiler() -> None:
+    for compiler in (False, True):
+        extras = {e.name: e for e in make_plan(linux(A100, compiler=compiler), VERSION).fitting}
+        assert (extras["nvdiffrast"].requirement is not None) == compiler
+        assert (extras["flash-attn"].requirement is not None) == compiler
+        assert "non-commercial" in extras["nvdiffrast"].licence
+
+
+def test_a_folder_of_wheels_needs_no_index() -> None:
+    plan = plan_from_folder(LINUX, "/wheels", build="cpu", torch="torch==2.13.0+cpu")
+    assert (plan.wheels, plan.index, plan.problems, plan.question) == ("/wheels", None, (), None)
+    assert "/wheels" in describe(plan)
+    plan = plan_from_folder(linux(RTX_5090), "/wheels", build="cu126", torch="torch==2.13.0+cu126")
+    assert "cannot use" in plan.problems[0]
+
+
+def test_facts_are_shown() -> None:
+    text = describe_machine(linux(RTX_3060, ram=16 * GIB, earlier="cu126"))
+    for word in ("RTX 3060", "12 GB", "8.6", "566", "16 GB", "cu126", "Python 3.11"):
+        assert word in text
+    assert "AMD" in describe_machine(linux(amd_gpu=True))
+
+
+def test_a_repair_needs_less_space() -> None:
+    machine = linux(free_disk=2 * GIB, offered=CPU_OFFERED)
+    assert make_plan(machine, VERSION).problems
+    assert not make_plan(replace(machine, earlier="cpu"), VERSION).problems
 
 
 def test_without_a_reachable_cpu_build_it_asks_instead_of_taking_cuda() -> None:
@@ -136,6 +260,8 @@ def test_warp_follows_the_driver(gpus: tuple[Gpu, ...], expected: dict[str, str]
         (replace(LINUX, python=(3, 10)), "3.10"),
         (replace(LINUX, python=(3, 13)), "3.13"),
         (replace(LINUX, free_disk=3 * GIB), "disk"),
+        (replace(WINDOWS, free_disk=int(3.9 * GIB)), "3.9 GB"),
+        (replace(WINDOWS, place="C:\\" + "a" * 65, path_limit=259), "allows 67"),
         (replace(LINUX, gpus=(H200,), offered=ALL, free_disk=8 * GIB), "disk"),
         (replace(MAC, architecture="x86_64"), "Intel"),
         (replace(WINDOWS, is_64bit=False), "64-bit"),

@@ -2,15 +2,25 @@
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from installer import steps
 from installer.errors import CommandError, InstallError
+from installer.extras import Extra
 from installer.plan import Plan
 from installer.state import STATE_FILE, is_current, load_state
-from installer.steps import build_steps, create_environment, refuse_or_ask, run_steps
+from installer.steps import (
+    RUNTIME_PATH_FILE,
+    WINDOWS_RUNTIME,
+    build_steps,
+    create_environment,
+    refuse_or_ask,
+    run_steps,
+)
 from tests.installer.fake_shell import FakeShell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +89,7 @@ def test_test_tools_are_added_to_an_installation(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failing", "left"), [("torch==2.13.0+cpu", 3), ("trellis-requirements.txt", 2), ("import numpy", 1)]
+    ("failing", "left"), [("torch==2.13.0+cpu", 4), ("trellis-requirements.txt", 3), ("import numpy", 2)]
 )
 def test_failure_and_resume_at_each_step(root: Path, failing: str, left: int) -> None:
     broken = FakeShell(failures={failing: 100})
@@ -114,7 +124,7 @@ def test_broken_interpreter_is_replaced(root: Path) -> None:
     assert "--clear" in shell.commands[0]
 
 
-@pytest.mark.parametrize(("file", "commands"), [("requirements_1.txt", 3), ("requirements_2.txt", 2)])
+@pytest.mark.parametrize(("file", "commands"), [("requirements_1.txt", 4), ("requirements_2.txt", 3)])
 def test_changed_requirements_are_installed(root: Path, file: str, commands: int) -> None:
     install(root, FakeShell())
     path = root / file
@@ -159,7 +169,8 @@ def test_damaged_state_counts_as_nothing_done(root: Path, content: str) -> None:
 def test_deleted_environment_is_not_current(root: Path) -> None:
     install(root, FakeShell())
     state = json.loads((root / ".venv" / STATE_FILE).read_text())
-    assert set(state["done"]) == {"torch", "packages", "check"}
+    assert set(state["done"]) == {"torch", "packages", "check", "warm"}
+    assert state["build"] == "cpu"
     shutil.rmtree(root / ".venv")
     assert not is_current(root / ".venv", root, "main")
 
@@ -172,6 +183,104 @@ def test_replaced_pins_reach_pip(root: Path) -> None:
     lines = Path(packages[packages.index("-r") + 1]).read_text().splitlines()
     assert "warp-lang==1.17.0" in lines
     assert sum(line.startswith("warp-lang") for line in lines) == 1
+
+
+def test_windows_gets_its_runtime_first(root: Path) -> None:
+    plan = replace(PLAN, system="Windows")
+    broken = FakeShell(failures={"msvc-runtime": 100})
+    with pytest.raises(CommandError, match="runtime"):
+        install(root, broken, plan=plan)
+    shell = alive()
+    install(root, shell, plan=plan)
+    assert shell.commands[0][-1] == WINDOWS_RUNTIME
+    text = (root / ".venv" / "Lib" / "site-packages" / RUNTIME_PATH_FILE).read_text()
+    assert "add_dll_directory" in text and text.startswith("import ")  # else site ignores the line
+
+
+def test_background_removal_is_prepared_and_its_failure_is_no_failure(root: Path) -> None:
+    shell = FakeShell(failures={"import torch, rembg": 5})
+    install(root, shell)
+    assert "works without it" in shell.said[-1]
+    assert is_current(root / ".venv", root, "main")
+
+
+EXTRA = Extra("spconv", "Apache-2.0", "spconv-cu126==2.3.8")
+
+
+def test_an_optional_package_is_installed_with_its_licence_named(root: Path) -> None:
+    shell = FakeShell()
+    install(root, shell, plan=replace(PLAN, extras=(EXTRA,)))
+    [command] = [command for command in shell.commands if EXTRA.requirement in command]
+    assert "-c" in command
+    assert any("Apache-2.0" in line for line in shell.said)
+
+
+def test_an_optional_package_that_fails_is_left_out(root: Path) -> None:
+    shell = FakeShell(failures={"spconv-cu126": 5})
+    install(root, shell, plan=replace(PLAN, extras=(EXTRA,)))
+    assert any("works without it" in line for line in shell.said)
+    assert is_current(root / ".venv", root, "main")
+
+
+def frozen(version: str = "1.0") -> FakeShell:
+    answers = {
+        "import sys, pip": f"{steps.sys.version_info[0]}.{steps.sys.version_info[1]}\n",
+        "freeze": f"a=={version}\n",
+    }
+    return FakeShell(answers=answers, failures={"trellis-requirements.txt": 100})
+
+
+def change(root: Path) -> None:
+    path = root / "requirements_2.txt"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("psutil==7.2.2", "psutil==7.2.3"), encoding="utf-8")
+
+
+def test_a_failed_change_brings_the_old_packages_back(root: Path) -> None:
+    install(root, FakeShell())
+    before = load_state(root / ".venv", root)
+    change(root)
+    shell = frozen()
+    with pytest.raises(CommandError):
+        install(root, shell)
+    assert "--no-deps" in shell.commands[-1] and shell.commands[-1][-1].endswith(steps.BEFORE)
+    assert load_state(root / ".venv", root) == before
+    assert not is_current(root / ".venv", root, "main")  # the next start tries the change again
+    assert not (root / ".venv" / steps.BEFORE).exists()
+
+
+def test_packages_noted_before_an_interruption_are_the_ones_that_come_back(root: Path) -> None:
+    install(root, FakeShell())
+    (root / ".venv" / steps.BEFORE).write_text("a==0.9\n")  # a change was interrupted
+    change(root)
+    shell = frozen()
+    seen: list[str] = []
+    run = shell.run
+
+    def watch(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+        if "--no-deps" in command:
+            seen.append(Path(command[-1]).read_text())
+        run(command, env=env)
+
+    shell.run = watch  # type: ignore[method-assign]
+    with pytest.raises(CommandError):
+        install(root, shell)
+    assert seen == ["a==0.9\n"]
+
+
+def test_a_first_installation_that_fails_is_not_rolled_back(root: Path) -> None:
+    shell = frozen()
+    with pytest.raises(CommandError):
+        install(root, shell)
+    assert not any("--no-deps" in command for command in shell.commands)
+
+
+def test_a_folder_of_wheels_is_the_only_source(root: Path) -> None:
+    shell = FakeShell()
+    install(root, shell, plan=Plan(build="cpu", torch="torch==2.13.0+cpu", index=None, wheels="/wheels"))
+    for command in pip_commands(shell):
+        if "install" in command:
+            assert "--no-index" in command and command[command.index("--find-links") + 1] == "/wheels"
 
 
 def test_question_needs_a_person() -> None:
