@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trellis.pipeline import ImageTo3D
 
 QUEUE_LIMIT = 8  # waiting and running jobs together
-MAX_PICTURES = 16
+MAX_PICTURES = 64
 LONGEST_PROMPT = 1000
 KEPT_ASSETS = 8  # a real asset takes about 70 MB
 LOADING_STAGE = "load model"
@@ -53,7 +53,8 @@ class Engine:
     `load_pipeline` is called in the worker thread (again after a failure), with what a job states of its setup (model,
     preset, precision) as keywords. Every job has a folder under `folder`, named by its id, with its pictures,
     `request.json`, the result files and `result.json`; jobs of earlier starts are read back from there, as far as the
-    limits of the history let them stay. `models` are names that jobs may ask for besides `model`. All methods may be
+    limits of the history let them stay. `workers` is how many jobs may run at once (here one: there is one pipeline).
+    `models` are names that jobs may ask for besides `model`. All methods may be
     called from any thread and return at once.
     """
 
@@ -66,6 +67,7 @@ class Engine:
         models: Sequence[str] = (),
         queue_limit: int = QUEUE_LIMIT,
         history: HistoryLimits | None = None,
+        workers: int = 1,
     ) -> None:
         self.model = model
         self.models = tuple(dict.fromkeys((model, *models)))
@@ -80,7 +82,7 @@ class Engine:
         self._removed: set[str] = set()  # their folders go when they end
         self._lock = threading.RLock()
         self._submitting = threading.Lock()
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._worker = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="engine")
         self._closed = False
         self._forget_surplus()
 

@@ -67,6 +67,13 @@ def describe_machine(runtime: Runtime) -> str:
     return " · ".join([device, precision, *([runtime.attention] if runtime.attention else [])])
 
 
+def device_count(runtime: Runtime) -> int:
+    """How many accelerators of the runtime's kind there are; 1 on a CPU."""
+    import torch
+
+    return 1 if runtime.device.type == "cpu" else max(1, torch.accelerator.device_count())
+
+
 def device_name(runtime: Runtime) -> str:
     """What the accelerator is called."""
     import torch

@@ -16,7 +16,7 @@ from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.history import HistoryLimits
 from trellis.app.logs import configure_logging
-from trellis.app.offers import ModelChoice, describe_machine, offered_models
+from trellis.app.offers import ModelChoice, describe_machine, device_count, offered_models
 from trellis.app.server_options import ROOT, settings_from
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import PipelineSource
@@ -40,15 +40,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     models = offered_models(arguments.model, runtime)
     with listen(settings.host, settings.port) as listener:
         engine = WorkerEngine(
-            PipelineSource(
-                options={
-                    "model": arguments.model,
-                    "device": arguments.device,
-                    "precision": arguments.precision,
-                    "preset": arguments.preset,
-                    "offline": runtime.offline,
-                }
-            ),
+            pipeline_sources(arguments, runtime),
             arguments.output,
             model=arguments.model,
             models=[choice.name for choice in models],
@@ -69,6 +61,23 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
         finally:
             engine.close()
     return 0
+
+
+def pipeline_sources(arguments: argparse.Namespace, runtime: Runtime) -> list[PipelineSource]:
+    """Where the worker processes open their pipelines: one process for each accelerator, or one on the CPU."""
+    options = {
+        "model": arguments.model,
+        "device": arguments.device,
+        "precision": arguments.precision,
+        "preset": arguments.preset,
+        "offline": runtime.offline,
+    }
+    count = device_count(runtime)
+    if arguments.workers > 0:
+        count = min(count, arguments.workers)
+    if count == 1:
+        return [PipelineSource(options=options)]
+    return [PipelineSource(options=options | {"index": index}) for index in range(count)]
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -45,6 +45,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="then weights leave memory (30; 0: never)",
     )
+    add("--workers", type=int, default=0, metavar="N", help="worker processes, at most one a GPU (0: one for each)")
     limits = HistoryLimits()
     add(
         "--keep-days",

@@ -30,15 +30,21 @@ LOADING_STAGE = "load model"
 _log = logging.getLogger(__name__)
 
 
-def open_pipeline(*, model: str, device: str, precision: str | None, preset: str, offline: bool) -> Any:
+def open_pipeline(
+    *, model: str, device: str, precision: str | None, preset: str, offline: bool, index: int | None = None
+) -> Any:
     """The pipeline of a model on this machine; see `Runtime.detect`, `PRESETS` and `ImageTo3D.from_pretrained`.
 
-    A preset's precision holds where none is stated.
+    A preset's precision holds where none is stated. `index` is which of several accelerators is used.
     """
     from trellis.app.presets import PRESETS, choose_preset
     from trellis.runtime import Runtime
     from trellis.text_pipeline import open_model
 
+    if index is not None:
+        import torch
+
+        torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
     name = choose_preset(preset, Runtime.detect(device=device, offline=offline))
     chosen = precision or PRESETS[name].precision
     runtime = Runtime.detect(device=device, precision=chosen, offline=offline)

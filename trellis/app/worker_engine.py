@@ -1,9 +1,11 @@
 """The engine whose jobs run in a process of their own: whatever happens there, this process answers."""
 
 import logging
+import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,16 +22,17 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerEngine(Engine):
-    """An engine that hands its jobs, one after the other, to a worker process with weights of its own.
+    """An engine that hands its jobs to worker processes with weights of their own, one process for each of `sources`.
 
-    A process that dies (a fault in native code, the system's out-of-memory killer) fails only its job; the next job
-    starts a new one. After `idle_seconds` without a job the process ends (0: it stays). A cancelled job that does not
-    end within `patience` seconds is ended with its process.
+    Every process carries out one job after the other; jobs begin in the order they came. A process that dies (a fault
+    in native code, the system's out-of-memory killer) fails only its job; the next job starts a new one. After
+    `idle_seconds` without a job the processes end (0: they stay). A cancelled job that does not end within `patience`
+    seconds is ended with its process.
     """
 
     def __init__(
         self,
-        source: PipelineSource,
+        sources: PipelineSource | Sequence[PipelineSource],
         folder: Path,
         *,
         model: str,
@@ -39,46 +42,76 @@ class WorkerEngine(Engine):
         idle_seconds: float = IDLE_SECONDS,
         patience: float = CANCEL_PATIENCE,
     ) -> None:
-        super().__init__(_never_called, folder, model=model, models=models, queue_limit=queue_limit, history=history)
-        self.process = WorkerProcess(source, patience=patience)
+        sources = [sources] if isinstance(sources, PipelineSource) else list(sources)
+        super().__init__(
+            _never_called,
+            folder,
+            model=model,
+            models=models,
+            queue_limit=queue_limit,
+            history=history,
+            workers=len(sources),
+        )
+        self.processes = [WorkerProcess(source, patience=patience) for source in sources]
+        self._free: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()  # as many as there are free threads
+        for process in self.processes:
+            self._free.put(process)
         self._idle_seconds = idle_seconds
         self._idle: threading.Timer | None = None
         self._opening = CancelToken()
 
+    @property
+    def process(self) -> WorkerProcess:
+        """The first of the processes."""
+        return self.processes[0]
+
+    @contextmanager
+    def _one_process(self) -> Iterator[WorkerProcess]:
+        process = self._free.get()
+        try:
+            yield process
+        finally:
+            self._free.put(process)
+
     def preload(self) -> None:
-        """Start the process and open the pipeline now, without waiting for it; a failure is told by the first job."""
-        self._worker.submit(self._open).add_done_callback(_log_preload)
+        """Start the processes and open the pipeline now, without waiting for it; a failure is told by the first job."""
+        for _ in self.processes:
+            self._worker.submit(self._open).add_done_callback(_log_preload)
 
     def carry_out(self, job: Job) -> JobOutcome:
-        """Run the job in the worker process."""
+        """Run the job in a worker process."""
         self._rest_later(None)
         try:
-            outcome = self.process.run(
-                job.id,
-                job.pictures,
-                options=job.request.to_dict(),
-                folder=job.folder,
-                on_step=lambda info: self._record(job, info),
-                cancel=job.cancel,
-                prompt=job.origin.prompt,
-                setup=self.setup_of(job),
-            )
-            self.plan = job.plan = self.process.plan
+            with self._one_process() as process:
+                outcome = process.run(
+                    job.id,
+                    job.pictures,
+                    options=job.request.to_dict(),
+                    folder=job.folder,
+                    on_step=lambda info: self._record(job, info),
+                    cancel=job.cancel,
+                    prompt=job.origin.prompt,
+                    setup=self.setup_of(job),
+                )
+                self.plan = job.plan = process.plan
             return outcome
         finally:
             self._rest_later(self._idle_seconds)
 
     def close(self) -> None:
-        """Cancel all jobs and end the process."""
-        self.process.patience = CLOSING_PATIENCE
+        """Cancel all jobs and end the processes."""
+        for process in self.processes:
+            process.patience = CLOSING_PATIENCE
         self._opening.cancel()
         super().close()
         self._rest_later(None)
-        self.process.close()
+        for process in self.processes:
+            process.close()
 
     def _open(self) -> None:
         try:
-            self.process.open(self._opening)
+            with self._one_process() as process:
+                process.open(self._opening)
         finally:
             self._rest_later(self._idle_seconds)
 
@@ -95,8 +128,13 @@ class WorkerEngine(Engine):
         with self._submitting:
             if self.busy or self._closed:
                 return
-            _log.info("No job for %g s: the worker process ends", self._idle_seconds)
-            self._worker.submit(self.process.close)
+            _log.info("No job for %g s: the worker processes end", self._idle_seconds)
+            for _ in self.processes:
+                self._worker.submit(self._end_one)
+
+    def _end_one(self) -> None:
+        with self._one_process() as process:
+            process.close()
 
 
 def _never_called() -> NoReturn:

@@ -125,10 +125,12 @@ def run(stages: Sequence[tuple[str, int]], control: Control, progress: Progress)
             control.obey(stage, index + 1)
 
 
-def open_pipeline(*, folder: str) -> ProcessPipeline:
+def open_pipeline(*, folder: str, **setup: Any) -> ProcessPipeline:
     """What a worker process is told to call."""
     control = Control(Path(folder))
     control.log("open")
+    if setup:
+        control.log(f"setup {json.dumps(setup, sort_keys=True)}")
     time.sleep(float(control.read().get("open_seconds", 0)))
     if control.read().get("fault") == "checkpoint":
         raise CheckpointError("The folder has no pipeline.json.")

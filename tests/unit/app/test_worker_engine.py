@@ -29,16 +29,16 @@ def control(tmp_path: Path) -> Control:
 def start(tmp_path: Path) -> Iterator[Callable[..., WorkerEngine]]:
     engines = []
 
-    def _start(**options: float) -> WorkerEngine:
+    def _start(workers: int = 1, **options: float) -> WorkerEngine:
         source = PipelineSource("tests.unit.app.process_fakes:open_pipeline", {"folder": str(tmp_path)})
-        engines.append(WorkerEngine(source, tmp_path / "jobs", model="fake", **options))
+        engines.append(WorkerEngine([source] * workers, tmp_path / "jobs", model="fake", **options))
         return engines[-1]
 
     yield _start
     for engine in engines:
-        pid = engine.process.pid
+        pids = [process.pid for process in engine.processes]
         engine.close()
-        assert pid is None or not alive(pid)
+        assert not any(alive(pid) for pid in pids if pid is not None)
 
 
 def alive(pid: int) -> bool:
@@ -259,3 +259,29 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     while alive(worker):
         assert time.monotonic() < deadline, "the worker outlived its parent"
         time.sleep(0.05)
+
+
+def test_two_workers_carry_out_two_jobs_at_once(start: Callable[..., WorkerEngine], control: Control) -> None:
+    engine = start(workers=2)
+    control.set(stage="structure", step=1, fault="wait")
+    ids = [submit(engine, seed=seed) for seed in range(3)]
+    for job_id in ids[:2]:
+        wait(engine, job_id, lambda view: any(info.stage == "encode" for info in view.stages))
+    assert engine.view(ids[2]).state is JobState.QUEUED
+    engine.cancel(ids[0])  # ends one, and the third takes its place
+    control.set()
+    assert [wait(engine, job_id).state for job_id in ids] == [JobState.CANCELLED, JobState.DONE, JobState.DONE]
+    pids = {line.split()[-1] for line in control.lines() if line.startswith("generate")}
+    assert len(pids) == 2
+
+
+def test_a_setup_of_its_own_opens_the_pipeline_anew(start: Callable[..., WorkerEngine], control: Control) -> None:
+    engine = start()
+    for values in ({}, {"preset": "minimal"}, {"preset": "minimal"}, {}):
+        assert wait(engine, submit(engine, **values)).state is JobState.DONE
+    assert [line for line in control.lines() if line.startswith(("open", "setup"))] == [
+        "open",
+        "open",
+        'setup {"preset": "minimal"}',
+        "open",
+    ]
