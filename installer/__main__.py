@@ -127,6 +127,7 @@ def install(shell: Shell, options: argparse.Namespace) -> None:
         required = os.environ.get("CI", "") not in ("", "0", "false")
         checks.provide_chromium(shell, required=required)
         checks.provide_gltf_validator(shell, ROOT, required=required)
+        checks.resolve_for_windows(shell, ROOT, required=required)
     shell.say(f"Installed in {time.monotonic() - started:.0f} s.")
 
 

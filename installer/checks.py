@@ -11,10 +11,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from installer import requirements
 from installer.errors import CommandError, InstallError
+from installer.plan import PYTHONS
 from installer.shell import Shell
 
 GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"  # the Khronos group's own, from npm
+UV = "uv==0.13.9"  # as run.bat and run.sh fetch it
+UV_TIMEOUT = 300.0
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -85,6 +89,58 @@ def provide_gltf_validator(shell: Shell, root: Path, *, required: bool) -> str |
     if found is None:
         shell.say("The glTF validator is not here (it needs Node.js and npm): its tests will be skipped.")
     return found
+
+
+def provide_uv(shell: Shell, root: Path) -> Path | None:
+    """Return the folder with the pinned uv of this system and the file of uv for Windows, fetching them with pip.
+
+    Without a network it returns None after saying which checks are left out.
+    """
+    folder = root / ".state" / "tools"
+    if (folder / "bin" / "uv").exists() and list(folder.glob("uv-*-win_amd64.whl")):
+        return folder
+    pip = [sys.executable, "-m", "pip"]
+    windows = ["--no-deps", "--only-binary", ":all:", "--platform", "win_amd64", "--dest", str(folder)]
+    try:
+        shell.run([*pip, "install", "--upgrade", "--target", str(folder), UV])
+        shell.run([*pip, "download", *windows, UV])
+    except CommandError as error:
+        shell.say(f"uv could not be fetched ({error}): the checks of the Windows packages will be left out.")
+        return None
+    return folder
+
+
+def resolve_for_windows(shell: Shell, root: Path, *, required: bool) -> None:
+    """Find every package for Windows, as wheels alone, for each Python that is supported, and keep the list.
+
+    The tests read the lists (.state/windows-3.11.txt ...). Raises InstallError where `required` and one is missing.
+    """
+    folder = provide_uv(shell, root)
+    files = [requirements.TORCH_FILE, requirements.MAIN_FILE]
+    fingerprint = "".join(requirements.file_hash(root / name) for name in files)
+    for major, minor in PYTHONS:
+        version = f"{major}.{minor}"
+        listing = root / ".state" / f"windows-{version}.txt"
+        if listing.exists() and listing.read_text(encoding="utf-8").startswith(f"# {fingerprint}\n"):
+            continue
+        found = None
+        if folder is not None:
+            shell.say(f"Looking for the Windows packages of Python {version} ...")
+            options = ["--python-platform", "windows", "--only-binary", ":all:", "--python-version", version]
+            command = [
+                str(folder / "bin" / "uv"),
+                "pip",
+                "compile",
+                "--quiet",
+                "--no-header",
+                "--no-annotate",
+                *options,
+            ]
+            found = shell.read([*command, *[str(root / name) for name in files]], timeout=UV_TIMEOUT)
+        if found is not None:
+            listing.write_text(f"# {fingerprint}\n{found}", encoding="utf-8")
+        elif required:
+            raise InstallError(f"The requirements could not be resolved for Windows with Python {version}.")
 
 
 def offline_environment(root: Path) -> dict[str, str]:
