@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 # Widths of the kernel: in colour (RGB in [0, 1]) and in place (world units, loose: the other side still counts).
-COLOR_WIDTH, PLACE_WIDTH = 0.12, 0.6
+COLOR_WIDTH, PLACE_WIDTH = 0.09, 0.4
 # Sides of the cells whose samples become one anchor.
 COLOR_CELL, PLACE_CELL = 1 / 12, 1 / 3
 MAX_ANCHORS = 384

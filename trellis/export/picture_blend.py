@@ -14,7 +14,13 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 from trellis.export.bake import Texels, dilated, unwrapped_mesh
 from trellis.export.color_transfer import transferred
-from trellis.export.picture_camera import MAX_COLOR_ERROR, MIN_OVERLAP, ColoredMesh, estimate_camera
+from trellis.export.picture_camera import (
+    MAX_COLOR_ERROR,
+    MIN_OVERLAP,
+    MIN_OVERLAP_FOR_COLORS,
+    ColoredMesh,
+    estimate_camera,
+)
 from trellis.export.projection import Sight, look, pixel_cosines, seen_texels, smooth_pixels
 from trellis.export.unwrap import Unwrapped
 from trellis.geometry.cameras import Cameras
@@ -56,8 +62,8 @@ def blended_texture(
         if not found.knows_colors:
             return texture, (
                 "The input picture was not laid on the texture, because it does not match the asset from any side: "
-                f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP:.0%}), their colours differ by "
-                f"{found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%}).",
+                f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP_FOR_COLORS:.0%}), their colours "
+                f"differ by {found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%}).",
             )
         result = blend(
             texture, texels, surface, picture=picture, camera=found.camera, lay_pixels=found.confident

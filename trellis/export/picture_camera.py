@@ -25,8 +25,8 @@ MARGIN = 1.2  # side of the framed picture over the object's longer side (see `f
 COLOR_WEIGHT = 1.0  # of the root mean square colour error against one minus the overlap
 HOPELESS = 0.7  # overlap of the coarse search below which the local one is spared
 MIN_OVERLAP = 0.93  # for the picture's own pixels; with less their details would miss the surface's
-MIN_OVERLAP_FOR_COLORS = 0.85
-MAX_COLOR_ERROR = 0.22
+MIN_OVERLAP_FOR_COLORS = 0.75
+MAX_COLOR_ERROR = 0.3  # large, for it is what the picture is to correct
 # Steps of the local search: yaw, pitch, log of tan(fov / 2), roll, log of the scale, shift right and down.
 STEPS = (0.10, 0.08, 0.25, 0.03, 0.03, 0.015, 0.015)
 

@@ -29,6 +29,7 @@ ENCODERS = {"sparse_structure_encoder": "structure_vae", "slat_encoder": "latent
 IMAGE_ENCODER = "image_encoder"
 SETTINGS_FILE = "training.json"  # how the model was trained; evaluation reads the families left out from it
 DEFAULT_STRENGTH = 3.0
+STEPS = 12  # of the samplers: with 25 the structures are no nearer to the truth (docs/nano.md)
 FILE_LIMIT = 16 * 10**6
 TOTAL_LIMIT = 48 * 10**6
 
@@ -72,7 +73,7 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def _pipeline(runs: Path, *, image_size: int, cfg_strength: float) -> PipelineConfig:
-    sampler = SamplerConfig(steps=25, cfg_strength=cfg_strength, cfg_interval=(0.0, 1.0), rescale_t=3.0)
+    sampler = SamplerConfig(steps=STEPS, cfg_strength=cfg_strength, cfg_interval=(0.0, 1.0), rescale_t=3.0)
     mean, std = read_normalization(runs / "latent_vae")
     return PipelineConfig(
         models={role: f"ckpts/{role}" for role in DECODERS},
