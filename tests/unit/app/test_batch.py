@@ -121,22 +121,26 @@ def test_a_picture_that_is_gone_fails_alone(make: Make, pictures: Path) -> None:
 
 
 def test_a_cancelled_batch_goes_on_without_sampling_again(make: Make, control: Control) -> None:
+    control.set(stage="texture", step=2, fault="wait")
     batch = make()
     cancel = CancelToken()
     with pytest.raises(Cancelled):
         batch.carry_out(batch.remaining()[0], on_step=stop_at("texture", cancel), cancel=cancel)
     assert read(batch)["assets"][0]["state"] == WAITING
     sampled = control.lines().count("structure 1")
+    control.set()
     again = make()
     assert again.carry_out(again.remaining()[0]).state == DONE
     assert control.lines().count("structure 1") == sampled == 1
 
 
 def test_another_request_never_takes_what_an_interrupted_one_left(make: Make, control: Control, tmp_path: Path) -> None:
+    control.set(stage="texture", step=2, fault="wait")
     batch = make(seed=3)
     cancel = CancelToken()
     with pytest.raises(Cancelled):
         batch.carry_out(batch.remaining()[0], on_step=stop_at("texture", cancel), cancel=cancel)
+    control.set()
     again = make(seed=4)
     assert again.carry_out(again.remaining()[0]).state == DONE
     assert (tmp_path / "out" / "a.glb").read_bytes().startswith(b"glTF 4")
