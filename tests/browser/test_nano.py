@@ -17,7 +17,7 @@ from tests.browser.serving import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
-PICTURE = sorted((ROOT / "assets" / "example_image").glob("*.png"))[:1]
+PICTURES = sorted((ROOT / "assets" / "example_image").glob("*.png"))
 START_SECONDS = 120
 JOB_SECONDS = 300
 
@@ -64,7 +64,7 @@ def test_an_example_picture_becomes_a_textured_glb(
 ) -> None:
     page = open_page(address)
     assert "Embedded demo model" in page.inner_text("#demo-note")
-    choose_pictures(page, PICTURE[0])
+    choose_pictures(page, PICTURES[0])
     click(page, "#generate")
     wait_for_job(page, ".job[data-state=done]")
     wait_for_model(page, "glb")
@@ -85,7 +85,7 @@ def test_an_example_picture_becomes_a_textured_glb(
 
 def test_cancel_stops_sampling(address: str, open_page: Callable[..., Page]) -> None:
     page = open_page(address)
-    choose_pictures(page, PICTURE[0])
+    choose_pictures(page, PICTURES[0])
     click(page, "#settings button")
     page.wait_for_function("document.querySelector('#option-structure_steps input')?.value === ''")
     page.fill("#option-structure_steps input", "100")
@@ -94,3 +94,29 @@ def test_cancel_stops_sampling(address: str, open_page: Callable[..., Page]) -> 
     click(page, "#cancel")
     page.wait_for_selector(".job[data-state=cancelled]", timeout=30_000)
     assert page.query_selector("a.download") is None
+
+
+def test_two_people_make_models_of_several_pictures_at_once(
+    address: str, open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
+) -> None:
+    pages = [open_page(address), open_page(address)]
+    for page, pictures in zip(pages, (PICTURES[:2], PICTURES[2:5]), strict=True):
+        choose_pictures(page, *pictures)
+        page.locator("#option-quality label:has-text('draft') input").evaluate("box => box.click()")
+        click(page, "#settings button")
+        page.wait_for_function("document.querySelector('#option-latent_steps input')?.value === ''")
+        for option in ("structure_steps", "latent_steps"):
+            page.fill(f"#option-{option} input", "4")
+        click(page, "#generate")
+        page.wait_for_selector(".job")
+    screenshot(pages[1], "nano-waiting")
+    links = []
+    for page in pages:
+        wait_for_job(page, ".job[data-state=done]")
+        page.wait_for_selector("#history .thumbnail-item")
+        assert page.locator("#history .thumbnail-item").count() == 1
+        links.append(page.get_attribute("a[data-kind=glb]", "href"))
+    statuses = [
+        [page.evaluate("async address => (await fetch(address)).status", link) for link in links] for page in pages
+    ]
+    assert statuses == [[200, 404], [404, 200]]
