@@ -156,18 +156,21 @@ if not "%ERRORLEVEL%"=="0" (
 if not exist "%STATE%\uv" md "%STATE%\uv"
 set "PART=%STATE%\uv\%UV_FILE%.part"
 curl.exe --fail --location --silent --show-error --retry 5 --retry-delay 2 --connect-timeout 20 --continue-at - --output "%PART%" "%UV_URL%" 2>>"%STATE%\install.log"
+set "CODE=%ERRORLEVEL%"
 call :check_uv
-if errorlevel 1 (
-    rem Not what it should be: perhaps the rest of another file. Once more from the start.
-    del "%PART%" >nul 2>nul
-    curl.exe --fail --location --silent --show-error --retry 5 --retry-delay 2 --connect-timeout 20 --output "%PART%" "%UV_URL%" 2>>"%STATE%\install.log"
-    call :check_uv
-)
-if errorlevel 1 (
-    echo Python's installer could not be fetched, or is not the file that it should be. Check the network or the proxy
-    echo ^(HTTPS_PROXY^) and start again; or install the 64-bit Python 3.12 from python.org.
-    exit /b 1
-)
+if not errorlevel 1 goto unpack_uv
+rem After a network error what has arrived is kept. Otherwise these are not the right bytes: once more from the start.
+if not "%CODE%"=="0" if not "%CODE%"=="33" if not "%CODE%"=="36" goto no_uv
+del "%PART%" >nul 2>nul
+curl.exe --fail --location --silent --show-error --retry 5 --retry-delay 2 --connect-timeout 20 --output "%PART%" "%UV_URL%" 2>>"%STATE%\install.log"
+call :check_uv
+if not errorlevel 1 goto unpack_uv
+del "%PART%" >nul 2>nul
+:no_uv
+echo Python's installer could not be fetched, or is not the file that it should be. Check the network or the proxy,
+echo HTTPS_PROXY, and start again: what has arrived is kept. Or install the 64-bit Python 3.12 from python.org.
+exit /b 1
+:unpack_uv
 tar.exe -xf "%PART%" -C "%STATE%\uv" 2>>"%STATE%\install.log"
 move /y "%STATE%\uv\uv-%UV_VERSION%.data\scripts\uv.exe" "%STATE%\uv\uv.exe" >nul 2>nul
 if not exist "%STATE%\uv\uv.exe" (

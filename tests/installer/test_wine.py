@@ -136,8 +136,11 @@ def test_python_is_fetched_where_there_is_none(box: Winebox, clean: Path) -> Non
     (stubs / "broken").touch()  # the first download breaks off in the middle
     settings = put_files(stubs, wheel.read_bytes(), box.drive_c / "Python311")
     status, output = run(box, "setup --dry-run", path="C:\\stubs", **settings)
+    assert status == 1 and "what has arrived is kept" in output
+    status, output = run(box, "setup --dry-run", path="C:\\stubs", **settings)
     assert status == 0, output
     assert "Fetching Python 3.11" in output and "torch build : cpu" in output
+    assert (stubs / "curl.log").read_text().startswith(f"{wheel.stat().st_size // 2} of ")
     again = time.monotonic()
     status, output = run(box, "setup --dry-run", path="C:\\stubs")
     assert status == 0 and "Fetching" not in output and time.monotonic() - again < 60
