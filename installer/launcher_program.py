@@ -40,6 +40,12 @@ def page_address(line: str) -> str | None:
     return found["address"] if found else None
 
 
+def clean_environment(environment: dict[str, str]) -> dict[str, str]:
+    """The environment for other programs: without what PyInstaller set for this one, Python's output not held back."""
+    own = ("_PYI_", "_MEIPASS", "TCL_LIBRARY", "TK_LIBRARY")
+    return {name: value for name, value in environment.items() if not name.startswith(own)} | {"PYTHONUNBUFFERED": "1"}
+
+
 def is_answering(port: int = DEFAULT_PORT, *, seconds: float = 1.0) -> bool:
     """Whether this program's server is at that port of this computer already."""
     try:
@@ -65,13 +71,15 @@ class Program:
         self.log = root / ".state" / "launcher.log"
         command = start_command(root)
         windows = sys.platform == "win32"
+        if windows:  # PyInstaller's own folder of DLLs would be searched by every program that is started
+            ctypes.windll.kernel32.SetDllDirectoryW(None)  # type: ignore[attr-defined, unused-ignore]
         self._process = subprocess.Popen(
             command,
             cwd=None if str(root).startswith("\\\\") else root,
             stdin=subprocess.DEVNULL,  # "press any key" must not wait for one
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=clean_environment(dict(os.environ)),
             creationflags=NO_WINDOW if windows else 0,
             start_new_session=not windows,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from installer.launcher_program import Program, is_answering, page_address, start_command
+from installer.launcher_program import Program, clean_environment, is_answering, page_address, start_command
 from tests.contract.sources import ROOT
 
 posix = pytest.mark.skipif(os.name == "nt", reason="starts run.sh")
@@ -61,6 +61,11 @@ def test_the_address_is_read_from_the_servers_own_line() -> None:
     assert page_address(line) == "http://127.0.0.1:7960/?token=a-b_c"
     assert page_address("Interface at http://127.0.0.1:7960/ (Ctrl+C ends the program)") is None
     assert page_address("Collecting torch from http://example.org/") is None
+
+
+def test_what_belongs_to_the_launcher_is_not_handed_on() -> None:
+    environment = {"PATH": "x", "_PYI_ARCHIVE_FILE": "a", "_MEIPASS2": "b", "TCL_LIBRARY": "c", "TK_LIBRARY": "d"}
+    assert clean_environment(environment) == {"PATH": "x", "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture
