@@ -173,7 +173,7 @@ def test_a_model_that_takes_long_to_open_is_waited_for(desktop: DesktopClient, s
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"single_multi_img_input": [""]}, "single_multi_img_input must hold between 1 and 16"),
+        ({"single_multi_img_input": [""]}, "single_multi_img_input must hold between 1 and 64"),
         ({"single_multi_img_input": ["@@@="]}, "single_multi_img_input[0] is not base64"),
         ({"single_multi_img_input": ["bm90IGEgcGljdHVyZQ=="]}, "single_multi_img_input[0] cannot be read as a picture"),
         ({"single_multi_img_input": {"0": "x"}}, "single_multi_img_input must be"),

@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import png
 from tests.unit.app.process_fakes import STAGES, Control
-from trellis.app.shares import STAGE_ENDS, seconds_left, share_done
 from trellis.app.engine import Engine
 from trellis.app.jobs import JobState, JobView
+from trellis.app.shares import STAGE_ENDS, seconds_left, share_done
 from trellis.progress import StepInfo
 
 PICTURE = png()
