@@ -149,8 +149,8 @@ def test_more_pictures_than_allowed(client: TestClient) -> None:
     text = base64.b64encode(PICTURE).decode()
     assert client.post("/jobs", json={"pictures": [text] * 65}).json()["field"] == "pictures"
     message = client.post("/generate", json={"single_multi_img_input": [text] * 65}).json()["message"]
-    assert message.startswith("single_multi_img_input must hold between 1 and 16")
-    files = [("file_list", ("a.png", PICTURE))] * 17
+    assert message.startswith("single_multi_img_input must hold between 1 and 64")
+    files = [("file_list", ("a.png", PICTURE))] * 65
     assert client.post("/generate_multi_no_preview", files=files).json()["field"] == "file_list"
 
 

@@ -1,6 +1,7 @@
 """The page in Chromium over a fake pipeline that writes real files: flows, faults, looks, and no outside request."""
 
 import base64
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,9 @@ def test_other_files_of_the_shown_model(
     click(page, "#option-normal_map input")
     page.fill("#option-stl_size input", "42.5")
     click(page, "#again")
+    deadline = time.monotonic() + 60
+    while len(site.pipeline.saves) < 2 and time.monotonic() < deadline:
+        page.wait_for_timeout(100)  # the old state stays shown until the click has arrived
     page.wait_for_function(
         "!document.querySelector('#again').disabled && !document.querySelector('#generate').disabled"
     )

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from trellis.app.api.errors import ApiError, FieldError
 
 MAX_FIELDS = 256
-MAX_FILES = 64
+MAX_FILES = 1 + 64  # one more than a job takes, so that its own check names the field
 DRAIN_FACTOR = 4  # a body over the limit is read on up to so many times the limit, so that the client hears the answer
 
 
