@@ -290,7 +290,7 @@ def line(row: Row) -> str:
     return f"{row.stage:18} {row.median * 1e3:9.1f} ms  {ratio}  {verdict}  {memory}  {row.detail}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="may be given several times (all)")
@@ -310,52 +310,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
     parser.add_argument("--budget", type=float, metavar="GIB", help="of the weights with --residency budget")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that was asked for, in one precision, as it goes into the file."""
+    runtime = Runtime.detect(
+        device=options.device,
+        precision=precision,
+        offline=True,
+        attention=options.attention,
+        sparse_conv=options.sparse_conv,
+    )
+    if options.memory_limit is not None:
+        limit_memory(runtime.device, int(options.memory_limit * GIB))
+    budget = int(options.budget * GIB) if options.budget is not None else None
+    plan = MemoryPlan(
+        residency=options.residency,
+        budget=budget,
+        chunk_bytes=options.chunk_mib << 20,
+        together=not options.apart,
+        graphs=options.graphs,
+    )
+    steps = None
+    if options.preset is not None:
+        preset = PRESETS[options.preset]
+        plan, steps = preset.plan, preset.request.get("structure_steps")
+    name = device_name(runtime.device)
+    print(f"\n{precision} on {name}, {plan}, median of {options.repeats}", flush=True)
+    pipeline = random_pipeline(runtime, scale=options.scale, plan=plan, steps=steps)
+    bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
+    with torch.inference_mode():
+        bench.run(options.stages)
+        errors = bench.compare_precisions() if options.errors and precision != "float32" else []
+        moved = bench.compare_shortcuts() if options.shortcuts else []
+        if options.profile:
+            bench.profile(options.stages)
+    return {
+        "precision": precision,
+        "device": name,
+        "plan": asdict(plan),
+        "rows": [asdict(row) for row in bench.rows],
+        "shortcuts": moved,
+        "errors": errors,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments)
     results = []
     for precision in options.precision or PRECISIONS:
-        runtime = Runtime.detect(
-            device=options.device,
-            precision=precision,
-            offline=True,
-            attention=options.attention,
-            sparse_conv=options.sparse_conv,
-        )
-        if options.memory_limit is not None:
-            limit_memory(runtime.device, int(options.memory_limit * GIB))
-        budget = int(options.budget * GIB) if options.budget is not None else None
-        plan = MemoryPlan(
-            residency=options.residency,
-            budget=budget,
-            chunk_bytes=options.chunk_mib << 20,
-            together=not options.apart,
-            graphs=options.graphs,
-        )
-        steps = None
-        if options.preset is not None:
-            preset = PRESETS[options.preset]
-            plan, steps = preset.plan, preset.request.get("structure_steps")
-        name = device_name(runtime.device)
-        print(f"\n{precision} on {name}, {plan}, median of {options.repeats}", flush=True)
-        pipeline = random_pipeline(runtime, scale=options.scale, plan=plan, steps=steps)
-        bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
-        with torch.inference_mode():
-            bench.run(options.stages)
-            errors = bench.compare_precisions() if options.errors and precision != "float32" else []
-            moved = bench.compare_shortcuts() if options.shortcuts else []
-            if options.profile:
-                bench.profile(options.stages)
-        results.append(
-            {
-                "precision": precision,
-                "device": name,
-                "plan": asdict(plan),
-                "rows": [asdict(row) for row in bench.rows],
-                "shortcuts": moved,
-                "errors": errors,
-            }
-        )
-        del pipeline, bench
-        release_cached_memory(runtime.device)
+        results.append(measure(precision, options))
+        release_cached_memory(Runtime.detect(device=options.device).device)  # the networks ended with the call
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
         record = vars(options) | {"output": None, "torch": torch.__version__, "results": results}

@@ -10,9 +10,10 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import ClientDisconnect, Request
 
 from trellis.app.api.errors import ApiError, FieldError
+from trellis.app.engine import MAX_PICTURES
 
 MAX_FIELDS = 256
-MAX_FILES = 1 + 64  # one more than a job takes, so that its own check names the field
+MAX_FILES = MAX_PICTURES + 1  # one more than a job takes, so that its own check names the field
 DRAIN_FACTOR = 4  # a body over the limit is read on up to so many times the limit, so that the client hears the answer
 
 
