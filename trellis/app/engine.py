@@ -5,8 +5,10 @@ Whatever goes wrong in one job ends that job alone.
 """
 
 import logging
+import math
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -79,6 +81,7 @@ class Engine:
         self._queue_limit = queue_limit
         self._history = history or HistoryLimits()
         self._jobs: dict[str, Job] = {job.id: job for job in restore_jobs(folder)}
+        self._latest = max((job.created for job in self._jobs.values()), default=0.0)
         self._removed: set[str] = set()  # their folders go when they end
         self._lock = threading.RLock()
         self._submitting = threading.Lock()
@@ -106,7 +109,8 @@ class Engine:
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
             images = [load_picture(picture)[0] for picture in pictures]
-            return self._queue(Job.create(request, images, root=self._folder, origin=origin))
+            created = self._moment()
+            return self._queue(Job.create(request, images, root=self._folder, origin=origin, created=created))
 
     def _check_source(self, origin: JobOrigin, pictures: int) -> None:
         if origin.model not in self.models:
@@ -131,8 +135,13 @@ class Engine:
                 request = source.request.with_files(values)
                 if not source.kept_file.is_file():
                     raise InvalidInputError("The asset of this job is not kept any more: generate it again.")
-                job = Job.create_again(request, source, root=self._folder)
+                job = Job.create_again(request, source, root=self._folder, created=self._moment())
             return self._queue(job)
+
+    def _moment(self) -> float:
+        """Now, in seconds since 1970, but later than every job: clocks are coarse, and are set back now and then."""
+        self._latest = max(time.time(), math.nextafter(self._latest, math.inf))
+        return self._latest
 
     def _queue(self, job: Job) -> str:
         with self._lock:

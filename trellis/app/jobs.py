@@ -89,7 +89,7 @@ class Job:
     pictures: tuple[Path, ...]
     id: str
     origin: JobOrigin
-    created: float = field(default_factory=time.time)  # seconds since 1970
+    created: float  # seconds since 1970, later than every other job's
     state: JobState = JobState.QUEUED
     stages: list[StepInfo] = field(default_factory=list)
     started: float | None = None
@@ -101,7 +101,9 @@ class Job:
     plan: dict[str, Any] = field(default_factory=dict)  # how the model was opened, as far as it is known
 
     @classmethod
-    def create(cls, request: GenerationRequest, images: list[Image.Image], *, root: Path, origin: JobOrigin) -> "Job":
+    def create(
+        cls, request: GenerationRequest, images: list[Image.Image], *, root: Path, origin: JobOrigin, created: float
+    ) -> "Job":
         """Make the job's folder under `root`, with its pictures (PNG) and its request, under a new unguessable id."""
         job_id = secrets.token_hex(16)
         folder = root / job_id
@@ -109,10 +111,10 @@ class Job:
         pictures = tuple(folder / f"picture_{index}.png" for index in range(len(images)))
         for picture, path in zip(images, pictures, strict=True):
             picture.save(path)
-        return cls(request, folder, pictures, job_id, origin)._recorded()
+        return cls(request, folder, pictures, job_id, origin, created)._recorded()
 
     @classmethod
-    def create_again(cls, request: GenerationRequest, source: "Job", *, root: Path) -> "Job":
+    def create_again(cls, request: GenerationRequest, source: "Job", *, root: Path, created: float) -> "Job":
         """Make a job for other files of the asset that `source` kept; its folder shares that and the pictures."""
         job_id = secrets.token_hex(16)
         folder = root / job_id
@@ -120,7 +122,7 @@ class Job:
         pictures = tuple(_share(path, folder) for path in source.pictures)
         _share(source.kept_file, folder)
         origin = dataclasses.replace(source.origin, source=source.id)
-        return cls(request, folder, pictures, job_id, origin)._recorded()
+        return cls(request, folder, pictures, job_id, origin, created)._recorded()
 
     @classmethod
     def restore(cls, folder: Path) -> "Job":
@@ -171,7 +173,7 @@ class Job:
             "pictures": [path.name for path in self.pictures],
             "name": self.origin.name,
             "owner": self.origin.owner,
-            "created": round(self.created, 3),
+            "created": self.created,
         }
         if self.origin.prompt is not None:
             record["prompt"] = self.origin.prompt

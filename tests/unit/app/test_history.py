@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +102,23 @@ def test_owners_see_their_own_history(start: Callable[..., Engine]) -> None:
     assert engine.history("nobody") == []
     engine.remove(mine)
     assert engine.history("me") == []
+
+
+def test_the_order_of_jobs_survives_a_clock_that_stands_still_or_is_set_back(
+    start: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([1.7e9, 1.7e9, 1.7e9 - 3600, 1.7e9])
+    monkeypatch.setattr("trellis.app.engine.time", SimpleNamespace(time=lambda: next(times)))
+    engine = start()
+    ids = [engine.submit(REQUEST, [PICTURE]) for _ in range(3)]
+    for job_id in ids:
+        finished(engine, job_id)
+    ids.append(engine.extract(ids[0], {"formats": ["glb"]}))
+    finished(engine, ids[-1])
+    engine.close()
+    jobs = restore_jobs(tmp_path / "jobs")
+    assert [job.id for job in jobs] == ids
+    assert len({job.created for job in jobs}) == 4 and all(0 <= job.created - 1.7e9 < 0.01 for job in jobs)
 
 
 def test_age_number_and_size_limit_what_stays(start: Callable[..., Engine], tmp_path: Path) -> None:
