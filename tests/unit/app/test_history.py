@@ -109,7 +109,7 @@ def test_the_order_of_jobs_survives_a_clock_that_stands_still_or_is_set_back(
 ) -> None:
     times = iter([1.7e9, 1.7e9, 1.7e9 - 3600, 1.7e9])
     monkeypatch.setattr("trellis.app.engine.time", SimpleNamespace(time=lambda: next(times)))
-    engine = start()
+    engine = start(history=HistoryLimits(days=0))
     ids = [engine.submit(REQUEST, [PICTURE]) for _ in range(3)]
     for job_id in ids:
         finished(engine, job_id)
