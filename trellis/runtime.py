@@ -1,4 +1,9 @@
-"""What machine the work runs on: the only file that reads the environment or names an accelerator."""
+"""What machine the work runs on: the only file that reads the environment or names an accelerator.
+
+torch is imported where it is used, not here: the server's own process reads options and must answer at once.
+"""
+
+from __future__ import annotations
 
 import logging
 import os
@@ -7,10 +12,12 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from trellis.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -18,12 +25,12 @@ GRAPH_MODES = ("auto", "on", "off")
 ATTENTION_BACKENDS = ("sdpa", "cudnn", "varlen", "flash-attn", "xformers")
 SPARSE_CONV_BACKENDS = ("builtin", "spconv")
 SPCONV_ALGORITHMS = ("auto", "native", "implicit_gemm")
-PRECISIONS = {
-    "full": torch.float32,
-    "half": torch.float16,
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
+PRECISIONS = {  # name: torch's type
+    "full": "float32",
+    "half": "float16",
+    "float32": "float32",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
 }
 MODEL_FOLDER = Path(__file__).resolve().parents[1] / "models"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -46,19 +53,46 @@ def _choice(name: str, option: str | None, allowed: tuple[str, ...]) -> str | No
 
 
 @dataclass(frozen=True)
-class Runtime:
+class ModelFiles:
+    """Where models are looked for, and whether one that is not there may be fetched."""
+
+    offline: bool = False
+    model_folder: Path | None = None
+
+    @classmethod
+    def locate(cls, *, offline: bool = False) -> ModelFiles:
+        """By `HF_HUB_OFFLINE` (fetch nothing) and `TRELLIS_MODELS` (the folder; else `models` beside the package)."""
+        folder = os.environ.get("TRELLIS_MODELS")
+        return ModelFiles(
+            offline=offline or _flag("HF_HUB_OFFLINE"),
+            model_folder=Path(folder).expanduser() if folder else MODEL_FOLDER,
+        )
+
+
+def _cpu() -> torch.device:
+    import torch
+
+    return torch.device("cpu")
+
+
+def _float32() -> torch.dtype:
+    import torch
+
+    return torch.float32
+
+
+@dataclass(frozen=True)
+class Runtime(ModelFiles):
     """Device, precision of the transformer torsos and file locations of one run.
 
     `dtype` is the type the torso weights are computed in; norms, embedders and heads stay float32.
     """
 
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32
+    device: torch.device = field(default_factory=_cpu)
+    dtype: torch.dtype = field(default_factory=_float32)
     attention: str | None = None  # one of ATTENTION_BACKENDS; None: chosen at every call
     sparse_conv: str = "builtin"  # one of SPARSE_CONV_BACKENDS
     spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS
-    offline: bool = False
-    model_folder: Path | None = None
 
     @classmethod
     def detect(
@@ -69,18 +103,16 @@ class Runtime:
         offline: bool = False,
         attention: str | None = None,
         sparse_conv: str | None = None,
-    ) -> "Runtime":
+    ) -> Runtime:
         """Choose a device (`auto` takes the first GPU, else the CPU) and a precision (half on CUDA, else full).
 
-        The environment adds `HF_HUB_OFFLINE` (no download) and `TRELLIS_MODELS` (the folder of models; else `models`
-        beside the package), and, where no option says otherwise, `ATTN_BACKEND` (attention), `SPARSE_BACKEND` (sparse
-        convolution) and `SPCONV_ALGO` (spconv's algorithm, if that is used). Raises InvalidInputError for an unknown
-        device, precision or back end, or a device that is not there.
+        The environment adds what `ModelFiles.locate` says and, where no option says otherwise, `ATTN_BACKEND`
+        (attention), `SPARSE_BACKEND` (sparse convolution) and `SPCONV_ALGO` (spconv's algorithm, if that is used).
+        Raises InvalidInputError for an unknown device, precision or back end, or a device that is not there.
         """
-        if device.split(":")[0] not in DEVICES:
-            raise InvalidInputError(f"Unknown device {device!r}; choose one of {', '.join(DEVICES)}.")
-        if precision is not None and precision not in PRECISIONS:
-            raise InvalidInputError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+        check_machine_options(device, precision)
+        import torch
+
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
@@ -88,20 +120,28 @@ class Runtime:
         if device == "mps" and not torch.backends.mps.is_available():
             raise InvalidInputError("Apple's MPS is not usable here; choose --device cpu.")
         chosen = precision or ("half" if device.startswith("cuda") else "full")
-        folder = os.environ.get("TRELLIS_MODELS")
+        files = ModelFiles.locate(offline=offline)
         return cls(
+            offline=files.offline,
+            model_folder=files.model_folder,
             device=torch.device(device),
-            dtype=PRECISIONS[chosen],
+            dtype=getattr(torch, PRECISIONS[chosen]),
             attention=_choice("ATTN_BACKEND", attention, ATTENTION_BACKENDS),
             sparse_conv=_choice("SPARSE_BACKEND", sparse_conv, SPARSE_CONV_BACKENDS) or "builtin",
             spconv_algo=_choice("SPCONV_ALGO", None, SPCONV_ALGORITHMS) or "auto",
-            offline=offline or _flag("HF_HUB_OFFLINE"),
-            model_folder=Path(folder).expanduser() if folder else MODEL_FOLDER,
         )
 
     @property
     def is_cuda(self) -> bool:
         return self.device.type == "cuda"
+
+
+def check_machine_options(device: str, precision: str | None) -> None:
+    """Raise InvalidInputError for a device or precision that does not exist; whether it is here is not looked at."""
+    if device.split(":")[0] not in DEVICES:
+        raise InvalidInputError(f"Unknown device {device!r}; choose one of {', '.join(DEVICES)}.")
+    if precision is not None and precision not in PRECISIONS:
+        raise InvalidInputError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
 
 
 def matting_model_path() -> Path:
@@ -111,6 +151,8 @@ def matting_model_path() -> Path:
 
 def has_flash_attention(device: torch.device) -> bool:
     """The GPU has torch's flash attention kernels (NVIDIA, compute capability 8.0 or newer)."""
+    import torch
+
     if device.type != "cuda" or torch.version.hip is not None:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -118,34 +160,46 @@ def has_flash_attention(device: torch.device) -> bool:
 
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was told."""
+    import torch
+
     if device.type != "cpu":
         torch.get_device_module(device).synchronize()
 
 
 def allocated_bytes(device: torch.device) -> int:
     """Bytes that torch's tensors hold on a CUDA device; 0 elsewhere, where torch does not count."""
+    import torch
+
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 def peak_allocated_bytes(device: torch.device) -> int:
     """The most that `allocated_bytes` has been since `reset_peak_memory`."""
+    import torch
+
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 
 def reset_peak_memory(device: torch.device) -> None:
     """Start `peak_allocated_bytes` anew from what is allocated now."""
+    import torch
+
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def release_cached_memory(device: torch.device) -> None:
     """Give memory that torch keeps for later tensors back to the device."""
+    import torch
+
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def _index(device: torch.device) -> int:
     """The number of a CUDA device, also where it is called just "cuda"."""
+    import torch
+
     return torch.cuda.current_device() if device.index is None else device.index
 
 
@@ -154,6 +208,8 @@ def limit_memory(device: torch.device, size: int) -> None:
 
     Raises InvalidInputError for another device or a size that the card does not have.
     """
+    import torch
+
     if device.type != "cuda":
         raise InvalidInputError(f"Memory can be limited on a CUDA device only, not on {device}.")
     total = torch.cuda.get_device_properties(device).total_memory
@@ -164,6 +220,8 @@ def limit_memory(device: torch.device, size: int) -> None:
 
 def free_bytes(device: torch.device) -> int | None:
     """Bytes that tensors may still take on a CUDA device, a limit counted in; None where that is not known."""
+    import torch
+
     if device.type != "cuda":
         return None
     free, total = torch.cuda.mem_get_info(device)
@@ -175,11 +233,15 @@ def free_bytes(device: torch.device) -> int | None:
 
 def total_bytes(device: torch.device) -> int | None:
     """Memory of a CUDA device; None for others."""
+    import torch
+
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
 def used_bytes(device: torch.device) -> int:
     """Memory of a CUDA device that all programs together use now, this one's libraries and caches counted in."""
+    import torch
+
     if device.type != "cuda":
         return 0
     free, total = torch.cuda.mem_get_info(device)
@@ -188,6 +250,8 @@ def used_bytes(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, on a device, in one of its libraries or on the host."""
+    import torch
+
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
@@ -208,12 +272,16 @@ def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or the device's type."""
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
     """The one stream for captures: cuBLAS keeps work space for every stream, not to be in a graph's pool."""
+    import torch
+
     stream = torch.cuda.Stream(device)
     with torch.cuda.stream(stream):
         for dtype in (torch.float16, torch.float32):
@@ -264,6 +332,8 @@ class GraphReplay:
         self._calls.clear()
 
     def _time(self, key: Hashable, function: Callable[[], torch.Tensor]) -> torch.Tensor:
+        import torch
+
         first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         started = time.perf_counter()
         first.record()
@@ -282,6 +352,8 @@ class GraphReplay:
         return launching > self.PAYS_FROM * doing
 
     def _capture(self, key: Hashable, function: Callable[[], torch.Tensor]) -> bool:
+        import torch
+
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self._captured.values()))[0].pool() if self._captured else torch.cuda.graph_pool_handle()
         stream = _capture_stream(self._device)

@@ -1,10 +1,15 @@
 """From a picture file to condition tokens: reading, background removal, framing, DINOv2 features."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from trellis.conditioning.framing import PreparedImage, frame_object
-from trellis.conditioning.image_encoder import ImageEncoder, encoder_image_size, stack_pictures
 from trellis.conditioning.matting import BACKGROUND_MODES, cut_out
 from trellis.conditioning.pictures import load_picture, prepare_image
-from trellis.conditioning.text_encoder import TextEncoder
+
+if TYPE_CHECKING:
+    from trellis.conditioning.image_encoder import ImageEncoder, encoder_image_size, stack_pictures
+    from trellis.conditioning.text_encoder import TextEncoder
 
 __all__ = [
     "BACKGROUND_MODES",
@@ -18,3 +23,16 @@ __all__ = [
     "prepare_image",
     "stack_pictures",
 ]
+_ENCODERS = {
+    "ImageEncoder": "image_encoder",
+    "TextEncoder": "text_encoder",
+    "encoder_image_size": "image_encoder",
+    "stack_pictures": "image_encoder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported at its first use: the server's own process only cuts pictures out."""
+    if name not in _ENCODERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ENCODERS[name]}"), name)

@@ -3,9 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from trellis.conditioning.grabcut import estimate_alpha
 from trellis.errors import InvalidInputError, MissingDependencyError
-from trellis.runtime import Runtime, matting_model_path
+from trellis.runtime import ModelFiles, matting_model_path
 
 BACKGROUND_MODES = ("auto", "alpha", "rembg", "grabcut")
 GRABCUT_NOTE = (
@@ -14,7 +13,7 @@ GRABCUT_NOTE = (
 )
 
 
-def cut_out(picture: Image.Image, *, background: str, runtime: Runtime) -> tuple[Image.Image, str, str | None]:
+def cut_out(picture: Image.Image, *, background: str, runtime: ModelFiles) -> tuple[Image.Image, str, str | None]:
     """Separate the object of an RGB or RGBA picture: (RGBA picture, method used, remark for the user or None).
 
     `background`: "alpha" keeps the picture's own transparency; "rembg" uses u2net (fetched when missing and allowed);
@@ -31,8 +30,9 @@ def cut_out(picture: Image.Image, *, background: str, runtime: Runtime) -> tuple
     color = picture.convert("RGB")
     if background == "rembg" or (background == "auto" and matting_model_path().is_file() and _rembg_installed()):
         return _remove_with_rembg(color, runtime), "rembg", None
-    alpha = estimate_alpha(np.asarray(color))
-    return _with_alpha(color, alpha), "grabcut", GRABCUT_NOTE
+    from trellis.conditioning.grabcut import estimate_alpha  # OpenCV, which pictures with transparency need not
+
+    return _with_alpha(color, estimate_alpha(np.asarray(color))), "grabcut", GRABCUT_NOTE
 
 
 def _with_alpha(color: Image.Image, alpha: np.ndarray) -> Image.Image:
@@ -47,7 +47,7 @@ def _rembg_installed() -> bool:
     return find_spec("rembg") is not None
 
 
-def _remove_with_rembg(color: Image.Image, runtime: Runtime) -> Image.Image:
+def _remove_with_rembg(color: Image.Image, runtime: ModelFiles) -> Image.Image:
     if not matting_model_path().is_file() and runtime.offline:
         raise InvalidInputError(
             f"rembg needs its model file {matting_model_path()}, which may not be fetched in offline mode; "

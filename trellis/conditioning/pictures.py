@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from trellis.conditioning.framing import PreparedImage, frame_object
 from trellis.conditioning.matting import cut_out
 from trellis.errors import InvalidInputError
-from trellis.runtime import Runtime
+from trellis.runtime import ModelFiles
 
 MAX_SIDE = 1024  # larger pictures are reduced before anything else
 MAX_PIXELS = 100_000_000  # 400 MB decoded
@@ -46,11 +46,11 @@ def load_picture(source: PictureSource) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def prepare_image(
-    source: PictureSource, *, size: int = 518, background: str = "auto", runtime: Runtime | None = None
+    source: PictureSource, *, size: int = 518, background: str = "auto", runtime: ModelFiles | None = None
 ) -> PreparedImage:
     """Read, cut out and frame a picture for an encoder of `size` x `size` pixels; see `cut_out` for `background`."""
     picture, notes = load_picture(source)
-    cutout, method, remark = cut_out(picture, background=background, runtime=runtime or Runtime())
+    cutout, method, remark = cut_out(picture, background=background, runtime=runtime or ModelFiles())
     pixels, box = frame_object(cutout, size)
     return PreparedImage(cutout, pixels, box, method, notes + ((remark,) if remark else ()))
 

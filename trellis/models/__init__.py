@@ -1,13 +1,18 @@
 """The eight networks of the family under their published names, their files and where to find them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from trellis.models.catalogue import CatalogueEntry, list_models
-from trellis.models.checkpoint import load_model, save_model
-from trellis.models.flow_session import FlowSession
 from trellis.models.hub import PUBLISHED, ModelLocation, resolve_model
-from trellis.models.initialization import initialize_for_training
-from trellis.models.network import Network
 from trellis.models.pipeline_config import PipelineConfig, SamplerConfig
-from trellis.models.registry import CLASSES, class_name_of, create_model
+
+if TYPE_CHECKING:
+    from trellis.models.checkpoint import load_model, save_model
+    from trellis.models.flow_session import FlowSession
+    from trellis.models.initialization import initialize_for_training
+    from trellis.models.network import Network
+    from trellis.models.registry import CLASSES, class_name_of, create_model
 
 __all__ = [
     "CLASSES",
@@ -26,3 +31,20 @@ __all__ = [
     "resolve_model",
     "save_model",
 ]
+_NETWORKS = {
+    "CLASSES": "registry",
+    "FlowSession": "flow_session",
+    "Network": "network",
+    "class_name_of": "registry",
+    "create_model": "registry",
+    "initialize_for_training": "initialization",
+    "load_model": "checkpoint",
+    "save_model": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported at its first use: the server's own process only asks which models are here."""
+    if name not in _NETWORKS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NETWORKS[name]}"), name)

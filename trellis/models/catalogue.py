@@ -6,7 +6,7 @@ from pathlib import Path
 from trellis.errors import CheckpointError
 from trellis.models.hub import NANO, NANO_FOLDER, PUBLISHED, ModelLocation, cached_file, resolve_model
 from trellis.models.pipeline_config import PIPELINE_FILE
-from trellis.runtime import Runtime
+from trellis.runtime import ModelFiles
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class CatalogueEntry:
     size_bytes: int
 
 
-def list_models(runtime: Runtime) -> list[CatalogueEntry]:
+def list_models(runtime: ModelFiles) -> list[CatalogueEntry]:
     """The embedded model, those in the model folder, and the published ones with where they are, if here."""
     entries = []
     if (NANO_FOLDER / PIPELINE_FILE).is_file():
@@ -48,7 +48,7 @@ def _cached_folder(location: ModelLocation) -> Path | None:
     pipeline = cached_file(location.repositories, PIPELINE_FILE)
     if pipeline is None:
         return None
-    offline = ModelLocation(location.name, Runtime(offline=True), repositories=location.repositories)
+    offline = ModelLocation(location.name, ModelFiles(offline=True), repositories=location.repositories)
     try:
         for role in offline.config.models:
             offline.network(role)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trellis.errors import CheckpointError
 from trellis.models.pipeline_config import PIPELINE_FILE, PipelineConfig
-from trellis.runtime import Runtime
+from trellis.runtime import ModelFiles
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ModelLocation:
     """A model by name, either in a local folder or in repositories that are tried in order."""
 
     name: str
-    runtime: Runtime
+    runtime: ModelFiles
     local: Path | None = None
     repositories: tuple[str, ...] = ()
 
@@ -79,7 +79,7 @@ class ModelLocation:
         return owner.file(f"{inner}.json"), owner.file(f"{inner}.safetensors")
 
 
-def resolve_model(name: str, *, runtime: Runtime) -> ModelLocation:
+def resolve_model(name: str, *, runtime: ModelFiles) -> ModelLocation:
     """Find a model: "nano", a folder with a pipeline.json, a published name, or a hub repository `owner/name`.
 
     Folders are looked for as given and in `runtime.model_folder`. Nothing is fetched yet. Raises CheckpointError.
@@ -106,7 +106,7 @@ def resolve_model(name: str, *, runtime: Runtime) -> ModelLocation:
     )
 
 
-def _local_candidates(name: str, runtime: Runtime) -> list[Path]:
+def _local_candidates(name: str, runtime: ModelFiles) -> list[Path]:
     folders = [Path(name).expanduser()]
     if runtime.model_folder is not None:
         folders += [runtime.model_folder / name, runtime.model_folder / name.split("/")[-1]]
