@@ -165,9 +165,10 @@ def test_a_turn_behind_the_jobs_of_others_is_given_up_too(desktop: DesktopClient
 
 def test_a_model_that_takes_long_to_open_is_waited_for(desktop: DesktopClient, server: Server) -> None:
     """Longer than a turn is waited for (2 s here): whose job is next is not told that the server is busy."""
-    opening = server.engine._worker.submit(time.sleep, 3.0)
+    opened = threading.Event()
+    server.engine._crew.submit(lambda _: time.sleep(3.0), lambda _: opened.set())
     assert desktop.generate([PICTURE]) == "imported"
-    assert opening.done() and any("The model is being opened" in line for line in desktop.log)
+    assert opened.is_set() and any("The model is being opened" in line for line in desktop.log)
 
 
 @pytest.mark.parametrize(

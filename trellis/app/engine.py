@@ -10,12 +10,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from trellis.app.crew import Crew
 from trellis.app.generation import generate_files
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.jobs import Job, JobOrigin, JobState, JobView
@@ -55,9 +57,8 @@ class Engine:
     `load_pipeline` is called in the worker thread (again after a failure), with what a job states of its setup (model,
     preset, precision) as keywords. Every job has a folder under `folder`, named by its id, with its pictures,
     `request.json`, the result files and `result.json`; jobs of earlier starts are read back from there, as far as the
-    limits of the history let them stay. `workers` is how many jobs may run at once (here one: there is one pipeline).
-    `models` are names that jobs may ask for besides `model`. All methods may be
-    called from any thread and return at once.
+    limits of the history let them stay. `models` are names that jobs may ask for besides `model`. `crew` carries jobs
+    out (here one at a time: there is one pipeline). All methods may be called from any thread and return at once.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Engine:
         models: Sequence[str] = (),
         queue_limit: int = QUEUE_LIMIT,
         history: HistoryLimits | None = None,
-        workers: int = 1,
+        crew: Crew[Any] | None = None,
     ) -> None:
         self.model = model
         self.models = tuple(dict.fromkeys((model, *models)))
@@ -85,7 +86,7 @@ class Engine:
         self._removed: set[str] = set()  # their folders go when they end
         self._lock = threading.RLock()
         self._submitting = threading.Lock()
-        self._worker = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="engine")
+        self._crew: Crew[Any] = crew or Crew([None])
         self._closed = False
         self._forget_surplus()
 
@@ -146,7 +147,7 @@ class Engine:
     def _queue(self, job: Job) -> str:
         with self._lock:
             self._jobs[job.id] = job
-        self._worker.submit(self._run, job).add_done_callback(lambda future: self._settle(job, future))
+        self._crew.submit(partial(self._run, job), partial(self._settle, job))
         return job.id
 
     def view(self, job_id: str) -> JobView:
@@ -183,6 +184,11 @@ class Engine:
             return [view for view in reversed(self.views()) if _belongs(view, owner) and view.state is JobState.DONE]
 
     @property
+    def opening(self) -> bool:
+        """The model is being opened before any job asks for it: `plan` is not known yet, but will be."""
+        return False
+
+    @property
     def busy(self) -> bool:
         """A job is waiting or running; takes no lock, so that it answers at once whatever else happens."""
         return bool(self._unfinished())
@@ -202,12 +208,12 @@ class Engine:
             self._stop(self._find(job_id))
 
     def close(self) -> None:
-        """Cancel all jobs and wait for the worker to end."""
+        """Cancel all jobs and wait for their end."""
         with self._submitting, self._lock:
             self._closed = True
             for job in self._unfinished():
                 self._stop(job)
-        self._worker.shutdown(wait=True)
+        self._crew.close()
 
     def _find(self, job_id: str) -> Job:
         if job_id not in self._jobs or job_id in self._removed:
@@ -248,15 +254,15 @@ class Engine:
             if len(self._unfinished()) >= self._queue_limit:
                 raise QueueFullError(f"{self._queue_limit} jobs are waiting already; try again in a moment.")
 
-    def _run(self, job: Job) -> JobOutcome:
+    def _run(self, job: Job, tool: Any) -> JobOutcome:
         with self._lock:
             if job.state.final:
                 raise Cancelled("Cancelled.")
             job.start()
-        return self.carry_out(job)
+        return self.carry_out(job, tool)
 
-    def carry_out(self, job: Job) -> JobOutcome:
-        """Make the files of a job that has been started; a subclass may do this in another process."""
+    def carry_out(self, job: Job, tool: Any) -> JobOutcome:
+        """Make the files of a job that has been started, with a tool of the crew: here none."""
         progress = Progress(lambda info: self._record(job, info), job.cancel)
         pipeline = self._loaded(progress, self.setup_of(job))
         source = job.pictures if job.origin.prompt is None else job.origin.prompt

@@ -6,12 +6,16 @@ everything. Values that a request states itself go before the preset's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from trellis.errors import InvalidInputError
-from trellis.memory import GIB, MemoryPlan
 from trellis.runtime import Runtime, free_bytes
 
+if TYPE_CHECKING:
+    from trellis.memory import MemoryPlan
+
 MIB = 1 << 20
+GIB = 1 << 30
 AUTO = "auto"
 
 
@@ -19,44 +23,51 @@ AUTO = "auto"
 class Preset:
     """Settings for graphics cards with at least `needs` bytes free.
 
-    precision: one of `trellis.runtime.PRECISIONS`, None for the device's own (half on a GPU that computes in it as fast
-    or faster, full on a CPU, where half is slow and memory is not what these are about); request: values of
+    memory: values of `trellis.memory.MemoryPlan` other than its defaults; precision: one of
+    `trellis.runtime.PRECISIONS`, None for the device's own (half on a GPU that computes in it as fast or faster, full
+    on a CPU, where half is slow and memory is not what these are about); request: values of
     `trellis.app.request.GenerationRequest` that the preset changes.
     """
 
     help: str
     needs: int
-    plan: MemoryPlan
+    memory: Mapping[str, Any] = field(default_factory=dict)
     precision: str | None = None
     request: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> "MemoryPlan":
+        """Where networks live and how stages go about their work."""
+        from trellis.memory import MemoryPlan  # and torch with it, which the server's own process does without
+
+        return MemoryPlan(**self.memory)
 
 
 PRESETS: Mapping[str, Preset] = {
     "fastest": Preset(
         "Everything stays on the graphics card; steps are captured launches.",
         needs=6 * GIB,
-        plan=MemoryPlan(),
     ),
     "balanced": Preset(
         "The networks last used stay on the graphics card.",
         needs=4 * GIB,
-        plan=MemoryPlan("budget", budget=5 * GIB // 2, chunk_bytes=64 * MIB),
+        memory={"residency": "budget", "budget": 5 * GIB // 2, "chunk_bytes": 64 * MIB},
     ),
     "sequential": Preset(
         "Each network comes to the graphics card for its stage and leaves it again.",
         needs=3 * GIB,
-        plan=MemoryPlan("offload", chunk_bytes=64 * MIB, graphs="off"),
+        memory={"residency": "offload", "chunk_bytes": 64 * MIB, "graphs": "off"},
     ),
     "minimal": Preset(
         "As sequential, in small pieces and one condition at a time: the least memory.",
         needs=2 * GIB,
-        plan=MemoryPlan("offload", chunk_bytes=16 * MIB, together=False, graphs="off"),
+        memory={"residency": "offload", "chunk_bytes": 16 * MIB, "together": False, "graphs": "off"},
         request={"texture_size": 1024, "preview_size": 256},
     ),
     "prototype": Preset(
         "A quick look: few steps, a small texture and a short preview.",
         needs=3 * GIB,
-        plan=MemoryPlan("offload", chunk_bytes=64 * MIB, graphs="off"),
+        memory={"residency": "offload", "chunk_bytes": 64 * MIB, "graphs": "off"},
         request={
             "structure_steps": 8,
             "latent_steps": 8,

@@ -6,22 +6,25 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from trellis.app.api.application import create_api
+from trellis.app.api.late_page import LatePage
 from trellis.app.api.settings import ApiSettings
 from trellis.app.history import HistoryLimits
 from trellis.app.logs import configure_logging
-from trellis.app.offers import ModelChoice, describe_machine, device_count, offered_models
+from trellis.app.offers import ModelChoice, offered_models
 from trellis.app.server_options import ROOT, settings_from
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import PipelineSource
 from trellis.errors import InvalidInputError
-from trellis.runtime import Runtime
+from trellis.runtime import ModelFiles, check_machine_options
 
 EXAMPLES = ROOT / "assets" / "example_image"
 
@@ -32,25 +35,28 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     """Serve until the process is told to end; 0 then. Raises InvalidInputError for arguments that cannot be used.
 
     `arguments` are those of `add_server_options`. The address is taken before anything else, so that a second start
-    says at once that the port is in use.
+    says at once that the port is in use. This process imports nothing that takes long (torch, say) before it answers,
+    and only the page's libraries at all: its work is done in worker processes.
     """
     configure_logging(logging.DEBUG if arguments.verbose else logging.INFO)
     settings = settings_from(arguments)
-    runtime = Runtime.detect(device=arguments.device, precision=arguments.precision, offline=arguments.offline)
-    models = offered_models(arguments.model, runtime)
+    check_machine_options(arguments.device, arguments.precision)
+    files = ModelFiles.locate(offline=arguments.offline)
+    models = offered_models(arguments.model, files)
     with listen(settings.host, settings.port) as listener:
         engine = WorkerEngine(
-            pipeline_sources(arguments, runtime),
+            pipeline_source(arguments),
             arguments.output,
             model=arguments.model,
             models=[choice.name for choice in models],
             history=HistoryLimits(days=arguments.keep_days, gigabytes=arguments.keep_gb),
             idle_seconds=60 * arguments.idle,
+            further_sources=partial(further_sources, arguments),
         )
         try:
             if not arguments.no_preload:
                 engine.preload()
-            page = None if arguments.no_page else _page(engine, models, runtime)
+            page = None if arguments.no_page else LatePage(partial(_page, engine, models, files))
             app = create_api(engine, settings, page=page)
             address = _say_addresses(settings, listener, page is not None)
             if open_browser and page is not None:
@@ -63,21 +69,18 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     return 0
 
 
-def pipeline_sources(arguments: argparse.Namespace, runtime: Runtime) -> list[PipelineSource]:
-    """Where the worker processes open their pipelines: one process for each accelerator, or one on the CPU."""
-    options = {
-        "model": arguments.model,
-        "device": arguments.device,
-        "precision": arguments.precision,
-        "preset": arguments.preset,
-        "offline": runtime.offline,
-    }
-    count = device_count(runtime)
+def pipeline_source(arguments: argparse.Namespace, **others: Any) -> PipelineSource:
+    """Where a worker process opens its pipeline."""
+    names = ("model", "device", "precision", "preset", "offline")
+    return PipelineSource(options={name: getattr(arguments, name) for name in names} | others)
+
+
+def further_sources(arguments: argparse.Namespace, plan: Mapping[str, Any]) -> list[PipelineSource]:
+    """One for every accelerator after the first, which the first pipeline was opened on; see `resolved_plan`."""
+    count = plan.get("devices", 1)
     if arguments.workers > 0:
         count = min(count, arguments.workers)
-    if count == 1:
-        return [PipelineSource(options=options)]
-    return [PipelineSource(options=options | {"index": index}) for index in range(count)]
+    return [pipeline_source(arguments, index=index) for index in range(1, count)]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -103,18 +106,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _page(engine: WorkerEngine, models: Sequence[ModelChoice], runtime: Runtime) -> FastAPI:
+def _page(engine: WorkerEngine, models: Sequence[ModelChoice], files: ModelFiles) -> FastAPI:
     from trellis.app.ui.page import create_page  # Gradio takes seconds to import
     from trellis.app.ui.web import create_app
 
     examples = sorted(EXAMPLES.glob("*.png"))
-    page = create_page(
-        engine,
-        examples=examples,
-        machine=describe_machine(runtime),
-        models=models,
-        runtime=runtime,
-    )
+    page = create_page(engine, examples=examples, models=models, files=files)
     # Names are checked by the interface, which is in front.
     return create_app(engine, page, hosts=("*",), examples=examples)
 

@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
+
 from trellis.app.logs import configure_logging
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, Progress, StepInfo
@@ -88,8 +90,7 @@ class Worker:
         """The final report of an order."""
         self.report({"report": "begun"})
         if order["order"] == "open":
-            self.opened(Progress(), {})
-            return {"report": "opened"}
+            return {"report": "opened", "plan": resolved_plan(self.opened(Progress(), {}))}
         from trellis.app.generation import RESULT_NAME, generate_files
         from trellis.app.request import GenerationRequest
 
@@ -127,15 +128,25 @@ class Worker:
 
 
 def resolved_plan(pipeline: Any) -> dict[str, Any]:
-    """How a pipeline is opened, in plain values, and the most memory so far: what a repetition needs to know."""
+    """How a pipeline is opened, in plain values: what a repetition needs to know, and what people are told.
+
+    That is the accelerator's name, how many of its kind there are, and memory: free now, and the most used so far.
+    """
     runtime = getattr(pipeline, "runtime", None)
     if runtime is None:
         return {}
-    from trellis.memory import peak_memory_bytes
+    import torch
 
+    from trellis.memory import peak_memory_bytes
+    from trellis.runtime import device_name, free_bytes
+
+    free = free_bytes(runtime.device)
     return {
         "model": pipeline.name,
         "device": str(runtime.device),
+        "device_name": device_name(runtime.device),
+        "devices": 1 if runtime.device.type == "cpu" else max(1, torch.accelerator.device_count()),
+        "free_memory": psutil.virtual_memory().available if free is None else free,
         "precision": str(runtime.dtype).removeprefix("torch."),
         "attention": runtime.attention,
         "sparse_conv": runtime.sparse_conv,

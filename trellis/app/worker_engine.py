@@ -1,14 +1,13 @@
 """The engine whose jobs run in a process of their own: whatever happens there, this process answers."""
 
 import logging
-import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from trellis.app.crew import Crew
 from trellis.app.engine import QUEUE_LIMIT, Engine, JobOutcome
 from trellis.app.history import HistoryLimits
 from trellis.app.jobs import Job
@@ -27,7 +26,8 @@ class WorkerEngine(Engine):
     Every process carries out one job after the other; jobs begin in the order they came. A process that dies (a fault
     in native code, the system's out-of-memory killer) fails only its job; the next job starts a new one. After
     `idle_seconds` without a job the processes end (0: they stay). A cancelled job that does not end within `patience`
-    seconds is ended with its process.
+    seconds is ended with its process. `further_sources` says, once it is known how the first pipeline was opened (see
+    `trellis.app.worker.resolved_plan`), where more processes open theirs.
     """
 
     def __init__(
@@ -41,8 +41,15 @@ class WorkerEngine(Engine):
         history: HistoryLimits | None = None,
         idle_seconds: float = IDLE_SECONDS,
         patience: float = CANCEL_PATIENCE,
+        further_sources: Callable[[Mapping[str, Any]], Sequence[PipelineSource]] | None = None,
     ) -> None:
         sources = [sources] if isinstance(sources, PipelineSource) else list(sources)
+        self._patience = patience
+        self._further_sources = further_sources
+        self._idle_seconds = idle_seconds
+        self._idle: threading.Timer | None = None
+        self._opening = CancelToken()
+        self._preloading = False
         super().__init__(
             _never_called,
             folder,
@@ -50,50 +57,43 @@ class WorkerEngine(Engine):
             models=models,
             queue_limit=queue_limit,
             history=history,
-            workers=len(sources),
+            crew=Crew([WorkerProcess(source, patience=patience) for source in sources]),
         )
-        self.processes = [WorkerProcess(source, patience=patience) for source in sources]
-        self._free: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()  # as many as there are free threads
-        for process in self.processes:
-            self._free.put(process)
-        self._idle_seconds = idle_seconds
-        self._idle: threading.Timer | None = None
-        self._opening = CancelToken()
+
+    @property
+    def processes(self) -> list[WorkerProcess]:
+        return self._crew.tools
 
     @property
     def process(self) -> WorkerProcess:
         """The first of the processes."""
         return self.processes[0]
 
-    @contextmanager
-    def _one_process(self) -> Iterator[WorkerProcess]:
-        process = self._free.get()
-        try:
-            yield process
-        finally:
-            self._free.put(process)
-
     def preload(self) -> None:
         """Start the processes and open the pipeline now, without waiting for it; a failure is told by the first job."""
-        for _ in self.processes:
-            self._worker.submit(self._open).add_done_callback(_log_preload)
+        self._preloading = True
+        self._crew.submit_to_all(self._open, _log_preload)
 
-    def carry_out(self, job: Job) -> JobOutcome:
+    @property
+    def opening(self) -> bool:
+        return self._preloading
+
+    def carry_out(self, job: Job, tool: WorkerProcess) -> JobOutcome:
         """Run the job in a worker process."""
         self._rest_later(None)
         try:
-            with self._one_process() as process:
-                outcome = process.run(
-                    job.id,
-                    job.pictures,
-                    options=job.request.to_dict(),
-                    folder=job.folder,
-                    on_step=lambda info: self._record(job, info),
-                    cancel=job.cancel,
-                    prompt=job.origin.prompt,
-                    setup=self.setup_of(job),
-                )
-                self.plan = job.plan = process.plan
+            outcome = tool.run(
+                job.id,
+                job.pictures,
+                options=job.request.to_dict(),
+                folder=job.folder,
+                on_step=lambda info: self._record(job, info),
+                cancel=job.cancel,
+                prompt=job.origin.prompt,
+                setup=self.setup_of(job),
+            )
+            job.plan = tool.plan
+            self._learn(tool.plan)
             return outcome
         finally:
             self._rest_later(self._idle_seconds)
@@ -108,12 +108,21 @@ class WorkerEngine(Engine):
         for process in self.processes:
             process.close()
 
-    def _open(self) -> None:
+    def _open(self, process: WorkerProcess) -> None:
         try:
-            with self._one_process() as process:
-                process.open(self._opening)
+            process.open(self._opening)
+            self._learn(process.plan)
         finally:
+            self._preloading = False
             self._rest_later(self._idle_seconds)
+
+    def _learn(self, plan: dict[str, Any]) -> None:
+        """Take note of how a pipeline was opened; the first time there may be devices for more processes."""
+        self.plan = plan
+        with self._lock:
+            ask, self._further_sources = self._further_sources, None
+        for source in ask(plan) if ask is not None and not self._closed else ():
+            self._crew.add(WorkerProcess(source, patience=self._patience), self._open, _log_preload)
 
     def _rest_later(self, seconds: float | None) -> None:
         if self._idle is not None:
@@ -129,12 +138,7 @@ class WorkerEngine(Engine):
             if self.busy or self._closed:
                 return
             _log.info("No job for %g s: the worker processes end", self._idle_seconds)
-            for _ in self.processes:
-                self._worker.submit(self._end_one)
-
-    def _end_one(self) -> None:
-        with self._one_process() as process:
-            process.close()
+            self._crew.submit_to_all(WorkerProcess.close, _log_preload)
 
 
 def _never_called() -> NoReturn:

@@ -132,11 +132,11 @@ class WorkerProcess:
         return None if child is None or child.process.poll() is not None else child.process.pid
 
     def open(self, cancel: CancelToken) -> None:
-        """Start the process and open the pipeline, so that the first job finds it ready.
+        """Start the process and open the pipeline, so that the first job finds it ready; `plan` then says how.
 
         Raises Cancelled, the pipeline's error, or WorkerDiedError when the process ends.
         """
-        self._converse({"order": "open"}, lambda info: None, cancel)
+        self.plan = self._converse({"order": "open"}, lambda info: None, cancel).get("plan", {})
 
     def run(
         self,

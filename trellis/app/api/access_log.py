@@ -44,7 +44,7 @@ class AccessLog:
             )
 
     def _level(self, scope: Scope, status: int) -> int:
-        if status >= 400:
+        if status >= 400 and status != 503:  # "not yet" is no fault
             return logging.WARNING
         path = self._path(scope)
         fetched = path.startswith(FETCHES) or "/files/" in path

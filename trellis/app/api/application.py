@@ -19,6 +19,7 @@ from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import add_error_handlers
 from trellis.app.api.guards import HostGuard, OriginGuard, SafeHeaders, TokenGuard
 from trellis.app.api.job_routes import job_routes
+from trellis.app.api.late_page import LatePage
 from trellis.app.api.legacy import legacy_routes
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.slot import Slot
@@ -31,8 +32,8 @@ DESCRIPTION = (
 )
 
 
-def create_api(engine: Engine, settings: ApiSettings, *, page: FastAPI | None = None) -> FastAPI:
-    """The application for an engine; `page` is another application that answers what has no route here.
+def create_api(engine: Engine, settings: ApiSettings, *, page: LatePage | None = None) -> FastAPI:
+    """The application for an engine; `page` answers what has no route here.
 
     Every request passes the guards first: host name, origin, token. Routes read their bodies themselves, up to the
     limits of `settings`.
@@ -43,7 +44,7 @@ def create_api(engine: Engine, settings: ApiSettings, *, page: FastAPI | None = 
         if page is None:
             yield
             return
-        async with page.router.lifespan_context(page):  # nobody else starts and stops what is mounted
+        async with page.running():
             yield
 
     app = FastAPI(

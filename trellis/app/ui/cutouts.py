@@ -13,7 +13,7 @@ from PIL import Image
 
 from trellis.conditioning import PreparedImage, prepare_image
 from trellis.errors import InvalidInputError, TrellisError
-from trellis.runtime import Runtime, matting_model_path
+from trellis.runtime import ModelFiles, matting_model_path
 
 THUMBNAIL = 192  # pixels
 WAYS = {  # of `trellis.conditioning.BACKGROUND_MODES`
@@ -36,8 +36,8 @@ class Cutouts:
 class CutoutTable:
     """The last cut-outs of every open page; asking twice for the same works once."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, files: ModelFiles) -> None:
+        self._files = files
         self._last: dict[str, tuple[tuple[str, ...], Cutouts]] = {}
         self._lock = threading.Lock()  # one at a time: it takes a core
 
@@ -47,7 +47,7 @@ class CutoutTable:
         with self._lock:
             known, cutouts = self._last.get(session, ((), None))
             if cutouts is None or known != wanted:
-                cutouts = _cut_out_all(paths, way, self._runtime)
+                cutouts = _cut_out_all(paths, way, self._files)
                 self._last[session] = (wanted, cutouts)
             return cutouts
 
@@ -71,11 +71,11 @@ def cutouts_panel(cutouts: Cutouts) -> str:
     return f'<div class="cutouts" data-state="ready"><div class="cutout-row">{pictures}</div>{notes}</div>'
 
 
-def _cut_out_all(paths: Sequence[str], way: str, runtime: Runtime) -> Cutouts:
+def _cut_out_all(paths: Sequence[str], way: str, files: ModelFiles) -> Cutouts:
     prepared = []
     for path in paths:
         try:
-            prepared.append(prepare_image(path, size=THUMBNAIL, background=way, runtime=runtime))
+            prepared.append(prepare_image(path, size=THUMBNAIL, background=way, runtime=files))
         except TrellisError as error:
             name = Path(path).name
             message = str(error).replace(path, name)

@@ -12,14 +12,13 @@ from PIL import Image
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.generation import file_name
 from trellis.app.jobs import JobState, JobView
-from trellis.app.offers import describe_machine, describe_memory
 from trellis.app.request import GenerationRequest, draw_seed
 from trellis.app.ui import fragments
 from trellis.app.ui.controls import SHOWN, SHOWN_FILES, stated_values
 from trellis.app.ui.cutouts import CutoutTable, cutouts_panel
 from trellis.app.ui.owners import COOKIE, PAGE_OWNER, owner_of
 from trellis.errors import InvalidInputError, TrellisError
-from trellis.runtime import Runtime
+from trellis.runtime import ModelFiles
 
 POLL_SECONDS = 0.25
 VIEWER_KINDS = ("glb", "ply")
@@ -55,20 +54,23 @@ class Shown:
 class Handlers:
     """What the buttons do. Everything that belongs to one open page is kept under its session."""
 
-    def __init__(self, engine: Engine, shown: Shown, runtime: Runtime, *, machine: str) -> None:
+    def __init__(self, engine: Engine, shown: Shown, files: ModelFiles, *, machine: str) -> None:
         self._engine = engine
         self._shown = shown
-        self._runtime = runtime
         self._machine = machine
-        self._cutouts = CutoutTable(runtime)
+        self._cutouts = CutoutTable(files)
         self._jobs: dict[str, str] = {}
         self._finished: dict[str, tuple[str, str]] = {}  # the job that is shown, and the name of its files
         self._results: dict[str, str] = {}  # the last panel of files
         self._history: dict[str, list[str]] = {}  # the jobs in the order of their pictures
 
-    def open(self, browser: gr.Request) -> Updates:
-        """What a page shows first: past results of this browser, and the machine."""
-        return self._history_update(browser) | self._machine_update()
+    async def open(self, browser: gr.Request) -> AsyncIterator[Updates]:
+        """What a page shows first: past results of this browser; and the machine, as soon as the engine knows it."""
+        yield await asyncio.to_thread(self._history_update, browser) | self._machine_update()
+        if self._engine.opening:
+            while self._engine.opening:
+                await asyncio.sleep(POLL_SECONDS)
+            yield self._machine_update()
 
     async def cut_out(self, browser: gr.Request, pictures: list[Any] | None, way: str) -> AsyncIterator[str]:
         """Show what is cut out of the pictures; nothing is generated yet."""
@@ -219,12 +221,15 @@ class Handlers:
         return {self._shown.history: gr.Gallery([_entry(view) for view in views], visible=bool(views))}
 
     def _machine_update(self) -> Updates:
-        parts = [self._machine or describe_machine(self._runtime), describe_memory(self._runtime)]
         plan = self._engine.plan
-        if plan:
-            known = (plan["model"], plan["device"], plan["precision"], plan["attention"])
-            parts[0] = " · ".join(part for part in known if part)
-            parts.append(f"{plan['peak_memory'] / GIB:.1f} GB used at most")
+        if not plan:
+            return {self._shown.machine: fragments.machine_line([self._machine])}
+        known = (plan["model"], plan["device_name"], plan["precision"], plan["attention"])
+        parts = [
+            " · ".join(part for part in known if part),
+            f"{plan['free_memory'] / GIB:.1f} GB free",
+            f"{plan['peak_memory'] / GIB:.1f} GB used at most",
+        ]
         return {self._shown.machine: fragments.machine_line(parts)}
 
     def _buttons(self, session: str, *, running: bool = False) -> Updates:

@@ -21,7 +21,7 @@ from trellis.app.ui.controls import (
 )
 from trellis.app.ui.cutouts import offered_ways
 from trellis.app.ui.handlers import Handlers, Shown
-from trellis.runtime import Runtime
+from trellis.runtime import ModelFiles
 
 Part = Any  # a component: which events it has depends on its kind
 PASTE_SCRIPT = Path(__file__).parent / "static" / "paste.js"
@@ -49,12 +49,13 @@ def create_page(
     examples: Sequence[Path] = (),
     machine: str = "",
     models: Sequence[ModelChoice] = (),
-    runtime: Runtime | None = None,
+    files: ModelFiles | None = None,
 ) -> gr.Blocks:
     """Lay out the page for an engine.
 
-    `examples` are pictures that one click makes a model of, `machine` a line on where the work is done, `models` what
-    may be chosen (default: the engine's own), `runtime` where pictures are cut out.
+    `examples` are pictures that one click makes a model of, `machine` a line on where the work is done until the engine
+    knows, `models` what may be chosen (default: the engine's own), `files` whether the network that cuts pictures out
+    may be fetched.
     """
     models = models or [ModelChoice(engine.model, engine.model)]
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
@@ -86,7 +87,7 @@ def create_page(
             history=history,
             machine=machine_line,
         )
-        handlers = Handlers(engine, shown, runtime or Runtime(), machine=machine)
+        handlers = Handlers(engine, shown, files or ModelFiles(), machine=machine)
         _connect(page, handlers, shown, inputs, controls, examples)
     return page
 
