@@ -8,14 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# The guide's names: the program's own, faces (the most that stay) and side of the texture in pixels. The guide's
-# figures go before those that the program's own names stand for.
-QUALITIES = {
-    "balanced": ("standard", 500_000, 2048),
-    "standard": ("standard", 500_000, 2048),
-    "high": ("high", 1_000_000, 4096),
-    "ultra": ("ultra", 2_000_000, 4096),
-}
+QUALITIES = {"balanced": "standard", "standard": "standard", "high": "high", "ultra": "ultra"}
 FORMATS = {"mesh": "glb", "gaussian": "ply", "preview": "mp4"}
 ALGORITHMS = ("trellis", "trellis2")
 
@@ -46,13 +39,12 @@ def parser() -> argparse.ArgumentParser:
 
 def translated(options: argparse.Namespace) -> list[str]:
     """Arguments of `trellis` that say the same."""
-    quality, faces, texture_size = QUALITIES[options.quality]
-    faces, texture_size = options.decimation or faces, options.texture_size or texture_size
     formats = [FORMATS.get(name.strip(), name.strip()) for name in options.formats.split(",")]
     arguments = ["batch", *map(str, options.input), "--output", str(options.output)]
     arguments += ["--seed", str(options.seed), "--device", options.device, "--formats", ",".join(formats)]
-    arguments += ["--quality", quality, "--faces", str(faces), "--texture-size", str(texture_size)]
-    return arguments + (["--model", options.model] if options.model else [])
+    arguments += ["--quality", QUALITIES[options.quality]]
+    optional = {"--decimation": options.decimation, "--texture-size": options.texture_size, "--model": options.model}
+    return arguments + [str(word) for pair in optional.items() if pair[1] is not None for word in pair]
 
 
 if __name__ == "__main__":

@@ -46,11 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="make 3D assets from pictures")
     generate.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="one asset is made of each")
     generate.add_argument("--prompt", help="make one asset of this text; needs a text model (--model)")
-    generate.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
     generate.add_argument("--one-object", action="store_true", help="the pictures show one object: make one asset")
-    generate.add_argument("--steps", type=int, metavar="N", help="steps of both stages")
-    for name, option in stated_options().items():
-        add_option(generate, name, option)
+    add_result_options(generate)
     add_machine_options(generate)
     generate.set_defaults(run=run_generate)
 
@@ -60,14 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     batch.add_argument(
         "sources", nargs="+", type=Path, metavar="PICTURE|FOLDER", help="one asset is made of each picture"
     )
-    batch.add_argument("--output", type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
     batch.add_argument("--recursive", action="store_true", help="pictures of folders in the folders too")
-    batch.add_argument("--steps", type=int, metavar="N", help="steps of both stages")
-    for name, option in stated_options().items():
-        add_option(batch, name, option)
-    batch.add_argument(
-        "--decimation", dest="faces", type=int, default=argparse.SUPPRESS, metavar="N", help="another name of --faces"
-    )
+    add_result_options(batch)
     add_model_options(batch)
     batch.set_defaults(run=run_batch)
 
@@ -83,6 +74,18 @@ def build_parser() -> argparse.ArgumentParser:
     add_models_options(models)
     models.set_defaults(run=run_models)
     return parser
+
+
+def add_result_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is made and where it goes, some also under the names of older scripts."""
+    folder = ("--output", "--output-dir")
+    parser.add_argument(*folder, type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
+    parser.add_argument("--steps", type=int, metavar="N", help="steps of both stages")
+    for name, option in stated_options().items():
+        add_option(parser, name, option)
+    parser.add_argument(
+        "--decimation", dest="faces", type=int, default=argparse.SUPPRESS, metavar="N", help="another name of --faces"
+    )
 
 
 def stated_options() -> dict[str, Option]:

@@ -102,7 +102,8 @@ def test_two_people_make_models_of_several_pictures_at_once(
     pages = [open_page(address), open_page(address)]
     for page, pictures in zip(pages, (PICTURES[:2], PICTURES[2:5]), strict=True):
         choose_pictures(page, *pictures)
-        page.locator("#option-quality label:has-text('draft') input").evaluate("box => box.click()")
+        page.locator("#option-quality input").click()
+        page.locator("#option-quality [role=option]:has-text('draft')").click()
         click(page, "#settings button")
         page.wait_for_function("document.querySelector('#option-latent_steps input')?.value === ''")
         for option in ("structure_steps", "latent_steps"):

@@ -131,10 +131,11 @@ def test_model_memory_and_quality_reach_the_engine(
     with served(site.app) as address:
         page = open_page(address, viewport={"width": 1280, "height": 1700})
         choose_pictures(page, pictures[0])
-        page.locator("#option-quality label:has-text('high') input").evaluate("box => box.click()")
+        page.locator("#option-quality input").click()
+        page.locator("#option-quality [role=option]:has-text('standard')").click()
         click(page, "#setup button")
         click(page, "#file-settings button")
-        page.wait_for_function("document.querySelector('#option-faces input')?.value === '50000'")
+        page.wait_for_function("document.querySelector('#option-faces input')?.value === '500000'")
         for field, text in (("#model", "large"), ("#option-preset", "minimal"), ("#option-precision", "half")):
             page.locator(f"{field} input").click()
             page.locator(f"{field} [role=option]:has-text('{text}')").first.click()
@@ -143,7 +144,7 @@ def test_model_memory_and_quality_reach_the_engine(
         page.wait_for_selector(".job[data-state=done]")
         assert site.setups == [{"model": "owner/large", "preset": "minimal", "precision": "half"}]
         save = site.pipeline.saves[0]
-        assert (save["faces"], save["preview_size"]) == (50000, 256)
+        assert (save["faces"], save["preview_size"]) == (500000, 256)
 
         page.locator("#sources button[role=tab]:has-text('Text')").click()
         page.wait_for_selector("#generate", state="hidden")

@@ -14,7 +14,7 @@ import pytest
 
 from installer.requirements import read_pins
 from tests.contract.sources import ROOT
-from trellis.cli import build_parser
+from trellis.cli import build_parser, request_from
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
@@ -168,9 +168,10 @@ def test_the_guides_qualities(quality: str, faces: int, texture_size: int) -> No
     script = load("reconstruct")
     words = ["a.png", "--output", "out", "--quality", quality, "--seed", "7", "--algo", "trellis2"]
     options = build_parser().parse_args(script.translated(script.parser().parse_args(words)))
-    assert (options.faces, options.texture_size, options.seed) == (faces, texture_size, 7)
-    assert options.quality == {"balanced": "standard"}.get(quality, quality)
-    assert options.formats == ("glb", "ply", "mp4") and options.sources == [Path("a.png")]
+    request = request_from(options)
+    assert (request.faces, request.texture_size, request.seed) == (faces, texture_size, 7)
+    assert request.quality == {"balanced": "standard"}.get(quality, quality)
+    assert request.formats == ("glb", "ply", "mp4") and options.sources == [Path("a.png")]
 
 
 def test_the_guides_own_numbers_go_first() -> None:
@@ -184,8 +185,13 @@ def test_the_guides_own_numbers_go_first() -> None:
         script.parser().parse_args(["a.png", "--quality", "best"])
 
 
-def test_decimation_is_a_name_of_faces() -> None:
-    assert build_parser().parse_args(["batch", "x", "--decimation", "777"]).faces == 777
+@pytest.mark.parametrize("command", ["generate", "batch"])
+def test_the_commands_take_the_names_of_the_guide(command: str) -> None:
+    words = [command, "x", "--output-dir", "o", "--model", "m/n", "--seed", "42", "--decimation", "777"]
+    options = build_parser().parse_args([*words, "--texture-size", "2048"])
+    assert (options.output, options.model) == (Path("o"), "m/n")
+    request = request_from(options)
+    assert (request.seed, request.faces, request.texture_size) == (42, 777, 2048)
 
 
 @pytest.fixture

@@ -25,12 +25,12 @@ SAMPLING_OPTIONS = (
 )
 SETUP_OPTIONS = ("preset", "precision")  # how the model is opened
 NOT_OF_FILES = (*SETUP_OPTIONS, "quality")
-# What a quality sets where a request does not state it itself; standard is the defaults below. A mesh that has fewer
-# faces than asked for keeps them all.
+# What a quality sets where a request does not state it itself: faces at most (a mesh with fewer keeps them all) and the
+# texture. Without a quality the defaults below hold, which are those of the published program.
 QUALITIES: Mapping[str, Mapping[str, Any]] = {
     "draft": {"faces": 5_000, "texture_size": 512},
-    "standard": {},
-    "high": {"faces": 50_000, "texture_size": 2048},
+    "standard": {"faces": 500_000, "texture_size": 2048},
+    "high": {"faces": 1_000_000, "texture_size": 4096},
     "ultra": {"faces": 2_000_000, "texture_size": 4096, "texture_mode": "best"},
 }
 
@@ -143,6 +143,7 @@ def _option(default: Any, label: str, help: str, domain: Domain, *, unset: str |
 
 _OWN = "model's own"
 _STARTED = "as started"
+_BY_OPTIONS = "as the options below say"
 _STEPS = Range(1, 100, 1, integer=True)
 _GUIDANCE = Range(0, 20, 0.1)
 _SEEDS = Range(0, 2**31 - 1, 1, integer=True)
@@ -157,11 +158,13 @@ class GenerationRequest:
     `faces` set, `simplify` is not used and must be left at its default. Raises InvalidInputError naming the field.
     """
 
-    quality: str = _option(
-        "standard",
+    quality: str | None = _option(
+        None,
         "Quality",
-        "Faces and texture: draft 5,000, 512 px; standard 5 %, 1024 px; high 50,000, 2048 px; ultra all, 4096 px.",
+        "Faces at most, texture: draft 5,000, 512 px; standard 500,000, 2048 px; high 1,000,000, 4096 px; "
+        "ultra 2,000,000, 4096 px in its best mode.",
         Choice(tuple(QUALITIES)),
+        unset=_BY_OPTIONS,
     )
     preset: str | None = _option(
         None,

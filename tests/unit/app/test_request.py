@@ -107,17 +107,24 @@ def test_a_quality_sets_what_is_not_stated() -> None:
         assert GenerationRequest.from_dict(request.to_dict()) == request
     assert GenerationRequest.from_dict({"quality": "high", "texture_size": 512}).texture_size == 512
     simplified = GenerationRequest.from_dict({"quality": "high", "simplify": 0.5})
-    assert (simplified.simplify, simplified.faces, simplified.texture_size) == (0.5, None, 2048)
-    assert GenerationRequest.from_dict({"quality": "standard"}) == GenerationRequest()
-    sizes = [GenerationRequest.from_dict({"quality": name}).texture_size for name in QUALITIES]
-    assert sizes == sorted(sizes) and len(set(sizes)) == 4
+    assert (simplified.simplify, simplified.faces, simplified.texture_size) == (0.5, None, 4096)
+    assert GenerationRequest.from_dict({"quality": None}) == GenerationRequest()
+
+
+@pytest.mark.parametrize(
+    ("quality", "faces", "texture_size"),
+    [("standard", 500_000, 2048), ("high", 1_000_000, 4096), ("ultra", 2_000_000, 4096)],
+)
+def test_the_qualities_have_the_figures_of_the_guide(quality: str, faces: int, texture_size: int) -> None:
+    request = GenerationRequest.from_dict({"quality": quality})
+    assert (request.faces, request.texture_size) == (faces, texture_size)
 
 
 def test_a_memory_preset_sets_what_neither_request_nor_quality_state() -> None:
     request = GenerationRequest.from_dict({"preset": "prototype", "latent_steps": 3})
     assert (request.structure_steps, request.latent_steps, request.texture_size) == (8, 3, 512)
     assert request.setup == {"preset": "prototype"}
-    assert GenerationRequest.from_dict({"preset": "prototype", "quality": "high"}).texture_size == 2048
+    assert GenerationRequest.from_dict({"preset": "prototype", "quality": "standard"}).texture_size == 2048
     with pytest.raises(InvalidInputError, match="preset must be one of"):
         GenerationRequest.from_dict({"preset": ["fastest"]})
     with pytest.raises(InvalidInputError, match="precision decides"):

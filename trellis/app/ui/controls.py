@@ -80,7 +80,7 @@ def stated_values(names: tuple[str, ...], values: list[object]) -> dict[str, obj
 
 def following_values(quality: str, preset: str) -> list[object]:
     """What the controls of FOLLOWING show after a choice of quality and memory preset."""
-    request = GenerationRequest.from_dict({"quality": quality, "preset": preset or None})
+    request = GenerationRequest.from_dict({"quality": quality or None, "preset": preset or None})
     return [getattr(request, name) for name in FOLLOWING]
 
 
