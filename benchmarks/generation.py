@@ -12,19 +12,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.released import SCALES, Scene, make_scene, random_pipeline
+from benchmarks.released import SCALES, make_scene, random_pipeline
+from benchmarks.stages import Stages
+from benchmarks.timeline import Timeline
 from trellis.app.presets import PRESETS
 from trellis.atomic import write_bytes
-from trellis.memory import RESIDENCIES, Effort, MemoryPlan
+from trellis.memory import RESIDENCIES, MemoryPlan, ModelHost
+from trellis.models import Network
 from trellis.ops.attention import BACKENDS
-from trellis.pipeline import ENCODER_ROLE, ImageTo3D
-from trellis.progress import Progress
 from trellis.runtime import (
     GRAPH_MODES,
     SPARSE_CONV_BACKENDS,
@@ -103,23 +104,24 @@ class Row:
 
 @dataclass
 class Bench:
-    """The stages of one pipeline on one scene; every stage is given the same input again."""
+    """Measures the stages of one pipeline."""
 
-    pipeline: ImageTo3D
-    scene: Scene
+    stages: Stages
     repeats: int
     rows: list[Row] = field(default_factory=list)
-    features: SparseTensor | None = None
-    shortcuts: Shortcuts = SHORTCUTS[0]
 
     @property
     def device(self) -> torch.device:
-        return self.pipeline.runtime.device
+        return self.stages.device
+
+    @property
+    def host(self) -> ModelHost:
+        return self.stages.pipeline.host
 
     def measure(self, stage: str, run: Callable[[], Any], *, detail: Callable[[Any], str] = lambda _: "") -> Any:
         """Run once to warm up, then `repeats` times; prints and keeps the row, returns the last result."""
         result = run()
-        note = "; ".join([detail(result), *self.pipeline.host.take_notes()])
+        note = "; ".join([detail(result), *self.host.take_notes()])
         seconds, peak, before = [], 0, 0
         for _ in range(self.repeats):
             del result
@@ -131,36 +133,31 @@ class Bench:
             synchronize(self.device)
             seconds.append(time.perf_counter() - started)
             peak = max(peak, peak_allocated_bytes(self.device))
-        self.pipeline.host.take_notes()
+        self.host.take_notes()
         self.rows.append(Row(stage, tuple(seconds), peak, before, used_bytes(self.device), note))
         print(line(self.rows[-1]), flush=True)
         return result
 
-    def run(self, stages: Sequence[str]) -> None:
+    def run(self, names: Sequence[str]) -> None:
         """Measure the stages asked for."""
-        for stage in stages:
-            self.measure(stage, self.stages()[stage], detail=describe)
+        for stage in names:
+            self.measure(stage, self.stages.by_name()[stage], detail=describe)
 
-    def stages(self) -> dict[str, Callable[[], Any]]:
-        """What to run for each stage; what a stage starts from is made beforehand."""
-        latent = self.latents()
-        return {
-            "image encoder": self.image_encoder,
-            "structure flow": self.structure_flow,
-            "structure decoder": self.structure_decoder,
-            "latent flow": self.latent_flow,
-            "gaussian decoder": lambda: self.decode("slat_decoder_gs", latent),
-            "radiance decoder": lambda: self.decode("slat_decoder_rf", latent),
-            "mesh decoder": lambda: self.decode("slat_decoder_mesh", latent),
-            "flexicubes": self.flexicubes,
-            "all": self.everything,
-        }
+    def timeline(self) -> Timeline:
+        """The memory of one generation over time, the image encoder first."""
+        with Timeline(self.device) as timeline:
+            self.stages.mark = timeline.mark
+            timeline.mark("image encoder")
+            self.stages.image_encoder()
+            self.stages.everything()
+        self.stages.mark = lambda _: None
+        return timeline
 
-    def profile(self, stages: Sequence[str], rows: int = 30) -> None:
+    def profile(self, names: Sequence[str], rows: int = 30) -> None:
         """Print where the device's time of each stage goes, kernel by kernel."""
         kinds = {"cpu": ProfilerActivity.CPU, "cuda": ProfilerActivity.CUDA}
-        for stage in stages:
-            run = self.stages()[stage]
+        for stage in names:
+            run = self.stages.by_name()[stage]
             run()
             synchronize(self.device)
             with profile(activities=[kinds[self.device.type]]) as profiler:
@@ -173,7 +170,7 @@ class Bench:
         """How far each network's output in its precision is from that of the same weights in float32."""
         rows = []
         for stage, role in ROLES.items():
-            run, model = self.stages()[stage], self.pipeline.host._network(role).model
+            run, model = self.stages.by_name()[stage], cast("Network[Any]", self.host._network(role).model)
             own = model.torso_dtype
             got = values_of(run())
             model.set_precision(torch.float32)
@@ -187,83 +184,25 @@ class Bench:
 
     def compare_shortcuts(self) -> list[dict[str, Any]]:
         """Time of both flows with each of `SHORTCUTS`, and how far their results move from the exact ones."""
-        exact, rows = (self.structure_flow(), self.latent_flow().feats), []
+        runs: list[Callable[[], Any]] = [self.stages.structure_flow, self.stages.latent_flow]
+        exact, rows = [values_of(run()) for run in runs], []
         for shortcuts in SHORTCUTS:
-            self.shortcuts = shortcuts
+            self.stages.shortcuts = shortcuts
             got, seconds = [], []
-            for run in (self.structure_flow, self.latent_flow):
+            for run in runs:
                 run()
                 synchronize(self.device)
                 started = time.perf_counter()
                 result = run()
                 synchronize(self.device)
                 seconds.append(time.perf_counter() - started)
-                got.append(result.feats if isinstance(result, SparseTensor) else result)
+                got.append(values_of(result))
             change = [float((a - b).norm() / b.norm()) for a, b in zip(got, exact)]
             rows.append({"shortcuts": asdict(shortcuts), "seconds": seconds, "change": change})
             milliseconds = [1e3 * value for value in seconds]
             print(f"{shortcuts}: ms {milliseconds}, relative change {change}", flush=True)
-        self.shortcuts = SHORTCUTS[0]
+        self.stages.shortcuts = SHORTCUTS[0]
         return rows
-
-    def latents(self) -> SparseTensor:
-        feats = torch.randn(len(self.scene.voxels), 8, generator=torch.Generator().manual_seed(2)).to(self.device)
-        return SparseTensor.create(feats, self.scene.voxels, resolution=64, batch_size=1)
-
-    def structure_latent(self) -> Tensor:
-        return torch.randn(1, 8, 16, 16, 16, generator=torch.Generator().manual_seed(3)).to(self.device)
-
-    def image_encoder(self) -> Tensor:
-        pictures = torch.rand(1, 3, 518, 518, generator=torch.Generator().manual_seed(4))
-        return self.pipeline.host.run(ENCODER_ROLE, lambda m, effort: m(pictures.to(effort.device)))
-
-    def structure_decoder(self) -> Tensor:
-        latent = self.structure_latent()
-        return self.pipeline.host.run("sparse_structure_decoder", lambda m, effort: m(latent.to(effort.device)))
-
-    def structure_flow(self) -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        sampler = self.pipeline.config.structure_sampler
-        return self.pipeline.sample_structure(
-            [self.scene.condition], sampler, generator, "stochastic", Progress(), self.shortcuts
-        )
-
-    def latent_flow(self) -> SparseTensor:
-        generator = torch.Generator().manual_seed(1)
-        sampler, voxels = self.pipeline.config.latent_sampler, self.scene.voxels
-        return self.pipeline.sample_latent(
-            [self.scene.condition], voxels, sampler, generator, "stochastic", Progress(), self.shortcuts
-        )
-
-    def decode(self, role: str, latent: SparseTensor) -> SparseTensor:
-        # A new layout each time: windows and neighbour tables are part of the work.
-        fresh = SparseTensor.create(latent.feats, latent.coords, resolution=64, batch_size=1)
-
-        def work(decoder: Any, effort: Effort) -> SparseTensor:
-            options = {"chunk_bytes": effort.chunk_bytes} if role == "slat_decoder_mesh" else {}
-            return decoder(fresh.to(effort.device), **options)
-
-        return self.pipeline.host.run(role, work)
-
-    def with_surface(self, features: SparseTensor) -> SparseTensor:
-        """Random features with the distances of the scene, so that they have a surface like an object's."""
-        features.feats[:, :8] = self.scene.distances.to(features.feats.device)
-        features.feats[:, 8:53] *= 0.3
-        return features
-
-    def flexicubes(self) -> Any:
-        if self.features is None:
-            self.features = self.with_surface(self.decode("slat_decoder_mesh", self.latents()))
-        return self.pipeline.extract_surface(self.features)
-
-    def everything(self) -> Any:
-        """From the condition to Gaussians and mesh, without the image encoder."""
-        self.features = None
-        self.pipeline.decode_structure(self.structure_flow())
-        latent = self.latent_flow()
-        cloud = self.pipeline.decode_gaussians(latent)
-        features = self.with_surface(self.pipeline.decode_mesh_features(latent))
-        return cloud, self.pipeline.extract_surface(features)
 
 
 def values_of(result: SparseTensor | Tensor) -> Tensor:
@@ -305,6 +244,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--chunk-mib", type=int, default=128, help="work space of the mesh decoder's pieces (128)")
     parser.add_argument("--apart", action="store_true", help="condition and null condition one after the other")
     parser.add_argument("--errors", action="store_true", help="also compare every network with itself in float32")
+    parser.add_argument("--steps", type=int, help="of both flows, instead of the released 25")
+    parser.add_argument("--timeline", action="store_true", help="also the memory of one generation over time (a chart)")
     parser.add_argument("--preset", choices=list(PRESETS), help="a preset's plan and steps instead of the options'")
     parser.add_argument("--shortcuts", action="store_true", help="also compare the shortcuts of sampling")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
@@ -332,16 +273,17 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
         together=not options.apart,
         graphs=options.graphs,
     )
-    steps = None
+    steps: Any = options.steps
     if options.preset is not None:
         preset = PRESETS[options.preset]
-        plan, steps = preset.plan, preset.request.get("structure_steps")
+        plan, steps = preset.plan, steps or preset.request.get("structure_steps")
     name = device_name(runtime.device)
     print(f"\n{precision} on {name}, {plan}, median of {options.repeats}", flush=True)
     pipeline = random_pipeline(runtime, scale=options.scale, plan=plan, steps=steps)
-    bench = Bench(pipeline, make_scene(scale=options.scale, device=runtime.device), options.repeats)
+    bench = Bench(Stages(pipeline, make_scene(scale=options.scale, device=runtime.device)), options.repeats)
     with torch.inference_mode():
         bench.run(options.stages)
+        timeline = show_timeline(bench, precision, options.output) if options.timeline else None
         errors = bench.compare_precisions() if options.errors and precision != "float32" else []
         moved = bench.compare_shortcuts() if options.shortcuts else []
         if options.profile:
@@ -353,7 +295,19 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
         "rows": [asdict(row) for row in bench.rows],
         "shortcuts": moved,
         "errors": errors,
+        "timeline": timeline,
     }
+
+
+def show_timeline(bench: Bench, precision: str, output: Path | None) -> dict[str, Any]:
+    """Print the memory of the stages of one generation, draw it as a picture in `output`; returns the samples."""
+    timeline = bench.timeline()
+    for stage, seconds, size in timeline.peaks():
+        print(f"  {stage:18} {seconds * 1e3:9.1f} ms  holds up to {size / GIB:6.3f} GiB")
+    if output is not None:
+        title = f"Memory of one generation, {precision}, {device_name(bench.device)}"
+        timeline.draw(output / f"timeline_{precision}.png", title=title)
+    return timeline.record()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -362,10 +316,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for precision in options.precision or PRECISIONS:
         results.append(measure(precision, options))
         release_cached_memory(Runtime.detect(device=options.device).device)  # the networks ended with the call
-    if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
-        record = vars(options) | {"output": None, "torch": torch.__version__, "results": results}
-        write_bytes(options.output / "generation.json", (json.dumps(record, indent=2) + "\n").encode())
+        if options.output is not None:  # what is measured is kept, whatever becomes of the next precision
+            record = vars(options) | {"output": None, "torch": torch.__version__, "results": results}
+            write_bytes(options.output / "generation.json", (json.dumps(record) + "\n").encode())
     return 0
 
 

@@ -40,7 +40,7 @@ TINY: Mapping[str, Any] = {
     "slat_decoder_rf": {"model_channels": 64, "num_blocks": 2, "num_heads": 2},
     "slat_decoder_mesh": {"model_channels": 256, "num_blocks": 1, "num_heads": 4},
 }  # fmt: skip
-ENCODER_SIZES: Mapping[str, Mapping[str, int]] = {
+ENCODER_SIZES: Mapping[str, Mapping[str, Any]] = {
     "released": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
     "tiny": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
 }

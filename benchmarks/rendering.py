@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,7 +165,7 @@ def kernel_times(device: torch.device) -> Iterator[dict[str, list[float]]]:
         return
     launch = wp.launch
 
-    def counted(kernel: wp.Kernel, *arguments: object, **options: object) -> None:
+    def counted(kernel: wp.Kernel, *arguments: Any, **options: Any) -> None:
         begin = time.perf_counter()
         launch(kernel, *arguments, **options)
         table[kernel.key][0] += 1000 * (time.perf_counter() - begin)

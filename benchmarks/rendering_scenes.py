@@ -65,12 +65,13 @@ def mesh(size: SceneSize) -> Mesh:
     index = torch.arange((k + 1) ** 2).view(k + 1, k + 1)
     a, b, c, d = (part.reshape(-1) for part in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]))
     quads = torch.cat([torch.stack([a, b, c], 1), torch.stack([a, c, d], 1)])
-    vertices, faces = [], []
+    vertices: list[Tensor] = []
+    faces: list[Tensor] = []
     for axis in range(3):
         for sign in (1.0, -1.0):
             sides: list[Tensor] = [torch.empty(0)] * 3
             sides[axis], sides[(axis + 1) % 3], sides[(axis + 2) % 3] = torch.full_like(u, sign), u, v
-            faces.append((quads if sign > 0 else quads.flip(1)) + sum(map(len, vertices)))
+            faces.append((quads if sign > 0 else quads.flip(1)) + sum(len(part) for part in vertices))
             vertices.append(torch.stack(sides, 1))
     directions = torch.nn.functional.normalize(torch.cat(vertices), dim=1)
     points = directions * radius(directions)[:, None]
