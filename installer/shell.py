@@ -17,6 +17,7 @@ from installer.errors import CommandError, InstallError
 
 # Settings that would send packages elsewhere, or another program's modules into ours.
 _FOREIGN = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+_CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # what pip looks at; not at SSL_CERT_FILE
 _PROGRESS = ("Collecting ", "Downloading ", "Installing collected packages", "Building wheel", "Get:", "Setting up ")
 
 
@@ -40,8 +41,13 @@ class Shell(Protocol):
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without settings that would leak into the installation."""
+    """Return this process's environment without settings that would leak into the installation.
+
+    Certificates that the system's programs trust (SSL_CERT_FILE) are trusted by pip too.
+    """
     env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
+    if env.get("SSL_CERT_FILE") and not any(env.get(name) for name in _CERTIFICATES):
+        env["PIP_CERT"] = env["SSL_CERT_FILE"]
     return {**env, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 

@@ -16,6 +16,11 @@ from installer.shell import Shell
 from installer.state import State, environment_python, group_fingerprint, load_state, save_state
 
 ATTEMPTS = 3
+NETWORK_HINT = " Check the network and start again: what is done is kept."
+CERTIFICATE_HINT = (
+    " Something between this computer and the network (a virus scanner, a company's proxy) answers with a certificate "
+    "of its own. Set SSL_CERT_FILE to the file of that certificate and start again: what is done is kept."
+)
 TORCH_CONSTRAINT = "trellis-torch.txt"
 RESOLVED = "trellis-requirements.txt"
 BEFORE = "trellis-before.txt"  # the packages of the last complete installation, while it is being changed
@@ -25,6 +30,8 @@ BEFORE = "trellis-before.txt"  # the packages of the last complete installation,
 # every start of the environment's Python look there, before the possibly older ones of the system.
 WINDOWS_RUNTIME = "msvc-runtime==14.44.35112"
 RUNTIME_PATH_FILE = "trellis_runtime.pth"
+RUNTIME_USERS = "import torch, onnxruntime"
+RUNTIME_TIMEOUT = 600.0  # seconds; virus scanners look at every library that is loaded for the first time
 _RUNTIME_PATH = 'import os, sys; os.add_dll_directory(os.path.join(sys.prefix, "Scripts"))\n'
 
 _CHECK = """
@@ -120,10 +127,16 @@ def build_steps(plan: Plan, root: Path, venv: Path, *, dev: bool) -> list[Step]:
         shell.run([python, "-P", "-c", "import torch, rembg"])
 
     def install_runtime(shell: Shell) -> None:
-        shell.run([*pip, WINDOWS_RUNTIME])
         packages_folder = venv / "Lib" / "site-packages"
         packages_folder.mkdir(parents=True, exist_ok=True)
         (packages_folder / RUNTIME_PATH_FILE).write_text(_RUNTIME_PATH, encoding="utf-8")
+        try:
+            shell.run([*pip, WINDOWS_RUNTIME])
+        except CommandError as error:  # the system's own may do: what counts is that the packages can be imported
+            if shell.read([python, "-P", "-c", RUNTIME_USERS], timeout=RUNTIME_TIMEOUT) is None:
+                raise
+            shell.record(error.detail)
+            shell.say("      It could not be fetched; the one that this Windows has is enough.")
 
     main_hash = requirements.file_hash(root / requirements.MAIN_FILE)
     torch = _hash("torch", version, plan.torch, plan.index or "", plan.build)
@@ -134,7 +147,7 @@ def build_steps(plan: Plan, root: Path, venv: Path, *, dev: bool) -> list[Step]:
     ]
     if plan.system == "Windows":
         runtime = _hash("runtime", WINDOWS_RUNTIME, _RUNTIME_PATH)
-        steps.insert(0, Step("runtime", "Microsoft's C++ runtime", runtime, install_runtime, ATTEMPTS))
+        steps.append(Step("runtime", "Microsoft's C++ runtime", runtime, install_runtime, ATTEMPTS))
     last = packages
     if dev:
         last = _hash("dev", packages, requirements.file_hash(root / requirements.DEV_FILE))
@@ -222,13 +235,16 @@ def _roll_back(shell: Shell, venv: Path, before: State) -> None:
 
 
 def retry(shell: Shell, step: Step) -> None:
+    """Run a step, again after a pause if it fails; raises CommandError saying what to do."""
     for attempt in range(1, step.attempts + 1):
         try:
             step.run(shell)
             return
         except CommandError as error:
-            if attempt == step.attempts:
-                hint = "" if step.optional else " Check the network and start again: what is done is kept."
+            distrusted = "CERTIFICATE_VERIFY_FAILED" in error.detail  # time does not change that
+            if attempt == step.attempts or distrusted:
+                hint = CERTIFICATE_HINT if distrusted else NETWORK_HINT
+                hint = "" if step.optional else hint
                 message = f"{step.verb} {step.title} failed: {error}.{hint}"
                 raise CommandError(message, detail=error.detail) from error
             shell.say(f"      failed ({error}); another attempt in {5 * attempt} s")

@@ -12,9 +12,11 @@ from installer import steps
 from installer.errors import CommandError, InstallError
 from installer.extras import Extra
 from installer.plan import Plan
+from installer.shell import clean_environment
 from installer.state import STATE_FILE, is_current, load_state
 from installer.steps import (
     RUNTIME_PATH_FILE,
+    RUNTIME_USERS,
     WINDOWS_RUNTIME,
     build_steps,
     create_environment,
@@ -185,7 +187,7 @@ def test_replaced_pins_reach_pip(root: Path) -> None:
     assert sum(line.startswith("warp-lang") for line in lines) == 1
 
 
-def test_windows_gets_its_runtime_first(root: Path) -> None:
+def test_windows_gets_its_runtime(root: Path) -> None:
     plan = replace(PLAN, system="Windows")
     broken = FakeShell(failures={"msvc-runtime": 100})
     with pytest.raises(CommandError, match="runtime"):
@@ -195,6 +197,36 @@ def test_windows_gets_its_runtime_first(root: Path) -> None:
     assert shell.commands[0][-1] == WINDOWS_RUNTIME
     text = (root / ".venv" / "Lib" / "site-packages" / RUNTIME_PATH_FILE).read_text()
     assert "add_dll_directory" in text and text.startswith("import ")  # else site ignores the line
+
+
+def test_the_runtime_that_windows_has_is_enough_if_torch_can_be_imported_with_it(root: Path) -> None:
+    plan = replace(PLAN, system="Windows")
+    shell = FakeShell(failures={"msvc-runtime": 100}, answers={RUNTIME_USERS: ""})
+    install(root, shell, plan=plan)
+    assert any("this Windows has is enough" in line for line in shell.said)
+    assert is_current(root / ".venv", root, "main")
+
+
+def test_a_strange_certificate_is_said_at_once(root: Path) -> None:
+    class Distrusting(FakeShell):
+        def run(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
+            if "pip" in command:
+                raise CommandError("python exited with 1", detail="[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
+            super().run(command, env=env)
+
+    shell = Distrusting()
+    with pytest.raises(CommandError, match="SSL_CERT_FILE"):
+        install(root, shell)
+    assert not shell.slept
+
+
+def test_pip_trusts_what_the_system_was_told_to_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "the company's.pem")
+    assert clean_environment()["PIP_CERT"] == "the company's.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "mine.pem")
+    assert "PIP_CERT" not in clean_environment()
 
 
 def test_background_removal_is_prepared_and_its_failure_is_no_failure(root: Path) -> None:

@@ -33,7 +33,7 @@ class Winebox:
         """Run lines of a batch file in a folder below `host`; `path` are folders that come first on the PATH."""
         text = "@echo off\r\n" + lines.replace("\n", "\r\n") + "\r\n"
         (self.host / folder / "test-commands.bat").write_text(text, encoding="ascii", newline="")
-        settings = {"WINEPATH": path, "PIP_CERT": "C:\\ca.crt", **(env or {})}
+        settings = {"WINEPATH": path, **(env or {})}
         exports = " ".join(f"export {name}='{value}';" for name, value in settings.items())
         command = f"cd '{folder}' && {exports} wine cmd /c test-commands.bat </dev/null"
         return subprocess.run(
