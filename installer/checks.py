@@ -19,6 +19,8 @@ from installer.shell import Shell
 GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"  # the Khronos group's own, from npm
 UV = "uv==0.13.9"  # as run.bat and run.sh fetch it
 UV_TIMEOUT = 300.0
+ALONE = "tests/alone"  # what measures time: no other test runs beside it
+TOGETHER = ("-n", "2", f"--ignore={ALONE}")  # all others: two processes, as tests/conftest.py says
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -151,25 +153,28 @@ def offline_environment(root: Path) -> dict[str, str]:
 
 
 def commands(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return the checks in order; pytest is last, so that its summary is the last line."""
+    """Return the checks in order; pytest is last, so that its summary is the last line.
+
+    With `arguments` (paths, `-k` ...) only pytest is run, with them, in one process.
+    """
     python = [sys.executable, "-m"]
+    pytest = [*python, "pytest"]
+    if arguments:
+        return [("pytest", [*pytest, *arguments])]
     return [
         ("ruff check", [*python, "ruff", "check", "."]),
         ("ruff format", [*python, "ruff", "format", "--check", "."]),
         ("mypy", [*python, "mypy"]),
-        ("pytest", [*python, "pytest", *arguments]),
+        ("pytest, alone", [*pytest, ALONE]),
+        ("pytest", [*pytest, *TOGETHER]),
     ]
 
 
 def run_all(root: Path, arguments: Sequence[str]) -> int:
-    """Run every check, also after one has failed; returns 0 only if all passed.
-
-    With `arguments` (paths, `-k` ...) only pytest is run, with them.
-    """
+    """Run every check of `commands`, also after one has failed; returns 0 only if all passed."""
     env = offline_environment(root)
     statuses: dict[str, int] = {}
-    selected = commands(arguments) if not arguments else commands(arguments)[-1:]
-    for name, command in selected:
+    for name, command in commands(arguments):
         if name == "pytest" and statuses:
             passed = ", ".join(f"{check} {'FAILED' if status else 'passed'}" for check, status in statuses.items())
             print(f"== before the tests: {passed}", flush=True)

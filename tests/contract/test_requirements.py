@@ -14,6 +14,7 @@ MODULES = {
     "imageio-ffmpeg": "imageio_ffmpeg",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
+    "pytest-xdist": "xdist",
     "usd-core": "pxr",
     "warp-lang": "warp",
 }

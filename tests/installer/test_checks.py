@@ -9,6 +9,7 @@ import pytest
 
 from installer import checks
 from installer.errors import InstallError
+from tests.contract.sources import ROOT
 from tests.installer.fake_shell import FakeShell
 
 
@@ -17,7 +18,13 @@ def exits(status: int) -> list[str]:
 
 
 def test_order() -> None:
-    assert [name for name, _ in checks.commands([])] == ["ruff check", "ruff format", "mypy", "pytest"]
+    assert [name for name, _ in checks.commands([])] == ["ruff check", "ruff format", "mypy", "pytest, alone", "pytest"]
+
+
+def test_every_test_runs_in_one_of_the_two_parts() -> None:
+    alone, together = (command[3:] for name, command in checks.commands([]) if name.startswith("pytest"))
+    assert alone == ["tests/alone"] and list((ROOT / "tests" / "alone").glob("test_*.py"))
+    assert together == ["-n", "2", "--ignore=tests/alone"]
 
 
 @pytest.mark.parametrize(("statuses", "expected"), [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 0, 5), 5), ((2, 1, 0), 1)])
@@ -36,9 +43,9 @@ def test_one_failure_fails_all_and_pytest_still_runs(
     assert ("FAILED" in output) == any(statuses[:2])
 
 
-def test_arguments_run_only_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "commands", lambda _: [("ruff check", exits(1)), ("pytest", exits(0))])
-    assert checks.run_all(tmp_path, ["tests/unit"]) == 0
+def test_arguments_run_only_pytest_with_them() -> None:
+    [(name, command)] = checks.commands(["tests/unit", "-k", "mesh"])
+    assert name == "pytest" and command == [sys.executable, "-m", "pytest", "tests/unit", "-k", "mesh"]
 
 
 def test_tests_run_without_the_network(tmp_path: Path) -> None:
