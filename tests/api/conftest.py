@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ def control(tmp_path: Path) -> Control:
 @pytest.fixture
 def engine(tmp_path: Path, control: Control) -> Iterator[Engine]:
     """An engine in this process; the worker process has tests of its own."""
-    engine = Engine(lambda: open_pipeline(folder=str(tmp_path)), tmp_path / "jobs", model="fake")  # type: ignore[arg-type, return-value]
+    load = partial(open_pipeline, folder=str(tmp_path))
+    engine = Engine(load, tmp_path / "jobs", model="fake", models=["other", "words"], text_models=["words"])  # type: ignore[arg-type]
     yield engine
     control.set()
     engine.close()

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 from unittest import SkipTest
@@ -62,7 +63,8 @@ def never() -> NoReturn:
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
     folder: Path = tmp_path_factory.mktemp("openapi")
-    engine = Engine(lambda: open_pipeline(folder=str(folder)), folder / "jobs", model="fake")  # type: ignore[arg-type, return-value]
+    load = partial(open_pipeline, folder=str(folder))
+    engine = Engine(load, folder / "jobs", model="fake", models=["words"], text_models=["words"])  # type: ignore[arg-type]
     yield schemathesis.openapi.from_asgi("/openapi.json", create_api(engine, ApiSettings(names=("testserver",))))
     engine.close()
 
@@ -100,7 +102,8 @@ def test_the_document_states_the_options_table(client: TestClient) -> None:
     contents = document["paths"]["/jobs"]["post"]["requestBody"]["content"]
     for kind in ("application/json", "multipart/form-data"):
         properties = contents[kind]["schema"]["properties"]
-        assert set(properties) == {"pictures", *options()}
+        assert set(properties) == {"pictures", "prompt", "model", *options()}
+        assert properties["model"]["enum"] == ["fake", "other", "words"]
         for name, option in options().items():
             default = default_of(name)
             assert properties[name].get("default") == (list(default) if isinstance(default, tuple) else default)

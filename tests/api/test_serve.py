@@ -17,7 +17,8 @@ import pytest
 
 from tests.browser.serving import free_port
 from tests.contract.sources import ROOT
-from trellis.app.serve import listen
+from tests.unit.app.waiting import wait_until
+from trellis.app.serve import further_sources, listen
 from trellis.app.server_options import NEW_TOKEN, add_server_options, settings_from
 from trellis.errors import InvalidInputError
 
@@ -118,8 +119,8 @@ def wait_for_ping(program: "subprocess.Popen[bytes]", port: int, log: Path, path
 def test_page_and_interface_on_one_port_and_a_clean_end(tmp_path: Path) -> None:
     with started(tmp_path) as (program, port, log):
         wait_for_ping(program, port, log)
-        status, page = get(port, "/")
-        assert status == 200 and b"TRELLIS" in page
+        wait_until(lambda: get(port, "/")[0] == 200)
+        assert b"gradio" in get(port, "/")[1]
         assert get(port, "/viewer.js")[0] == 200
         assert json.loads(get(port, "/info/supported_operations")[1]) == ["make_meshes_and_tex"]
         assert get(port, "/jobs")[0] == 200 and get(port, "/docs")[0] == 200
@@ -141,8 +142,25 @@ def test_page_and_interface_on_one_port_and_a_clean_end(tmp_path: Path) -> None:
 def test_a_token_guards_the_page_too(tmp_path: Path) -> None:
     token = "only-for-this-test"
     with started(tmp_path, "--token", token, "--no-preload") as (program, port, log):
-        wait_for_ping(program, port, log, f"/{token}/ping")
+        wait_for_ping(program, port, log, f"/{token}/viewer.js")
         for path in ("/", "/viewer.js", "/gradio_api/info", "/ping", "/config"):
             assert get(port, path)[0] == 401, path
             assert get(port, path, Cookie=f"trellis_token={token}")[0] == 200, path
         assert token in log.read_text()  # the address to open is told
+
+
+def test_the_server_s_own_process_imports_nothing_heavy() -> None:
+    """Its /ping must answer at once; what computes is imported in worker processes."""
+    heavy = ("torch", "transformers", "warp", "scipy", "trimesh", "cv2", "pandas", "gradio")
+    code = f"import sys, trellis.app.serve; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_more_devices_get_a_process_each() -> None:
+    options = parsed("--device", "cuda", "--preset", "minimal")
+    assert further_sources(options, {}) == further_sources(options, {"devices": 1}) == []
+    more = further_sources(options, {"devices": 3})
+    assert [source.options["index"] for source in more] == [1, 2]
+    assert all(source.options["preset"] == "minimal" for source in more)
+    assert len(further_sources(parsed("--workers", "2"), {"devices": 4})) == 1

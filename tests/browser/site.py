@@ -21,7 +21,13 @@ class Site:
         self.pipeline = FakePipeline(step_seconds=0.1)
         self.setups: list[dict[str, Any]] = []
         self.folder = folder
-        self.engine = Engine(self._load, folder, model="nano", models=[choice.name for choice in models])
+        self.engine = Engine(
+            self._load,
+            folder,
+            model="nano",
+            models=[choice.name for choice in models],
+            text_models=[choice.name for choice in models if choice.takes_text],
+        )
         page = create_page(self.engine, examples=pictures, machine="CPU · float32", models=models)
         self.app = create_app(self.engine, page, hosts=("127.0.0.1",), examples=pictures)
         self.address = ""

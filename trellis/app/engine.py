@@ -22,6 +22,7 @@ from trellis.app.generation import generate_files
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.jobs import Job, JobOrigin, JobState, JobView
 from trellis.app.request import GenerationRequest
+from trellis.app.sources import Models
 from trellis.conditioning import load_picture
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import Progress, StepInfo
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from trellis.pipeline import ImageTo3D
 
 QUEUE_LIMIT = 8  # waiting and running jobs together
-MAX_PICTURES = 64
-LONGEST_PROMPT = 1000
 KEPT_ASSETS = 8  # a real asset takes about 70 MB
 LOADING_STAGE = "load model"
 
@@ -57,7 +56,8 @@ class Engine:
     `load_pipeline` is called in the worker thread (again after a failure), with what a job states of its setup (model,
     preset, precision) as keywords. Every job has a folder under `folder`, named by its id, with its pictures,
     `request.json`, the result files and `result.json`; jobs of earlier starts are read back from there, as far as the
-    limits of the history let them stay. `models` are names that jobs may ask for besides `model`. `crew` carries jobs
+    limits of the history let them stay. `models` are names that jobs may ask for besides `model`, `text_models`
+    those among them that take a prompt. `crew` carries jobs
     out (here one at a time: there is one pipeline). All methods may be called from any thread and return at once.
     """
 
@@ -68,12 +68,12 @@ class Engine:
         *,
         model: str,
         models: Sequence[str] = (),
+        text_models: Sequence[str] = (),
         queue_limit: int = QUEUE_LIMIT,
         history: HistoryLimits | None = None,
         crew: Crew[Any] | None = None,
     ) -> None:
-        self.model = model
-        self.models = tuple(dict.fromkeys((model, *models)))
+        self.models = Models(tuple(dict.fromkeys((model, *models))), frozenset(text_models))
         self.plan: dict[str, Any] = {}  # how the model of the last job was opened
         self._load_pipeline = load_pipeline
         self._pipeline: ImageTo3D | None = None
@@ -102,26 +102,15 @@ class Engine:
     ) -> str:
         """Queue a job for pictures of one object, or for a prompt, and return its id.
 
-        model: one of `models`; owner and name: see `JobOrigin`. Raises InvalidInputError for a picture, prompt or model
-        that cannot be used, QueueFullError when the queue is full.
+        model: one of `models` (default: the first that takes what is given); owner and name: see `JobOrigin`. Raises
+        InvalidInputError for a picture, prompt or model that cannot be used, QueueFullError when the queue is full.
         """
-        origin = JobOrigin(model or self.model, owner, name, prompt)
-        self._check_source(origin, len(pictures))
+        origin = JobOrigin(self.models.choose(model, prompt=prompt, pictures=len(pictures)), owner, name, prompt)
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
             images = [load_picture(picture)[0] for picture in pictures]
             created = self._moment()
             return self._queue(Job.create(request, images, root=self._folder, origin=origin, created=created))
-
-    def _check_source(self, origin: JobOrigin, pictures: int) -> None:
-        if origin.model not in self.models:
-            raise InvalidInputError(f"model must be one of {', '.join(self.models)}, not {origin.model[:80]!r}.")
-        if origin.prompt is None and not 1 <= pictures <= MAX_PICTURES:
-            raise InvalidInputError(f"Give between 1 and {MAX_PICTURES} pictures, not {pictures}.")
-        if origin.prompt is not None and pictures:
-            raise InvalidInputError("Give pictures or a prompt, not both.")
-        if origin.prompt is not None and not 1 <= len(origin.prompt.strip()) <= LONGEST_PROMPT:
-            raise InvalidInputError(f"prompt must have between 1 and {LONGEST_PROMPT} characters.")
 
     def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
         """Queue a job for other files of a finished job's asset, without sampling it again, and return its id.
@@ -270,7 +259,7 @@ class Engine:
 
     def setup_of(self, job: Job) -> dict[str, Any]:
         """What a job states about how its model is opened, as far as it differs from how the program was started."""
-        other = {} if job.origin.model == self.model else {"model": job.origin.model}
+        other = {} if job.origin.model == self.models.default else {"model": job.origin.model}
         return other | job.request.setup
 
     def _loaded(self, progress: Progress, setup: dict[str, Any]) -> "ImageTo3D":
@@ -306,7 +295,7 @@ class Engine:
 
 
 def _belongs(view: JobView, owner: str) -> bool:
-    return view.origin is not None and view.origin.owner == owner
+    return view.origin.owner == owner
 
 
 def explain(error: BaseException) -> str:

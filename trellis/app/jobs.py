@@ -40,6 +40,22 @@ class JobState(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class JobOrigin:
+    """Where a job comes from.
+
+    model: its name; owner: whose job it is, a digest that cannot be turned back ("" for who knows the job's id);
+    name: what people call it, such as the picture's name; prompt: the text it is made from, in place of pictures;
+    source: the id of the job whose asset it takes.
+    """
+
+    model: str
+    owner: str = ""
+    name: str = ""
+    prompt: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
 class JobView:
     """A job at one moment: safe to hand to any thread.
 
@@ -59,25 +75,9 @@ class JobView:
     files: dict[str, Path]
     kept: bool = False
     draft: Path | None = None
-    origin: "JobOrigin | None" = None
+    origin: JobOrigin = JobOrigin(model="")
     request: GenerationRequest | None = None
     created: float = 0.0
-
-
-@dataclass(frozen=True)
-class JobOrigin:
-    """Where a job comes from.
-
-    model: its name; owner: whose job it is, a digest that cannot be turned back ("" for who knows the job's id);
-    name: what people call it, such as the picture's name; prompt: the text it is made from, in place of pictures;
-    source: the id of the job whose asset it takes.
-    """
-
-    model: str
-    owner: str = ""
-    name: str = ""
-    prompt: str | None = None
-    source: str | None = None
 
 
 @dataclass

@@ -49,6 +49,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
             arguments.output,
             model=arguments.model,
             models=[choice.name for choice in models],
+            text_models=[choice.name for choice in models if choice.takes_text],
             history=HistoryLimits(days=arguments.keep_days, gigabytes=arguments.keep_gb),
             idle_seconds=60 * arguments.idle,
             further_sources=partial(further_sources, arguments),

@@ -110,10 +110,11 @@ class ProcessPipeline:
     def load_asset(self, path: Path) -> ProcessAsset:
         return ProcessAsset(int(path.read_text()), self.control)
 
-    def __call__(self, pictures: Sequence[Path], *, seed: int, progress: Progress, **settings: Any) -> ProcessAsset:
+    def __call__(self, source: Sequence[Path] | str, *, seed: int, progress: Progress, **settings: Any) -> ProcessAsset:
         sys.stdout.write("libraries print what they like\n")
         os.write(1, b"native code too\n")
-        self.control.log(f"generate seed {seed} pictures {len(pictures)} in {os.getpid()}")
+        kind = f"prompt {len(source)}" if isinstance(source, str) else f"pictures {len(source)}"
+        self.control.log(f"generate seed {seed} {kind} in {os.getpid()}")
         run(STAGES[:GENERATING], self.control, progress)
         return ProcessAsset(seed, self.control)
 

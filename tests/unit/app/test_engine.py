@@ -287,7 +287,7 @@ def test_a_setup_of_its_own_opens_the_model_anew(start: Callable[..., Engine]) -
 
 def test_a_job_is_made_of_pictures_or_of_a_prompt(start: Callable[..., Engine]) -> None:
     pipeline = FakePipeline()
-    engine = start(lambda: pipeline)
+    engine = start(lambda **_: pipeline, models=["words"], text_models=["words"])
     assert wait(engine, engine.submit(GenerationRequest(formats=("ply",)), prompt="a red mug")).state is JobState.DONE
     assert pipeline.calls[0]["prompt"] == "a red mug"
     for pictures, prompt in (([], None), ([PICTURE], "both"), ([], "  "), ([], "x" * 1001)):

@@ -21,6 +21,7 @@ from trellis.app.api.guards import HostGuard, OriginGuard, SafeHeaders, TokenGua
 from trellis.app.api.job_routes import job_routes
 from trellis.app.api.late_page import LatePage
 from trellis.app.api.legacy import legacy_routes
+from trellis.app.api.model_routes import model_routes
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.slot import Slot
 from trellis.app.engine import Engine
@@ -63,6 +64,7 @@ def create_api(engine: Engine, settings: ApiSettings, *, page: LatePage | None =
     slot = Slot(jobs, busy_seconds=settings.busy_seconds)
     for router in (
         job_routes(jobs, settings),
+        model_routes(jobs.models),
         desktop_routes(jobs, slot, settings),
         legacy_routes(jobs, slot, settings),
     ):

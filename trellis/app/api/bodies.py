@@ -10,7 +10,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import ClientDisconnect, Request
 
 from trellis.app.api.errors import ApiError, FieldError
-from trellis.app.engine import MAX_PICTURES
+from trellis.app.sources import MAX_PICTURES
 
 MAX_FIELDS = 256
 MAX_FILES = MAX_PICTURES + 1  # one more than a job takes, so that its own check names the field

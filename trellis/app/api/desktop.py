@@ -11,7 +11,7 @@ from PIL import Image
 
 from trellis.app.api.bodies import read_json
 from trellis.app.api.documented import ERRORS, desktop_body, file_answer
-from trellis.app.api.engines import Jobs
+from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.api.legacy_models import Generation, Interrupt, Ping, Status
 from trellis.app.api.legacy_options import desktop_request
@@ -19,7 +19,7 @@ from trellis.app.api.panel import panel_text
 from trellis.app.api.pictures import decode_base64, read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.slot import Slot, SlotState, Work
-from trellis.app.engine import MAX_PICTURES
+from trellis.app.sources import MAX_PICTURES
 from trellis.errors import InvalidInputError
 
 OPERATIONS = ("make_meshes_and_tex",)
@@ -44,7 +44,7 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
         now = await slot.status()
         return Status(status=now.state, progress=now.progress, message=now.message, busy=jobs.busy or slot.busy)
 
-    @router.post("/generate", openapi_extra=desktop_body())
+    @router.post("/generate", openapi_extra=desktop_body(jobs.models))
     async def generate(request: Request) -> Generation:
         """Generate a model and answer when it is finished; every problem is a 200 with FAILED and a message.
 
@@ -69,7 +69,7 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
     @router.get("/download/spz-ui-layout/generation-3d-panel", response_class=PlainTextResponse)
     async def panel() -> PlainTextResponse:
         """Describe the client's panel; the text never changes while the program runs."""
-        return PlainTextResponse(panel_text())
+        return PlainTextResponse(panel_text(of_texts=jobs.models.default in jobs.models.of_texts))
 
     @router.post("/interrupt")
     async def interrupt() -> Interrupt:
@@ -113,13 +113,25 @@ async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSetti
     if operation not in OPERATIONS:
         raise FieldError("generate_what", f"generate_what must be {OPERATIONS[0]}: this server does not retexture yet.")
     request = desktop_request(values)
-    texts = _picture_texts(values.get(PICTURES_KEY))
+    model, prompt = _text(values, "model") or None, _text(values, "prompt")
+    if not prompt and PICTURES_KEY in values:
+        prompt = None
+    texts = _picture_texts(values.get(PICTURES_KEY)) if prompt is None else []
+    jobs.models.choose(model, prompt=prompt, pictures=len(texts))
 
     def read() -> list[Image.Image]:
         contents = [(field, decode_base64(field, text)) for field, text in texts]
         return read_pictures(contents, max_pixels=settings.max_picture_pixels)
 
-    return Work(request, await jobs.read(read))
+    return Work(request, Source(await jobs.read(read), prompt, model))
+
+
+def _text(values: Mapping[str, object], key: str) -> str | None:
+    """The text of an element; None where there is none."""
+    value = values.get(key)
+    if value is not None and not isinstance(value, str):
+        raise FieldError(key, f"{key} must be a text.")
+    return value
 
 
 def _picture_texts(value: object) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from trellis.app.api.legacy_options import DESKTOP, FORM, OUTPUT_FORMATS, RESUME, LegacyNumber, choices
 from trellis.app.request import SAMPLING_OPTIONS, Choice, Option, Range, Subset, Switch, default_of, options
+from trellis.app.sources import LONGEST_PROMPT, MAX_PICTURES, Models
 
 PICTURE_TEXT = {"type": "string", "format": "byte", "contentEncoding": "base64", "minLength": 1}
 PICTURE_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
@@ -69,19 +70,38 @@ def request_properties() -> dict[str, Any]:
     return properties
 
 
-def job_body(max_pictures: int) -> dict[str, Any]:
-    """The bodies that POST /jobs takes: JSON with base64, or a form with files."""
-    pictures = {"type": "array", "minItems": 1, "maxItems": max_pictures}
-    options_schema = request_properties()
-    as_json = _object(
-        {"pictures": pictures | {"items": PICTURE_TEXT, "description": "Pictures of one object."}, **options_schema},
-        ["pictures"],
+def job_body(models: Models) -> dict[str, Any]:
+    """The bodies that POST /jobs takes: pictures as base64 in JSON or as files of a form, or else a prompt."""
+    pictures = {"type": "array", "minItems": 1, "maxItems": MAX_PICTURES}
+    others = source_properties(models) | request_properties()
+    one_source = {"oneOf": [{"required": ["pictures"]}, {"required": ["prompt"]}]}
+    as_json = {"pictures": pictures | {"items": PICTURE_TEXT, "description": "Pictures of one object."}, **others}
+    as_form = {"pictures": pictures | {"items": PICTURE_FILE, "description": "Picture files."}, **others}
+    return _body(
+        {
+            "application/json": _object(as_json, []) | one_source,
+            "multipart/form-data": _object(as_form, []) | one_source,
+        }
     )
-    as_form = _object(
-        {"pictures": pictures | {"items": PICTURE_FILE, "description": "Picture files."}, **options_schema},
-        ["pictures"],
-    )
-    return _body({"application/json": as_json, "multipart/form-data": as_form})
+
+
+def source_properties(models: Models) -> dict[str, Any]:
+    """The JSON schema of a prompt and of the model."""
+    text_models = ", ".join(name for name in models.names if name in models.of_texts) or "none is here"
+    return {
+        "prompt": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": LONGEST_PROMPT,
+            "pattern": r"\S",
+            "description": f"What the object is, in English, in place of pictures; needs a text model ({text_models}).",
+        },
+        "model": {
+            "type": "string",
+            "enum": list(models.names),
+            "description": "Default: the first that takes what is given. One that is not here yet is fetched.",
+        },
+    }
 
 
 def files_body() -> dict[str, Any]:
@@ -105,7 +125,7 @@ def form_body(fields: tuple[str, str]) -> dict[str, Any]:
     return _body({"multipart/form-data": schema, "application/x-www-form-urlencoded": schema})
 
 
-def desktop_body() -> dict[str, Any]:
+def desktop_body(models: Models) -> dict[str, Any]:
     """The flat object of POST /generate."""
     pictures = {
         "type": "array",
@@ -119,8 +139,9 @@ def desktop_body() -> dict[str, Any]:
         "texture_size": {"type": "integer", "description": f"Position in {list(sizes)}, or a size in pixels."},
         "multi_image": {"description": f"Position in {list(choices('multi_image'))}, or the word itself."},
         "generate_what": {"type": "string", "enum": ["make_meshes_and_tex"]},
+        **source_properties(models),
     }
-    schema = {"type": "object", "properties": properties, "required": ["single_multi_img_input"]}
+    schema = {"type": "object", "properties": properties}
     return _body({"application/json": schema})
 
 

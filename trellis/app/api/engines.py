@@ -1,7 +1,8 @@
 """What the interface does with the engine, off the event loop: nothing here makes another request wait."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
@@ -10,8 +11,18 @@ from starlette.concurrency import run_in_threadpool
 from trellis.app.engine import Engine
 from trellis.app.jobs import JobView
 from trellis.app.request import GenerationRequest
+from trellis.app.sources import Models
 
 POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a job is made of: pictures or a prompt, and the model where one is stated."""
+
+    pictures: list[Image.Image] = field(default_factory=list)
+    prompt: str | None = None
+    model: str | None = None
 
 
 class Jobs:
@@ -25,10 +36,16 @@ class Jobs:
     def busy(self) -> bool:
         return self.engine.busy
 
-    async def submit(self, request: GenerationRequest, pictures: Sequence[Image.Image]) -> str:
+    @property
+    def models(self) -> Models:
+        return self.engine.models
+
+    async def submit(self, request: GenerationRequest, source: Source) -> str:
         """Queue a job and return its id; raises QueueFullError, InvalidInputError."""
         async with self._submitting:
-            return await run_in_threadpool(self.engine.submit, request, list(pictures))
+            return await run_in_threadpool(
+                self.engine.submit, request, source.pictures, prompt=source.prompt, model=source.model
+            )
 
     async def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
         """Queue a job for other files of a job's asset; raises UnknownJobError, InvalidInputError, QueueFullError."""

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from trellis.app.engine import QueueFullError, UnknownJobError
+from trellis.app.sources import SourceError
 from trellis.errors import InvalidInputError, TrellisError
 
 RETRY_SECONDS = "5"
@@ -64,6 +65,10 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(QueueFullError)
     async def queue_full(_: Request, error: QueueFullError) -> Response:
         return error_response(503, str(error), None, {"Retry-After": RETRY_SECONDS})
+
+    @app.exception_handler(SourceError)
+    async def wrong_source(_: Request, error: SourceError) -> Response:
+        return error_response(422, str(error), error.field)
 
     @app.exception_handler(InvalidInputError)
     async def invalid_input(_: Request, error: InvalidInputError) -> Response:

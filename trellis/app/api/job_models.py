@@ -41,6 +41,8 @@ class JobModel(BaseModel):
 
     id: str
     state: JobState
+    model: str
+    prompt: str | None = Field(description="The text it is made of, where it is not made of pictures.")
     ahead: int = Field(description="Jobs before this one in the queue.")
     progress: float = Field(description="Share that is done, from 0 to 1.")
     seconds: float = Field(description="Since it was started.")
@@ -75,6 +77,8 @@ def job_model(view: JobView) -> JobModel:
     return JobModel(
         id=view.id,
         state=view.state,
+        model=view.origin.model,
+        prompt=view.origin.prompt,
         ahead=view.ahead,
         progress=round(share_done(view), 4),
         seconds=round(view.seconds, 3),

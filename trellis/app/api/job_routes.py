@@ -15,7 +15,7 @@ from trellis.app.api.errors import ApiError
 from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type, result_model
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.submissions import checked_request, read_submission
-from trellis.app.engine import MAX_PICTURES, UnknownJobError
+from trellis.app.engine import UnknownJobError
 from trellis.app.jobs import JobState, JobView
 
 EVENT_SECONDS = 0.2
@@ -37,11 +37,11 @@ def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
 
 
 def _add_submissions(router: APIRouter, jobs: Jobs, settings: ApiSettings, submitted: dict[str, None]) -> None:
-    @router.post("", status_code=202, responses=SUBMITTED, openapi_extra=job_body(MAX_PICTURES))
+    @router.post("", status_code=202, responses=SUBMITTED, openapi_extra=job_body(jobs.models))
     async def submit(request: Request, response: Response) -> JobModel:
-        """Queue a job for pictures of one object, sent as files of a form or as base64 in JSON."""
-        options_given, pictures = await read_submission(request, jobs, settings)
-        job_id = await jobs.submit(options_given, pictures)
+        """Queue a job for pictures of one object, sent as files of a form or as base64 in JSON, or for a prompt."""
+        submission = await read_submission(request, jobs, settings)
+        job_id = await jobs.submit(submission.request, submission.source)
         submitted[job_id] = None
         response.headers["Location"] = f"/jobs/{job_id}"
         return await _shown(jobs, job_id)

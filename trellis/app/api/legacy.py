@@ -9,14 +9,14 @@ from starlette.datastructures import FormData
 from trellis.app.api.bodies import file_field, read_form, text_field
 from trellis.app.api.desktop import MODEL_URL
 from trellis.app.api.documented import ERRORS, form_body, resume_query
-from trellis.app.api.engines import Jobs
+from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import FieldError
 from trellis.app.api.legacy_models import Generation, PreviewUrls
 from trellis.app.api.legacy_options import FORM, form_request, resume_options
 from trellis.app.api.pictures import decode_base64, read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.slot import Slot, SlotStatus, Work
-from trellis.app.engine import MAX_PICTURES
+from trellis.app.sources import MAX_PICTURES
 
 PREVIEW_URLS = PreviewUrls(gaussian="/download/preview/gaussian", mesh="/download/preview/mesh")
 FAILURES = ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[499] | ERRORS[500] | ERRORS[503]
@@ -81,7 +81,7 @@ async def read_work(
         options = form_request(values, preview=preview)
         contents = await _contents(form, fields)
     pictures = await jobs.read(_reader(contents, settings.max_picture_pixels))
-    return Work(options, pictures, preview=preview)
+    return Work(options, Source(pictures), preview=preview)
 
 
 class _Form:

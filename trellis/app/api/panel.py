@@ -21,15 +21,22 @@ SLIDERS = (
 DROPDOWNS = ("texture_size", "multi_image")
 
 
+NEEDED = "content_min_num_needed=(make_meshes_and_tex:1, retexture:0)"
+
+
 @cache
-def panel_text() -> str:
-    """The whole panel, as `GET /download/spz-ui-layout/generation-3d-panel` answers."""
-    lines = [
-        "vgroup spacing=4 padding=6 childForceExpandHeight=false",
-        "  header visible_name=(Pictures of one object) align=center",
-        "  single_multi_img_input code_name=single_multi_img_input visible_name=(Pictures) "
-        "content_min_num_needed=(make_meshes_and_tex:1, retexture:0)",
-    ]
+def panel_text(*, of_texts: bool = False) -> str:
+    """The whole panel, as `GET /download/spz-ui-layout/generation-3d-panel` answers.
+
+    It takes pictures or, `of_texts`, a prompt: as does the model that the program was started with.
+    """
+    lines = ["vgroup spacing=4 padding=6 childForceExpandHeight=false"]
+    if of_texts:
+        lines.append("  header visible_name=(What the object is, in English) align=center")
+        lines.append(f"  text_prompt code_name=prompt visible_name=(Prompt) default=() is_positive=true {NEEDED}")
+    else:
+        lines.append("  header visible_name=(Pictures of one object) align=center")
+        lines.append(f"  single_multi_img_input code_name=single_multi_img_input visible_name=(Pictures) {NEEDED}")
     for key, label, default in SLIDERS:
         known = DESKTOP[key]
         lines.append(

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from trellis.app.api.engines import Jobs
+from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import ApiError
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import JobState, JobView
@@ -54,13 +52,13 @@ FAILED_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Work:
-    """A checked request with its pictures; `preview` says that only the preview was asked for.
+    """A checked request with its pictures or prompt; `preview` says that only the preview was asked for.
 
     `asset_of` is a job whose asset is the one that the request asks for.
     """
 
     request: GenerationRequest
-    pictures: list[Image.Image]
+    source: Source
     preview: bool = False
     asset_of: str | None = None
 
@@ -171,7 +169,7 @@ class Slot:
         if previewed is None or self._last.state is not SlotState.PREVIEW_READY or self._visits:
             raise ApiError(409, "Current generation must be in preview_ready state to resume")
         request = GenerationRequest.from_dict(previewed.request.to_dict() | options)
-        work = Work(request, previewed.pictures, asset_of=previewed.asset_of)
+        work = Work(request, previewed.source, asset_of=previewed.asset_of)
 
         async def prepare() -> Work:
             return work
@@ -219,7 +217,7 @@ class Slot:
                 return await self._jobs.extract(work.asset_of, files)
             except (InvalidInputError, UnknownJobError) as error:
                 _log.info("The previewed asset is made again: %s", error)
-        return await self._jobs.submit(work.request, work.pictures)
+        return await self._jobs.submit(work.request, work.source)
 
     def _outcome(self, view: JobView, work: Work) -> SlotStatus:
         if view.state is JobState.CANCELLED:

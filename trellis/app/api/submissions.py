@@ -1,6 +1,7 @@
 """Reading what is submitted to /jobs: JSON with base64 or a form with files, in the terms of the options' table."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
@@ -8,24 +9,31 @@ from PIL import Image
 from starlette.datastructures import FormData
 
 from trellis.app.api.bodies import file_field, is_form, is_json, read_form, read_json
-from trellis.app.api.engines import Jobs
+from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.api.numbers import parse_number
 from trellis.app.api.pictures import decode_base64, read_pictures
 from trellis.app.api.settings import ApiSettings
-from trellis.app.engine import MAX_PICTURES
 from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.errors import InvalidInputError
 
+SOURCE_FIELDS = ("prompt", "model")  # beside the pictures
 
-async def read_submission(
-    request: Request, jobs: Jobs, settings: ApiSettings
-) -> tuple[GenerationRequest, list[Image.Image]]:
-    """The checked request and pictures of a submission; raises ApiError naming the field."""
+
+@dataclass(frozen=True)
+class Submission:
+    """A checked request and what the job is made of."""
+
+    request: GenerationRequest
+    source: Source
+
+
+async def read_submission(request: Request, jobs: Jobs, settings: ApiSettings) -> Submission:
+    """The checked request, and pictures or prompt, of a submission; raises ApiError or SourceError naming the field."""
     contents: list[tuple[str, bytes | str]]
     if is_json(request):
         values = await read_json(request, settings.max_upload_bytes)
-        contents = list(_texts(values.pop("pictures", None)))
+        contents = list(_texts(values.pop("pictures", [])))
     elif is_form(request):
         form = await read_form(request, settings.max_upload_bytes)
         try:
@@ -36,15 +44,21 @@ async def read_submission(
             await form.close()
     else:
         raise ApiError(415, "Send JSON (application/json) or a form with files (multipart/form-data).")
-    if not 1 <= len(contents) <= MAX_PICTURES:
-        raise FieldError("pictures", f"pictures must hold between 1 and {MAX_PICTURES} pictures.")
+    prompt, model = (_text(name, values.pop(name)) if name in values else None for name in SOURCE_FIELDS)
+    jobs.models.choose(model, prompt=prompt, pictures=len(contents))  # before the work of reading pictures
     checked = checked_request(values)
 
     def read() -> list[Image.Image]:
         plain = [(name, decode_base64(name, data) if isinstance(data, str) else data) for name, data in contents]
         return read_pictures(plain, max_pixels=settings.max_picture_pixels)
 
-    return checked, await jobs.read(read)
+    return Submission(checked, Source(await jobs.read(read), prompt, model))
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise FieldError(name, f"{name} must be a text.")
+    return value
 
 
 def _texts(value: object) -> list[tuple[str, str]]:

@@ -263,7 +263,7 @@ def _owner(browser: gr.Request) -> str:
 
 
 def _name(view: JobView) -> str:
-    return (view.origin.name if view.origin else "") or "asset"
+    return view.origin.name or "asset"
 
 
 def _entry(view: JobView) -> tuple[Image.Image, str]:

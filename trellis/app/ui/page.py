@@ -24,7 +24,14 @@ from trellis.app.ui.handlers import Handlers, Shown
 from trellis.runtime import ModelFiles
 
 Part = Any  # a component: which events it has depends on its kind
-PASTE_SCRIPT = Path(__file__).parent / "static" / "paste.js"
+STATIC = Path(__file__).parent / "static"
+PASTE_SCRIPT = STATIC / "paste.js"
+THEME_SCRIPT = STATIC / "theme.js"
+THEME_BUTTON = (
+    '<button type="button" aria-label="Dark colours" title="Dark colours"><svg viewBox="0 0 24 24" aria-hidden="true">'
+    '<circle cx="12" cy="12" r="8.5" fill="none" stroke="currentColor" stroke-width="2"/>'
+    '<path d="M12 3.5a8.5 8.5 0 0 1 0 17z" fill="currentColor"/></svg></button>'
+)
 TITLE = "TRELLIS"
 SUBTITLE = "A picture in, a textured 3D model out."
 DEMO_NOTE = (
@@ -57,13 +64,15 @@ def create_page(
     knows, `models` what may be chosen (default: the engine's own), `files` whether the network that cuts pictures out
     may be fetched.
     """
-    models = models or [ModelChoice(engine.model, engine.model)]
+    models = models or [ModelChoice(name, name) for name in engine.models.names]
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         with gr.Row(elem_id="top"):
             header = f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>"
             paste = PASTE_SCRIPT.read_text(encoding="utf-8")
             gr.HTML(header, js_on_load=paste, apply_default_css=False, elem_id="header")
             machine_line = gr.HTML(fragments.machine_line([machine]), apply_default_css=False, elem_id="machine")
+            theme = THEME_SCRIPT.read_text(encoding="utf-8")
+            gr.HTML(THEME_BUTTON, js_on_load=theme, apply_default_css=False, elem_id="theme")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=320):
                 inputs = _create_inputs(models)

@@ -147,7 +147,7 @@ def _own_job(engine: Engine, job_id: str, request: Request) -> JobView | None:
         view = engine.view(job_id)
     except UnknownJobError:
         return None
-    owner = "" if view.origin is None else view.origin.owner
+    owner = view.origin.owner
     # A browser without cookies owns its jobs by the page alone, and reaches them by their id.
     return view if owner in ("", owner_of_headers(request.headers)) or owner.startswith(PAGE_OWNER) else None
 

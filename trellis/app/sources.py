@@ -1,0 +1,57 @@
+"""What a job is made of: pictures of one object or a prompt, on a model that takes them."""
+
+from dataclasses import dataclass
+
+from trellis.errors import InvalidInputError
+
+MAX_PICTURES = 64
+LONGEST_PROMPT = 1000
+
+
+class SourceError(InvalidInputError):
+    """What a job is to be made of cannot be used; `field` is the name of what is wrong."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that jobs may ask for, first the one the program is started with.
+
+    Those `of_texts` take a prompt, the others pictures.
+    """
+
+    names: tuple[str, ...]
+    of_texts: frozenset[str] = frozenset()
+
+    @property
+    def default(self) -> str:
+        return self.names[0]
+
+    def choose(self, model: str | None, *, prompt: str | None, pictures: int) -> str:
+        """The model for so many pictures or a prompt: `model` if that is stated, else the first that takes them.
+
+        Raises SourceError for pictures, a prompt or a model that do not go together.
+        """
+        if model is not None and model not in self.names:
+            raise SourceError("model", f"model must be one of {', '.join(self.names)}, not {model[:80]!r}.")
+        self._check_extent(prompt, pictures)
+        fitting = [name for name in self.names if (name in self.of_texts) == (prompt is not None)]
+        wanted = "pictures" if prompt is None else "prompt"
+        if not fitting:
+            known = "only text models are here" if prompt is None else "no text model is here"
+            raise SourceError(wanted, f"{wanted}: {known}; start the program with another model.")
+        if model is not None and model not in fitting:
+            other = "a prompt, not pictures" if prompt is None else "pictures, not a prompt"
+            raise SourceError("model", f"model {model} takes {other}; for {wanted} there are {', '.join(fitting)}.")
+        return model or fitting[0]
+
+    def _check_extent(self, prompt: str | None, pictures: int) -> None:
+        if prompt is not None and pictures:
+            raise SourceError("prompt", "Give pictures or a prompt, not both.")
+        if prompt is None and not 1 <= pictures <= MAX_PICTURES:
+            raise SourceError("pictures", f"pictures must hold between 1 and {MAX_PICTURES} pictures.")
+        if prompt is not None and not 1 <= len(prompt.strip()) <= LONGEST_PROMPT:
+            raise SourceError("prompt", f"prompt must have between 1 and {LONGEST_PROMPT} characters.")
