@@ -14,6 +14,7 @@ from trellis.runtime import DEVICES, Runtime
 from trellis.training.config import TrainConfig, read_config
 from trellis.training.stages import create_stage
 from trellis.training.stages.flow_data import make_source_chunks
+from trellis.training.start import adopt_model, started
 from trellis.training.trainer import Trainer
 
 logger = logging.getLogger("train")
@@ -27,6 +28,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data_dir", type=Path, help="folder that keeps generated data between runs")
     parser.add_argument("--resume", action="store_true", help="continue from the stage's checkpoint if there is one")
+    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="model folder whose weights are the start")
     parser.add_argument("--make-data", metavar="PART/PARTS", help="only fill --data_dir with a share of flows' data")
     parser.add_argument("--max-seconds", type=float, help="save and stop after this long, start-up included")
     parser.add_argument("--within", type=float, help="shorten the plan to this long, start-up included")
@@ -56,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         config = read_config(options.config)
+        if options.start_from is not None:
+            adopt_model(options.start_from, options.output_dir)
+            config = started(config)
         name = f"data {options.make_data}" if options.make_data else config.stage
         line = logging.Formatter(f"%(asctime)s {name}: %(message)s", datefmt="%H:%M:%S")
         for handler in logging.getLogger().handlers:

@@ -13,8 +13,9 @@ from trellis.models import PipelineConfig, load_model
 from trellis.pipeline import ImageTo3D
 from trellis.runtime import Runtime
 from trellis.training import assemble as module
-from trellis.training.assemble import DECODERS, ENCODERS, SETTINGS_FILE, assemble, main
+from trellis.training.assemble import DECODERS, ENCODERS, assemble, main
 from trellis.training.config import STAGES
+from trellis.training.start import SETTINGS_FILE
 
 
 def test_folder_holds_every_network_in_float16(runs: Path, tmp_path: Path) -> None:

@@ -71,11 +71,15 @@ def test_weighted_mean_broadcasts_its_weights() -> None:
     assert float(losses.surface_weight(torch.ones(1) * 9, 0.3)) == pytest.approx(0.05)
 
 
-def test_disc_rotation_is_zero_along_the_normal_of_either_sign() -> None:
+def test_disc_rotation_is_zero_along_the_normal_and_pulls_from_a_right_angle() -> None:
     upright = torch.tensor([[1.0, 0, 0, 0]])
-    normals = torch.tensor([[0, 0, 1.0], [0, 0, -1.0], [1.0, 0, 0], [0, math.sqrt(0.5), math.sqrt(0.5)]])
-    found = losses.disc_rotation(upright.expand(4, -1), normals)
-    assert found.tolist() == pytest.approx([0, 0, 1, 0.5], abs=1e-6)
+    half = math.sqrt(0.5)
+    normals = torch.tensor([[0, 0, 1.0], [0, 0, -1.0], [1.0, 0, 0], [0, half, half], [0, half, -half]])
+    rotations = upright.repeat(5, 1).requires_grad_()
+    found = losses.disc_rotation(rotations, normals)
+    assert found.tolist() == pytest.approx([0, 0, 1, 1 - half, 1 - half], abs=1e-6)
+    (gradient,) = torch.autograd.grad(found[2], rotations)
+    assert float(gradient[2].norm()) > 0.5
 
 
 def test_trivec_weights_interpolate_linearly() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.training.tiny import tiny_config
-from trellis.errors import CheckpointError, InvalidInputError
+from trellis.errors import InvalidInputError
 from trellis.training.config import config_values
-from trellis.training.nano import LOG_FILE, MODEL_FOLDER, ROOT, keep_structure_vae, main, read_plan
+from trellis.training.nano import LOG_FILE, MODEL_FOLDER, ROOT, main, read_plan
 
 STAGES = ("structure_vae", "latent_vae", "structure_flow", "flows")
 
@@ -41,11 +41,11 @@ def command(plan: Path, folder: Path, *options: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_whole_plan_makes_a_model(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_plan_makes_a_model(tmp_path: Path) -> None:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
     try:
-        status = main(command(plan, output, "--seconds", "500", "--keep-structure", str(runs / "structure_vae")))
+        status = main(command(plan, output, "--seconds", "500"))
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -56,17 +56,15 @@ def test_whole_plan_makes_a_model(runs: Path, tmp_path: Path, monkeypatch: pytes
     assert settings["flows"]["init"]["image_encoder"] == "structure_flow/image_encoder"
     assert settings["flows"]["data"]["families"] == list(tiny_config("flows").data.families)
     assert "data 0/1: chunk 1" in log and "structure_flow: done after 3 steps" in log and "flows: done" in log
-    kept = (output / "structure_vae" / "sparse_structure_decoder.safetensors").read_bytes()
-    assert kept == (runs / "structure_vae" / "sparse_structure_decoder.safetensors").read_bytes()
 
 
 @pytest.mark.slow
-def test_a_terminated_run_leaves_a_model(runs: Path, tmp_path: Path) -> None:
+def test_a_terminated_run_leaves_a_model(model: Path, tmp_path: Path) -> None:
     plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
     values = json.loads((plan.parent / "flows.json").read_text())
     values["optimizer"]["steps"] = 10**6
     (plan.parent / "flows.json").write_text(json.dumps(values))
-    options = command(plan, output, "--seconds", "500", "--keep-structure", str(runs / "structure_vae"))
+    options = command(plan, output, "--seconds", "500", "--start-from", str(model))
     process = subprocess.Popen([sys.executable, "-m", "trellis.training.nano", *options], cwd=ROOT)
     until, log = time.monotonic() + 300, output / LOG_FILE
     while time.monotonic() < until and not (log.is_file() and "flows: step 20 " in log.read_text()):
@@ -75,20 +73,12 @@ def test_a_terminated_run_leaves_a_model(runs: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 3
     assert (output / MODEL_FOLDER / "pipeline.json").is_file()
-    assert "flows: stopped after" in log.read_text()
-
-
-def test_structure_vae_is_kept_from_a_model(model: Path, tmp_path: Path) -> None:
-    config = tiny_config("structure_vae")
-    keep_structure_vae(model, tmp_path / "kept", config)
-    names = {path.name for path in (tmp_path / "kept").iterdir()}
-    assert names == {
-        "config.json", "sparse_structure_encoder.json", "sparse_structure_encoder.safetensors",
-        "sparse_structure_decoder.json", "sparse_structure_decoder.safetensors",
-    }  # fmt: skip
-    assert json.loads((tmp_path / "kept" / "config.json").read_text())["stage"] == "structure_vae"
-    with pytest.raises(CheckpointError, match="no structure VAE"):
-        keep_structure_vae(tmp_path, tmp_path / "none", config)
+    text = log.read_text()
+    assert "flows: stopped after" in text and "structure_flow" not in text and "structure_vae" not in text
+    settings = json.loads((output / MODEL_FOLDER / "training.json").read_text())
+    assert set(settings["latent_vae"]["init"].values()) == set(settings["flows"]["init"].values()) == {"start"}
+    kept, source = (folder / "ckpts" / "sparse_structure_decoder.safetensors" for folder in (output / "model", model))
+    assert kept.read_bytes() == source.read_bytes()
 
 
 def test_plans_are_strict(tmp_path: Path) -> None:

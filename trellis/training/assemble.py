@@ -15,6 +15,13 @@ from trellis.errors import CheckpointError, TrellisError
 from trellis.models import PipelineConfig, SamplerConfig, create_model, load_model, save_model
 from trellis.training.config import STAGES
 from trellis.training.stages.flows import read_normalization
+from trellis.training.start import (
+    NORMALIZATION_FILE,
+    SETTINGS_FILE,
+    START_FOLDER,
+    adopted_settings,
+    finished,
+)
 from trellis.training.trainer import CONFIG_FILE, write_json
 
 DECODERS = {
@@ -27,7 +34,6 @@ DECODERS = {
 }
 ENCODERS = {"sparse_structure_encoder": "structure_vae", "slat_encoder": "latent_vae"}
 IMAGE_ENCODER = "image_encoder"
-SETTINGS_FILE = "training.json"  # how the model was trained; evaluation reads the families left out from it
 DEFAULT_STRENGTH = 3.0
 STEPS = 12  # of the samplers: with 25 the structures are no nearer to the truth (docs/nano.md)
 FILE_LIMIT = 16 * 10**6
@@ -39,16 +45,18 @@ logger = logging.getLogger(__name__)
 def assemble(runs: Path, output: Path, *, cfg_strength: float = DEFAULT_STRENGTH) -> dict[str, int]:
     """Write `output` (built aside, then renamed) from the stages in `runs`; returns the size in bytes of every file.
 
+    What no stage has trained comes from the model that training started from, if there is one.
     Weights are the averages, torsos float16. Encoders go into `output/encoders`. Raises CheckpointError for a stage
     that is missing or files over the limits.
     """
+    _check_latents(runs)
     aside = output.with_name(output.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     for folder, roles in (("ckpts", DECODERS), ("encoders", ENCODERS)):
         (aside / folder).mkdir(parents=True)
         for role, stage in roles.items():
-            _convert(runs / stage / role, aside / folder / role)
-    source = runs / "flows" / IMAGE_ENCODER
+            _convert(finished(runs, stage, role), aside / folder / role)
+    source = finished(runs, "flows", IMAGE_ENCODER)
     if not (source / "config.json").is_file():
         raise CheckpointError(f"{source} is missing: train the stage flows first.")
     shutil.copytree(source, aside / IMAGE_ENCODER)
@@ -74,7 +82,7 @@ def _convert(source: Path, target: Path) -> None:
 
 def _pipeline(runs: Path, *, image_size: int, cfg_strength: float) -> PipelineConfig:
     sampler = SamplerConfig(steps=STEPS, cfg_strength=cfg_strength, cfg_interval=(0.0, 1.0), rescale_t=3.0)
-    mean, std = read_normalization(runs / "latent_vae")
+    mean, std = read_normalization(finished(runs, "latent_vae", NORMALIZATION_FILE).parent)
     return PipelineConfig(
         models={role: f"ckpts/{role}" for role in DECODERS},
         structure_sampler=sampler,
@@ -85,9 +93,17 @@ def _pipeline(runs: Path, *, image_size: int, cfg_strength: float) -> PipelineCo
 
 
 def _settings(runs: Path) -> dict[str, Any]:
-    """The configuration of every stage."""
+    """The configuration of every stage, as it was trained last."""
     paths = {stage: runs / stage / CONFIG_FILE for stage in STAGES}
-    return {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in paths.items() if path.is_file()}
+    own = {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in paths.items() if path.is_file()}
+    return adopted_settings(runs) | own
+
+
+def _check_latents(runs: Path) -> None:
+    """Raise CheckpointError where a flow of the adopted model would meet latents that have changed since."""
+    flow, encoder = finished(runs, "flows", "slat_flow_model"), finished(runs, "latent_vae", "slat_encoder")
+    if flow.parent.name == START_FOLDER != encoder.parent.name:
+        raise CheckpointError(f"{runs / 'flows'} is missing: the latents have changed, so train the stage flows.")
 
 
 def _check_sizes(sizes: dict[str, int]) -> None:

@@ -85,8 +85,8 @@ class TrainConfig:
 
     models: role -> network; loss: weights by name; options: numbers that only this stage knows;
     inputs: stage -> its folder, where that is not its name; init: role -> path stem of the weights to start from, or
-    the folder that holds them, both relative to the folder of all stages; export_seconds: time between two exports
-    of the averages while training (0: only at the end).
+    the folder that holds them, both relative to the folder of all stages; frozen: roles of `init` that keep their
+    weights; export_seconds: time between two exports of the averages while training (0: only at the end).
     """
 
     stage: str
@@ -97,6 +97,7 @@ class TrainConfig:
     options: dict[str, float] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     init: dict[str, str] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
     batch_size: int = 32
     precision: str = "float32"
     compile: bool = False

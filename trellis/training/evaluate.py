@@ -27,13 +27,13 @@ from trellis.rendering.mesh import render_mesh
 from trellis.representations import GaussianCloud, Mesh
 from trellis.runtime import DEVICES, Runtime
 from trellis.training import baselines, metrics, truth
-from trellis.training.assemble import SETTINGS_FILE
 from trellis.training.config import DataConfig, parse_config
 from trellis.training.data import on_black, training_families
 from trellis.training.generate import BatchGenerator
 from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, render_pictures, sample_objects
 from trellis.training.report import Scores, make_report, markdown
 from trellis.training.sheet import write_sheet
+from trellis.training.start import SETTINGS_FILE
 from trellis.training.trainer import write_json
 
 NANO_FOLDER = Path("assets/models/trellis-nano")

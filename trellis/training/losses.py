@@ -7,6 +7,7 @@ from torch import Tensor
 from trellis.geometry.rotations import quaternion_to_matrix
 
 SIGMA = 1e-5  # the smallest noise of flow matching
+_STEEP = -0.6  # height of a normal below which a disc lies on its other face
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -49,9 +50,15 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def disc_rotation(rotations: Tensor, normals: Tensor) -> Tensor:
-    """1 - cos^2 between the third axis of unit quaternions [n, 4] and `normals` [n, 3]: [n]."""
+    """1 - cos of the angle between the third axis of unit quaternions [n, 4] and `normals` [n, 3]: [n].
+
+    A disc has two faces, but its sign-free 1 - cos^2 has no gradient where a disc starts: lying, on an upright wall.
+    So the axis follows the normal, and the opposite one where that points steeply down, so that no disc has to turn
+    over; the jump is at an angle that few surfaces have.
+    """
     axis = quaternion_to_matrix(rotations)[..., 2]
-    return 1 - (axis * normals).sum(-1).square()
+    upward = torch.where(normals[..., 2:] < _STEEP, -normals, normals)
+    return 1 - (axis * upward).sum(-1)
 
 
 def trivec_weights(trivec: Tensor, places: Tensor) -> Tensor:

@@ -1,14 +1,15 @@
 """Train a whole model in a given time: `python -m trellis.training.nano --output_dir runs --seconds 1650`.
 
-Data, latent VAE and structure flow run side by side as processes of `train.py`; both flows follow together. Everything
-is written to `train.log`; the model so far is assembled to `model` again and again, and once more when it is stopped.
+Data, latent VAE and structure flow run side by side as processes of `train.py`; both flows follow together. From the
+weights of a model (`--start-from`) the latent VAE is trained alone, then the flows; the structure VAE is kept.
+Everything is written to `train.log`; the model so far is assembled to `model` again and again, and once more when it
+is stopped.
 """
 
 import argparse
 import dataclasses
 import json
 import logging
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,10 +23,10 @@ from trellis.training.assemble import assemble
 from trellis.training.config import TrainConfig, config_values, parse_config
 from trellis.training.data import training_families
 from trellis.training.stages.flow_data import finished_chunks
+from trellis.training.start import adopt_model, started
 from trellis.training.trainer import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
-STRUCTURE_ROLES = {"sparse_structure_encoder": "encoders", "sparse_structure_decoder": "ckpts"}
 LOG_FILE, MODEL_FOLDER, DATA_FOLDER, CONFIG_FOLDER = "train.log", "model", "data", "configs"
 _POLL = 0.5
 _PATIENCE = 60.0  # seconds that a stopped process has to save and export
@@ -77,22 +78,22 @@ class Driver:
         """End the run at the next opportunity; for signal handlers."""
         self._stopped = True
 
-    def run(self, keep_structure: Path | None) -> bool:
+    def run(self, start_from: Path | None) -> bool:
         """Train everything; True when the plan was done. The model is assembled in either case."""
         try:
-            self._train(keep_structure)
+            if start_from is None:
+                self._train()
+            else:
+                self._train_further(start_from)
         except Cancelled:
             logger.info("stopped")
         finally:
             self._end_all()
         return self._assemble() and not self._stopped
 
-    def _train(self, keep_structure: Path | None) -> None:
+    def _train(self) -> None:
         plan = self.plan
-        if keep_structure is not None:
-            keep_structure_vae(keep_structure, self.folder / "structure_vae", self.configs["structure_vae"])
-        else:
-            self._start("structure_vae", until=self.began + plan.structure_vae * self.seconds)
+        self._start("structure_vae", until=self.began + plan.structure_vae * self.seconds)
         latent_end = self.began + plan.latent_vae * self.seconds
         self._start("latent_vae", until=latent_end)
         self._make_data()
@@ -102,7 +103,19 @@ class Driver:
         if self._wait("structure_flow") not in (0, 3):
             logger.warning("structure_flow failed: the flows start from nothing")
         init = {} if flow is None else self._finished_roles("structure_flow", self.configs["flows"])
-        self._start("flows", until=self.end - plan.reserve_seconds, init=init)
+        self._train_flows(init)
+
+    def _train_further(self, model: Path) -> None:
+        """The latent VAE alone on the device, as its steps are short and many, then both flows on its latents."""
+        adopt_model(model, self.folder)
+        self.configs = {stage: started(config) for stage, config in self.configs.items()}
+        self._start("latent_vae", until=self.began + self.plan.latent_vae * self.seconds)
+        self._make_data()
+        self._wait("latent_vae")
+        self._train_flows(self.configs["flows"].init)
+
+    def _train_flows(self, init: dict[str, str]) -> None:
+        self._start("flows", until=self.end - self.plan.reserve_seconds, init=init)
         if self._wait("flows") not in (0, 3):
             raise CheckpointError(f"The stage flows failed; see {self.folder / LOG_FILE}.")
 
@@ -216,21 +229,6 @@ class Driver:
         return True
 
 
-def keep_structure_vae(source: Path, target: Path, config: TrainConfig) -> None:
-    """Take the structure VAE of an assembled model (or of a run's folder) instead of training one."""
-    target.mkdir(parents=True, exist_ok=True)
-    for role, folder in STRUCTURE_ROLES.items():
-        stem = source / folder / role if (source / folder).is_dir() else source / role
-        for ending in (".json", ".safetensors"):
-            path = stem.with_name(role + ending)
-            if not path.is_file():
-                raise CheckpointError(f"{path} is missing: {source} holds no structure VAE to keep.")
-            shutil.copyfile(path, target / path.name)
-    settings = source / "training.json"
-    values = json.loads(settings.read_text(encoding="utf-8"))["structure_vae"] if settings.is_file() else None
-    write_json(target / "config.json", values or config_values(config))
-
-
 def _read(path: Path) -> TrainConfig:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -245,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plan", type=Path, default=ROOT / "configs" / "nano" / "plan.json", help="JSON of the plan")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the run; the model comes to model/")
     parser.add_argument("--seconds", type=float, required=True, help="time for everything")
-    parser.add_argument("--keep-structure", type=Path, help="model folder whose structure VAE is used as it is")
+    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="model folder whose weights are the start")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
     options.output_dir.mkdir(parents=True, exist_ok=True)
@@ -260,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
-        return 0 if driver.run(options.keep_structure) else 3
+        return 0 if driver.run(options.start_from) else 3
     except TrellisError as error:
         logger.error("%s", error)
         return 1

@@ -25,14 +25,16 @@ logger = logging.getLogger(__name__)
 def build_networks(config: TrainConfig, roles: tuple[str, ...], device: torch.device, *, runs: Path) -> nn.ModuleDict:
     """The stage's networks: those in `config.init` from their files below `runs`, else as the seed alone says.
 
-    Raises InvalidInputError unless the configuration names exactly `roles`, CheckpointError for weights that do not
-    fit.
+    Those in `config.frozen` are not trained. Raises InvalidInputError unless the configuration names exactly `roles`,
+    CheckpointError for weights that do not fit.
     """
     strange = sorted(set(config.init) - set(roles))
     if strange:
         raise InvalidInputError(f"init names {strange}, but stage {config.stage} has the models {sorted(roles)}.")
     if set(config.models) != set(roles):
         raise InvalidInputError(f"Stage {config.stage} needs the models {sorted(roles)}, not {sorted(config.models)}.")
+    if fresh := sorted(set(config.frozen) - set(config.init)):
+        raise InvalidInputError(f"frozen names {fresh}, which would stay untrained: init has to say their weights.")
     networks = nn.ModuleDict()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -40,6 +42,8 @@ def build_networks(config: TrainConfig, roles: tuple[str, ...], device: torch.de
             networks[role] = _build(role, config.models[role])
     for role, source in config.init.items():
         _load_weights(networks[role], runs / source, role)
+    for role in config.frozen:
+        networks[role].requires_grad_(False)
     return networks.to(device)
 
 
@@ -59,13 +63,22 @@ def _load_weights(network: nn.Module, source: Path, role: str) -> None:
         found = _image_encoder_weights(stem)
         target: nn.Module = network.backbone
     elif stem.with_name(stem.name + ".json").is_file():
-        found, target = load_model(stem).state_dict(), network
+        stored, target = cast(nn.Module, load_model(stem)), network
+        _check_meaning(stored, network, f"{stem} does not fit {role}")
+        found = stored.state_dict()
     else:
         raise CheckpointError(f"{stem} is missing: it is what {role} shall start from.")
     try:
         target.load_state_dict(found)
     except RuntimeError as error:
         raise CheckpointError(f"{stem} does not fit {role}: {error}") from error
+
+
+def _check_meaning(stored: nn.Module, network: nn.Module, message: str) -> None:
+    """Raise CheckpointError unless both networks' outputs are read alike."""
+    theirs, ours = (getattr(net.config, "representation_config", None) for net in (stored, network))
+    if theirs != ours:
+        raise CheckpointError(f"{message}: its representation_config is {theirs}, not {ours}.")
 
 
 def _image_encoder_weights(folder: Path) -> dict[str, Tensor]:

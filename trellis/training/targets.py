@@ -5,7 +5,7 @@ from torch import Tensor
 
 from trellis.geometry.hammersley import hammersley_3d
 from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
-from trellis.training.procedural.voxels import pad_voxels
+from trellis.training.procedural.voxels import PaddedVoxels, pad_voxels
 
 LATTICE = 5  # corners along a coarse voxel's side: four fine voxels
 _PIECE = 1 << 21  # points evaluated in one piece
@@ -49,10 +49,11 @@ def field_samples(objects: ObjectBatch, points: Tensor) -> tuple[Tensor, Tensor,
 
 
 def latent_chunk(
-    objects: ObjectBatch, *, resolution: int, gaussians: int, voxel_size: float, samples: int
+    objects: ObjectBatch, *, resolution: int, gaussians: int, voxel_size: float, samples: int, lattice: bool = True
 ) -> dict[str, Tensor]:
-    """Voxels, encoder input and every decoder's targets of some objects, in compact types.
+    """Voxels, encoder input and the decoders' targets of some objects, in compact types.
 
+    gaussians: discs a voxel (0: none); samples: random points a voxel (0: none); lattice: also the corners.
     voxel_coords uint8 [N, 3]; voxel_features float16 [N, 91]; voxel_sdf float16 [N, 125] in voxels, limited to +-2;
     voxel_color, voxel_normal uint8 [N, 125, 3]; voxel_disc float16 [N, G, 10]: place relative to the voxel's centre in
     voxels (3), normal (3), colour (3), visible (1); voxel_ray_*: `samples` random points with distance and colour.
@@ -66,28 +67,39 @@ def latent_chunk(
     def around(offsets: Tensor) -> Tensor:
         return (padded.centres[:, :, None] + offsets / resolution).reshape(batch, -1, 3)
 
-    lattice = lattice_points(objects.device)
-    distance, normal, _, color = field_samples(objects, around(lattice))
-    shape = (batch, width, len(lattice))
     chunk = {
         "counts": counts,
         "voxel_coords": coords[:, 1:].to(torch.uint8),
         "voxel_features": voxel_features(objects, coords, resolution=resolution).half(),
-        "voxel_sdf": padded.pack((distance * resolution).clamp(-2, 2).half().reshape(shape)),
-        "voxel_normal": padded.pack(encode_unit(normal * 0.5 + 0.5).reshape(*shape, 3)),
-        "voxel_color": padded.pack(encode_unit(color).reshape(*shape, 3)),
     }
-    rest = gaussian_points(gaussians, voxel_size).to(objects.device)
-    chunk["voxel_disc"] = padded.pack(_discs(objects, around(rest), padded.centres, resolution=resolution))
+    if lattice:
+        corners = lattice_points(objects.device)
+        distance, normal, _, color = field_samples(objects, around(corners))
+        shape = (batch, width, len(corners))
+        chunk["voxel_sdf"] = padded.pack((distance * resolution).clamp(-2, 2).half().reshape(shape))
+        chunk["voxel_normal"] = padded.pack(encode_unit(normal * 0.5 + 0.5).reshape(*shape, 3))
+        chunk["voxel_color"] = padded.pack(encode_unit(color).reshape(*shape, 3))
+    if gaussians:
+        rest = gaussian_points(gaussians, voxel_size).to(objects.device)
+        chunk["voxel_disc"] = padded.pack(_discs(objects, around(rest), padded.centres, resolution=resolution))
+    if samples:
+        chunk |= _ray_targets(objects, padded, samples, resolution=resolution)
+    return chunk
+
+
+def _ray_targets(objects: ObjectBatch, padded: PaddedVoxels, samples: int, *, resolution: int) -> dict[str, Tensor]:
+    """`samples` random points in every voxel, with distance and colour."""
+    batch, width = padded.centres.shape[:2]
     seed = int(objects.seeds[0]) & 0x7FFFFFFF
     generator = torch.Generator().manual_seed(seed)
     places = torch.randint(256, (batch, width, samples, 3), generator=generator, dtype=torch.uint8).to(objects.device)
     points = (padded.centres[:, :, None] + (places.float() / 255 - 0.5) / resolution).reshape(batch, -1, 3)
     distance, _, _, color = field_samples(objects, points)
-    chunk["voxel_ray_place"] = padded.pack(places)
-    chunk["voxel_ray_sdf"] = padded.pack((distance * resolution).clamp(-2, 2).half().reshape(batch, width, samples))
-    chunk["voxel_ray_color"] = padded.pack(encode_unit(color).reshape(batch, width, samples, 3))
-    return chunk
+    return {
+        "voxel_ray_place": padded.pack(places),
+        "voxel_ray_sdf": padded.pack((distance * resolution).clamp(-2, 2).half().reshape(batch, width, samples)),
+        "voxel_ray_color": padded.pack(encode_unit(color).reshape(batch, width, samples, 3)),
+    }
 
 
 def _discs(objects: ObjectBatch, rest: Tensor, centres: Tensor, *, resolution: int) -> Tensor:

@@ -29,7 +29,7 @@ from trellis.training.pool import Chunk, Pool
 from trellis.training.procedural import occupancy, occupied_coords
 from trellis.training.randomness import step_generator
 from trellis.training.stages.flow_data import PIECE, source_chunks
-from trellis.training.stages.latent_vae import NORMALIZATION_FILE
+from trellis.training.start import NORMALIZATION_FILE
 
 STRUCTURE, LATENT = "sparse_structure_flow_model", "slat_flow_model"
 _PIECE = 256  # objects whose occupancy is encoded at once

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.geometry.hammersley import hammersley_3d
 from trellis.representations.gaussians import SH_C0, GaussianCloud, GaussianConfig
 from trellis.representations.radiance_field import RadianceField, RadianceFieldConfig
 from trellis.sparse import SparseTensor
@@ -18,35 +17,44 @@ from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, detached_copy, save_network, scale_rows
 from trellis.training.pool import Pool, cache_folder, cached
+from trellis.training.start import NORMALIZATION_FILE
 from trellis.training.targets import decode_unit, latent_chunk
 from trellis.training.trainer import write_json
 
-ROLES = ("slat_encoder", "slat_decoder_mesh", "slat_decoder_gs", "slat_decoder_rf")
-NORMALIZATION_FILE = "slat_normalization.json"
+ENCODER, MESH, GAUSSIANS, FIELD = "slat_encoder", "slat_decoder_mesh", "slat_decoder_gs", "slat_decoder_rf"
+ROLES = (ENCODER, MESH, GAUSSIANS, FIELD)
 DENSITY_GAIN = 50.0  # the radiance field's densities are hundreds; the gain moves into the last layer at the end
-_TANGENTIAL = 0.35  # standard deviation of a disc along the surface, in voxels
+_TANGENTIAL = 0.22  # standard deviation of a disc along the surface, in voxels: less leaves holes, more blurs edges
 _COLOR_REACH = 0.3  # distance to the surface, in voxels, within which colours are taught
 _ALPHA_STEPS = 4  # rendering steps whose joint opacity is taught
 _VISIBLE, _HIDDEN = 0.95, 0.02
+_RAY_SAMPLES = 32  # points a voxel that teach the radiance field
 
 
 class LatentVae:
-    """Loss weights: kl, mesh_sdf, mesh_consistency, mesh_color, mesh_normal, mesh_rest, disc_place, disc_normal,
-    disc_scale, disc_color, disc_opacity, field_density, field_color. Options: mesh_objects (of a batch).
+    """Encoder and at least one of the three decoders; a frozen encoder leaves the latents as they are.
+
+    Loss weights: kl (unless the encoder is frozen); with the mesh decoder mesh_sdf, mesh_consistency, mesh_color,
+    mesh_normal, mesh_rest; with that of Gaussians disc_place, disc_normal, disc_scale, disc_color, disc_opacity; with
+    that of radiance fields field_density, field_color. Options: mesh_objects (of a batch); noise (standard deviation
+    added to the latents that are decoded, for decoders that bear the errors of sampled ones).
     """
 
     def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
+        if unknown := sorted(set(config.options) - {"mesh_objects", "noise"}):
+            raise InvalidInputError(f"Unknown options {unknown}; known are ['mesh_objects', 'noise'].")
         self.config, self.device = config, device
-        self.modules = build_networks(config, ROLES, device, runs=runs)
-        self.encoder, self.mesh, self.gaussian, self.field = (self.modules[role] for role in ROLES)
-        self.gaussian_config = GaussianConfig.from_dict(config.models[ROLES[2]].args["representation_config"])
-        self.field_config = RadianceFieldConfig.from_dict(config.models[ROLES[3]].args["representation_config"])
-        settings = self.gaussian_config
-        self.perturbation = torch.atanh((hammersley_3d(settings.num_gaussians) * 2 - 1) / settings.voxel_size).to(
-            device
-        )
+        decoders = [role for role in ROLES[1:] if role in config.models] or ROLES[1:]
+        self.modules = build_networks(config, (ENCODER, *decoders), device, runs=runs)
+        self.encoder = self.modules[ENCODER]
+        if GAUSSIANS in self.modules:
+            self.gaussian_config = GaussianConfig.from_dict(config.models[GAUSSIANS].args["representation_config"])
+        if FIELD in self.modules:
+            self.field_config = RadianceFieldConfig.from_dict(config.models[FIELD].args["representation_config"])
+            if FIELD in config.init:
+                self._scale_density(self.modules[FIELD], 1 / DENSITY_GAIN)
         self.resolution = config.data.resolution
-        folder = cache_folder(cache, config.stage, config.data)
+        folder = cache_folder(cache, config.stage, config.data, sorted(self.modules))
         self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device)
         self._held_out: Pool | None = None
 
@@ -57,9 +65,10 @@ class LatentVae:
         return latent_chunk(
             objects,
             resolution=self.resolution,
-            gaussians=self.gaussian_config.num_gaussians,
-            voxel_size=self.gaussian_config.voxel_size,
-            samples=32,
+            gaussians=self.gaussian_config.num_gaussians if GAUSSIANS in self.modules else 0,
+            voxel_size=self.gaussian_config.voxel_size if GAUSSIANS in self.modules else 1.0,
+            samples=_RAY_SAMPLES if FIELD in self.modules else 0,
+            lattice=MESH in self.modules,
         )
 
     def prepare(self, step: int) -> None:
@@ -82,31 +91,49 @@ class LatentVae:
 
     def _parts(self, pool: Pool, numbers: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Every loss of some objects; without a generator the latent is the posterior's mean."""
+        x, rows, counts = self._voxels(pool, numbers)
+        result: dict[str, Tensor] = {}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and ENCODER not in self.config.frozen):
+                mean, logvar = self.encoder(x)
+            if ENCODER not in self.config.frozen:
+                result["kl"] = losses.kl_divergence(mean.feats, logvar.feats.clamp(-20, 10))
+            latent = mean.replace(self._drawn(mean.feats.float(), logvar.feats.float(), generator))
+            if GAUSSIANS in self.modules:
+                discs = self.modules[GAUSSIANS](latent)
+            if FIELD in self.modules:
+                field = self.modules[FIELD](latent)
+            if MESH in self.modules:
+                some = min(len(numbers), int(self.config.options.get("mesh_objects", len(numbers))))
+                voxels = int(counts[:some].sum())
+                part = SparseTensor.create(
+                    latent.feats[:voxels], x.coords[:voxels], resolution=self.resolution, batch_size=some
+                )
+                fine = self.modules[MESH](part)
+        if MESH in self.modules:
+            sdf, color, normal = (pool.voxels(f"voxel_{key}", rows[:voxels]) for key in ("sdf", "color", "normal"))
+            result |= mesh_loss.mesh_losses(fine.feats, sdf, color=color, normal=normal, resolution=self.resolution)
+        if GAUSSIANS in self.modules:
+            result |= self._disc_losses(discs, pool.voxels("voxel_disc", rows).float())
+        if FIELD in self.modules:
+            places = [pool.voxels(f"voxel_ray_{key}", rows) for key in ("place", "sdf", "color")]
+            result |= self._field_losses(field, *places)
+        return result
+
+    def _voxels(self, pool: Pool, numbers: Tensor) -> tuple[SparseTensor, Tensor, Tensor]:
+        """The encoder's input for some objects, their voxels' rows in the pool, and how many each object has."""
         rows, batch, counts = pool.voxel_rows(numbers)
         coords = torch.cat([batch[:, None].int(), pool.voxels("voxel_coords", rows).int()], 1)
         feats = pool.voxels("voxel_features", rows).float()
-        x = SparseTensor.create(feats, coords, resolution=self.resolution, batch_size=len(numbers))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            mean, logvar = self.encoder(x)
-            z = mean.feats.float()
-            if generator is not None:
-                noise = torch.randn(z.shape, generator=generator, device=self.device)
-                z = z + (0.5 * logvar.feats.float().clamp(-20, 10)).exp() * noise
-            latent = mean.replace(z)
-            discs, field = self.gaussian(latent), self.field(latent)
-            some = min(len(numbers), int(self.config.options.get("mesh_objects", len(numbers))))
-            voxels = int(counts[:some].sum())
-            part = SparseTensor.create(z[:voxels], coords[:voxels], resolution=self.resolution, batch_size=some)
-            fine = self.mesh(part)
-        targets = {key: pool.voxels(key, rows[:voxels]) for key in ("voxel_sdf", "voxel_color", "voxel_normal")}
-        result = {"kl": losses.kl_divergence(mean.feats, logvar.feats.clamp(-20, 10))}
-        result |= mesh_loss.mesh_losses(
-            fine.feats, targets["voxel_sdf"], color=targets["voxel_color"], normal=targets["voxel_normal"],
-            resolution=self.resolution,
-        )  # fmt: skip
-        result |= self._disc_losses(discs, pool.voxels("voxel_disc", rows).float())
-        places = [pool.voxels(f"voxel_ray_{key}", rows) for key in ("place", "sdf", "color")]
-        return result | self._field_losses(field, *places)
+        return SparseTensor.create(feats, coords, resolution=self.resolution, batch_size=len(numbers)), rows, counts
+
+    def _drawn(self, mean: Tensor, logvar: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Latents drawn from the posterior, with the noise of the options on top."""
+        if generator is None:
+            return mean
+        extra = self.config.options.get("noise", 0.0)
+        spread = (logvar.clamp(-20, 10).exp() + extra**2).sqrt()
+        return mean + spread * torch.randn(mean.shape, generator=generator, device=self.device)
 
     def _disc_losses(self, raw: SparseTensor, target: Tensor) -> dict[str, Tensor]:
         coords = raw.coords[:, 1:]
@@ -115,7 +142,7 @@ class LatentVae:
             coords,
             resolution=self.resolution,
             config=self.gaussian_config,
-            offset_perturbation=self.perturbation,
+            offset_perturbation=self.modules[GAUSSIANS].get_buffer("offset_perturbation"),
         )
         place, normal, color, visible = target.flatten(0, 1).split([3, 3, 3, 1], -1)
         centres = ((coords.float() + 0.5) / self.resolution - 0.5).repeat_interleave(target.shape[1], 0)
@@ -169,23 +196,24 @@ class LatentVae:
         """Mean and standard deviation [C] of the latents of pool objects."""
         latents = []
         for numbers in torch.arange(min(objects, len(self.pool))).split(16):
-            rows, batch, _ = self.pool.voxel_rows(numbers)
-            coords = torch.cat([batch[:, None].int(), self.pool.voxels("voxel_coords", rows).int()], 1)
-            feats = self.pool.voxels("voxel_features", rows).float()
-            x = SparseTensor.create(feats, coords, resolution=self.resolution, batch_size=len(numbers))
-            latents.append(self.encoder(x)[0].feats.float())
+            latents.append(self.encoder(self._voxels(self.pool, numbers)[0])[0].feats.float())
         values = torch.cat(latents)
         return values.mean(0).cpu(), values.std(0).clamp_min(1e-4).cpu()
 
     def export(self, folder: Path) -> None:
-        """Write the four networks and the latents' statistics."""
-        mean, std = self.latent_statistics()
-        for role in ROLES:
+        """Write the trained networks and, unless the encoder is frozen, the latents' statistics."""
+        for role in [role for role in self.modules if role not in self.config.frozen]:
             network = detached_copy(self.modules[role])
-            if role == "slat_decoder_rf":
-                rank, dim = self.field_config.rank, self.field_config.dim
-                head = network.get_submodule("out_layer")
-                assert isinstance(head.weight, Tensor) and isinstance(head.bias, Tensor)
-                scale_rows(head.weight, head.bias, slice(3 * rank * dim, 3 * rank * dim + rank), DENSITY_GAIN)
+            if role == FIELD:
+                self._scale_density(network, DENSITY_GAIN)
             save_network(network, folder, role)
-        write_json(folder / NORMALIZATION_FILE, {"mean": mean.tolist(), "std": std.tolist()})
+        if ENCODER not in self.config.frozen:
+            mean, std = self.latent_statistics()
+            write_json(folder / NORMALIZATION_FILE, {"mean": mean.tolist(), "std": std.tolist()})
+
+    def _scale_density(self, network: nn.Module, factor: float) -> None:
+        """Move the gain of the densities into the last layer of a radiance field decoder, or out of it."""
+        rank, dim = self.field_config.rank, self.field_config.dim
+        head = network.get_submodule("out_layer")
+        assert isinstance(head.weight, Tensor) and isinstance(head.bias, Tensor)
+        scale_rows(head.weight, head.bias, slice(3 * rank * dim, 3 * rank * dim + rank), factor)
