@@ -1,7 +1,6 @@
 """The whole protocol, as the desktop client lives it."""
 
 import json
-import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -10,17 +9,11 @@ import pytest
 
 from tests.api.conftest import Server, png
 from tests.api.desktop_client import TIMEOUTS, DesktopClient, parse_panel
+from tests.unit.app.waiting import wait_until
 from trellis.app.api.panel import panel_text
 from trellis.app.request import options
 
 PICTURE = png()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -37,24 +30,41 @@ def in_background(work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
+def wait_until_watched(client: DesktopClient, server: Server, step: str) -> None:
+    wait_until(lambda: step in server.control.lines())
+    asked = len(client.progress)
+    wait_until(lambda: len(client.progress) >= asked + 2)  # one question may have been on its way before
+
+
 def test_a_whole_session_at_the_client_s_own_pace(server: Server) -> None:
+    """Each of three steps lasts until the client has asked for its progress: it is the client that has a clock."""
     client = DesktopClient("127.0.0.1", server.port).start()
     try:
-        server.control.set(open_seconds=1.0, step_seconds=0.15)  # loading and generating take about five seconds
-        wait_until(lambda: client.connected and bool(client.panel))
-        assert client.generate([PICTURE]) == "imported", client.log
+        wait_until(lambda: client.connected and client.panel and client.operations)
+        server.control.set(stage="structure", step=2, fault="wait")
+        generating = in_background(lambda: client.generate([PICTURE]))
+        wait_until_watched(client, server, "structure 2")
+        server.control.set(stage="latent", step=2, fault="wait")
+        wait_until_watched(client, server, "latent 2")
+        server.control.set(stage="texture", step=1, fault="wait")
+        wait_until_watched(client, server, "texture 1")
+        server.control.set()
+        generating.join()
     finally:
         client.stop()
+    assert client.shown == "imported", client.log
     pings = [call for call in client.calls if call.path == "/ping"]
     assert len(pings) >= 6 and all(call.status == 200 for call in pings)
     assert max(call.seconds for call in pings) < TIMEOUTS["lost"], "the light would turn red"
-    assert statistics.median(call.seconds for call in pings) < 0.05
     assert client.panel_builds == 1
     assert client.operations == ["make_meshes_and_tex"]
-    assert set(client.states) == {"PROCESSING"}
-    assert client.progress == sorted(client.progress) and len(set(client.progress)) >= 3
-    assert 0 < client.progress[-1] < 1
-    assert client.log[0].endswith("green")
+    # The last question may be answered between the end of the job and the client's notice of it.
+    ended = [state for state in client.states if state != "PROCESSING"]
+    assert client.states[-len(ended) :] == ended == ["COMPLETE"] or not ended
+    under_way = client.progress[: len(client.progress) - len(ended)]
+    assert under_way == sorted(under_way) and len(set(under_way)) >= 3
+    assert 0 < under_way[-1] < 1
+    assert any(line.endswith("green") for line in client.log) and not any("red" in line for line in client.log)
 
 
 def test_what_the_panel_states_is_what_is_generated(desktop: DesktopClient, server: Server) -> None:
@@ -138,7 +148,7 @@ def test_a_second_post_waits_its_turn_and_then_is_told_busy(desktop: DesktopClie
     wait_until(lambda: "structure 1" in server.control.lines())
     started = time.monotonic()
     assert other.generate([PICTURE], seed=2) == "Generation failed: Server is busy with another generation"
-    assert 1.5 < time.monotonic() - started < 6  # the server of this test waits 2 s
+    assert time.monotonic() - started > 1.5 and not desktop.shown  # the server of this test waits 2 s
     second = in_background(lambda: other.generate([PICTURE], seed=2))
     time.sleep(0.3)
     server.control.set()

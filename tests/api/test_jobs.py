@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import png
 from tests.unit.app.process_fakes import STAGES, Control
+from tests.unit.app.waiting import wait_until
 from trellis.app.engine import Engine
 from trellis.app.jobs import JobState, JobView
 from trellis.app.shares import STAGE_ENDS, seconds_left, share_done
@@ -29,12 +29,12 @@ def submit(client: TestClient, **options: Any) -> dict[str, Any]:
 
 
 def wait(client: TestClient, job_id: str, state: str = "done") -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while (job := client.get(f"/jobs/{job_id}").json())["state"] not in (state, "done", "failed", "cancelled"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert job["state"] == state, job
-    return dict(job)
+    def job() -> dict[str, Any]:
+        return dict(client.get(f"/jobs/{job_id}").json())
+
+    wait_until(lambda: job()["state"] in (state, "done", "failed", "cancelled"))
+    assert job()["state"] == state, job()
+    return job()
 
 
 def test_a_job_from_json_to_its_file(client: TestClient, control: Control) -> None:
@@ -61,12 +61,9 @@ def test_a_first_look_is_there_before_the_files(client: TestClient, control: Con
     job = submit(client)
     assert job["draft_url"] is None and client.get(f"/jobs/{job['id']}/draft").status_code == 404
     control.set(stage="texture", step=1, fault="wait")
-    deadline = time.monotonic() + 20
-    while (url := client.get(job["url"]).json()["draft_url"]) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: client.get(job["url"]).json()["draft_url"])
     assert client.get(job["url"]).json()["state"] == "running"
-    picture = client.get(url)
+    picture = client.get(client.get(job["url"]).json()["draft_url"])
     assert picture.headers["content-type"] == "image/png" and picture.content[:4] == b"\x89PNG"
 
 

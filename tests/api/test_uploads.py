@@ -86,11 +86,11 @@ def send(client: TestClient, route: str, data: bytes) -> tuple[int, str]:
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_pictures_are_refused_quickly_by_name(client: TestClient, route: str, name: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()  # not the clock on the wall: other programs may keep us waiting
     status, message = send(client, route, HOSTILE[name])
     assert status == 422, message
     assert message.startswith(("pictures", "single_multi_img_input", "file")), message
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("name", GOOD)
