@@ -160,6 +160,7 @@ class Engine:
                 origin=job.origin,
                 request=job.request,
                 created=job.created,
+                pace=job.pace,
             )
 
     def views(self) -> list[JobView]:

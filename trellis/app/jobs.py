@@ -62,7 +62,8 @@ class JobView:
     `ahead` counts the jobs before it in the queue; `stages` are the last steps of every stage seen so far, in order;
     `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a result; `files`
     are the result files by kind; `kept` tells that other files can be made of the same asset; `draft` is
-    a first picture of it, as soon as there is one.
+    a first picture of it, as soon as there is one; `pace` is how many steps of the present stage a second takes, where
+    that is known.
     """
 
     id: str
@@ -78,6 +79,7 @@ class JobView:
     origin: JobOrigin = JobOrigin(model="")
     request: GenerationRequest | None = None
     created: float = 0.0
+    pace: float | None = None
 
 
 @dataclass
@@ -99,6 +101,7 @@ class Job:
     files: dict[str, Path] = field(default_factory=dict)
     cancel: CancelToken = field(default_factory=CancelToken)
     plan: dict[str, Any] = field(default_factory=dict)  # how the model was opened, as far as it is known
+    stage_begin: tuple[float, int] = (0.0, 0)  # when the present stage was first told of, and its step then
 
     @classmethod
     def create(
@@ -198,6 +201,16 @@ class Job:
             self.stages[-1] = info
         else:
             self.stages.append(info)
+            self.stage_begin = (time.monotonic(), info.step)
+
+    @property
+    def pace(self) -> float | None:
+        """Steps of the present stage in a second, once there have been some in at least one second."""
+        begun, first = self.stage_begin
+        seconds = time.monotonic() - begun
+        if not self.stages or seconds < 1.0 or self.stages[-1].step <= first:
+            return None
+        return (self.stages[-1].step - first) / seconds
 
     def start(self) -> None:
         self.state = JobState.RUNNING

@@ -1,6 +1,7 @@
 """How far a job is, as one number: every stage has its place on a scale from 0 to 1."""
 
 from trellis.app.jobs import JobState, JobView
+from trellis.models.acquire import STAGE as FETCH_STAGE
 
 # Where each stage ends, about in proportion to the time it takes; stages that a job does not have are passed over.
 STAGE_ENDS = {
@@ -32,9 +33,20 @@ def share_done(view: JobView) -> float:
     return min(reached, 0.99)
 
 
+def fetching(view: JobView) -> str | None:
+    """What is being fetched, its steps megabytes; None where nothing is."""
+    if view.state is not JobState.RUNNING or not view.stages:
+        return None
+    stage, _, name = view.stages[-1].stage.partition(" ")
+    return name if stage == FETCH_STAGE else None
+
+
 def seconds_left(view: JobView) -> float | None:
     """How long a running job may still take, guessed from its pace so far; None where it is too early to tell."""
     share = share_done(view)
+    if fetching(view):
+        now = view.stages[-1]
+        return (now.total - now.step) / view.pace if view.pace else None
     if view.state is not JobState.RUNNING or share < 0.1:
         return None
     return view.seconds * (1 - share) / share

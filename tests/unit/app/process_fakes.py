@@ -126,13 +126,18 @@ def run(stages: Sequence[tuple[str, int]], control: Control, progress: Progress)
             control.obey(stage, index + 1)
 
 
-def open_pipeline(*, folder: str, **setup: Any) -> ProcessPipeline:
+def open_pipeline(*, folder: str, progress: Progress | None = None, **setup: Any) -> ProcessPipeline:
     """What a worker process is told to call."""
     control = Control(Path(folder))
     control.log("open")
     if setup:
         control.log(f"setup {json.dumps(setup, sort_keys=True)}")
     time.sleep(float(control.read().get("open_seconds", 0)))
+    for megabytes in range(int(control.read().get("fetch_megabytes", 0))):
+        assert progress is not None
+        progress.report("download large", megabytes + 1, control.read()["fetch_megabytes"])
+        control.log(f"fetched {megabytes + 1}")
+        control.obey("download large", megabytes + 1)
     if control.read().get("fault") == "checkpoint":
         raise CheckpointError("The folder has no pipeline.json.")
     control.obey("load model", 0)

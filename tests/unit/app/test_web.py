@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from tests.contract.sources import ROOT
 from tests.unit.app.fakes import FakePipeline
 from trellis.app.engine import Engine
 from trellis.app.request import Choice, GenerationRequest, options
@@ -139,6 +140,55 @@ def test_every_text_of_the_page_has_its_translations() -> None:
         assert not missing, (language, missing)
         for english, translated in table.items():
             assert translated.strip() and english.count("{") == translated.count("{"), (language, english)
+
+
+# Where what people can come upon is said: remarks on a result, and errors that a picture, a prompt or the queue causes.
+SAYING = ("app/engine.py", "app/jobs.py", "app/sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
+SAYING += ("conditioning/framing.py", "conditioning/grabcut.py", "conditioning/pictures.py")
+NOT_ON_THE_PAGE = (
+    "model ",
+    "Give pictures or",
+    "{0}: {1}",
+    "{0} holds",
+    "{0} cannot be read: ",
+    "The records",
+    "Unknown",
+)
+NOT_ON_THE_PAGE += ("This model has no", "A budget", "chunk_bytes", "This asset has no", "The name of an asset")
+
+
+def test_what_the_program_says_has_its_translations() -> None:
+    said = {text for name in SAYING for text in _sentences(ROOT / "trellis" / name)}
+    assert len(said) > 20
+    for language in ("ko", "zh"):
+        table = language_tables()[language]
+        assert sorted(text for text in said if text not in table and not text.startswith(NOT_ON_THE_PAGE)) == []
+
+
+def _sentences(path: Path) -> set[str]:
+    """The texts of errors that a file raises and of notes that it takes, "{0}", "{1}" for what is filled in."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            texts: list[ast.expr] = node.exc.args
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("append", "_note")
+        ):
+            texts = node.args
+        else:
+            continue
+        found |= {text for text in map(_template, texts) if " " in text}
+    return found
+
+
+def _template(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    parts = node.values if isinstance(node, ast.JoinedStr) else []
+    fields = iter(range(len(parts)))
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else f"{{{next(fields)}}}" for part in parts)
 
 
 def _values(name: str) -> tuple[str, ...]:

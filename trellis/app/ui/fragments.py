@@ -6,7 +6,7 @@ from pathlib import Path
 from trellis.app.bundles import bundled_files
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import JobState, JobView
-from trellis.app.shares import seconds_left, share_done
+from trellis.app.shares import FETCH_STAGE, fetching, seconds_left, share_done
 
 VIEWER_ROUTE = "/viewer.js"
 # What is offered, in this order, and what it is; an OBJ is offered as an archive with its material and pictures.
@@ -46,25 +46,37 @@ def result_address(job_id: str, path: Path) -> str:
 
 def job_panel(view: JobView) -> str:
     """State, stage, step, time and the stages so far of a job."""
-    if view.state is JobState.QUEUED:
-        line = "Next in line" if view.ahead == 0 else f"Waiting: {view.ahead} job{'s' * (view.ahead > 1)} before yours"
-        return _panel("queued", line, [], 0.0)
-    if view.state is JobState.FAILED:
-        return message_panel(view.message)
-    if view.state is JobState.CANCELLED:
-        return _panel("cancelled", "Cancelled", _clock(view.seconds), 0.0)
-    if view.state is JobState.DONE:
-        notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in view.notes)
-        return _panel("done", "Done", _clock(view.seconds), 1.0, notes)
-    if not view.stages:
-        return _panel("running", "Starting", _clock(view.seconds), 0.0)
-    now, left = view.stages[-1], seconds_left(view)
-    details = [f"Step {now.step} of {now.total}"] * (now.total > 1) + [_clock(view.seconds)]
+    match view.state:
+        case JobState.QUEUED:
+            waiting = f"Waiting: {view.ahead} job{'s' * (view.ahead > 1)} before yours"
+            return _panel(view, waiting if view.ahead else "Next in line", [], 0.0)
+        case JobState.FAILED:
+            return message_panel(view.message)
+        case JobState.CANCELLED:
+            return _panel(view, "Cancelled", [_clock(view.seconds)], 0.0)
+        case JobState.DONE:
+            notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in view.notes)
+            return _panel(view, "Done", [_clock(view.seconds)], 1.0, notes)
+        case _ if not view.stages:
+            return _panel(view, "Starting", [_clock(view.seconds)], 0.0)
+        case _:
+            return _running_panel(view)
+
+
+def _running_panel(view: JobView) -> str:
+    now, left, name = view.stages[-1], seconds_left(view), fetching(view)
+    if name is not None:
+        details = [f"{now.step:,} of {now.total:,} MB"]
+        details += [f"{view.pace:.1f} MB/s" if view.pace < 10 else f"{view.pace:.0f} MB/s"] if view.pace else []
+    else:
+        details = [f"Step {now.step} of {now.total}"] * (now.total > 1)
+    details.append(_clock(view.seconds))
     if left is not None:
         details.append(f"about {_clock(left)} left")
     titles = dict.fromkeys(_title(info.stage) for info in view.stages[:-1])
     past = "".join(f"<li>{escape(title)}</li>" for title in titles if title != _title(now.stage))
-    return _panel("running", _title(now.stage), details, share_done(view), f"<ol>{past}</ol>" if past else "")
+    share = share_done(view) if name is None else now.step / max(now.total, 1)
+    return _panel(view, _title(now.stage), details, share, f"<ol>{past}</ol>" if past else "")
 
 
 def machine_line(parts: list[str]) -> str:
@@ -123,16 +135,16 @@ def _link(address: str, offered: str, kind: str, label: str, note: str) -> str:
     )
 
 
-def _panel(state: str, line: str, details: str | list[str], share: float, below: str = "") -> str:
+def _panel(view: JobView, line: str, details: list[str], share: float, below: str = "") -> str:
     percent = round(100 * share)
-    parts = [details] if isinstance(details, str) else details
-    detail = "".join(f"<i>{escape(part)}</i>" for part in parts if part)
+    detail = "".join(f"<i>{escape(part)}</i>" for part in details)
     bar = (
         f'<div class="job-bar" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-label="{escape(line, quote=True)}"><b style="width:{percent}%"></b></div>'
     )
     return (
-        f'<div class="job" data-state="{state}" role="status"><div class="job-line"><strong>{escape(line)}</strong>'
+        f'<div class="job" data-state="{view.state}" data-job="{view.id}" role="status">'
+        f'<div class="job-line"><strong>{escape(line)}</strong>'
         f"<span>{detail}</span></div>{bar}{below}</div>"
     )
 
@@ -140,6 +152,8 @@ def _panel(state: str, line: str, details: str | list[str], share: float, below:
 def _title(stage: str) -> str:
     if stage in STAGE_TITLES:
         return STAGE_TITLES[stage]
+    if stage.startswith(f"{FETCH_STAGE} "):
+        return f"Fetching {stage.removeprefix(FETCH_STAGE).strip()}"
     words = stage.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 
