@@ -5,18 +5,19 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from trellis import __version__
 from trellis.app.generation import file_name
+from trellis.app.machine_options import MachineOptions, add_machine_options
 from trellis.app.models_command import add_models_options, fetch_models, models_lines
-from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
 from trellis.app.request import SETUP_OPTIONS, Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.app.server_options import add_server_options
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.progress import CancelToken, Progress, StepInfo
-from trellis.runtime import ATTENTION_BACKENDS, DEVICES, PRECISIONS, SPARSE_CONV_BACKENDS, Runtime, limit_memory
+from trellis.runtime import Runtime, check_machine_options
 
 SOME_FAILED = 3  # exit status of `batch`
 
@@ -59,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     batch.add_argument("--recursive", action="store_true", help="pictures of folders in the folders too")
     add_result_options(batch)
-    add_model_options(batch)
+    add_machine_options(batch)
     batch.set_defaults(run=run_batch)
 
     server = commands.add_parser("serve", help="page and interface for programs on one port, without opening a browser")
@@ -89,7 +90,7 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
 
 
 def stated_options() -> dict[str, Option]:
-    """The options of a request but those that belong to the machine: `add_model_options` has them."""
+    """The options of a request but those that belong to the machine: `add_machine_options` has them."""
     return {name: option for name, option in options().items() if name not in SETUP_OPTIONS}
 
 
@@ -112,51 +113,17 @@ def add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> No
     parser.add_argument(flag, dest=name, type=convert, default=argparse.SUPPRESS, metavar="X", help=help_text)
 
 
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which model runs where, on which back ends."""
-    add_model_options(parser)
-    parser.add_argument("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
-    parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolution back end (builtin)")
-    parser.add_argument("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this")
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which model runs where."""
-    parser.add_argument("--model", default="nano", help="nano (embedded), a folder, or a repository on the hub")
-    parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (auto)")
-    parser.add_argument("--precision", help=f"{', '.join(PRECISIONS)} (half on a GPU, else full)")
-    parser.add_argument("--offline", action="store_true", help="never download anything")
-    parser.add_argument(
-        "--preset", choices=PRESET_NAMES, default=AUTO, help="how memory is used (auto: by what is free)"
-    )
-
-
-def runtime_from(parsed: argparse.Namespace) -> Runtime:
-    """The runtime that the machine options state, its memory limited as they say."""
-    runtime = Runtime.detect(
-        device=parsed.device,
-        precision=parsed.precision,
-        offline=parsed.offline,
-        attention=parsed.attention,
-        sparse_conv=parsed.sparse_conv,
-    )
-    if parsed.memory_limit is not None:
-        limit_memory(runtime.device, int(parsed.memory_limit * 2**30))
-    return runtime
-
-
 def run_generate(parsed: argparse.Namespace) -> int:
     """Generate an asset of each picture (or one of all, or of the text) and print a summary."""
     request = request_from(parsed)
-    runtime = runtime_from(parsed)
+    check_machine_options(parsed.device, parsed.precision)
     sources = sources_from(parsed)
 
     from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
+    from trellis.app.worker import open_pipeline
     from trellis.memory import peak_memory_bytes
-    from trellis.text_pipeline import open_model
 
-    plan = PRESETS[choose_preset(parsed.preset, runtime)].plan
-    pipeline = open_model(parsed.model, runtime=runtime, plan=plan)
+    pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)))
     if pipeline.is_demo:
         print("Using the embedded demo model (simple objects); --model microsoft/TRELLIS-image-large is the real one.")
     for name, source in sources.items():
@@ -192,9 +159,7 @@ def run_batch(parsed: argparse.Namespace) -> int:
     from trellis.app.worker_process import PipelineSource, WorkerProcess
 
     items = find_pictures(parsed.sources, parsed.output, recursive=parsed.recursive)
-    machine = {name: getattr(parsed, name, None) for name in ("model", "device", "precision", "offline")}
-    preset = getattr(parsed, "preset", None) or AUTO
-    process = WorkerProcess(PipelineSource(options={**machine, "preset": preset}))
+    process = WorkerProcess(PipelineSource(options=asdict(MachineOptions.from_arguments(parsed))))
     try:
         batch = Batch(items, parsed.output, request=request_from(parsed), model=parsed.model, process=process)
         remaining = batch.remaining()
@@ -235,7 +200,7 @@ def run_doctor(parsed: argparse.Namespace) -> int:
     """Print what works on this machine and what would be used."""
     from trellis.app.doctor import diagnose
 
-    for line in diagnose(runtime_from(parsed), preset=parsed.preset).lines():
+    for line in diagnose(MachineOptions.from_arguments(parsed).detect(), preset=parsed.preset).lines():
         print(line)
     return 0
 

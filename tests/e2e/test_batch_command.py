@@ -39,3 +39,11 @@ def test_a_model_that_is_not_there_is_told_once(tmp_path: Path, capsys: pytest.C
     command = ["batch", str(EXAMPLES), "--output", str(tmp_path / "out"), "--model", "no-such-model"]
     assert main(command) == 1
     assert capsys.readouterr().err.count("no-such-model") == 1
+
+
+def test_the_machine_options_reach_the_process_that_does_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", MODEL, "--device", "cpu", "--attention", "sdpa", "--memory-limit", "4"]
+    assert main(["batch", str(EXAMPLES), "--output", str(tmp_path / "out"), *options]) == 1
+    assert "Memory can be limited on a CUDA device only" in capsys.readouterr().err

@@ -3,11 +3,11 @@
 import logging
 from dataclasses import dataclass
 
+from trellis.app.machine_options import DEMO_MODEL
 from trellis.errors import CheckpointError
 from trellis.models import CatalogueEntry, list_models, resolve_model
 from trellis.runtime import ModelFiles
 
-DEMO_MODEL = "nano"
 _log = logging.getLogger(__name__)
 
 

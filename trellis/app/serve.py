@@ -7,6 +7,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -19,6 +20,7 @@ from trellis.app.api.late_page import LatePage
 from trellis.app.api.settings import ApiSettings
 from trellis.app.history import HistoryLimits
 from trellis.app.logs import configure_logging
+from trellis.app.machine_options import MachineOptions
 from trellis.app.offers import ModelChoice, offered_models
 from trellis.app.server_options import ROOT, settings_from
 from trellis.app.worker_engine import WorkerEngine
@@ -72,8 +74,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
 
 def pipeline_source(arguments: argparse.Namespace, **others: Any) -> PipelineSource:
     """Where a worker process opens its pipeline."""
-    names = ("model", "device", "precision", "preset", "offline")
-    return PipelineSource(options={name: getattr(arguments, name) for name in names} | others)
+    return PipelineSource(options=asdict(MachineOptions.from_arguments(arguments)) | others)
 
 
 def further_sources(arguments: argparse.Namespace, plan: Mapping[str, Any]) -> list[PipelineSource]:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 from trellis.app.api.settings import DEFAULT_HOST, DEFAULT_PORT, MAX_UPLOAD_BYTES, ApiSettings
 from trellis.app.history import HistoryLimits
-from trellis.app.presets import AUTO, PRESET_NAMES
+from trellis.app.machine_options import add_machine_options
 from trellis.app.worker_process import IDLE_SECONDS
 from trellis.errors import InvalidInputError
-from trellis.runtime import DEVICES, PRECISIONS
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO_MODEL = "nano"
 NEW_TOKEN = "new"
 
 
@@ -26,11 +24,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         help=f"address to listen on (default: {DEFAULT_HOST}, this computer only)",
     )
     add("--port", type=int, default=DEFAULT_PORT, help=f"port of page and interface (default: {DEFAULT_PORT})")
-    add("--model", default=DEMO_MODEL, help=f"nano, a folder, or a repository (default: {DEMO_MODEL})")
-    add("--precision", choices=PRECISIONS, help="precision of the networks (default: fits the device)")
-    add("--preset", choices=PRESET_NAMES, default=AUTO, help="how memory is used (default: auto, by what is free)")
-    add("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
-    add("--offline", action="store_true", help="never download anything")
+    add_machine_options(parser)
     add("--output", type=Path, default=ROOT / "outputs", metavar="DIR", help="folder of the results (outputs)")
     add("--token", help=f"require this token of every request; {NEW_TOKEN!r} makes one and says it")
     add("--token-file", type=Path, metavar="FILE", help="read the token from a file")

@@ -32,26 +32,25 @@ LOADING_STAGE = "load model"
 _log = logging.getLogger(__name__)
 
 
-def open_pipeline(
-    *, model: str, device: str, precision: str | None, preset: str, offline: bool, index: int | None = None
-) -> Any:
-    """The pipeline of a model on this machine; see `Runtime.detect`, `PRESETS` and `ImageTo3D.from_pretrained`.
+def open_pipeline(*, index: int | None = None, **values: Any) -> Any:
+    """The pipeline of a model on this machine; `values` are those of `MachineOptions`.
 
     A preset's precision holds where none is stated. `index` is which of several accelerators is used.
     """
+    from trellis.app.machine_options import MachineOptions
     from trellis.app.presets import PRESETS, choose_preset
-    from trellis.runtime import Runtime
     from trellis.text_pipeline import open_model
+
+    options = MachineOptions(**values)
 
     if index is not None:
         import torch
 
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
-    name = choose_preset(preset, Runtime.detect(device=device, offline=offline))
-    chosen = precision or PRESETS[name].precision
-    runtime = Runtime.detect(device=device, precision=chosen, offline=offline)
-    _log.info("Model %s, memory preset %s, %s on %s", model, name, runtime.dtype, runtime.device)
-    return open_model(model, runtime=runtime, plan=PRESETS[name].plan)
+    name = choose_preset(options.preset, options.detect())
+    runtime = options.detect(precision=options.precision or PRESETS[name].precision)
+    _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
+    return open_model(options.model, runtime=runtime, plan=PRESETS[name].plan)
 
 
 class Worker:

@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from trellis.app.engine import Engine
-from trellis.app.offers import DEMO_MODEL, ModelChoice
+from trellis.app.machine_options import DEMO_MODEL
+from trellis.app.offers import ModelChoice
 from trellis.app.ui import fragments
 from trellis.app.ui.controls import (
     FILE_ROWS,

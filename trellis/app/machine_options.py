@@ -1,0 +1,58 @@
+"""The options that say which model runs where, for every command that works with one; quick to import."""
+
+import argparse
+from dataclasses import dataclass, fields
+from typing import Any
+
+from trellis.app.presets import AUTO, PRESET_NAMES
+from trellis.runtime import ATTENTION_BACKENDS, DEVICES, PRECISIONS, SPARSE_CONV_BACKENDS, Runtime, limit_memory
+
+DEMO_MODEL = "nano"
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """A model, and the machine's part in opening it.
+
+    `precision` of None is the memory preset's, else the device's; `attention` and `sparse_conv` of None are the fastest
+    that work; `memory_limit` is the most GPU memory in GiB, None: all of it. See `Runtime.detect` and `PRESETS`.
+    """
+
+    model: str = DEMO_MODEL
+    device: str = "auto"
+    precision: str | None = None
+    offline: bool = False
+    preset: str = AUTO
+    attention: str | None = None
+    sparse_conv: str | None = None
+    memory_limit: float | None = None
+
+    @classmethod
+    def from_arguments(cls, parsed: argparse.Namespace) -> "MachineOptions":
+        """What a parser with `add_machine_options` found."""
+        return cls(**{option.name: getattr(parsed, option.name) for option in fields(cls)})
+
+    def detect(self, **others: Any) -> Runtime:
+        """The runtime of this machine with its memory limited as stated; `others` go before the options.
+
+        Raises InvalidInputError for what does not exist or is not here.
+        """
+        names = ("device", "precision", "offline", "attention", "sparse_conv")
+        runtime = Runtime.detect(**{name: getattr(self, name) for name in names} | others)
+        if self.memory_limit is not None:
+            limit_memory(runtime.device, int(self.memory_limit * 2**30))
+        return runtime
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which model runs where, on which back ends."""
+    default = MachineOptions()
+    add = parser.add_argument
+    add("--model", default=default.model, help="nano (embedded), a folder, or a repository on the hub")
+    add("--device", default=default.device, help=f"{', '.join(DEVICES)} (auto)")
+    add("--precision", help=f"{', '.join(PRECISIONS)} (half on a GPU, else full)")
+    add("--offline", action="store_true", help="never download anything")
+    add("--preset", choices=PRESET_NAMES, default=default.preset, help="how memory is used (auto: by what is free)")
+    add("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
+    add("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolution back end (builtin)")
+    add("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this")
