@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import psutil
 
@@ -27,15 +27,19 @@ from trellis.app.logs import configure_logging
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, Progress, StepInfo
 
+if TYPE_CHECKING:
+    from trellis.runtime import Runtime
+
 LOADING_STAGE = "load model"
 
 _log = logging.getLogger(__name__)
 
 
-def open_pipeline(*, index: int | None = None, **values: Any) -> Any:
+def open_pipeline(*, index: int | None = None, progress: Progress | None = None, **values: Any) -> Any:
     """The pipeline of a model on this machine; `values` are those of `MachineOptions`.
 
-    A preset's precision holds where none is stated. `index` is which of several accelerators is used.
+    A preset's precision holds where none is stated. A published model that is not here is fetched, of which `progress`
+    hears in megabytes, and its cancel stops that. `index` is which of several accelerators is used.
     """
     from trellis.app.machine_options import MachineOptions
     from trellis.app.presets import PRESETS, choose_preset
@@ -49,14 +53,25 @@ def open_pipeline(*, index: int | None = None, **values: Any) -> Any:
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
     name = choose_preset(options.preset, options.detect())
     runtime = options.detect(precision=options.precision or PRESETS[name].precision)
+    fetch_missing(options.model, runtime, progress)
     _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
     return open_model(options.model, runtime=runtime, plan=PRESETS[name].plan)
+
+
+def fetch_missing(model: str, runtime: "Runtime", progress: Progress | None) -> None:
+    """Fetch a published model that is nowhere on this machine, unless that is forbidden: opening it then says so."""
+    from trellis.models import list_models
+    from trellis.models.acquire import get_model
+
+    missing = {entry.name for entry in list_models(runtime) if entry.location is None}
+    if model in missing and not runtime.offline:
+        get_model(model.split("/")[-1], runtime=runtime, progress=progress)
 
 
 class Worker:
     """Carries out orders one after the other in a thread, while the thread that calls `listen` reads the next ones."""
 
-    def __init__(self, load: Callable[[dict[str, Any]], Any], channel: TextIO) -> None:
+    def __init__(self, load: Callable[[dict[str, Any], Progress], Any], channel: TextIO) -> None:
         self._load = load
         self._channel = channel
         self._pipeline: Any = None
@@ -113,7 +128,7 @@ class Worker:
             self._pipeline = None  # there may be no room for two
             gc.collect()
             progress.report(LOADING_STAGE, 0, 1)
-            self._pipeline, self._setup = self._load(setup), setup
+            self._pipeline, self._setup = self._load(setup, progress), setup
             progress.report(LOADING_STAGE, 1, 1)
         return self._pipeline
 
@@ -183,4 +198,4 @@ def main(orders: TextIO) -> None:
     configure_logging(source["log_level"])
     module, _, name = source["function"].partition(":")
     load = getattr(importlib.import_module(module), name)
-    Worker(lambda setup: load(**(source["options"] | setup)), channel).listen(orders)
+    Worker(lambda setup, progress: load(**(source["options"] | setup), progress=progress), channel).listen(orders)

@@ -45,7 +45,10 @@ class WorkerDiedError(TrellisError):
 
 @dataclass(frozen=True)
 class PipelineSource:
-    """A function "module:name" that opens a pipeline in the worker process, and its arguments (plain values)."""
+    """A function "module:name" that opens a pipeline in the worker process, and its arguments (plain values).
+
+    It also gets the job's `progress`.
+    """
 
     function: str = "trellis.app.worker:open_pipeline"
     options: Mapping[str, Any] = field(default_factory=dict)

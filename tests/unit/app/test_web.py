@@ -1,6 +1,7 @@
 """The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
 
 import ast
+import dataclasses
 import io
 import re
 import time
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.contract.sources import ROOT
 from tests.unit.app.fakes import FakePipeline
 from trellis.app.engine import Engine
+from trellis.app.jobs import JobState, JobView
 from trellis.app.request import Choice, GenerationRequest, options
 from trellis.app.ui import fragments, page
 from trellis.app.ui.cutouts import WAYS
@@ -22,6 +24,7 @@ from trellis.app.ui.languages import language_tables
 from trellis.app.ui.owners import COOKIE, owner_of
 from trellis.app.ui.page import create_page
 from trellis.app.ui.web import STATIC, create_app
+from trellis.progress import StepInfo
 
 HOME = "http://127.0.0.1:7960"
 
@@ -140,6 +143,17 @@ def test_every_text_of_the_page_has_its_translations() -> None:
         assert not missing, (language, missing)
         for english, translated in table.items():
             assert translated.strip() and english.count("{") == translated.count("{"), (language, english)
+
+
+def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
+    view = JobView(
+        "x", JobState.RUNNING, 0, (StepInfo("download TRELLIS-image-large", 412, 1180),), 60.0, "", (), {}, pace=12.0
+    )
+    panel = fragments.job_panel(view)
+    for text in ("Fetching TRELLIS-image-large", "412 of 1,180 MB", "12 MB/s", "about 1:04 left", "width:35%"):
+        assert text in panel
+    unpaced = fragments.job_panel(dataclasses.replace(view, pace=None))
+    assert "MB/s" not in unpaced and "left" not in unpaced
 
 
 # Where what people can come upon is said: remarks on a result, and errors that a picture, a prompt or the queue causes.

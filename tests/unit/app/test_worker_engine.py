@@ -13,6 +13,7 @@ from tests.unit.app.process_fakes import STAGES, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import GenerationRequest
+from trellis.app.shares import fetching
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import CANCEL_PATIENCE, PipelineSource
 
@@ -280,3 +281,20 @@ def test_a_setup_of_its_own_opens_the_pipeline_anew(start: Callable[..., WorkerE
         'setup {"preset": "minimal"}',
         "open",
     ]
+
+
+def test_a_model_that_is_fetched_tells_its_megabytes_and_can_be_cancelled(
+    start: Callable[..., WorkerEngine], control: Control
+) -> None:
+    engine = start()
+    control.set(fetch_megabytes=9, stage="download large", step=4, fault="wait")
+    job_id = submit(engine)
+    wait_at(engine, control, job_id, "fetched", 4)
+    wait(engine, job_id, lambda view: fetching(view) == "large" and view.stages[-1].step == 4)
+    wait(engine, job_id, lambda view: view.pace is None or view.pace > 0)
+    engine.cancel(job_id)
+    control.set(fetch_megabytes=9)
+    assert wait(engine, job_id).state is JobState.CANCELLED
+    assert "fetched 9" not in control.lines()
+    control.set(fetch_megabytes=3)
+    assert [info.step for info in wait(engine, submit(engine)).stages if info.stage == "download large"] == [3]
