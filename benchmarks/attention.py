@@ -86,8 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for backend in BACKENDS:
             try:
                 rows.append(measure(shape, backend, runtime))
-            except TrellisError as error:
-                print(f"{shape:22} {backend:10} {error}")
+            except (TrellisError, RuntimeError) as error:  # not installed; no kernel for this card
+                print(f"{shape:22} {backend:10} {str(error).splitlines()[0]}")
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
         record = {"device": device_name(runtime.device), "precision": options.precision, "rows": rows}

@@ -28,17 +28,29 @@ logger = logging.getLogger(__name__)
 def fastest_backend(
     device: torch.device, dtype: torch.dtype, *, q_length: int, k_length: int, heads: int, width: int
 ) -> str | None:
-    """The back end for one sample of these lengths; None, which leaves the choice to every call, without candidates."""
+    """The back end for one and two samples of these lengths; None, which leaves it to every call, without candidates.
+
+    Tensors lie in memory as those of the layers do: keys and values, and queries of the same length too, side by side.
+    """
     generator = torch.Generator().manual_seed(0)
-    q, k, v = (
-        torch.randn(n, heads, width, generator=generator).to(device, dtype) for n in (q_length, k_length, k_length)
-    )
+    together = q_length == k_length
+    kv = torch.randn(2 * k_length, 3 if together else 2, heads, width, generator=generator).to(device, dtype)
+    q = kv[:, 0] if together else torch.randn(2 * q_length, heads, width, generator=generator).to(device, dtype)
     if not attention_cudnn.is_usable(q):
         return None
-    segments = Segments((q_length,), device), Segments((k_length,), device)
 
     def attend(backend: str) -> Tensor:
-        return packed_attention(q, k, v=v, q_segments=segments[0], k_segments=segments[1], backend=backend)
+        outs = []
+        for count in (1, 2):
+            q_segments, k_segments = (Segments((n,) * count, device) for n in (q_length, k_length))
+            keys = kv[: count * k_length]
+            one = q[: count * q_length]
+            outs.append(
+                packed_attention(
+                    one, keys[:, -2], v=keys[:, -1], q_segments=q_segments, k_segments=k_segments, backend=backend
+                )
+            )
+        return torch.cat(outs)
 
     return choose(attend, device)
 

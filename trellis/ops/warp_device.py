@@ -67,6 +67,12 @@ def has_gpu() -> bool:
     return any(not device.is_cpu for device in wp.get_devices())
 
 
+def device_of(device: torch.device) -> "wp.Device":
+    """Warp's name for a torch device, also for a GPU called without its number."""
+    start()
+    return wp.get_device(str(device))
+
+
 def view(tensor: Tensor, dtype: type) -> Any:
     """A `wp.array` on the memory of `tensor`, copied only where it is not contiguous."""
     start()
@@ -75,17 +81,16 @@ def view(tensor: Tensor, dtype: type) -> Any:
 
 def load(module: ModuleType, *, device: torch.device) -> None:
     """Compile the kernels of a module of ours for a torch device, or load them from Warp's cache folder."""
-    start()
-    wp.load_module(module, device=wp.device_from_torch(device))
+    wp.load_module(module, device=device_of(device))
 
 
 def launch(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device) -> None:
     """Run a kernel over `dim` work items on a torch device, in order with torch's own work there."""
-    start()
     if dim == 0:
         return
+    start()
     stream = None if device.type == "cpu" else wp.stream_from_torch(device)
-    wp.launch(kernel, dim=dim, inputs=inputs, device=wp.device_from_torch(device), stream=stream)
+    wp.launch(kernel, dim=dim, inputs=inputs, device=device_of(device), stream=stream)
 
 
 def launch_items(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device, grain: int) -> None:
@@ -130,9 +135,8 @@ def _in_pieces(
     if threads == 1 or pieces < 2:
         run(0, count)
         return
-    start()
     # Before the threads: they would all compile it.
-    wp.load_module(kernel.module, device=wp.device_from_torch(device))
+    wp.load_module(kernel.module, device=device_of(device))
     ends = [count * (index + 1) // pieces for index in range(pieces)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, [0, *ends[:-1]], ends))

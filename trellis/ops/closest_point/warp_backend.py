@@ -24,8 +24,7 @@ def _query(
 
 def nearest(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     """Face numbers [n] int64 and barycentrics [n, 3] of the surface points nearest to `points` [n, 3]."""
-    warp_device.start()
-    device = wp.device_from_torch(points.device)
+    device = warp_device.device_of(points.device)
     found = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     weights = torch.zeros(len(points), 3, device=points.device)
     with wp.ScopedDevice(device):

@@ -77,7 +77,7 @@ def count_free_rays(
     warp_device.start()
     count = len(starts) - 1
     free, cast = (torch.zeros(count, dtype=torch.int32, device=vertices.device) for _ in range(2))
-    with wp.ScopedDevice(wp.device_from_torch(vertices.device)):
+    with wp.ScopedDevice(warp_device.device_of(vertices.device)):
         points = warp_device.view(vertices, wp.vec3)
         mesh = wp.Mesh(points=points, indices=warp_device.view(faces.reshape(-1), wp.int32))
         lists = [warp_device.view(tensor, wp.int32) for tensor in (members, starts)]

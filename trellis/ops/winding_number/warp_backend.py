@@ -24,8 +24,7 @@ def _query(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), threshold: wp.float
 
 def build(vertices: Tensor, faces: Tensor, threshold: float) -> Callable[[Tensor], Tensor]:
     """The query: points [n, 3] -> bool [n], winding number above `threshold`."""
-    warp_device.start()
-    device = wp.device_from_torch(vertices.device)
+    device = warp_device.device_of(vertices.device)
     with wp.ScopedDevice(device):
         mesh = wp.Mesh(
             points=wp.from_torch(vertices, dtype=wp.vec3),
