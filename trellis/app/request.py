@@ -243,11 +243,12 @@ class GenerationRequest:
         Choice(("png", "webp")),
     )
     stl_size: float = _option(100.0, "STL size", "Longest side of the STL in millimetres.", Range(1, 10_000, 1))
-    preview_content: tuple[str, ...] = _option(
-        ("gaussians", "normals"),
+    preview_content: tuple[str, ...] | None = _option(
+        None,
         "Preview shows",
-        "Pictures of the video, side by side; colors: the full mesh, textured: the mesh of the files.",
+        "Pictures of the video, side by side; none chosen: the mesh of the files (else the Gaussians) beside normals.",
         Subset(("gaussians", "normals", "colors", "textured")),
+        unset="textured, or gaussians where no file holds the textured mesh; and normals",
     )
     preview_frames: int = _option(60, "Preview frames", "Length of the preview video.", Range(1, 600, 1, integer=True))
     preview_size: int = _option(

@@ -40,6 +40,7 @@ FORMATS = {
     "mp4": (),  # what its content takes
 }
 PREVIEW_CONTENT = {"gaussians": "gaussians", "normals": "mesh", "colors": "mesh", "textured": "mesh"}
+TEXTURED = ("glb", "obj", "usdz", "maps")  # the formats that show the textured mesh
 DRAFT_SIZE = 256  # pixels
 SIMPLIFY = 0.95
 # The mesh is cleaned once for all files; the texture's own cleaning then has nothing to look for.
@@ -55,8 +56,8 @@ class FileOptions:
     formats: out of FORMATS. simplify: fraction of faces removed in [0, 1), or faces: their target count; with `faces`,
     simplify is left at its default or None. texture_size, texture_mode, blend_picture, normal_map, double_sided: see
     ExportOptions; texture_format: of the pictures inside a GLB. stl_size: longest side of the STL in millimetres.
-    preview_*: content (out of PREVIEW_CONTENT, from left to right), frames and pixels of the video. seed: of everything
-    that draws random numbers. Raises InvalidInputError for a value out of range.
+    preview_*: content (out of PREVIEW_CONTENT, from left to right; None: see `shown`), frames and pixels of the video.
+    seed: of everything that draws random numbers. Raises InvalidInputError for a value out of range.
     """
 
     formats: tuple[str, ...] = ("glb", "ply", "mp4")
@@ -69,7 +70,7 @@ class FileOptions:
     normal_map: bool = False
     double_sided: bool = False
     stl_size: float = LONGEST_SIDE
-    preview_content: tuple[str, ...] = ("gaussians", "normals")
+    preview_content: tuple[str, ...] | None = None
     preview_frames: int = 60
     preview_size: int = 384
     seed: int = 0
@@ -78,7 +79,7 @@ class FileOptions:
         for item in self.formats:
             if item not in FORMATS:
                 raise InvalidInputError(f"Unknown format {item!r}; choose from {', '.join(FORMATS)}.")
-        for item in self.preview_content:
+        for item in self.shown:
             if item not in PREVIEW_CONTENT:
                 raise InvalidInputError(f"Unknown preview content {item!r}; choose from {', '.join(PREVIEW_CONTENT)}.")
         if self.faces is not None and self.simplify not in (None, SIMPLIFY):
@@ -86,6 +87,17 @@ class FileOptions:
         check_picture_format(self.texture_format)
         check_longest_side(self.stl_size)
         assert self.export and self.preview  # they check their own values
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What the video shows.
+
+        Where nothing else is asked for, that is what people get: the textured mesh if a file holds it, else the
+        Gaussians; and the normals beside it.
+        """
+        if self.preview_content is not None:
+            return self.preview_content
+        return ("textured" if set(self.formats) & set(TEXTURED) else "gaussians", "normals")
 
     @property
     def fraction_removed(self) -> float | None:
@@ -107,13 +119,13 @@ class FileOptions:
 
     @property
     def preview(self) -> TurntableConfig:
-        return TurntableConfig(sides=self.preview_content, frames=self.preview_frames, size=self.preview_size)
+        return TurntableConfig(sides=self.shown, frames=self.preview_frames, size=self.preview_size)
 
     @property
     def needs(self) -> set[str]:
         """Names of the representations that the files are made of."""
         needs = {name for item in self.formats for name in FORMATS[item]}
-        return needs | ({PREVIEW_CONTENT[item] for item in self.preview_content} if "mp4" in self.formats else set())
+        return needs | ({PREVIEW_CONTENT[item] for item in self.shown} if "mp4" in self.formats else set())
 
 
 @dataclass(frozen=True)
@@ -245,7 +257,7 @@ class _Writer:
         return write_stl(solid, self.path("stl"), longest_side=self.options.stl_size)
 
     def write_preview(self) -> Path:
-        shown = self.options.preview_content
+        shown = self.options.shown
         frames = turntable(
             gaussians=self.sources.gaussians,
             mesh=self.mesh if {"normals", "colors"} & set(shown) else None,

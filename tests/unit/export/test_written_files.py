@@ -167,6 +167,13 @@ def test_the_preview_may_show_the_textured_mesh(sources, tmp_path):
     assert textured[middle].std() > 3
 
 
+def test_the_preview_shows_what_people_get_unless_it_is_told_otherwise():
+    assert FileOptions(formats=("glb", "ply", "mp4")).shown == ("textured", "normals")
+    for formats in (("mp4",), ("ply", "mp4"), ("stl", "mesh_ply", "mp4")):  # none of them shows a texture
+        assert FileOptions(formats=formats).shown == ("gaussians", "normals")
+    assert FileOptions(formats=("glb", "mp4"), preview_content=("colors",)).shown == ("colors",)
+
+
 def test_files_of_one_representation_do_not_ask_for_the_other(sources, tmp_path):
     alone = FileSources(sources.gaussians, None)
     assert set(write(alone, tmp_path, formats=("ply", "mp4"), preview_content=("gaussians",))) == {"ply", "mp4"}

@@ -70,12 +70,18 @@ def create_control(name: str) -> Component:
         case Switch():
             return gr.Checkbox(default, label=label, info=info, elem_id=elem_id)
         case Subset() as domain:
-            return gr.CheckboxGroup(list(domain.values), value=list(default), label=label, info=info, elem_id=elem_id)
+            return gr.CheckboxGroup(
+                list(domain.values), value=list(default or ()), label=label, info=info, elem_id=elem_id
+            )
 
 
 def stated_values(names: tuple[str, ...], values: list[object]) -> dict[str, object]:
-    """The controls' values as a request takes them."""
-    return {name: None if value == "" else value for name, value in zip(names, values, strict=True)}
+    """The controls' values as a request takes them; nothing chosen means None where that has a meaning."""
+    known = options()
+    return {
+        name: None if value == "" or (value == [] and known[name].optional) else value
+        for name, value in zip(names, values, strict=True)
+    }
 
 
 def following_values(quality: str, preset: str) -> list[object]:
