@@ -110,8 +110,8 @@ SMALL: tuple[tuple[Job, ...], ...] = (
     (Job("rendering", module("benchmarks.rendering", "--scene", "nano", "--repeats", "1", "--frames", "2", "--size",
                              "64", "--profile"), 40, 300, WARP),),
     (Job("export", module("benchmarks.export", "--repeats", "1", "--resolution", "16", "--views", "6", "--view-size",
-                          "128", "--texture", "256", "--frames", "2", "--frame-size", "64"), 90, 400, WARP),),
-    (Job("mesh-cleanup", module("benchmarks.mesh_cleanup", "--repeats", "1", "--faces", "6000"), 60, 300, WARP),),
+                          "128", "--texture", "512", "--frames", "2", "--frame-size", "64"), 90, 400, WARP),),
+    (Job("mesh-cleanup", module("benchmarks.mesh_cleanup", "--repeats", "1", "--faces", "20000"), 60, 300, WARP),),
     (
         Job("evaluation", ("-m", "trellis.training.evaluate", "--model", "assets/models/trellis-nano", "--count", "1",
                            "--left-out", "1", "--known", "16", "--rendered", "1", "--steps", "2", "--device",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.released import Scene
 from trellis.memory import Effort
-from trellis.pipeline import ENCODER_ROLE, ImageTo3D
+from trellis.pipeline import ENCODER_ROLE, ImageTo3D, stage_roles
 from trellis.progress import Progress
 from trellis.sampling import Shortcuts
 from trellis.sparse import SparseTensor
@@ -97,15 +97,16 @@ class Stages:
     def everything(self) -> Any:
         """From the condition to Gaussians and mesh, without the image encoder."""
         self.features = None
-        self.mark("structure flow")
-        structure = self.structure_flow()
-        self.mark("structure decoder")
-        self.pipeline.decode_structure(structure)
-        self.mark("latent flow")
-        latent = self.latent_flow()
-        self.mark("gaussian decoder")
-        cloud = self.pipeline.decode_gaussians(latent)
-        self.mark("mesh decoder")
-        features = self.with_surface(self.pipeline.decode_mesh_features(latent))
+        with self.pipeline.host.in_order(stage_roles(ENCODER_ROLE, ("gaussians", "mesh"))):
+            self.mark("structure flow")
+            structure = self.structure_flow()
+            self.mark("structure decoder")
+            self.pipeline.decode_structure(structure)
+            self.mark("latent flow")
+            latent = self.latent_flow()
+            self.mark("gaussian decoder")
+            cloud = self.pipeline.decode_gaussians(latent)
+            self.mark("mesh decoder")
+            features = self.with_surface(self.pipeline.decode_mesh_features(latent))
         self.mark("flexicubes")
         return cloud, self.pipeline.extract_surface(features)

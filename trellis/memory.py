@@ -7,9 +7,11 @@ the CPU. All of it gives the same result up to rounding.
 import logging
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -69,6 +71,32 @@ class Effort:
         return rungs if self.device.type != "cpu" else rungs[:3]
 
 
+class _Upload:
+    """Copies of tensors [CPU] on their way to a device, beside the work that goes on there."""
+
+    def __init__(self, masters: Sequence[Tensor], device: torch.device) -> None:
+        # Made in the order of the device's work: their memory may be what that work has just let go.
+        self._values = [torch.empty_like(master, device=device) for master in masters]
+        self._streams = torch.get_device_module(device)
+        aside = _copy_stream(device)
+        aside.wait_stream(self._streams.current_stream(device))
+        with self._streams.stream(aside):
+            for value, master in zip(self._values, masters):
+                value.copy_(master, non_blocking=True)
+        self._done = aside.record_event()
+        self._device = device
+
+    def values(self) -> list[Tensor]:
+        """The copies; what is told the device from now on comes after them."""
+        self._streams.current_stream(self._device).wait_event(self._done)
+        return self._values
+
+
+@cache
+def _copy_stream(device: torch.device) -> Any:
+    return torch.get_device_module(device).Stream(device)
+
+
 class _Network:
     """A network, its weights on the CPU (pinned if that is possible), and on a device while it is placed there."""
 
@@ -76,6 +104,7 @@ class _Network:
     def __init__(self, load: Callable[[], nn.Module], *, keeps_master: bool, device: torch.device) -> None:
         self.model = load().eval().requires_grad_(False)
         self.place = CPU
+        self._coming: _Upload | None = None
         self._masters: list[Tensor] | None = None
         if keeps_master and device.type != "cpu":
             self._masters = [pinned(getattr(module, name).data, device) for module, name in self._places()]
@@ -90,6 +119,9 @@ class _Network:
     @torch.inference_mode(False)
     def move(self, device: torch.device) -> None:
         """Place the weights on a device; back on the CPU they are the masters, nothing is copied."""
+        # Also where they are not wanted any more: their memory is free for others only after the copy.
+        coming = self._coming.values() if self._coming is not None else None
+        self._coming = None
         if device == self.place:
             return
         if self._masters is None:
@@ -97,8 +129,19 @@ class _Network:
         elif device.type == "cpu":
             self._assign(self._masters)
         else:
-            self._assign([master.to(device, non_blocking=True) for master in self._masters])
+            self._assign(coming or [master.to(device, non_blocking=True) for master in self._masters])
         self.place = device
+
+    @property
+    def is_away(self) -> bool:
+        """The weights are on the CPU alone, and none of them under way."""
+        return self.place.type == "cpu" and self._coming is None
+
+    @torch.inference_mode(False)
+    def fetch(self, device: torch.device) -> None:
+        """Let the weights come to an accelerator while it works on; `move` waits for them."""
+        if self.is_away and self._masters is not None:
+            self._coming = _Upload(self._masters, device)
 
     def _places(self) -> Iterator[tuple[nn.Module, str]]:
         """Where each weight and buffer hangs."""
@@ -130,6 +173,7 @@ class ModelHost:
         self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used last
         self._device = device
         self.plan = plan or MemoryPlan()
+        self._order: tuple[str, ...] = ()
         self._notes: list[str] = []
 
     @property
@@ -163,6 +207,18 @@ class ModelHost:
         self._note(f"{role} overflowed in {str(dtype).removeprefix('torch.')} and was run again in float32.")
         return self._run_within_memory(role, work, dtype=torch.float32)
 
+    @contextmanager
+    def in_order(self, roles: Sequence[str]) -> Iterator[None]:
+        """In the body networks are used in this order: each comes while the one before works, where memory allows."""
+        self._order = tuple(roles)
+        try:
+            yield
+        finally:
+            self._order = ()
+            for network in self._networks.values():
+                if network.place.type == "cpu":
+                    network.move(CPU)  # what was under way and is not needed
+
     def take_notes(self) -> tuple[str, ...]:
         """The remarks since the last call, each once."""
         notes = tuple(dict.fromkeys(self._notes))
@@ -184,6 +240,8 @@ class ModelHost:
             precision = dtype or (torch.float32 if effort.device != self._device else None)
             try:
                 with self._placed(role, effort.device) as network, _precision(network.model, precision):
+                    if rung == 0:
+                        self._fetch_after(role)
                     if rung == 0 and self._is_tight():
                         effort = ladder[1]
                     return work(network.model, effort)
@@ -195,6 +253,16 @@ class ModelHost:
             self._free(role)
             where = "on the CPU" if ladder[rung].device != self._device else "in smaller pieces"
             self._note(f"Memory was short: {role} ran {where}.")
+
+    def _fetch_after(self, role: str) -> None:
+        """Begin to bring the network that follows `role`, if the stage has room to work all the same."""
+        following = dict(pairwise(self._order)).get(role, "")
+        network, free = self._networks.get(following), free_bytes(self._device)
+        if network is None or free is None or free - network.size < ROOMY:
+            return
+        here = sum(other.size for other in self._networks.values() if not other.is_away)
+        if self.plan.budget is None or here + network.size <= self.plan.budget:
+            network.fetch(self._device)
 
     def _is_tight(self) -> bool:
         free = free_bytes(self._device)
@@ -231,7 +299,7 @@ class ModelHost:
         """With a budget, take the networks off the device that were used longest ago."""
         if self.plan.budget is None:
             return
-        others = [n for name, n in self._networks.items() if name != role and n.place.type != "cpu"]
+        others = [n for name, n in self._networks.items() if name != role and not n.is_away]
         used = self._networks[role].size + sum(network.size for network in others)
         for network in others:
             if used > self.plan.budget:

@@ -40,7 +40,8 @@ from trellis.sampling import (
 )
 from trellis.sparse import SparseTensor, VoxelLayout
 
-REPRESENTATIONS = ("gaussians", "mesh", "radiance_field")
+DECODERS = {"gaussians": "slat_decoder_gs", "mesh": "slat_decoder_mesh", "radiance_field": "slat_decoder_rf"}
+REPRESENTATIONS = tuple(DECODERS)
 ENCODER_ROLE = "image_encoder"
 
 
@@ -119,11 +120,14 @@ class ImageTo3D:
         generator = torch.Generator().manual_seed(seed)
 
         prepared = self.prepare(pictures, background=background, progress=progress)
-        conditions = self.encode(prepared, progress=progress)
-        structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress, shortcuts)
-        voxels = self.decode_structure(structure)
-        latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
-        return self.decode(latent, representations, prepared, progress)
+        with self.host.in_order(stage_roles(ENCODER_ROLE, representations)):
+            conditions = self.encode(prepared, progress=progress)
+            structure = self.sample_structure(
+                conditions, structure_sampler, generator, multi_image, progress, shortcuts
+            )
+            voxels = self.decode_structure(structure)
+            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
+            return self.decode(latent, representations, prepared, progress)
 
     def load_asset(self, path: str | Path) -> Asset:
         """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
@@ -309,6 +313,12 @@ class ImageTo3D:
             return RadianceField.from_features(feats, coords, resolution=latent.resolution, config=config)
 
         return self.host.run("slat_decoder_rf", work, values=lambda radiance: radiance.density)
+
+
+def stage_roles(encoder: str, representations: Sequence[str]) -> tuple[str, ...]:
+    """The networks of a generation in the order of their stages."""
+    decoders = (role for name, role in DECODERS.items() if name in representations)
+    return (encoder, "sparse_structure_flow_model", "sparse_structure_decoder", "slat_flow_model", *decoders)
 
 
 def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None) -> SamplerConfig:

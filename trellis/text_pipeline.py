@@ -13,7 +13,7 @@ from trellis.conditioning import TextEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.memory import Effort, MemoryPlan, ModelHost
 from trellis.models import ModelLocation, load_model, resolve_model
-from trellis.pipeline import REPRESENTATIONS, ImageTo3D, override
+from trellis.pipeline import REPRESENTATIONS, ImageTo3D, override, stage_roles
 from trellis.progress import Progress
 from trellis.runtime import Runtime
 from trellis.sampling import Shortcuts
@@ -81,11 +81,14 @@ class TextTo3D(ImageTo3D):
         latent_sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
         generator = torch.Generator().manual_seed(seed)
 
-        conditions = [self.encode_text(prompt.strip(), progress=progress)]
-        structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress, shortcuts)
-        voxels = self.decode_structure(structure)
-        latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
-        return self.decode(latent, representations, (), progress)
+        with self.host.in_order(stage_roles(TEXT_ROLE, representations)):
+            conditions = [self.encode_text(prompt.strip(), progress=progress)]
+            structure = self.sample_structure(
+                conditions, structure_sampler, generator, multi_image, progress, shortcuts
+            )
+            voxels = self.decode_structure(structure)
+            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
+            return self.decode(latent, representations, (), progress)
 
     def encode_text(self, prompt: str, *, progress: Progress) -> Tensor:
         """Condition tokens [1, L, C] of a prompt; those of the empty prompt are kept as the null condition."""

@@ -1,7 +1,7 @@
 """Residency of networks: loaded once, moved as told, given back after a failure; stages that lack memory go on."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -185,3 +185,67 @@ def test_an_overflow_is_run_again_in_float32_and_noted() -> None:
     assert float(result) == 120000
     assert models.take_notes() == ("net overflowed in float16 and was run again in float32.",)
     assert models._network("net").model.weight.dtype == torch.float16
+
+
+class Upload:
+    """Weights under way to a device that has no streams; says when they were waited for."""
+
+    waited: ClassVar[list[int]] = []
+
+    def __init__(self, masters: Sequence[Tensor], device: torch.device) -> None:
+        self._values = [master.to(device) for master in masters]
+
+    def values(self) -> list[Tensor]:
+        self.waited.append(len(self._values))
+        return self._values
+
+
+def under_way(models: ModelHost) -> list[str]:
+    return [role for role, network in models._networks.items() if network._coming is not None]
+
+
+@pytest.fixture
+def uploads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    monkeypatch.setattr(memory, "_Upload", Upload)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 2 * memory.ROOMY)
+    monkeypatch.setattr(Upload, "waited", [])
+    return Upload.waited
+
+
+def test_the_next_network_comes_while_one_works(uploads: list[int]) -> None:
+    models, _ = host("offload")
+    roles = ("net", "second", "third")
+    for role in roles:
+        models._network(role)
+    seen = []
+    with models.in_order(roles):
+        for role in roles:
+            seen.append(models.run(role, lambda model, effort: under_way(models)))
+    assert seen == [["second"], ["third"], []]
+    assert uploads == [2, 2]  # weight and bias of the second, of the third
+    assert [place(models, role) for role in roles] == ["cpu"] * 3
+
+
+def test_what_comes_in_vain_is_let_go(uploads: list[int]) -> None:
+    models, _ = host("offload")
+    for role in ("net", "second"):
+        models._network(role)
+    with pytest.raises(ValueError, match="stage"), models.in_order(("net", "second")):
+        models.run("net", lambda model, effort: (_ for _ in ()).throw(ValueError("stage")))
+    assert uploads == [2] and under_way(models) == []
+    assert place(models, "second") == "cpu"
+
+
+def test_nothing_comes_without_room_or_order(uploads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    models, _ = host("budget", budget=30)  # one network has 24 bytes
+    for role in ("net", "second"):
+        models._network(role)
+    with models.in_order(("net", "second")):
+        assert models.run("net", lambda model, effort: under_way(models)) == []
+    roomy, _ = host("offload")
+    for role in ("net", "second"):
+        roomy._network(role)
+    assert roomy.run("net", lambda model, effort: under_way(roomy)) == []
+    monkeypatch.setattr(memory, "free_bytes", lambda device: memory.ROOMY + 10)
+    with roomy.in_order(("net", "second")):
+        assert roomy.run("net", lambda model, effort: under_way(roomy)) == []
