@@ -192,6 +192,11 @@ def _cuda_from_configured(machine: Machine, version: str, notes: list[str]) -> P
 def _cpu_plan(machine: Machine, version: str, notes: list[str]) -> Plan:
     plain = f"torch=={version}"
     if machine.system != "Linux":  # there the plain wheel is the CPU (or Apple) build
+        if not machine.offered and any(_suits(gpu, build) for gpu in machine.gpus for build in CUDA_BUILDS):
+            notes.append(
+                "PyTorch's index cannot be reached: the CPU build is installed, and the graphics card is not used. When "
+                "it can be reached, run setup --repair."
+            )
         return Plan(build="cpu", torch=plain, index=None)
     if "cpu" in machine.offered:
         return _from_index(machine, "cpu", version)

@@ -8,6 +8,7 @@ import pytest
 from installer.extras import EXTRAS, SPCONV
 from installer.plan import CUDA_BUILDS, Plan, describe, describe_machine, make_plan, plan_from_folder
 from installer.probe import TORCH_INDEX, Gpu, Machine
+from tests.contract.sources import ROOT
 
 VERSION = "2.13.0"
 GIB = 2**30
@@ -131,7 +132,7 @@ TABLE = {
     "windows, Ada": (windows(RTX_4090), cuda("cu130", spconv="spconv-cu126==2.3.8")),
     "windows, Ada, index out of reach": (
         windows(RTX_4090, offered=frozenset()),
-        PLAIN_CPU,
+        replace(PLAIN_CPU, notes=("setup --repair",)),
     ),
     "linux, two Hopper": (linux(H200, H200), cuda("cu130", spconv="spconv-cu126==2.3.8")),
     "linux, Hopper on ARM": (linux(H200, architecture="aarch64"), cuda("cu130")),
@@ -152,6 +153,26 @@ TABLE = {
 
 def test_the_table_is_long_enough() -> None:
     assert len(TABLE) >= 30
+
+
+def rows() -> list[str]:
+    """The table as docs/windows.md shows it."""
+    lines = []
+    for name, (machine, _) in TABLE.items():
+        plan = make_plan(machine, VERSION)
+        warp = dict(plan.replacements).get("warp-lang", "pinned")
+        fitting = {extra.name: extra.requirement for extra in plan.fitting}
+        source = "torch's" if plan.index else "configured"
+        cells = (name, plan.build, source, warp, fitting["spconv"] or "none", "yes" if fitting["xformers"] else "no")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def test_the_documents_show_the_table() -> None:
+    shown = (ROOT / "docs" / "windows.md").read_text(encoding="utf-8").splitlines()
+    expected = rows()
+    missing = [line for line in expected if line not in shown]
+    assert not missing, "\n".join(["docs/windows.md shows another table; this is it:", *expected])
 
 
 @pytest.mark.parametrize("name", TABLE)
