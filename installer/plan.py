@@ -194,8 +194,8 @@ def _cpu_plan(machine: Machine, version: str, notes: list[str]) -> Plan:
     if machine.system != "Linux":  # there the plain wheel is the CPU (or Apple) build
         if not machine.offered and any(_suits(gpu, build) for gpu in machine.gpus for build in CUDA_BUILDS):
             notes.append(
-                "PyTorch's index cannot be reached: the CPU build is installed, and the graphics card is not used. When "
-                "it can be reached, run setup --repair."
+                "PyTorch's index cannot be reached: the CPU build is installed, and the graphics card is not used. "
+                "When it can be reached, run setup --repair."
             )
         return Plan(build="cpu", torch=plain, index=None)
     if "cpu" in machine.offered:
