@@ -18,6 +18,7 @@ from trellis.representations.mesh import Mesh
 
 SDF, DEFORM, WEIGHTS, COLOR = slice(0, 8), slice(8, 32), slice(32, 53), slice(53, 101)
 PLAIN_CHANNELS, COLOR_CHANNELS = 53, 101
+ROWS = 1 << 17  # vertices worked on at a time
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,18 @@ def _touching_cubes(shell: _Shell, vertex_keys: Tensor) -> Tensor:
 
 def _vertex_means(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[Tensor, Tensor]:
     """Mean [U, k] over the voxels at each vertex of the corner values in `groups`, and their count [U] (point 1)."""
+    parts = [_means_of(shell, vertex_keys[rows], groups) for rows in _pieces(len(vertex_keys))]
+    means, counts = zip(*parts)
+    return torch.cat(means), torch.cat(counts)
+
+
+def _pieces(count: int) -> list[slice]:
+    """All rows, in pieces that bound the work space; in one piece where a gradient keeps everything anyway."""
+    step = max(1, count) if torch.is_grad_enabled() else ROWS
+    return [slice(at, at + step) for at in range(0, max(1, count), step)]
+
+
+def _means_of(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[Tensor, Tensor]:
     width = sum((group.stop - group.start) // 8 for group in groups)
     total = shell.feats.new_zeros(len(vertex_keys), width)
     count = torch.zeros_like(vertex_keys)
@@ -248,13 +261,13 @@ def _build_surface(shell: _Shell, tables: CaseTables) -> _Surface:
     )
 
 
-def _loop_edges(surface: _Surface, tables: CaseTables) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """For each slot of a loop: edge [D], its two corners [D, 2], and whether the loop is that long [D]."""
+def _loop_edges(surface: _Surface, tables: CaseTables, rows: slice) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """For each slot of some dual vertices' loops: edge [d], its corners [d, 2], whether the loop is that long [d]."""
     ends = torch.tensor(EDGES, device=surface.keys.device)
-    case = surface.grouping[surface.dual_cube]
-    length = tables.loop_length[case, surface.dual_loop]
+    case, loop = surface.grouping[surface.dual_cube[rows]], surface.dual_loop[rows]
+    length = tables.loop_length[case, loop]
     for slot in range(tables.edges_of_loop.shape[2]):
-        edge = tables.edges_of_loop[case, surface.dual_loop, slot]
+        edge = tables.edges_of_loop[case, loop, slot]
         yield edge, ends[edge], slot < length
 
 
@@ -269,24 +282,32 @@ def _dual_vertices(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Dual vertices [D, 3], their attributes [D, k] and, on request, the deviation loss (else 0)."""
     values = torch.cat([surface.points, surface.attributes], 1)
-    cube = surface.dual_cube
+    if with_deviation:
+        duals, crossings, slots = _duals_of(surface, tables, values, slice(None), with_crossings=True)
+        return duals[:, :3], duals[:, 3:], _deviation(duals[:, :3], crossings, slots)
+    duals = torch.cat([_duals_of(surface, tables, values, rows)[0] for rows in _pieces(len(surface.dual_cube))])
+    return duals[:, :3], duals[:, 3:], values.new_zeros(())
+
+
+def _duals_of(
+    surface: _Surface, tables: CaseTables, values: Tensor, rows: slice, *, with_crossings: bool = False
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Mean values [d, k] of some dual vertices; on request the zero crossings of each slot, and which count."""
+    cube = surface.dual_cube[rows]
     total = values.new_zeros(len(cube), values.shape[1])
     mass = values.new_zeros(len(cube), 1)
     crossings, slots = [], []
-    for edge, ends, present in _loop_edges(surface, tables):
+    for edge, ends, present in _loop_edges(surface, tables, rows):
         a, b = surface.corners[cube, ends[:, 0]], surface.corners[cube, ends[:, 1]]
         levels = surface.sdf[a], surface.sdf[b]
         scaled = levels[0] * surface.alpha[cube, ends[:, 0]], levels[1] * surface.alpha[cube, ends[:, 1]]
         weight = (surface.beta[cube, edge] * present)[:, None]
         total = total + weight * _zero_crossing((values[a], values[b]), scaled)
         mass = mass + weight
-        if with_deviation:
+        if with_crossings:
             crossings.append(_zero_crossing((surface.points[a], surface.points[b]), levels))
             slots.append(present)
-    result = total / mass
-    vertices, attributes = result[:, :3], result[:, 3:]
-    deviation = _deviation(vertices, crossings, slots) if with_deviation else vertices.new_zeros(())
-    return vertices, attributes, deviation
+    return total / mass, crossings, slots
 
 
 def _deviation(vertices: Tensor, crossings: list[Tensor], slots: list[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
-from trellis.representations import Mesh
+from trellis.representations import Mesh, flexicubes
 from trellis.representations.flexicubes import extract_mesh, extract_training_mesh
 from trellis.representations.flexicubes_tables import case_tables
 
@@ -245,3 +245,16 @@ def test_accelerator_agrees_with_the_cpu() -> None:
     assert (there.faces.cpu() == here.faces).all(1).float().mean() > 0.999  # splits may tip at equal products
     again = extract_mesh(coords.to(device), feats.to(device), resolution=48)
     assert torch.equal(again.vertices, there.vertices)
+
+
+def test_pieces_of_any_size_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    coords, feats = solid(torus, 16)
+    feats[:, 8:] = 0.3 * torch.randn(feats[:, 8:].shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = extract_mesh(coords, feats, resolution=16)
+        monkeypatch.setattr(flexicubes, "ROWS", 37)
+        pieces = extract_mesh(coords, feats, resolution=16)
+    assert len(whole.faces) > 100
+    assert torch.equal(whole.vertices, pieces.vertices) and torch.equal(whole.faces, pieces.faces)
+    assert whole.attributes is not None and pieces.attributes is not None
+    assert torch.equal(whole.attributes, pieces.attributes)
