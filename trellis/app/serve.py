@@ -23,6 +23,7 @@ from trellis.app.logs import configure_logging
 from trellis.app.machine_options import MachineOptions
 from trellis.app.offers import ModelChoice, offered_models
 from trellis.app.server_options import ROOT, settings_from
+from trellis.app.ui.quick_import import without_editor_stubs
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import PipelineSource
 from trellis.errors import InvalidInputError
@@ -109,8 +110,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _page(engine: WorkerEngine, models: Sequence[ModelChoice], files: ModelFiles) -> FastAPI:
-    from trellis.app.ui.page import create_page  # Gradio takes seconds to import
-    from trellis.app.ui.web import create_app
+    with without_editor_stubs():
+        from trellis.app.ui.page import create_page  # Gradio takes seconds to import
+        from trellis.app.ui.web import create_app
 
     examples = sorted(EXAMPLES.glob("*.png"))
     page = create_page(engine, examples=examples, models=models, files=files)
