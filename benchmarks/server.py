@@ -4,7 +4,8 @@
     python -m benchmarks.server --address 127.0.0.1:7960 --output DIR    uses a server that is running
 
 Clients submit pictures to /jobs and wait for their files, some through the blocking form route; a probe asks for /ping
-all the time, from before the server is up. Prints a table and writes server.json.
+all the time, from before the server is up. Prints a table, with the memory of the processes where they are this
+program's own, and writes server.json.
 """
 
 import argparse
@@ -22,9 +23,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PIL import Image, ImageDraw
 
 PROBE_SECONDS = 0.05
+MEMORY_SECONDS = 2.0
 POLL_SECONDS = 0.25
 START_SECONDS = 120.0
 FAST = {"structure_steps": 2, "latent_steps": 2, "formats": ["glb"], "texture_size": 512}
@@ -43,6 +46,9 @@ class Load:
     forms: int = 0
     forms_busy: int = 0
     bytes_fetched: int = 0
+    memory: list[tuple[float, int]] = field(
+        default_factory=list
+    )  # seconds since the load began, bytes of all processes
 
     @property
     def lost(self) -> int:
@@ -120,6 +126,14 @@ class Clients:
                     self.load.ping_failures += 1
             await asyncio.sleep(PROBE_SECONDS)
 
+    async def watch_memory(self, process: int) -> None:
+        """Note the resident memory of a process and its children until the end."""
+        started = time.monotonic()
+        while not self.over.is_set():
+            if self.phase == "load":
+                self.load.memory.append((time.monotonic() - started, tree_bytes(process)))
+            await asyncio.sleep(MEMORY_SECONDS)
+
     async def submit_jobs(self, number: int) -> None:
         """Submit one job after the other, wait for its file, and fetch it; a full queue is asked again."""
         seed = 1000 * number
@@ -173,10 +187,28 @@ class Clients:
                 self.load.failed.append(f"form {status} {content[:200]!r}")
 
 
+def tree_bytes(process: int) -> int:
+    """Resident memory of a process and all its children; those that end meanwhile count nothing."""
+    total = 0
+    parent = psutil.Process(process)
+    for one in (parent, *parent.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += one.memory_info().rss
+    return total
+
+
 async def run_load(
-    place: tuple[str, int], *, clients: int, seconds: float, options: dict[str, Any] | None = None
+    place: tuple[str, int],
+    *,
+    clients: int,
+    seconds: float,
+    options: dict[str, Any] | None = None,
+    process: int | None = None,
 ) -> Load:
-    """Load a server for `seconds` after a first job, then wait until every accepted job has ended."""
+    """Load a server for `seconds` after a first job, then wait until every accepted job has ended.
+
+    `process` is the number of the server's own process, where its memory is to be watched.
+    """
     for number in range(clients + 1):  # now, so that drawing does not delay the probe
         picture(number)
     group = Clients(place, FAST if options is None else options)
@@ -196,11 +228,12 @@ async def run_load(
     group.end.clear()
     work = [group.use_form(i) if i % 10 == 9 else group.submit_jobs(i) for i in range(1, clients + 1)]
     tasks = [asyncio.create_task(one) for one in work]
+    watch = [] if process is None else [asyncio.create_task(group.watch_memory(process))]
     await asyncio.sleep(seconds)
     group.end.set()
     await asyncio.gather(*tasks)
     group.over.set()
-    await probe
+    await asyncio.gather(probe, *watch)
     return group.load
 
 
@@ -223,22 +256,40 @@ def summary(load: Load, *, clients: int, seconds: float) -> dict[str, Any]:
         }
         for phase, values in load.pings.items()
     }
-    counts = {name: value for name, value in asdict(load).items() if name != "pings"}
-    return {"clients": clients, "seconds": seconds, "ping": pings, **counts, "lost": load.lost}
+    counts = {name: value for name, value in asdict(load).items() if name not in ("pings", "memory")}
+    return {
+        "clients": clients,
+        "seconds": seconds,
+        "ping": pings,
+        **counts,
+        "lost": load.lost,
+        "memory_mb": memory_course(load.memory),
+    }
+
+
+def memory_course(samples: Sequence[tuple[float, int]]) -> list[int]:
+    """The median memory of each tenth of the time, in MB; empty without samples."""
+    if not samples:
+        return []
+    end = samples[-1][0] or 1.0
+    tenths: list[list[int]] = [[] for _ in range(10)]
+    for at, size in samples:
+        tenths[min(9, int(10 * at / end))].append(size)
+    return [round(percentile(tenth, 0.5) / 1e6) for tenth in tenths if tenth]
 
 
 @contextlib.contextmanager
-def serving(device: str, folder: Path) -> Iterator[tuple[str, int]]:
-    """Start `trellis serve` without the page on a free port; its place, and its end after the body."""
+def serving(device: str, folder: Path, *, page: bool) -> Iterator[tuple[tuple[str, int], int]]:
+    """Start `trellis serve` on a free port; its place and process, and its end after the body."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "trellis", "serve", "--no-page", "--offline", "--device", device]
-    command += ["--port", str(port), "--output", str(folder / "jobs")]
+    command = [sys.executable, "-m", "trellis", "serve", "--offline", "--device", device]
+    command += ["--port", str(port), "--output", str(folder / "jobs"), *([] if page else ["--no-page"])]
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
-            yield "127.0.0.1", port
+            yield ("127.0.0.1", port), process.pid
         finally:
             process.terminate()
             process.wait(timeout=60)
@@ -254,6 +305,8 @@ def print_table(figures: dict[str, Any]) -> None:
         )
     for name in ("ping_failures", "submitted", "refused", "finished", "lost", "forms", "forms_busy"):
         print(f"{name.replace('_', ' '):14} {figures[name]}")
+    if figures["memory_mb"]:
+        print(f"memory, MB     {' '.join(str(size) for size in figures['memory_mb'])}  (ten parts of the time)")
     for message in figures["failed"][:5]:
         print("failed:", message)
 
@@ -266,15 +319,18 @@ def main() -> int:
     parser.add_argument("--address", metavar="HOST:PORT", help="of a server that is running")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--page", action="store_true", help="with the page, as people start it")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        process = None
         if arguments.address:
             host, _, port = arguments.address.rpartition(":")
             place = (host, int(port))
         else:
-            place = stack.enter_context(serving(arguments.device, arguments.output))
-        load = asyncio.run(run_load(place, clients=arguments.clients, seconds=arguments.seconds))
+            place, process = stack.enter_context(serving(arguments.device, arguments.output, page=arguments.page))
+        work = run_load(place, clients=arguments.clients, seconds=arguments.seconds, process=process)
+        load = asyncio.run(work)
     figures = summary(load, clients=arguments.clients, seconds=arguments.seconds) | {"device": arguments.device}
     (arguments.output / "server.json").write_text(json.dumps(figures, indent=2) + "\n")
     print_table(figures)
