@@ -35,7 +35,9 @@ def generation(*options: str, scale: str = "released") -> tuple[str, ...]:
 
 
 def tests(*paths: str) -> tuple[str, ...]:
-    return ("-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-rfE", *paths)
+    """The tests that need a GPU; a file that cannot be imported there does not keep the others from running."""
+    options = ("-q", "-m", "gpu", "-p", "no:cacheprovider", "-rfE", "--continue-on-collection-errors")
+    return ("-m", "pytest", *options, *paths)
 
 
 def preset(name: str, limit: str, expected: int) -> Job:
@@ -46,6 +48,21 @@ def preset(name: str, limit: str, expected: int) -> Job:
 
 
 FLOWS = ("--stages", "structure flow", "latent flow", "all")
+GPU_TESTS = (
+    "tests/backends/test_networks_gpu.py",
+    "tests/unit/ops/test_attention_choice.py",
+    "tests/unit/ops/test_packed_attention.py",
+    "tests/unit/ops/test_sparse_conv_spconv.py",
+    "tests/unit/representations/test_flexicubes.py",
+    "tests/training/test_kernels.py",
+)
+RENDER_TESTS = (
+    "tests/backends/test_rasterize_gpu.py",
+    "tests/backends/test_edge_collapse.py",
+    "tests/backends/test_visibility.py",
+    "tests/unit/export/test_hidden.py",
+    "tests/unit/encoding/test_voxelize.py",
+)
 WARP = ("warp",)
 TESTS = ("pytest",)
 # Jobs of one group run side by side: none of them is timed.
@@ -56,10 +73,8 @@ FULL: tuple[tuple[Job, ...], ...] = (
     (
         # Tests prove what the tables cannot, and take the longest: they share the GPU.
         Job("leaks", tests("tests/unit/test_leaks.py"), 45, 150, TESTS),
-        Job("tests-ops", tests("tests/unit/ops", "tests/unit/models", "tests/unit/nn", "tests/unit/representations"),
-            30, 120, TESTS),
-        Job("tests-backends", tests("tests/backends", "--deselect", "tests/backends/test_memory_limit.py"),
-            60, 150, (*TESTS, *WARP)),
+        Job("tests-ops", tests(*GPU_TESTS), 60, 180, TESTS),
+        Job("tests-backends", tests(*RENDER_TESTS), 60, 150, (*TESTS, *WARP)),
         Job("parity-reference", ("-m", "tests.parity.render_table", "--device", "{device}", "--backend", "reference"),
             30, 120),
         Job("parity-warp", ("-m", "tests.parity.render_table", "--device", "{device}", "--backend", "warp"),
@@ -88,6 +103,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
                               "1024", "--minimum", "0"), 45, 150, WARP),
         Job("encoding", module("benchmarks.encoding"), 20, 90, WARP),
     ),
+    (Job("shortcuts-quality", module("benchmarks.shortcuts", "--objects", "24"), 60, 180),),
     (Job("profile", generation("--precision", "float16", "--profile", "--repeats", "1", "--steps", "5", "--stages",
                                "structure flow", "latent flow", "mesh decoder", "flexicubes"), 40, 120),),
     (Job("float32", generation("--precision", "float32", "--repeats", "1"), 55, 120),),
