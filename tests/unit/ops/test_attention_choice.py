@@ -1,20 +1,28 @@
 """The fastest back end is taken, unless its result is wrong or it cannot run."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
+from trellis.ops import fastest
 from trellis.ops.attention_choice import choose, fastest_backend
 
 CPU = torch.device("cpu")
 
 
-def trial(*, slow: str, wrong: str = "", broken: str = "") -> str:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock of the measurement: `now` moves only where a back end is slow."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(fastest, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock
+
+
+def trial(clock: SimpleNamespace, *, slow: str, wrong: str = "", broken: str = "") -> str:
     def attend(name: str) -> Tensor:
-        if name == slow:
-            time.sleep(0.005)
+        clock.now += 0.005 if name == slow else 0.001
         if name == broken:
             raise RuntimeError("no plan")
         return torch.full((3,), 2.0 if name == wrong else 1.0)
@@ -22,11 +30,11 @@ def trial(*, slow: str, wrong: str = "", broken: str = "") -> str:
     return choose(attend, CPU)
 
 
-def test_the_fastest_right_one_is_taken() -> None:
-    assert trial(slow="sdpa") == "cudnn"
-    assert trial(slow="cudnn") == "sdpa"
-    assert trial(slow="sdpa", wrong="cudnn") == "sdpa"
-    assert trial(slow="sdpa", broken="cudnn") == "sdpa"
+def test_the_fastest_right_one_is_taken(clock: SimpleNamespace) -> None:
+    assert trial(clock, slow="sdpa") == "cudnn"
+    assert trial(clock, slow="cudnn") == "sdpa"
+    assert trial(clock, slow="sdpa", wrong="cudnn") == "sdpa"
+    assert trial(clock, slow="sdpa", broken="cudnn") == "sdpa"
 
 
 def test_a_cpu_leaves_the_choice_to_every_call() -> None:
