@@ -31,7 +31,7 @@ class SparseConv3d(nn.Module):
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
         self.conv = ConvWeights(width, out_width, kernel=3)
-        self.spconv: str | None = None  # an algorithm of spconv to use when there are no gradients
+        self.spconv: str | None = None  # spconv's algorithm where there are no gradients; "auto": the fastest measured
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         if self.spconv is not None and x.feats.device.type != "cpu" and not torch.is_grad_enabled():
@@ -40,6 +40,11 @@ class SparseConv3d(nn.Module):
         return x.replace(feats)
 
     def _by_spconv(self, x: SparseTensor, algorithm: str) -> Tensor:
+        if algorithm == "auto":
+            out_width, *_, width = self.conv.weight.shape
+            algorithm = sparse_conv_spconv.fastest_algorithm(
+                x.feats.device, x.feats.dtype, width=width, out_width=out_width
+            )
         return sparse_conv_spconv.convolve(
             x.feats,
             self.conv.weight,

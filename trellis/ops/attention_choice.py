@@ -4,8 +4,6 @@ cuDNN plans every pair of lengths anew, which takes longer than it saves where l
 the fixed grid of the structure flow it is measured against torch's own choice.
 """
 
-import logging
-import time
 from collections.abc import Callable
 from functools import cache
 
@@ -14,14 +12,10 @@ from torch import Tensor
 
 from trellis.ops import attention_cudnn
 from trellis.ops.attention import packed_attention
+from trellis.ops.fastest import fastest
 from trellis.ops.segments import Segments
-from trellis.runtime import synchronize
 
 CANDIDATES = ("sdpa", "cudnn")
-CALLS = 5
-AGREEMENT = 1e-2  # of the largest value, between two back ends in half precision
-
-logger = logging.getLogger(__name__)
 
 
 @cache
@@ -57,24 +51,4 @@ def fastest_backend(
 
 def choose(attend: Callable[[str], Tensor], device: torch.device) -> str:
     """The fastest of CANDIDATES by `attend(name)`, among those that give the first one's result."""
-    expected = attend(CANDIDATES[0])
-    seconds = {}
-    for name in CANDIDATES:
-        try:
-            error = (attend(name) - expected).abs().max() / expected.abs().max()
-        except RuntimeError as fault:  # no plan for this card, or not enough work space
-            logger.info("attention by %s is not possible here: %s", name, fault)
-            continue
-        if bool(error <= AGREEMENT):
-            seconds[name] = _time(attend, name, device)
-    logger.info("attention measured in seconds: %s", seconds)
-    return min(seconds, key=lambda name: seconds[name])
-
-
-def _time(attend: Callable[[str], Tensor], name: str, device: torch.device) -> float:
-    synchronize(device)
-    started = time.perf_counter()
-    for _ in range(CALLS):
-        attend(name)
-    synchronize(device)
-    return (time.perf_counter() - started) / CALLS
+    return fastest(attend, CANDIDATES, device)

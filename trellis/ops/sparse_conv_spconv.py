@@ -3,6 +3,7 @@
 Source: spconv's documented interface (SparseConvTensor, SubMConv3d, ConvAlgo).
 """
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.ops.fastest import fastest
 
 # Names of the environment variable SPCONV_ALGO -> spconv's own (auto: spconv chooses).
 ALGORITHMS = {"auto": None, "native": "Native", "implicit_gemm": "MaskImplicitGemm"}
-INDICE_KEY = "submanifold"
+INDICE_KEY = "submanifold"  # and the algorithm: each has tables of its own
+MEASURED_SIDE = 24  # of the grid with a ball's shell that algorithms are measured on
 
 
 def require() -> None:
@@ -47,10 +50,33 @@ def convolve(
     name = ALGORITHMS[algorithm]
     algo = None if name is None else getattr(spconv.ConvAlgo, name)
     with torch.device("meta"):
-        layer = spconv.SubMConv3d(weight.shape[-1], weight.shape[0], 3, bias=True, indice_key=INDICE_KEY, algo=algo)
+        layer = spconv.SubMConv3d(
+            weight.shape[-1], weight.shape[0], 3, bias=True, indice_key=f"{INDICE_KEY} {algorithm}", algo=algo
+        )
     layer.weight = torch.nn.Parameter(weight.to(feats.dtype), requires_grad=False)
     layer.bias = torch.nn.Parameter(bias.to(feats.dtype), requires_grad=False)
     layer.eval()
     x = spconv.SparseConvTensor(feats, coords, [resolution] * 3, batch_size)
     x.indice_dict = indices
     return layer(x).features
+
+
+@cache
+def fastest_algorithm(device: torch.device, dtype: torch.dtype, *, width: int, out_width: int) -> str:
+    """The algorithm that is fastest here for convolutions of these widths: measured once, then remembered."""
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.arange(MEASURED_SIDE)
+    grid = torch.cartesian_prod(axis, axis, axis)
+    radius = (grid - MEASURED_SIDE / 2 + 0.5).norm(dim=1)
+    shell = grid[(radius - MEASURED_SIDE / 3).abs() < 1.5]
+    coords = torch.nn.functional.pad(shell, (1, 0)).int().to(device)
+    feats = torch.randn(len(coords), width, generator=generator).to(device, dtype)
+    weight = torch.randn(out_width, 3, 3, 3, width, generator=generator).to(device, dtype) / (27 * width) ** 0.5
+    bias = torch.zeros(out_width, dtype=dtype, device=device)
+    indices: dict[str, Any] = {}
+
+    def run(algorithm: str) -> Tensor:
+        place: dict[str, Any] = {"coords": coords, "resolution": MEASURED_SIDE, "batch_size": 1, "indices": indices}
+        return convolve(feats, weight, bias=bias, algorithm=algorithm, **place)
+
+    return fastest(run, tuple(ALGORITHMS), device)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.parity import golden
 from trellis.errors import InvalidInputError, MissingDependencyError
 from trellis.models import create_model
-from trellis.ops import reference, sparse_conv_spconv
+from trellis.ops import fastest, reference, sparse_conv_spconv
 from trellis.runtime import SPCONV_ALGORITHMS, Runtime
 from trellis.sparse import SparseTensor
 
@@ -63,9 +63,30 @@ def test_spconv_is_called_as_it_wants(algorithm: str, chosen: str | None) -> Non
     x, indices = inputs(), {}
     for calls in (1, 2):
         out = sparse_conv_spconv.convolve(**x, indices=indices, algorithm=algorithm)
-        assert indices == {sparse_conv_spconv.INDICE_KEY: calls, "algo": chosen}
+        assert indices == {f"{sparse_conv_spconv.INDICE_KEY} {algorithm}": calls, "algo": chosen}
     expected = reference.submanifold_conv(x["feats"], x["weight"], bias=x["bias"], coords=x["coords"])
     torch.testing.assert_close(out, expected)
+
+
+def test_the_fastest_algorithm_that_agrees_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(fastest, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def convolve(feats: Tensor, weight: Tensor, *, algorithm: str, **_: Any) -> Tensor:
+        tried.append(algorithm)
+        clock.now += 0.005 if algorithm == "auto" else 0.001
+        return feats[:, :1] + (1.0 if algorithm == "native" else 0.0) * feats[:, :1].abs().max()
+
+    monkeypatch.setattr(sparse_conv_spconv, "convolve", convolve)
+    sparse_conv_spconv.fastest_algorithm.cache_clear()
+    choice = {"width": 4, "out_width": 2}
+    cpu = torch.device("cpu")
+    assert sparse_conv_spconv.fastest_algorithm(cpu, torch.float32, **choice) == "implicit_gemm"  # native is wrong here
+    calls = len(tried)
+    assert sparse_conv_spconv.fastest_algorithm(cpu, torch.float32, **choice) == "implicit_gemm"
+    assert len(tried) == calls and set(tried) == set(SPCONV_ALGORITHMS)
+    sparse_conv_spconv.fastest_algorithm.cache_clear()
 
 
 @pytest.mark.usefixtures("fake_spconv")
