@@ -257,31 +257,3 @@ def test_closing_the_page_cancels_its_job_and_no_other(
     site.pipeline.gate.set()
     second.wait_for_selector(".job[data-state=done]")
     assert sorted(site.states()) == [JobState.CANCELLED, JobState.DONE]
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("dark", {"color_scheme": "dark"}),
-        ("phone", {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}),
-    ],
-)
-def test_it_fits_other_screens(
-    site: Site,
-    pictures: list[Path],
-    open_page: Callable[..., Page],
-    screenshot: Callable[[Page, str], bytes],
-    name: str,
-    options: dict[str, object],
-) -> None:
-    page = open_page(site.address, **options)
-    choose_pictures(page, pictures[1])
-    click(page, "#generate")
-    page.wait_for_selector(".job[data-state=done]")
-    wait_for_model(page, "glb")
-    stop_rotation(page)
-    screenshot(page, name)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert colored_share(viewer_pixels(page)) > 0.02
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
-    assert (max(background) < 60) == (name == "dark")

@@ -37,6 +37,7 @@ button.addEventListener("click", () => {
   keep();
   apply();
 });
+document.body.style.background = "var(--body-background-fill)"; // what is around the page goes by the system alone
 system.addEventListener("change", apply);
 new MutationObserver(apply).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 apply();
