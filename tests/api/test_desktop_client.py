@@ -9,11 +9,13 @@ import pytest
 
 from tests.api.conftest import Server, png
 from tests.api.desktop_client import TIMEOUTS, DesktopClient, parse_panel
+from tests.contract.sources import ROOT
 from tests.unit.app.waiting import wait_until
 from trellis.app.api.panel import panel_text
 from trellis.app.request import options
 
 PICTURE = png()
+LOG = ROOT / "outputs" / "desktop_client.log"  # ignored by git
 
 
 @pytest.fixture
@@ -52,6 +54,8 @@ def test_a_whole_session_at_the_client_s_own_pace(server: Server) -> None:
         generating.join()
     finally:
         client.stop()
+    LOG.parent.mkdir(exist_ok=True)
+    LOG.write_text("\n".join(client.log) + "\n", encoding="utf-8")
     assert client.shown == "imported", client.log
     pings = [call for call in client.calls if call.path == "/ping"]
     assert len(pings) >= 6 and all(call.status == 200 for call in pings)
