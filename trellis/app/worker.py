@@ -60,12 +60,13 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
 
 def fetch_missing(model: str, runtime: "Runtime", progress: Progress | None) -> None:
     """Fetch a published model that is nowhere on this machine, unless that is forbidden: opening it then says so."""
-    from trellis.models import list_models
+    from trellis.models import list_models, resolve_model
     from trellis.models.acquire import get_model
 
-    missing = {entry.name for entry in list_models(runtime) if entry.location is None}
-    if model in missing and not runtime.offline:
-        get_model(model.split("/")[-1], runtime=runtime, progress=progress)
+    short = model.split("/")[-1]
+    missing = {entry.name.split("/")[-1] for entry in list_models(runtime) if entry.location is None}
+    if short in missing and not runtime.offline and resolve_model(model, runtime=runtime).local is None:
+        get_model(short, runtime=runtime, progress=progress)
 
 
 class Worker:
