@@ -134,7 +134,7 @@ def import_meshes(file: Path) -> list[bpy.types.Object]:
     if not file.is_file():
         raise RuntimeError("there is no such file")
     if "bool" not in np.__dict__:  # Debian 12 pairs Blender 3.4, whose importer says np.bool, with a NumPy without it
-        np.bool = bool  # type: ignore[attr-defined]
+        np.bool = bool  # type: ignore[misc, assignment]
     bpy.ops.import_scene.gltf(filepath=str(file.resolve()))
     meshes = [item for item in bpy.context.scene.objects if item.type == "MESH"]
     if not meshes:

@@ -59,10 +59,8 @@ def test_gltf_buffers(folder: Path, uri: str, said: str) -> None:
         load_mesh(gltf_with_buffer(uri, folder / "a.gltf"))
 
 
-@pytest.mark.parametrize(("uri", "said"), OUTSIDE)
+@pytest.mark.parametrize(("uri", "said"), [pair for pair in OUTSIDE if pair[0] not in ("a\0.bin", ".")])
 def test_obj_libraries_and_pictures(folder: Path, uri: str, said: str) -> None:
-    if "\0" in uri or uri == ".":
-        pytest.skip("no name of a library")
     path = folder / "a.obj"
     path.write_text(f"mtllib {uri}\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     with pytest.raises(InvalidInputError, match=said):

@@ -23,16 +23,22 @@ def gradients(out, inputs):
     return torch.autograd.grad((out * torch.arange(out.numel()).view_as(out).sin()).sum(), inputs)
 
 
+def assert_as_separate_calls(out, qkv, lengths):
+    """The output and its gradients are those of one call a sample."""
+    q, k, v = qkv
+    expected = reference.packed_attention(q, k, v=v, q_lengths=lengths, k_lengths=lengths)
+    torch.testing.assert_close(out, expected)
+    for ours, theirs in zip(gradients(out, qkv), gradients(expected, qkv)):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("lengths", [(5, 5, 5), (3, 7, 7, 1), (130, 2, 64, 65, 3, 9, 11, 40, 5, 6), (4,), (4, 0, 6)])
 def test_equals_separate_calls(lengths):
     torch.manual_seed(0)
     q, k, v = packed(lengths)
     segments = Segments(lengths, CPU)
     out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments)
-    expected = reference.packed_attention(q, k, v=v, q_lengths=lengths, k_lengths=lengths)
-    torch.testing.assert_close(out, expected)
-    for ours, theirs in zip(gradients(out, (q, k, v)), gradients(expected, (q, k, v))):
-        torch.testing.assert_close(ours, theirs)
+    assert_as_separate_calls(out, (q, k, v), lengths)
 
 
 def test_padded_buckets_equal_separate_calls():
@@ -40,10 +46,7 @@ def test_padded_buckets_equal_separate_calls():
     lengths = (130, 2, 64, 65, 3, 9, 0, 11, 40, 5, 6)
     q, k, v = packed(lengths)
     out = attention_sdpa._attend_padded(q, k, v, Segments(lengths, CPU))
-    expected = reference.packed_attention(q, k, v=v, q_lengths=lengths, k_lengths=lengths)
-    torch.testing.assert_close(out, expected)
-    for ours, theirs in zip(gradients(out, (q, k, v)), gradients(expected, (q, k, v))):
-        torch.testing.assert_close(ours, theirs)
+    assert_as_separate_calls(out, (q, k, v), lengths)
 
 
 def test_cross_attention_stays_inside_its_sample():

@@ -8,10 +8,17 @@ import torch
 import warp as wp
 
 from trellis.ops import warp_device
+from trellis.ops.closest_point import warp_backend as closest_point
+from trellis.ops.edge_collapse import warp_kernels as edge_collapse
 from trellis.ops.rasterize import prepare, warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles
+from trellis.ops.visibility import warp_backend as visibility
+from trellis.ops.winding_number import warp_backend as winding_number
+
+DRAWING = [warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles]
+MEASURING = [closest_point, edge_collapse, visibility, winding_number]
 
 
-@pytest.mark.parametrize("module", [warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles])
+@pytest.mark.parametrize("module", DRAWING + MEASURING, ids=lambda module: module.__name__)
 def test_kernels_compile_for_the_oldest_supported_gpu(module: ModuleType, tmp_path: Path) -> None:
     warp_device.start()
     wp.compile_aot_module(module, arch=75, module_dir=tmp_path, use_ptx=True)
@@ -29,8 +36,7 @@ def test_kernels_are_prepared_before_the_first_picture(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(wp, "load_module", counted)
     prepare(torch.device("cpu"))
-    modules = [warp_fields, warp_gaussians, warp_meshes, warp_projection, warp_triangles]
-    assert sorted(loaded) == [module.__name__ for module in modules]
+    assert sorted(loaded) == [module.__name__ for module in DRAWING]
     before = list(loaded)
     prepare(torch.device("meta"))  # nothing that Warp draws on
     assert loaded == before
