@@ -52,7 +52,7 @@ stage() {
     rm -rf "$BUILD/stage"
     mkdir -p "$BUILD/stage"
     (cd "$ROOT" && git ls-files -z -- LICENSE THIRD_PARTY_NOTICES.md README.md run.bat gradio_main.py train.py \
-        'requirements*.txt' pyproject.toml assets configs docs installer trellis ':!:trellis/app/ui/viewer' \
+        'requirements*.txt' pyproject.toml assets configs docs extensions installer trellis ':!:trellis/app/ui/viewer' \
         ':!:installer/windows' ':!:docs/images/contact_sheet.png' | xargs -0 cp --parents -t "$BUILD/stage")
     cp "$DIST/TRELLIS.exe" "$BUILD/stage/"
 }

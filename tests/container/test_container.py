@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from installer.requirements import read_pins
-from tests.contract.sources import ROOT
+from tests.contract.sources import ROOT, needed_files
 from trellis.cli import build_parser, request_from
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
@@ -81,6 +81,15 @@ def test_copied_files_exist_and_are_sent_to_the_daemon() -> None:
     for source in copied:
         assert (ROOT / source).exists(), source
         assert any(source == place or source.startswith(f"{place}/") for place in sent), source
+
+
+def test_everything_that_the_program_imports_is_in_the_image() -> None:
+    own = [rest.split() for word, rest in all_of("cpu") if word == "COPY" and "--from" not in rest]
+    copied = [source for words in own for source in words[:-1]]
+    needed = needed_files("gradio_main.py", "trellis/__main__.py", "trellis/app/worker.py")
+    assert "extensions/vox2seq/codes.py" in needed and len(needed) > 100
+    missing = [file for file in needed if not any(file == place or file.startswith(f"{place}/") for place in copied)]
+    assert not missing, missing
 
 
 def test_warp_for_older_drivers_is_a_pin_of_the_installer() -> None:

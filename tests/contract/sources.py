@@ -43,6 +43,23 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+def needed_files(*programs: str) -> set[str]:
+    """The files of the repository that programs import, directly and through each other; paths with slashes."""
+    found: set[Path] = set()
+    left = [ROOT / name for name in programs]
+    while left:
+        path = left.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for module in imported_modules(path):
+            parts = module.split(".")
+            for length in range(1, len(parts) + 1):
+                place = ROOT.joinpath(*parts[:length])
+                left += [file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()]
+    return {path.relative_to(ROOT).as_posix() for path in found}
+
+
 def docstrings(tree: ast.Module) -> set[ast.Constant]:
     """The constants that are documentation, not values."""
     found = set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from installer.launcher_program import Program, clean_environment, is_answering, page_address, start_command
-from tests.contract.sources import ROOT
+from tests.contract.sources import ROOT, needed_files
 
 posix = pytest.mark.skipif(os.name == "nt", reason="starts run.sh")
 
@@ -66,6 +66,16 @@ def test_the_address_is_read_from_the_servers_own_line() -> None:
 def test_what_belongs_to_the_launcher_is_not_handed_on() -> None:
     environment = {"PATH": "x", "_PYI_ARCHIVE_FILE": "a", "_MEIPASS2": "b", "TCL_LIBRARY": "c", "TK_LIBRARY": "d"}
     assert clean_environment(environment) == {"PATH": "x", "PYTHONUNBUFFERED": "1"}
+
+
+def test_everything_that_the_program_imports_is_in_the_setup_program() -> None:
+    script = (ROOT / "installer" / "windows" / "build.sh").read_text(encoding="utf-8")
+    listed = script.split("git ls-files -z -- ")[1].split("| xargs")[0].replace("\\\n", " ")
+    taken = [word for word in listed.split() if not word.startswith("':!:")]
+    needed = needed_files("gradio_main.py", "train.py", "trellis/__main__.py", "installer/__main__.py")
+    assert "extensions/vox2seq/codes.py" in needed
+    missing = [file for file in needed if not any(file == place or file.startswith(f"{place}/") for place in taken)]
+    assert not missing, missing
 
 
 @pytest.fixture
