@@ -27,8 +27,9 @@ def tiny_plan(folder: Path, *, steps: int) -> Path:
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, refresh_every=0))
         (folder / f"{stage}.json").write_text(json.dumps(config_values(config)))
     plan = {
-        "stages": {stage: f"{stage}.json" for stage in STAGES}, "structure_vae": 0.5, "latent_vae": 0.6, "data": 0.5,
-        "processes": 1, "assemble_seconds": 3.0, "reserve_seconds": 1.0, "cfg_strength": 2.0,
+        "stages": {stage: f"{stage}.json" for stage in STAGES}, "warm": ["flows"], "structure_vae": 0.5,
+        "latent_vae": 0.6, "data": 0.5, "processes": 1, "assemble_seconds": 3.0, "reserve_seconds": 1.0,
+        "cfg_strength": 2.0,
     }  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan))
     return folder / "plan.json"
@@ -74,9 +75,9 @@ def test_a_terminated_run_leaves_a_model(model: Path, tmp_path: Path) -> None:
     assert process.wait(120) == 3
     assert (output / MODEL_FOLDER / "pipeline.json").is_file()
     text = log.read_text()
-    assert "flows: stopped after" in text and "structure_flow" not in text and "structure_vae" not in text
+    assert "flows: stopped after" in text and "nano start structure" not in text
     settings = json.loads((output / MODEL_FOLDER / "training.json").read_text())
-    assert set(settings["latent_vae"]["init"].values()) == set(settings["flows"]["init"].values()) == {"start"}
+    assert set(settings["flows"]["init"].values()) == {"start"} and not settings["latent_vae"]["init"]
     kept, source = (folder / "ckpts" / "sparse_structure_decoder.safetensors" for folder in (output / "model", model))
     assert kept.read_bytes() == source.read_bytes()
 
@@ -88,4 +89,10 @@ def test_plans_are_strict(tmp_path: Path) -> None:
     path.write_text(json.dumps({"stages": {}, "speed": 2}))
     with pytest.raises(InvalidInputError, match="speed"):
         read_plan(path)
+    tiny_plan(tmp_path / "plan", steps=1)
+    values = json.loads((tmp_path / "plan" / "plan.json").read_text())
+    path.write_text(json.dumps(values | {"warm": ["flow"]}))
+    with pytest.raises(InvalidInputError, match="flow"):
+        read_plan(path)
+    path.write_text(json.dumps({"stages": {}, "speed": 2}))
     assert main(command(path, tmp_path / "run", "--seconds", "10")) == 1

@@ -37,22 +37,21 @@ def test_every_stage_starts_from_a_model(model: Path, tmp_path: Path) -> None:
             shutil.copytree(tmp_path / START_FOLDER, tmp_path / "latent_vae")
         run = tiny_trainer(started(tiny_config(stage)), tmp_path)
         for role, network in run.stage.modules.items():
-            if role in ("image_encoder", "slat_decoder_rf"):
-                continue  # other names in the file; densities are trained in another unit
+            if role in ("image_encoder", "slat_encoder", "slat_decoder_rf"):
+                continue  # other names in the file; colours and densities are trained in another unit
             folder = next(folder for folder in ("ckpts", "encoders") if (model / folder / f"{role}.json").is_file())
             assert same(load_model(model / folder / role).float(), network), role
 
 
-def test_densities_keep_their_meaning(model: Path, tmp_path: Path) -> None:
+def test_colors_and_densities_keep_their_meaning(model: Path, tmp_path: Path) -> None:
     adopt_model(model, tmp_path)
     run = tiny_trainer(started(tiny_config("latent_vae")), tmp_path)
     run.stage.prepare(0)
     run.stage.export(tmp_path / "again")
-    old, new = (
-        load_model(folder / "slat_decoder_rf").float() for folder in (tmp_path / START_FOLDER, tmp_path / "again")
-    )
-    theirs = new.state_dict()
-    assert all(torch.allclose(value, theirs[key], rtol=1e-5) for key, value in old.state_dict().items())
+    for role in ("slat_encoder", "slat_decoder_rf"):
+        old, new = (load_model(folder / role).float() for folder in (tmp_path / START_FOLDER, tmp_path / "again"))
+        theirs = new.state_dict()
+        assert all(torch.allclose(value, theirs[key], rtol=1e-5) for key, value in old.state_dict().items()), role
 
 
 def test_decoders_are_trained_on_frozen_latents(model: Path, tmp_path: Path) -> None:

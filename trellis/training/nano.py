@@ -1,7 +1,7 @@
 """Train a whole model in a given time: `python -m trellis.training.nano --output_dir runs --seconds 1650`.
 
 Data, latent VAE and structure flow run side by side as processes of `train.py`; both flows follow together. From the
-weights of a model (`--start-from`) the latent VAE is trained alone, then the flows; the structure VAE is kept.
+weights of a model (`--start-from`) its structure VAE is kept, the latent VAE is trained alone, then the flows.
 Everything is written to `train.log`; the model so far is assembled to `model` again and again, and once more when it
 is stopped.
 """
@@ -38,11 +38,13 @@ logger = logging.getLogger("nano")
 class Plan:
     """Shares of the whole time at whose end a stage is done; flows take the rest.
 
-    stages: stage -> its configuration beside the plan; processes: how many make data; assemble_seconds: time between
-    two assemblies; reserve_seconds: kept for the last export, metrics and assembly.
+    stages: stage -> its configuration beside the plan; warm: those that start from the weights of a given model, the
+    others from nothing; processes: how many make data; assemble_seconds: time between two assemblies;
+    reserve_seconds: kept for the last export, metrics and assembly.
     """
 
     stages: dict[str, str]
+    warm: list[str]
     structure_vae: float
     latent_vae: float
     data: float
@@ -55,9 +57,12 @@ class Plan:
 def read_plan(path: Path) -> Plan:
     """Read a plan. Raises InvalidInputError for unknown or missing keys."""
     try:
-        return Plan(**json.loads(path.read_text(encoding="utf-8")))
+        plan = Plan(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, json.JSONDecodeError, TypeError) as error:
         raise InvalidInputError(f"{path} is not a plan: {error}") from error
+    if unknown := sorted(set(plan.warm) - set(plan.stages)):
+        raise InvalidInputError(f"{path}: warm names {unknown}, but the stages are {sorted(plan.stages)}.")
+    return plan
 
 
 class Driver:
@@ -108,7 +113,8 @@ class Driver:
     def _train_further(self, model: Path) -> None:
         """The latent VAE alone on the device, as its steps are short and many, then both flows on its latents."""
         adopt_model(model, self.folder)
-        self.configs = {stage: started(config) for stage, config in self.configs.items()}
+        fresh = set(self.configs) - set(self.plan.warm)
+        self.configs = {stage: started(config, fresh=stage in fresh) for stage, config in self.configs.items()}
         self._start("latent_vae", until=self.began + self.plan.latent_vae * self.seconds)
         self._make_data()
         self._wait("latent_vae")

@@ -48,9 +48,9 @@ def _files(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
 
 
-def started(config: TrainConfig) -> TrainConfig:
-    """The stage with all its networks from the adopted model, on that model's structure VAE."""
-    init = dict.fromkeys(config.models, START_FOLDER)
+def started(config: TrainConfig, *, fresh: bool = False) -> TrainConfig:
+    """The stage with all its networks from the adopted model (`fresh`: from nothing), on that model's structure VAE."""
+    init = {} if fresh else dict.fromkeys(config.models, START_FOLDER)
     return replace(config, init=init, inputs={"structure_vae": START_FOLDER} | config.inputs)
 
 

@@ -17,6 +17,7 @@ from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, detached_copy, save_network, scale_rows
 from trellis.training.pool import Pool, cache_folder, cached
+from trellis.training.procedural import VOXEL_FEATURES
 from trellis.training.start import NORMALIZATION_FILE
 from trellis.training.targets import decode_unit, latent_chunk
 from trellis.training.trainer import write_json
@@ -24,6 +25,7 @@ from trellis.training.trainer import write_json
 ENCODER, MESH, GAUSSIANS, FIELD = "slat_encoder", "slat_decoder_mesh", "slat_decoder_gs", "slat_decoder_rf"
 ROLES = (ENCODER, MESH, GAUSSIANS, FIELD)
 DENSITY_GAIN = 50.0  # the radiance field's densities are hundreds; the gain moves into the last layer at the end
+COLOR_GAIN = 4.0  # the encoder learns from colours this much larger; the gain moves into its first layer at the end
 _TANGENTIAL = 0.22  # standard deviation of a disc along the surface, in voxels: less leaves holes, more blurs edges
 _COLOR_REACH = 0.3  # distance to the surface, in voxels, within which colours are taught
 _ALPHA_STEPS = 4  # rendering steps whose joint opacity is taught
@@ -47,6 +49,8 @@ class LatentVae:
         decoders = [role for role in ROLES[1:] if role in config.models] or ROLES[1:]
         self.modules = build_networks(config, (ENCODER, *decoders), device, runs=runs)
         self.encoder = self.modules[ENCODER]
+        if ENCODER in config.init:
+            _scale_colors(self.encoder, 1 / COLOR_GAIN)
         if GAUSSIANS in self.modules:
             self.gaussian_config = GaussianConfig.from_dict(config.models[GAUSSIANS].args["representation_config"])
         if FIELD in self.modules:
@@ -125,6 +129,7 @@ class LatentVae:
         rows, batch, counts = pool.voxel_rows(numbers)
         coords = torch.cat([batch[:, None].int(), pool.voxels("voxel_coords", rows).int()], 1)
         feats = pool.voxels("voxel_features", rows).float()
+        feats[:, VOXEL_FEATURES.color] *= COLOR_GAIN
         return SparseTensor.create(feats, coords, resolution=self.resolution, batch_size=len(numbers)), rows, counts
 
     def _drawn(self, mean: Tensor, logvar: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -206,6 +211,8 @@ class LatentVae:
             network = detached_copy(self.modules[role])
             if role == FIELD:
                 self._scale_density(network, DENSITY_GAIN)
+            elif role == ENCODER:
+                _scale_colors(network, COLOR_GAIN)
             save_network(network, folder, role)
         if ENCODER not in self.config.frozen:
             mean, std = self.latent_statistics()
@@ -217,3 +224,11 @@ class LatentVae:
         head = network.get_submodule("out_layer")
         assert isinstance(head.weight, Tensor) and isinstance(head.bias, Tensor)
         scale_rows(head.weight, head.bias, slice(3 * rank * dim, 3 * rank * dim + rank), factor)
+
+
+@torch.no_grad()
+def _scale_colors(encoder: nn.Module, factor: float) -> None:
+    """Move the gain of the colours into the first layer of an encoder, or out of it."""
+    weight = encoder.get_submodule("input_layer").weight
+    assert isinstance(weight, Tensor)
+    weight[:, VOXEL_FEATURES.color] *= factor
