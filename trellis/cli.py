@@ -123,7 +123,8 @@ def run_generate(parsed: argparse.Namespace) -> int:
     from trellis.app.worker import open_pipeline
     from trellis.memory import peak_memory_bytes
 
-    pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)))
+    with progress_bars() as progress:  # of a model that has to be fetched
+        pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
     if pipeline.is_demo:
         print("Using the embedded demo model (simple objects); --model microsoft/TRELLIS-image-large is the real one.")
     for name, source in sources.items():
@@ -222,16 +223,18 @@ class progress_bars:  # noqa: N801 - used like a function: `with progress_bars()
 
         self._bars = Bars(TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._tasks: dict[str, Any] = {}
-        self._bars.start()
         return Progress(self._show)
 
     def _show(self, info: StepInfo) -> None:
+        if not self._tasks:
+            self._bars.start()
         if info.stage not in self._tasks:
             self._tasks[info.stage] = self._bars.add_task(info.stage, total=info.total)
         self._bars.update(self._tasks[info.stage], completed=info.step, total=info.total)
 
     def __exit__(self, *exception: object) -> None:
-        self._bars.stop()
+        if self._tasks:
+            self._bars.stop()
 
 
 def print_summary(name: str, files: dict[str, Path], notes: Sequence[str], *, seconds: float) -> None:
