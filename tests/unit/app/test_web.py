@@ -158,7 +158,7 @@ def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
 
 # Where what people can come upon is said: remarks on a result, and errors that a picture, a prompt or the queue causes.
 SAYING = ("app/engine.py", "app/jobs.py", "app/sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
-SAYING += ("conditioning/framing.py", "conditioning/grabcut.py", "conditioning/pictures.py")
+SAYING += ("export/picture_blend.py", "conditioning/framing.py", "conditioning/grabcut.py", "conditioning/pictures.py")
 NOT_ON_THE_PAGE = (
     "model ",
     "Give pictures or",
@@ -168,7 +168,14 @@ NOT_ON_THE_PAGE = (
     "The records",
     "Unknown",
 )
-NOT_ON_THE_PAGE += ("This model has no", "A budget", "chunk_bytes", "This asset has no", "The name of an asset")
+NOT_ON_THE_PAGE += (
+    "The picture to blend in",
+    "This model has no",
+    "A budget",
+    "chunk_bytes",
+    "This asset has no",
+    "The name of an asset",
+)
 
 
 def test_what_the_program_says_has_its_translations() -> None:
@@ -191,6 +198,8 @@ def _sentences(path: Path) -> set[str]:
             and node.func.attr in ("append", "_note")
         ):
             texts = node.args
+        elif isinstance(node, ast.Tuple):
+            texts = [text for text in node.elts if _template(text).endswith(".")]
         else:
             continue
         found |= {text for text in map(_template, texts) if " " in text}
