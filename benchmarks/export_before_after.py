@@ -112,7 +112,7 @@ def clay(mesh: Mesh, camera: Cameras) -> Tensor:
 
 def pairs(asset: TextureAsset) -> list[tuple[Tensor, Tensor]]:
     """(with the fault, as we export it) of every column."""
-    camera, front = orbit_cameras([0.6], [0.45]), orbit_cameras([np.pi], [0.2])
+    camera, front = orbit_cameras([0.6], [0.45]), orbit_cameras([np.pi + 0.6], [0.6])
     options = ExportOptions(faces=FACES, texture_size=1024)
     plain = textured_mesh(asset.mesh, asset.gaussians, options=replace(options, blend_picture=False))
     ours = textured_mesh(asset.mesh, asset.gaussians, picture=asset.picture, options=options)
