@@ -1,11 +1,15 @@
 """What a person does on the page. Clicks are made by script: software WebGL leaves the page too busy for real ones."""
 
 import io
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Page
+
+from tests.unit.app.waiting import PATIENCE
 
 
 def click(page: Page, selector: str) -> None:
@@ -22,19 +26,23 @@ def choose_pictures(page: Page, *pictures: Path) -> None:
     )
 
 
-def stop_rotation(page: Page) -> None:
-    page.evaluate("document.querySelector('[data-action=rotate][aria-pressed=true]')?.click()")
+def choose_option(page: Page, field: str, text: str) -> None:
+    """Choose what begins with `text` in a list that drops down."""
+    page.locator(f"{field} input").click()
+    page.locator(f"{field} [role=option]:has-text('{text}')").first.click()
 
 
-def wait_for_model(page: Page, kind: str) -> None:
-    """Wait until the viewer shows the kind of model and has had time to draw it."""
-    page.wait_for_selector(f".tv-pane[data-kind={kind}][data-state=ready]")
-    page.wait_for_timeout(4000 if kind == "ply" else 1500)
+def wait_while(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait while something holds that the page does not show."""
+    deadline = time.monotonic() + PATIENCE
+    while condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        page.wait_for_timeout(50)
 
 
 def viewer_pixels(page: Page) -> np.ndarray:
     """What the viewer shows, float [H, W, 3] in 0..255, without its bar of buttons."""
-    picture = Image.open(io.BytesIO(page.locator(".tv-pane").screenshot(timeout=90_000))).convert("RGB")
+    picture = Image.open(io.BytesIO(page.locator(".tv-pane").screenshot())).convert("RGB")
     return np.asarray(picture, dtype=float)[10:-60, 10:-10]
 
 
@@ -47,3 +55,26 @@ def detail_share(pixels: np.ndarray) -> float:
     """Share of pixels at an edge: the empty pane is a smooth gradient, a drawn model has outline and shading."""
     grey = pixels[..., :3].astype(np.float64).mean(axis=-1)
     return float((np.abs(np.diff(grey, axis=1))[1:] + np.abs(np.diff(grey, axis=0))[:, 1:] > 12).mean())
+
+
+def wait_for_model(
+    page: Page,
+    kind: str,
+    *,
+    share: Callable[[np.ndarray], float] = colored_share,
+    least: float = 0.02,
+    unlike: np.ndarray | None = None,
+) -> np.ndarray:
+    """Wait until the viewer has drawn the kind of model and return its pixels (see `viewer_pixels`).
+
+    Drawn is what has at least this share of pixels, and another picture than `unlike`, of what was shown before.
+    """
+    page.wait_for_selector(f".tv-pane[data-kind={kind}][data-state=ready]")
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        pixels = viewer_pixels(page)
+        changed = unlike is None or float(np.abs(pixels - unlike).mean()) > 0.2
+        if changed and share(pixels) > least:
+            return pixels
+        assert time.monotonic() < deadline, f"{kind}: {share(pixels):.4f} of the picture, changed: {changed}"
+        page.wait_for_timeout(100)

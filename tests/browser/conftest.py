@@ -28,10 +28,12 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     contexts, outside, faults = [], [], []
 
     def _open(address: str, **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        # A model that turns is drawn all the time, which takes a core with software WebGL.
+        still: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
+        context = browser.new_context(**still | options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)  # only a failing test waits so long
         page.on("request", lambda request: _note_outside(request.url, address, outside))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address)
@@ -71,7 +73,7 @@ def screenshot() -> Callable[[Page, str], bytes]:
 
     def _take(page: Page, name: str) -> bytes:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        return page.screenshot(path=SCREENSHOTS / f"{name}.png", timeout=90_000)
+        return page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     return _take
 

@@ -12,14 +12,14 @@ import pytest
 import trimesh
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_pictures, click, detail_share, stop_rotation, viewer_pixels, wait_for_model
+from tests.browser.actions import choose_option, choose_pictures, click, detail_share, wait_for_model
 from tests.browser.serving import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = sorted((ROOT / "assets" / "example_image").glob("*.png"))
 START_SECONDS = 120
-JOB_SECONDS = 300
+JOB_SECONDS = 500
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +59,25 @@ def wait_for_job(page: Page, selector: str) -> None:
     assert failed is None, failed.inner_text()
 
 
+def choose_a_quick_look(page: Page) -> None:
+    """The memory preset of few steps, a small texture and a short preview."""
+    click(page, "#setup button")
+    choose_option(page, "#option-preset", "prototype")
+    click(page, "#settings button")
+    page.wait_for_function("document.querySelector('#option-latent_steps input')?.value === '8'")
+
+
 def test_an_example_picture_becomes_a_textured_glb(
     address: str, open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
     page = open_page(address)
     assert "Embedded demo model" in page.inner_text("#demo-note")
     choose_pictures(page, PICTURES[0])
+    choose_a_quick_look(page)
     click(page, "#generate")
     wait_for_job(page, ".job[data-state=done]")
-    wait_for_model(page, "glb")
-    stop_rotation(page)
+    drawn = wait_for_model(page, "glb", share=detail_share, least=0.001)
     screenshot(page, "nano-result")
-    assert detail_share(viewer_pixels(page)) > 0.001
     page.wait_for_function("document.querySelector('video.preview').readyState >= 2")
     with page.expect_download() as download:
         click(page, "a[data-kind=glb]")
@@ -78,9 +85,8 @@ def test_an_example_picture_becomes_a_textured_glb(
     assert len(mesh.faces) > 100 and max(abs(mesh.bounds).ravel()) < 0.6
     assert min(mesh.visual.material.baseColorTexture.size) >= 512
     click(page, "[data-kind=ply]")
-    wait_for_model(page, "ply")
+    wait_for_model(page, "ply", share=detail_share, least=0.001, unlike=drawn)
     screenshot(page, "nano-gaussians")
-    assert detail_share(viewer_pixels(page)) > 0.001
 
 
 def test_cancel_stops_sampling(address: str, open_page: Callable[..., Page]) -> None:
@@ -92,7 +98,7 @@ def test_cancel_stops_sampling(address: str, open_page: Callable[..., Page]) -> 
     click(page, "#generate")
     wait_for_job(page, ".job[data-state=running] .job-line:has-text('Structure')")
     click(page, "#cancel")
-    page.wait_for_selector(".job[data-state=cancelled]", timeout=30_000)
+    page.wait_for_selector(".job[data-state=cancelled]")
     assert page.query_selector("a.download") is None
 
 
@@ -102,10 +108,7 @@ def test_two_people_make_models_of_several_pictures_at_once(
     pages = [open_page(address), open_page(address)]
     for page, pictures in zip(pages, (PICTURES[:2], PICTURES[2:5]), strict=True):
         choose_pictures(page, *pictures)
-        page.locator("#option-quality input").click()
-        page.locator("#option-quality [role=option]:has-text('draft')").click()
-        click(page, "#settings button")
-        page.wait_for_function("document.querySelector('#option-latent_steps input')?.value === ''")
+        choose_a_quick_look(page)
         for option in ("structure_steps", "latent_steps"):
             page.fill(f"#option-{option} input", "4")
         click(page, "#generate")

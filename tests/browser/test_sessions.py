@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_pictures, click, stop_rotation, wait_for_model
+from tests.browser.actions import choose_option, choose_pictures, click, wait_for_model
 from tests.browser.serving import served
 from tests.browser.site import Site
 from trellis.app.jobs import JobState
@@ -69,7 +69,6 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
         page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
         page.locator("#history .thumbnail-item").nth(1).evaluate("item => item.click()")  # the older one
         wait_for_model(page, "glb")
-        stop_rotation(page)
         screenshot(page, "history")
         assert page.get_attribute("a[data-kind=glb]", "download") == "square_0.glb"
         click(page, "#file-settings button")
@@ -103,7 +102,6 @@ def test_labels_follow_the_language_of_the_browser(
     page.wait_for_selector(".job[data-state=done]")
     assert done in page.inner_text("#progress")
     wait_for_model(page, "glb")
-    stop_rotation(page)
     screenshot(page, f"language-{locale[:2]}")
     page.wait_for_function("text => document.querySelector('#generate').innerText === text", arg=generate_text)
 
@@ -137,8 +135,7 @@ def test_model_memory_and_quality_reach_the_engine(
         click(page, "#file-settings button")
         page.wait_for_function("document.querySelector('#option-faces input')?.value === '500000'")
         for field, text in (("#model", "large"), ("#option-preset", "minimal"), ("#option-precision", "half")):
-            page.locator(f"{field} input").click()
-            page.locator(f"{field} [role=option]:has-text('{text}')").first.click()
+            choose_option(page, field, text)
         screenshot(page, "settings")
         click(page, "#generate")
         page.wait_for_selector(".job[data-state=done]")
