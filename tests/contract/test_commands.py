@@ -29,7 +29,7 @@ def bat_commands() -> set[str]:
 
 def run_sh(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(ROOT / "run.sh"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_both_starters_offer_the_same_commands() -> None:
@@ -86,6 +86,6 @@ def test_missing_python_is_explained(tmp_path: Path) -> None:
     shutil.copy(ROOT / "run.sh", folder / "run.sh")
     environment = {"PATH": str(tools), "HOME": str(tmp_path)}
     command = [str(tools / "bash"), str(folder / "run.sh"), "ui"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 1
     assert "Python 3.11 or 3.12 is needed" in result.stderr

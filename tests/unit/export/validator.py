@@ -21,7 +21,7 @@ def issues_of(data: bytes, folder: Path) -> dict[str, Any]:
     node = shutil.which("node")
     assert node and VALIDATOR
     script = Path(__file__).with_name("gltf_validator.mjs")
-    done = subprocess.run([node, script, VALIDATOR, path], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([node, script, VALIDATOR, path], capture_output=True, text=True, timeout=300, check=True)
     report = json.loads(done.stdout)
     assert (report["mime"], report["version"]) == ("model/gltf-binary", "2.0")
     issues: dict[str, Any] = report["issues"]
