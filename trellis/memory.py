@@ -216,8 +216,8 @@ class ModelHost:
         finally:
             self._order = ()
             for network in self._networks.values():
-                if network.place.type == "cpu":
-                    network.move(CPU)  # what was under way and is not needed
+                if network.place.type == "cpu" and not network.is_away:
+                    network.move(CPU)  # it was under way and is not needed
 
     def take_notes(self) -> tuple[str, ...]:
         """The remarks since the last call, each once."""
