@@ -68,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
         device = Runtime.detect(device=options.device).device
         if device.type != "cpu":
             torch.set_float32_matmul_precision("high")
+        if device.index is not None:
+            torch.get_device_module(device).set_device(device)  # where kernels of our own are launched
         if config.compile:
             # What cannot be compiled runs as it is written.
             torch._dynamo.config.suppress_errors = True

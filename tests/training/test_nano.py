@@ -15,6 +15,7 @@ from trellis.errors import InvalidInputError
 from trellis.training.config import config_values
 from trellis.training.nano import LOG_FILE, MODEL_FOLDER, ROOT, main, read_plan
 
+PLACES = {"latent_vae": "cpu:0", "data_0": "cpu", "structure_flow": "cpu", "flows": "cpu:0"}
 STAGES = ("structure_vae", "latent_vae", "structure_flow", "flows")
 
 
@@ -27,7 +28,7 @@ def tiny_plan(folder: Path, *, steps: int) -> Path:
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, refresh_every=0))
         (folder / f"{stage}.json").write_text(json.dumps(config_values(config)))
     plan = {
-        "stages": {stage: f"{stage}.json" for stage in STAGES}, "warm": ["flows"], "structure_vae": 0.5,
+        "stages": {stage: f"{stage}.json" for stage in STAGES}, "warm": ["structure_flow", "flows"], "structure_vae": 0.5,
         "latent_vae": 0.6, "data": 0.5, "processes": 1, "assemble_seconds": 3.0, "reserve_seconds": 1.0,
         "cfg_strength": 2.0,
     }  # fmt: skip
@@ -57,6 +58,20 @@ def test_whole_plan_makes_a_model(tmp_path: Path) -> None:
     assert settings["flows"]["init"]["image_encoder"] == "structure_flow/image_encoder"
     assert settings["flows"]["data"]["families"] == list(tiny_config("flows").data.families)
     assert "data 0/1: chunk 1" in log and "structure_flow: done after 3 steps" in log and "flows: done" in log
+
+
+@pytest.mark.slow
+def test_with_a_second_device_the_structure_flow_goes_on_beside_the_latent_vae(model: Path, tmp_path: Path) -> None:
+    plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
+    options = command(plan, output, "--seconds", "500", "--start-from", str(model), "--device", "cpu:0", "cpu")
+    assert subprocess.run([sys.executable, "-m", "trellis.training.nano", *options], cwd=ROOT).returncode == 0
+    log = (output / LOG_FILE).read_text()
+    begun = {name: f"nano start {name} on {device}:" for name, device in PLACES.items()}
+    assert all(line in log for line in begun.values()) and "start structure_vae" not in log
+    assert log.index(begun["structure_flow"]) < log.index("nano latent_vae ended") < log.index(begun["flows"])
+    init = json.loads((output / MODEL_FOLDER / "training.json").read_text())
+    assert init["flows"]["init"]["sparse_structure_flow_model"] == "structure_flow/sparse_structure_flow_model"
+    assert init["flows"]["init"]["slat_flow_model"] == "start" == init["structure_flow"]["init"]["image_encoder"]
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Train a whole model in a given time: `python -m trellis.training.nano --output_dir runs --seconds 1650`.
 
 Data, latent VAE and structure flow run side by side as processes of `train.py`; both flows follow together. From the
-weights of a model (`--start-from`) its structure VAE is kept, the latent VAE is trained alone, then the flows.
+weights of a model (`--start-from`) its structure VAE is kept; the latent VAE has the device to itself, unless there is
+a second one (`--device cuda:0 cuda:1`), on which data and structure flow are made meanwhile.
 Everything is written to `train.log`; the model so far is assembled to `model` again and again, and once more when it
 is stopped.
 """
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +70,8 @@ def read_plan(path: Path) -> Plan:
 class Driver:
     """One run of a plan in `folder`."""
 
-    def __init__(self, plan: Plan, configs: Path, folder: Path, *, seconds: float, device: str) -> None:
-        self.plan, self.folder, self.device = plan, folder, device
+    def __init__(self, plan: Plan, configs: Path, folder: Path, *, seconds: float, devices: Sequence[str]) -> None:
+        self.plan, self.folder, self.devices = plan, folder, devices
         self.began = time.monotonic()
         self.end = self.began + seconds
         self.seconds = seconds
@@ -86,53 +88,49 @@ class Driver:
     def run(self, start_from: Path | None) -> bool:
         """Train everything; True when the plan was done. The model is assembled in either case."""
         try:
-            if start_from is None:
-                self._train()
-            else:
-                self._train_further(start_from)
+            if start_from is not None:
+                self._adopt(start_from)
+            self._train(adopted=start_from is not None)
         except Cancelled:
             logger.info("stopped")
         finally:
             self._end_all()
         return self._assemble() and not self._stopped
 
-    def _train(self) -> None:
-        plan = self.plan
-        self._start("structure_vae", until=self.began + plan.structure_vae * self.seconds)
-        latent_end = self.began + plan.latent_vae * self.seconds
-        self._start("latent_vae", until=latent_end)
-        self._make_data()
-        self._wait("structure_vae")
-        flow = self._start("structure_flow", until=latent_end)
-        self._wait("latent_vae")
-        if self._wait("structure_flow") not in (0, 3):
-            logger.warning("structure_flow failed: the flows start from nothing")
-        init = {} if flow is None else self._finished_roles("structure_flow", self.configs["flows"])
-        self._train_flows(init)
-
-    def _train_further(self, model: Path) -> None:
-        """The latent VAE alone on the device, as its steps are short and many, then both flows on its latents."""
+    def _adopt(self, model: Path) -> None:
         adopt_model(model, self.folder)
         fresh = set(self.configs) - set(self.plan.warm)
         self.configs = {stage: started(config, fresh=stage in fresh) for stage, config in self.configs.items()}
-        self._start("latent_vae", until=self.began + self.plan.latent_vae * self.seconds)
-        self._make_data()
-        self._wait("latent_vae")
-        self._train_flows(self.configs["flows"].init)
 
-    def _train_flows(self, init: dict[str, str]) -> None:
-        self._start("flows", until=self.end - self.plan.reserve_seconds, init=init)
+    def _train(self, *, adopted: bool) -> None:
+        plan, beside = self.plan, self.devices[-1]
+        latent_end = self.began + plan.latent_vae * self.seconds
+        if not adopted:
+            self._start("structure_vae", until=self.began + plan.structure_vae * self.seconds)
+        self._start("latent_vae", until=latent_end)
+        self._make_data(device=beside)
+        self._wait("structure_vae")
+        init = self.configs["flows"].init if adopted else {}
+        if not adopted or len(self.devices) > 1:  # an adopted structure flow can wait; the latent VAE's steps cannot
+            self._start("structure_flow", until=latent_end, device=beside)
+        self._wait("latent_vae")
+        if self._wait("structure_flow") in (0, 3):
+            init = init | self._finished_roles("structure_flow", self.configs["flows"])
+        elif "structure_flow" in self._running:
+            logger.warning("structure_flow failed: the flows start without it")
+        self._start("flows", until=self.end - plan.reserve_seconds, init=init)
         if self._wait("flows") not in (0, 3):
             raise CheckpointError(f"The stage flows failed; see {self.folder / LOG_FILE}.")
 
-    def _make_data(self) -> None:
+    def _make_data(self, *, device: str) -> None:
         """Run the processes that fill the cache, then fit the flows' pools to what they have made."""
         plan, config = self.plan, self.configs["flows"]
         until = self.began + plan.data * self.seconds
         parts = [f"data_{part}" for part in range(plan.processes)]
         path = self._write_config("flows", config)
         for part, name in enumerate(parts):
-            self._launch(name, path, "--make-data", f"{part}/{plan.processes}", "--threads", "2")
+            options = ["--make-data", f"{part}/{plan.processes}", "--threads", "2"]
+            self._launch(name, path, *options, device=device)
         while any(self._alive(name) for name in parts) and time.monotonic() < until:
             self._pause()
         for name in parts:
@@ -156,29 +154,31 @@ class Driver:
         return roles if all(a.is_file() or b.is_file() for a, b in zip(files, folders)) else {}
 
     # Processes --------------------------------------------------------------------------------------------------------
-    def _start(self, stage: str, *, until: float, init: dict[str, str] | None = None) -> str | None:
-        """Start a stage that shall end at `until`; None (and nothing started) when no time is left for it."""
+    def _start(
+        self, stage: str, *, until: float, init: dict[str, str] | None = None, device: str | None = None
+    ) -> None:
+        """Start a stage that shall end at `until`, on the first device or another; nothing when no time is left."""
         within = until - time.monotonic()
         if within <= 0:
             logger.warning("no time is left for %s", stage)
-            return None
+            return
         config = self.configs[stage] if init is None else dataclasses.replace(self.configs[stage], init=init)
-        self._launch(stage, self._write_config(stage, config), "--within", f"{within:.1f}", "--threads", "4")
-        return stage
+        options = ["--within", f"{within:.1f}", "--threads", "4"]
+        self._launch(stage, self._write_config(stage, config), *options, device=device or self.devices[0])
 
     def _write_config(self, stage: str, config: TrainConfig) -> Path:
         path = self.folder / CONFIG_FOLDER / f"{stage}.json"
         write_json(path, config_values(config))
         return path
 
-    def _launch(self, name: str, config: Path, *options: str) -> None:
+    def _launch(self, name: str, config: Path, *options: str, device: str) -> None:
         command = [
             sys.executable, str(ROOT / "train.py"), "--config", str(config), "--output_dir", str(self.folder),
-            "--device", self.device, *options,
+            "--device", device, *options,
         ]  # fmt: skip
         if not name.endswith("_vae"):  # the VAEs' targets are large and quicker to make than to keep
             command += ["--data_dir", str(self.folder / DATA_FOLDER)]
-        logger.info("start %s: %s", name, " ".join(options))
+        logger.info("start %s on %s: %s", name, device, " ".join(options))
         with (self.folder / LOG_FILE).open("ab") as log:
             self._running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
 
@@ -250,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the run; the model comes to model/")
     parser.add_argument("--seconds", type=float, required=True, help="time for everything")
     parser.add_argument("--start-from", type=Path, metavar="MODEL", help="model folder whose weights are the start")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", nargs="+", default=["auto"], help="the second, if any, works beside the latent VAE")
     options = parser.parse_args(arguments)
     options.output_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -260,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         driver = Driver(
             read_plan(options.plan), options.plan.parent, options.output_dir.resolve(), seconds=options.seconds,
-            device=options.device,
+            devices=options.device,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
