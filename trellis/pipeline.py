@@ -74,17 +74,7 @@ class ImageTo3D:
         if config.image_cond_model is None:
             raise CheckpointError(f"{model} is a text model: it takes no pictures.")
         encoder = config.image_cond_model
-        loaders: dict[str, Callable[[], nn.Module]] = {
-            role: partial(
-                load_model,
-                location,
-                role,
-                dtype=runtime.dtype,
-                attention=runtime.attention,
-                sparse_conv=(runtime.sparse_conv, runtime.spconv_algo),
-            )
-            for role in config.models
-        }
+        loaders = network_loaders(location, runtime)
         loaders[ENCODER_ROLE] = lambda: ImageEncoder.from_pretrained(encoder, location.folder, runtime)
         host = ModelHost(loaders, device=runtime.device, plan=plan)
         return cls(location, host, runtime)
@@ -319,6 +309,13 @@ def stage_roles(encoder: str, representations: Sequence[str]) -> tuple[str, ...]
     """The networks of a generation in the order of their stages."""
     decoders = (role for name, role in DECODERS.items() if name in representations)
     return (encoder, "sparse_structure_flow_model", "sparse_structure_decoder", "slat_flow_model", *decoders)
+
+
+def network_loaders(location: ModelLocation, runtime: Runtime) -> dict[str, Callable[[], nn.Module]]:
+    """How the networks of a model are loaded, by role; what encodes the condition is not among them."""
+    sparse_conv = (runtime.sparse_conv, runtime.spconv_algo)
+    load = partial(load_model, location, dtype=runtime.dtype, attention=runtime.attention, sparse_conv=sparse_conv)
+    return {role: partial(load, role) for role in location.config.models}
 
 
 def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None) -> SamplerConfig:

@@ -1,19 +1,18 @@
 """A text becomes a 3D asset: the stages of the image pipeline under another condition; and opening either kind."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trellis.asset import Asset
 from trellis.conditioning import TextEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.memory import Effort, MemoryPlan, ModelHost
-from trellis.models import ModelLocation, load_model, resolve_model
-from trellis.pipeline import REPRESENTATIONS, ImageTo3D, override, stage_roles
+from trellis.models import ModelLocation, resolve_model
+from trellis.pipeline import REPRESENTATIONS, ImageTo3D, network_loaders, override, stage_roles
 from trellis.progress import Progress
 from trellis.runtime import Runtime
 from trellis.sampling import Shortcuts
@@ -38,17 +37,7 @@ class TextTo3D(ImageTo3D):
         encoder = location.config.text_cond_model
         if encoder is None:
             raise CheckpointError(f"{model} is an image model: it takes no text.")
-        loaders: dict[str, Callable[[], nn.Module]] = {
-            role: partial(
-                load_model,
-                location,
-                role,
-                dtype=runtime.dtype,
-                attention=runtime.attention,
-                sparse_conv=(runtime.sparse_conv, runtime.spconv_algo),
-            )
-            for role in location.config.models
-        }
+        loaders = network_loaders(location, runtime)
         loaders[TEXT_ROLE] = lambda: TextEncoder.from_pretrained(encoder, location.folder, runtime)
         return cls(location, ModelHost(loaders, device=runtime.device, plan=plan), runtime)
 

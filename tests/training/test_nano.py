@@ -28,9 +28,9 @@ def tiny_plan(folder: Path, *, steps: int) -> Path:
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, refresh_every=0))
         (folder / f"{stage}.json").write_text(json.dumps(config_values(config)))
     plan = {
-        "stages": {stage: f"{stage}.json" for stage in STAGES}, "warm": ["structure_flow", "flows"], "structure_vae": 0.5,
-        "latent_vae": 0.6, "data": 0.5, "processes": 1, "assemble_seconds": 3.0, "reserve_seconds": 1.0,
-        "cfg_strength": 2.0,
+        "stages": {stage: f"{stage}.json" for stage in STAGES}, "warm": ["structure_flow", "flows"],
+        "structure_vae": 0.5, "latent_vae": 0.6, "data": 0.5, "processes": 1,
+        "assemble_seconds": 3.0, "reserve_seconds": 1.0, "cfg_strength": 2.0,
     }  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan))
     return folder / "plan.json"
