@@ -10,7 +10,7 @@ from unittest import SkipTest
 import pytest
 import schemathesis
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
@@ -69,6 +69,17 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.
     engine.close()
 
 
+@st.composite
+def requests(draw: st.DrawFn, operation: schemathesis.APIOperation, mode: GenerationMode) -> schemathesis.Case:
+    """Requests of an operation, but for those that schemathesis fails to make: its validator knows no files."""
+    try:
+        return draw(operation.as_strategy(generation_mode=mode))
+    except ValueError as error:
+        if "Unsupported type: 'Binary'" not in str(error):
+            raise
+        reject()
+
+
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize(("method", "path"), operations(), ids=[f"{method} {path}" for method, path in operations()])
 def test_every_operation_keeps_what_the_document_says(
@@ -76,7 +87,7 @@ def test_every_operation_keeps_what_the_document_says(
 ) -> None:
     operation = document[path][method]
 
-    @given(operation.as_strategy(generation_mode=mode))
+    @given(requests(operation, mode))
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
@@ -93,7 +104,7 @@ def test_every_operation_keeps_what_the_document_says(
     try:
         keeps()
     except (Unsatisfiable, SkipTest) as error:  # nothing can be wrong about a request without parameters
-        assert mode is GenerationMode.NEGATIVE
+        assert mode is GenerationMode.NEGATIVE and not operation.body
         pytest.skip(str(error))
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from trellis.errors import CheckpointError, InvalidInputError
-from trellis.progress import Progress
+from trellis.progress import CancelToken, Progress
 
 STAGES = (("prepare", 1), ("encode", 1), ("structure", 4), ("latent", 4), ("decode", 2), ("texture", 5), ("preview", 3))
 GENERATING = 5  # so many of the stages make the asset, the others write files
 FAULTS = ("none", "error", "input", "memory", "exit", "kill", "segfault", "hang", "wait")
+CANCEL_ARRIVED = "told to stop"
 
 
 class Control:
@@ -42,14 +43,21 @@ class Control:
     def lines(self) -> list[str]:
         return self.journal.read_text().splitlines() if self.journal.exists() else []
 
-    def obey(self, stage: str, step: int) -> None:
-        """Do what the file says for this step, if it speaks of it; `wait` lasts until the file says otherwise."""
+    def obey(self, stage: str, step: int, cancel: CancelToken) -> None:
+        """Do what the file says for this step, if it speaks of it.
+
+        `wait` lasts until the file says otherwise; a line of the journal tells when a cancel arrives meanwhile.
+        """
         time.sleep(float(self.read().get("step_seconds", 0)))
+        told = False
         while (order := self.read()).get("stage") == stage and order.get("step", 0) == step:
             assert order["fault"] in FAULTS
             if order["fault"] != "wait":
                 commit(order["fault"])
                 return
+            if cancel.cancelled and not told:
+                self.log(CANCEL_ARRIVED)
+                told = True
             time.sleep(0.005)
 
 
@@ -123,22 +131,21 @@ def run(stages: Sequence[tuple[str, int]], control: Control, progress: Progress)
     for stage, total in stages:
         for index in progress.steps(stage, total):
             control.log(f"{stage} {index + 1}")
-            control.obey(stage, index + 1)
+            control.obey(stage, index + 1, progress.cancel)
 
 
 def open_pipeline(*, folder: str, progress: Progress | None = None, **setup: Any) -> ProcessPipeline:
     """What a worker process is told to call."""
-    control = Control(Path(folder))
+    control, progress = Control(Path(folder)), progress or Progress()
     control.log("open")
     if setup:
         control.log(f"setup {json.dumps(setup, sort_keys=True)}")
     time.sleep(float(control.read().get("open_seconds", 0)))
     for megabytes in range(int(control.read().get("fetch_megabytes", 0))):
-        assert progress is not None
         progress.report("download large", megabytes + 1, control.read()["fetch_megabytes"])
         control.log(f"fetched {megabytes + 1}")
-        control.obey("download large", megabytes + 1)
+        control.obey("download large", megabytes + 1, progress.cancel)
     if control.read().get("fault") == "checkpoint":
         raise CheckpointError("The folder has no pipeline.json.")
-    control.obey("load model", 0)
+    control.obey("load model", 0, progress.cancel)
     return ProcessPipeline(control)

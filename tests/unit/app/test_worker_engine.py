@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.unit.app.process_fakes import STAGES, Control
+from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import GenerationRequest
@@ -106,7 +106,7 @@ def test_cancel_takes_effect_within_the_step_at_every_step(
         job_id = submit(engine, seed=index + 1)
         wait_at(engine, control, job_id, stage, step)
         engine.cancel(job_id)
-        time.sleep(0.15)  # the cancel has reached the process, which is inside the step
+        wait_until(lambda: CANCEL_ARRIVED in control.lines())  # in the process, which is inside the step
         assert engine.view(job_id).state is JobState.RUNNING
         control.set()
         view = wait(engine, job_id)
@@ -265,6 +265,7 @@ def test_two_workers_carry_out_two_jobs_at_once(start: Callable[..., WorkerEngin
         wait(engine, job_id, lambda view: any(info.stage == "encode" for info in view.stages))
     assert engine.view(ids[2]).state is JobState.QUEUED
     engine.cancel(ids[0])  # ends one, and the third takes its place
+    wait_until(lambda: CANCEL_ARRIVED in control.lines())
     control.set()
     assert [wait(engine, job_id).state for job_id in ids] == [JobState.CANCELLED, JobState.DONE, JobState.DONE]
     pids = {line.split()[-1] for line in control.lines() if line.startswith("generate")}
@@ -293,8 +294,9 @@ def test_a_model_that_is_fetched_tells_its_megabytes_and_can_be_cancelled(
     wait(engine, job_id, lambda view: fetching(view) == "large" and view.stages[-1].step == 4)
     wait(engine, job_id, lambda view: view.pace is None or view.pace > 0)
     engine.cancel(job_id)
+    wait_until(lambda: CANCEL_ARRIVED in control.lines())
     control.set(fetch_megabytes=9)
     assert wait(engine, job_id).state is JobState.CANCELLED
-    assert "fetched 9" not in control.lines()
+    assert "fetched 5" not in control.lines()
     control.set(fetch_megabytes=3)
     assert [info.step for info in wait(engine, submit(engine)).stages if info.stage == "download large"] == [3]
