@@ -3,22 +3,12 @@
 `from trellis import ImageTo3D` is all that most programs need; see the README for ten lines that use it.
 """
 
-from importlib import import_module
-from typing import Any
+from trellis.late_import import importer
 
 __version__ = "0.1.0"
 __all__ = ["Asset", "ImageTo3D", "Runtime", "TrellisError"]
 
-_HOMES = {
-    "Asset": "trellis.asset",
-    "ImageTo3D": "trellis.pipeline",
-    "Runtime": "trellis.runtime",
-    "TrellisError": "trellis.errors",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the public names at their first use: `import trellis` itself stays instant."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'trellis' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+# Imported at their first use: `import trellis` itself stays instant.
+__getattr__ = importer(
+    __name__, {"Asset": "asset", "ImageTo3D": "pipeline", "Runtime": "runtime", "TrellisError": "errors"}
+)

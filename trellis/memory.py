@@ -255,7 +255,12 @@ class ModelHost:
             self._note(f"Memory was short: {role} ran {where}.")
 
     def _fetch_after(self, role: str) -> None:
-        """Begin to bring the network that follows `role`, if the stage has room to work all the same."""
+        """Begin to bring the network that follows `role`, if the stage has room to work all the same.
+
+        Never where the plan saves all it can: two networks at once would be its peak, also on a card that has room.
+        """
+        if not self.plan.together:
+            return
         following = dict(pairwise(self._order)).get(role, "")
         network, free = self._networks.get(following), free_bytes(self._device)
         if network is None or free is None or free - network.size < ROOMY:

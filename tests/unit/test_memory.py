@@ -246,6 +246,11 @@ def test_nothing_comes_without_room_or_order(uploads: list[int], monkeypatch: py
     for role in ("net", "second"):
         roomy._network(role)
     assert roomy.run("net", lambda model, effort: under_way(roomy)) == []
+    thrifty, _ = host("offload", together=False)
+    for role in ("net", "second"):
+        thrifty._network(role)
+    with thrifty.in_order(("net", "second")):
+        assert thrifty.run("net", lambda model, effort: under_way(thrifty)) == []
     monkeypatch.setattr(memory, "free_bytes", lambda device: memory.ROOMY + 10)
     with roomy.in_order(("net", "second")):
         assert roomy.run("net", lambda model, effort: under_way(roomy)) == []

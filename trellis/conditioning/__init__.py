@@ -1,11 +1,11 @@
 """From a picture file to condition tokens: reading, background removal, framing, DINOv2 features."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trellis.conditioning.framing import PreparedImage, frame_object
 from trellis.conditioning.matting import BACKGROUND_MODES, cut_out
 from trellis.conditioning.pictures import load_picture, prepare_image
+from trellis.late_import import importer
 
 if TYPE_CHECKING:
     from trellis.conditioning.image_encoder import ImageEncoder, encoder_image_size, stack_pictures
@@ -30,9 +30,5 @@ _ENCODERS = {
     "stack_pictures": "image_encoder",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """What needs torch is imported at its first use: the server's own process only cuts pictures out."""
-    if name not in _ENCODERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ENCODERS[name]}"), name)
+# What needs torch: the server's own process only cuts pictures out.
+__getattr__ = importer(__name__, _ENCODERS)

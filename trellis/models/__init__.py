@@ -1,8 +1,8 @@
 """The eight networks of the family under their published names, their files and where to find them."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from trellis.late_import import importer
 from trellis.models.catalogue import CatalogueEntry, list_models
 from trellis.models.hub import PUBLISHED, ModelLocation, resolve_model
 from trellis.models.pipeline_config import PipelineConfig, SamplerConfig
@@ -42,9 +42,5 @@ _NETWORKS = {
     "save_model": "checkpoint",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """What needs torch is imported at its first use: the server's own process only asks which models are here."""
-    if name not in _NETWORKS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_NETWORKS[name]}"), name)
+# What needs torch: the server's own process only asks which models are here.
+__getattr__ = importer(__name__, _NETWORKS)
