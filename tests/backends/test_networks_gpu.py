@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.released import Scene, make_scene, random_pipeline
+from tests.unit.nn import test_inference
 from trellis.memory import MemoryPlan
-from trellis.ops import head_norm
+from trellis.ops import head_norm, linear_gelu, residual_norm
 from trellis.pipeline import ENCODER_ROLE, ImageTo3D, stage_roles
 from trellis.progress import Progress
 from trellis.runtime import GraphReplay, Runtime
@@ -69,5 +70,58 @@ def test_captures_are_made() -> None:
     replay.close()
 
 
-def test_the_kernel_of_heads_is_used() -> None:
+def test_kernels_and_the_fused_gelu_are_used() -> None:
     assert head_norm.kernel_for(GPU) is not None
+    assert residual_norm.kernel_for(GPU) is not None
+    assert linear_gelu.fused_for(GPU) is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "width"), [(4096, 1024), (1265, 1024), (333, 768), (512, 256), (71, 192), (9, 100)])
+def test_the_kernel_of_residuals_is_torch(rows: int, width: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator(GPU).manual_seed(0)
+    x, h = 3 * torch.randn(2, rows, width, generator=generator, device=GPU).to(dtype)
+    gate, constant, weight, shift = torch.randn(4, width, generator=generator, device=GPU).to(dtype)
+    plain, affine = (residual_norm.RowNorm(weight.to(kind), shift.to(kind), 1e-6) for kind in (dtype, torch.float32))
+    cases = [(gate, None, affine), (gate, constant, plain), (None, None, plain), (gate, None, plain)]
+    kernel = residual_norm.kernel_for(GPU)
+    assert kernel is not None
+    limit = {torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
+    for gate_row, constant_row, norm in cases:
+        expected, found = x.clone(), x.clone()
+        options = {"gate": gate_row, "constant": constant_row, "norm": norm, "out": None}
+        residual_norm.by_torch(expected, h, **options)
+        normalized = kernel(found, h, **options)
+        torch.testing.assert_close(found, expected, rtol=limit, atol=limit)
+        torch.testing.assert_close(normalized, norm(found), rtol=limit, atol=limit)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rows", [8192, 1265, 1])
+def test_the_fused_gelu_is_as_near_to_full_precision_as_two_operations(rows: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator(GPU).manual_seed(0)
+    x = torch.randn(rows, 1024, generator=generator, device=GPU).to(dtype)
+    weight, bias = (
+        torch.randn(4096, *shape, generator=generator, device=GPU).to(dtype) / 32 for shape in ((1024,), ())
+    )
+    exact = linear_gelu.by_torch(x.float(), weight.float(), bias=bias.float())
+    found, apart = linear_gelu.linear_gelu(x, weight, bias=bias), linear_gelu.by_torch(x, weight, bias=bias)
+    assert found.dtype == dtype
+    assert (found - exact).norm() <= 1.1 * (apart - exact).norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_blocks_with_kernels_are_as_near_to_full_precision_as_without(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tokens(precision: torch.dtype) -> Tensor:
+        blocks, x, modulation, conditions = test_inference.network(precision)
+        for block in blocks:
+            block.to(GPU)
+        return test_inference.fast(blocks, x.to(GPU), modulation.to(GPU), [part.to(GPU) for part in conditions])
+
+    exact, found = tokens(torch.float32), tokens(dtype)
+    monkeypatch.setattr(residual_norm, "kernel_for", lambda device: None)
+    monkeypatch.setattr(linear_gelu, "fused_for", lambda device: None)
+    apart = tokens(dtype)
+    assert 0 < (found - exact).norm() <= 1.5 * (apart - exact).norm()

@@ -1,16 +1,18 @@
 """The flow models' blocks evaluated for sampling: the same mathematics as `blocks` and `conv`, in fewer steps.
 
 All tokens share one time, so a modulated norm is one LayerNorm with weight `1 + scale` and bias `shift`; keys and
-values of the condition are made once; a condition of one token adds a constant. Nothing here has a gradient.
+values of the condition are made once; a condition of one token adds a constant; what a layer adds to the residual
+stream and the norm for the next layer are one operation. Nothing here has a gradient.
 Statistics of norms are float32 in every precision; the residual stream is in the torso's precision.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from trellis.nn.attention import CrossAttention, SelfAttention
 from trellis.nn.blocks import ModulatedCrossBlock
@@ -18,6 +20,8 @@ from trellis.nn.conv import SparseResidualBlock
 from trellis.nn.norm import LayerNorm
 from trellis.ops.attention import packed_attention
 from trellis.ops.head_norm import normalize_heads
+from trellis.ops.linear_gelu import linear_gelu
+from trellis.ops.residual_norm import RowNorm, add_and_normalize
 from trellis.ops.segments import Segments
 from trellis.ops.sparse_conv import submanifold_conv_of_upsampled
 from trellis.sparse import SparseTensor, VoxelLayout, downsample, upsample, upsampled_neighbours
@@ -54,20 +58,15 @@ def condition_context(attention: CrossAttention, cond: Tensor) -> ConditionConte
     return ConditionContext(keys, values, constant)
 
 
-def affine_norm(x: Tensor, norm: LayerNorm) -> Tensor:
-    """A norm with float32 weights, of x in any precision."""
-    if norm.weight is None or norm.bias is None:
-        return F.layer_norm(x, norm.shape, eps=norm.eps)
-    if x.dtype == norm.weight.dtype:
-        return F.layer_norm(x, norm.shape, norm.weight, norm.bias, norm.eps)
-    normalized = F.layer_norm(x, norm.shape, eps=norm.eps)
-    return torch.addcmul(norm.bias, normalized, norm.weight, out=normalized)
+def row_norm(layer: LayerNorm) -> RowNorm:
+    """A norm with weights of its own, for tokens in any precision."""
+    assert layer.weight is not None and layer.bias is not None
+    return RowNorm(layer.weight, layer.bias, layer.eps)
 
 
-def attend_self(block: ModulatedCrossBlock, x: Tensor, modulation: Tensor, segments: Segments) -> Tensor:
-    """x [T, C] after modulated self-attention; modulation [6, C] holds `1 + scale` at 1 and 4."""
+def attend_self(block: ModulatedCrossBlock, h: Tensor, segments: Segments) -> Tensor:
+    """Self-attention of the normalised tokens h [T, C]."""
     attention: SelfAttention = block.self_attn
-    h = F.layer_norm(x, block.norm1.shape, modulation[1], modulation[0], block.norm1.eps)
     qkv = attention.to_qkv(h).unflatten(-1, (3, attention.heads, -1))
     if attention.q_rms_norm is not None and attention.k_rms_norm is not None:
         gamma = torch.stack([attention.q_rms_norm.gamma, attention.k_rms_norm.gamma])
@@ -75,28 +74,48 @@ def attend_self(block: ModulatedCrossBlock, x: Tensor, modulation: Tensor, segme
     q, k, v = qkv.unbind(1)
     backend = attention.backend or attention.measured
     out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=backend)
-    return torch.addcmul(x, modulation[2], attention.to_out(out.flatten(1)))
+    return attention.to_out(out.flatten(1))
 
 
-def attend_condition(block: ModulatedCrossBlock, x: Tensor, context: ConditionContext, segments: Segments) -> None:
-    """Add the cross-attention of the tokens x [T, C] of one sample to them, in place."""
-    if context.constant is not None:
-        x += context.constant
-        return
+def attend_condition(block: ModulatedCrossBlock, h: Tensor, context: ConditionContext, segments: Segments) -> Tensor:
+    """Attention of the normalised tokens h [T, C] of one sample to a condition of several tokens."""
     attention: CrossAttention = block.cross_attn
-    q = attention.to_q(affine_norm(x, block.norm2)).unflatten(-1, (attention.heads, -1))
+    q = attention.to_q(h).unflatten(-1, (attention.heads, -1))
     if attention.q_rms_norm is not None:
         normalize_heads(q[:, None], attention.q_rms_norm.gamma[None])
-    keys = Segments((len(context.keys),), x.device)
+    keys = Segments((len(context.keys),), h.device)
     backend = attention.backend or attention.measured
     out = packed_attention(q, context.keys, v=context.values, q_segments=segments, k_segments=keys, backend=backend)
-    x += attention.to_out(out.flatten(1))
+    return attention.to_out(out.flatten(1))
 
 
-def feed_forward(block: ModulatedCrossBlock, x: Tensor, modulation: Tensor) -> Tensor:
-    """x [T, C] after the modulated MLP, in place."""
-    h = F.layer_norm(x, block.norm3.shape, modulation[4], modulation[3], block.norm3.eps)
-    return x.addcmul_(modulation[5], block.mlp(h))
+def add_attention(
+    block: ModulatedCrossBlock,
+    x: Tensor,
+    attended: Tensor,
+    *,
+    modulation: Tensor,
+    context: ConditionContext,
+    segments: Segments,
+    out: Tensor,
+) -> None:
+    """Add both attentions to the tokens x [T, C] of one sample, and write them to `out`, normalised for the MLP.
+
+    attended [T, C]: what self-attention gives; modulation [6, C] holds `1 + scale` at 1 and 4.
+    """
+    gate, for_mlp = modulation[2], RowNorm(modulation[4], modulation[3], block.norm3.eps)
+    if context.constant is not None:
+        add_and_normalize(x, attended, gate=gate, constant=context.constant, norm=for_mlp, out=out)
+        return
+    h = add_and_normalize(x, attended, gate=gate, norm=row_norm(block.norm2))
+    add_and_normalize(x, attend_condition(block, h, context, segments), norm=for_mlp, out=out)
+
+
+def feed_forward(block: ModulatedCrossBlock, h: Tensor) -> Tensor:
+    """The MLP of the normalised tokens h [T, C]."""
+    first, _, second = block.mlp.mlp
+    assert isinstance(first, nn.Linear)
+    return second(linear_gelu(h, first.weight, bias=first.bias))
 
 
 def run_blocks(
@@ -107,18 +126,25 @@ def run_blocks(
 ) -> Tensor:
     """Tokens x [T, C] of one sample under each of B conditions: [B T, C].
 
-    modulations [L, 6, C] of the L blocks; contexts[b][l]. What precedes the first condition is computed once.
+    modulations [L, 6, C] of the L blocks; contexts[b][l]. What precedes the first condition is computed once. Every
+    layer's output is added to the tokens together with the norm for the next layer.
     """
     length, count = len(x), len(contexts)
     single, together = Segments((length,), x.device), Segments((length,) * count, x.device)
+    for_attention = [RowNorm(part[1], part[0], block.norm1.eps) for block, part in zip(blocks, modulations)]
+    h = for_attention[0](x)
+    x = x.repeat(count, 1)
     for index, block in enumerate(blocks):
-        x = attend_self(block, x, modulations[index], single if index == 0 else together)
-        if index == 0 and count > 1:
-            x = x.repeat(count, 1)
-        for place, tokens in enumerate(x.split(length)):
-            attend_condition(block, tokens, contexts[place][index], single)
-        x = feed_forward(block, x, modulations[index])
-    return x
+        modulation = modulations[index]
+        attended = attend_self(block, h, together if index else single)
+        h = torch.empty_like(x)
+        places = zip(contexts, x.split(length), cycle(attended.split(length)), h.split(length))
+        for context, tokens, part, out in places:
+            add_attention(block, tokens, part, modulation=modulation, context=context[index], segments=single, out=out)
+        h = feed_forward(block, h)
+        if index + 1 < len(blocks):
+            h = add_and_normalize(x, h, gate=modulation[5], norm=for_attention[index + 1])
+    return x.addcmul_(modulations[-1, 5], h)
 
 
 def run_residual(
@@ -128,7 +154,7 @@ def run_residual(
     if block.resample == "down":
         x = downsample(x)
     scale, shift = block.emb_layers(time).chunk(2)
-    h = F.silu(affine_norm(x.feats, block.norm1), inplace=True)
+    h = F.silu(row_norm(block.norm1)(x.feats), inplace=True)
     skip = x.replace(block.skip_connection(x.feats))
     if block.resample == "up":
         assert fine is not None
@@ -137,5 +163,5 @@ def run_residual(
         h = submanifold_conv_of_upsampled(h, conv.weight, bias=conv.bias, neighbours=table)
     else:
         h = block.conv1(x.replace(h)).feats
-    h = F.silu(F.layer_norm(h, block.norm2.shape, 1 + scale, shift, block.norm2.eps), inplace=True)
+    h = F.silu(RowNorm(1 + scale, shift, block.norm2.eps)(h), inplace=True)
     return skip.replace(block.conv2(skip.replace(h)).feats + skip.feats)

@@ -1,8 +1,5 @@
 """RMS norm of attention heads, in place and without a gradient: by torch, or by one Triton kernel where that runs."""
 
-import importlib.util
-import logging
-import subprocess
 from collections.abc import Callable
 from functools import cache
 
@@ -10,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trellis.ops.checked_kernels import checked_kernels
+
 TINY = 1e-30  # keeps the norm of a zero vector finite and changes no other
 _AGREEMENT = 4e-3  # of the largest value: two roundings to float16
 
-logger = logging.getLogger(__name__)
 Kernel = Callable[[Tensor, Tensor], None]
 
 
@@ -34,20 +32,13 @@ def by_torch(x: Tensor, gamma: Tensor) -> None:
 @cache
 def kernel_for(device: torch.device) -> Kernel | None:
     """The kernel, if this device runs it and it agrees with torch."""
-    if device.type in ("cpu", "mps") or importlib.util.find_spec("triton") is None:
-        return None
-    from triton.errors import TritonError
-
-    try:
-        from trellis.ops.head_norm_triton import by_triton
-
-        same = agrees(by_triton, device)
-    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
-        logger.warning("heads are normalised without a kernel: %s", error)
-        return None
-    if not same:
-        logger.warning("heads are normalised without a kernel: it differs from torch")
-    return by_triton if same else None
+    kernels = checked_kernels(
+        "trellis.ops.head_norm_triton",
+        device,
+        agrees=lambda module: agrees(module.by_triton, device),
+        otherwise="heads are normalised without a kernel",
+    )
+    return None if kernels is None else kernels.by_triton
 
 
 def agrees(kernel: Kernel, device: torch.device) -> bool:

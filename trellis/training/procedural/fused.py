@@ -1,22 +1,18 @@
 """Where the parts of a family are evaluated: by GPU kernels if they work here, else by the reference `evaluate`."""
 
-import importlib.util
-import logging
-import subprocess
 from functools import cache
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from trellis.ops.checked_kernels import checked_kernels
 from trellis.training.procedural import evaluate
 from trellis.training.procedural.builder import Builder, Slots
 from trellis.training.procedural.draws import Draws
 
 _TOLERANCE = 1e-3  # of a distance, in units of the object's size
 _AGREEMENT = 0.99  # share of points that must have the same owner
-
-logger = logging.getLogger(__name__)
 
 
 def distances(slots: Slots, points: Tensor, *, compiled: bool = False) -> Tensor:
@@ -34,20 +30,12 @@ def surface_colors(slots: Slots, points: Tensor) -> tuple[Tensor, Tensor]:
 @cache
 def kernels_for(device: torch.device) -> ModuleType | None:
     """The kernels, if this device runs them and they agree with the reference on objects with every kind of part."""
-    if device.type in ("cpu", "mps") or importlib.util.find_spec("triton") is None:
-        return None
-    from triton.errors import TritonError
-
-    try:
-        from trellis.training.procedural import kernels
-
-        same = agrees(kernels, device)
-    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
-        logger.warning("shapes are evaluated without kernels: %s", error)
-        return None
-    if not same:
-        logger.warning("shapes are evaluated without kernels: they differ from the reference")
-    return kernels if same else None
+    return checked_kernels(
+        "trellis.training.procedural.kernels",
+        device,
+        agrees=lambda kernels: agrees(kernels, device),
+        otherwise="shapes are evaluated without kernels",
+    )
 
 
 def agrees(kernels: ModuleType, device: torch.device) -> bool:

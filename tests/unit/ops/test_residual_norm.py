@@ -1,0 +1,147 @@
+"""Adding to the residual stream and normalising it: torch, the kernel in Triton's interpreter, and wrong kernels."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trellis.nn.norm import LayerNorm
+from trellis.ops import residual_norm
+from trellis.ops.residual_norm import RowNorm, add_and_normalize, by_torch
+
+CPU = torch.device("cpu")
+ROUNDING = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+INTERPRETED = """
+import itertools
+import torch
+from trellis.errors import InvalidInputError
+from trellis.ops import residual_norm
+from trellis.ops.residual_norm import RowNorm, by_torch
+from trellis.ops.residual_norm_triton import by_triton
+
+assert residual_norm.agrees(by_triton, torch.device("cpu"))
+generator = torch.Generator().manual_seed(3)
+present = [(True, True), (True, False), (False, True), (False, False)]
+cases = [(width, rows, torch.float16) for width, rows in itertools.product((192, 256, 768, 1024), (1, 37))]
+cases += [(100, 5, torch.bfloat16), (1000, 9, torch.float16), (4100, 3, torch.float16)]
+for (width, rows, dtype), (gated, shifted) in itertools.product(cases, present):
+    whole = torch.randn(2, rows, width + 8, generator=generator).to(dtype)
+    x, h = whole[:, :, :width]  # rows of a wider tensor
+    x.mul_(20).add_(3)
+    x[0], h[0] = 5, 0  # a row without spread
+    gate, constant, weight, shift = torch.randn(4, width, generator=generator).to(dtype)
+    norm = RowNorm(weight.float(), shift.float(), 1e-6) if gated else RowNorm(weight, shift, 1e-6)
+    options = {"gate": gate if gated else None, "constant": constant if shifted else None, "norm": norm, "out": None}
+    expected = x.clone()
+    by_torch(expected, h, **options)
+    found = by_triton(x, h, **options)
+    limit = 4e-3 if dtype == torch.float16 else 3e-2
+    assert torch.allclose(x, expected, rtol=limit / 2, atol=limit), (width, rows, gated, shifted)
+    assert torch.allclose(found, norm(x), rtol=limit, atol=limit), (width, rows, gated, shifted)
+    if dtype == torch.float16 and not shifted:  # rounded once, as by torch; the interpreter cuts bfloat16 off
+        assert (x == expected).float().mean() > 0.999, (width, rows, gated)
+rows, row = torch.zeros(8, 8), torch.ones(8)
+try:
+    by_triton(rows.t(), rows, norm=RowNorm(row, row, 1e-6), gate=None, constant=None, out=None)
+except InvalidInputError:
+    print("the same")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+def test_interpreted_kernel_is_torch() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", INTERPRETED], env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "the same" in run.stdout
+
+
+def inputs(dtype: torch.dtype, width: int = 24) -> tuple[Tensor, Tensor, Tensor, Tensor, RowNorm]:
+    generator = torch.Generator().manual_seed(1)
+    x, h = 3 * torch.randn(2, 9, width, generator=generator)
+    gate, constant, weight, shift = torch.randn(4, width, generator=generator)
+    parts = [part.to(dtype) for part in (x, h, gate, constant)]
+    return parts[0], parts[1], parts[2], parts[3], RowNorm(weight.to(dtype), shift.to(dtype), 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("shifted", [True, False])
+@pytest.mark.parametrize("given", [True, False])
+def test_is_the_sum_and_its_layer_norm(dtype: torch.dtype, gated: bool, shifted: bool, given: bool) -> None:
+    x, h, gate, constant, norm = inputs(dtype)
+    total = x.double() + h.double() * (gate.double() if gated else 1) + (constant.double() if shifted else 0)
+    spread = (total.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+    expected = (total - total.mean(-1, keepdim=True)) / spread * norm.weight.double() + norm.shift.double()
+    out = torch.full((11, *x.shape[1:]), 7.0, dtype=dtype)[1:-1] if given else None
+    found = add_and_normalize(
+        x, h, norm=norm, gate=gate if gated else None, constant=constant if shifted else None, out=out
+    )
+    assert out is None or found is out
+    for got, wanted in ((x, total), (found, expected)):
+        assert got.dtype == dtype
+        assert (got - wanted).abs().max() <= ROUNDING[dtype] * wanted.abs().max()
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_a_norm_with_float32_rows_is_the_layer(dtype: torch.dtype) -> None:
+    x, _, _, _, norm = inputs(torch.float32)
+    layer = LayerNorm(x.shape[1], eps=norm.eps, affine=True)
+    assert layer.weight is not None and layer.bias is not None
+    with torch.no_grad():
+        layer.weight.copy_(norm.weight)
+        layer.bias.copy_(norm.shift)
+        expected = layer(x.to(dtype))
+        found = norm(x.to(dtype))
+    assert found.dtype == dtype
+    assert (found - expected).abs().max() <= ROUNDING[dtype] * expected.abs().max()
+
+
+def _ungated(x: Tensor, h: Tensor, *, gate: Tensor | None, **options: Any) -> Tensor:
+    return by_torch(x, h, gate=None, **options)
+
+
+def _without_constant(x: Tensor, h: Tensor, *, constant: Tensor | None, **options: Any) -> Tensor:
+    return by_torch(x, h, constant=None, **options)
+
+
+def _unbiased(x: Tensor, h: Tensor, *, norm: RowNorm, **options: Any) -> Tensor:
+    width = x.shape[1]
+    return by_torch(x, h, norm=replace(norm, weight=norm.weight * ((width - 1) / width) ** 0.5), **options)
+
+
+def _of_what_was_there_before(x: Tensor, h: Tensor, *, norm: RowNorm, out: Tensor, **options: Any) -> Tensor:
+    before = x.clone()
+    by_torch(x, h, norm=norm, out=None, **options)
+    return out.copy_(norm(before))
+
+
+def _keeps_the_stream(x: Tensor, h: Tensor, **options: Any) -> Tensor:
+    return by_torch(x.clone(), h, **options)
+
+
+def _spills(x: Tensor, h: Tensor, **options: Any) -> Tensor:
+    torch.as_strided(x, (1,), (1,), x.storage_offset() + x.shape[1]).fill_(7)
+    return by_torch(x, h, **options)
+
+
+def _one_row_less(x: Tensor, h: Tensor, *, out: Tensor, **options: Any) -> Tensor:
+    by_torch(x[:-1], h[:-1], out=out[:-1], **options)
+    return out
+
+
+def test_wrong_kernels_are_found_out() -> None:
+    assert residual_norm.agrees(by_torch, CPU)
+    faults = (_ungated, _without_constant, _unbiased, _of_what_was_there_before, _keeps_the_stream, _spills,
+              _one_row_less)  # fmt: skip
+    for wrong in faults:
+        assert not residual_norm.agrees(wrong, CPU), wrong.__name__
+    assert residual_norm.kernel_for(CPU) is None
