@@ -53,6 +53,7 @@ GPU_TESTS = (
     "tests/unit/ops/test_attention_choice.py",
     "tests/unit/ops/test_packed_attention.py",
     "tests/unit/ops/test_sparse_conv_spconv.py",
+    "tests/unit/ops/test_sparse_conv_triton.py",
     "tests/unit/representations/test_flexicubes.py",
     "tests/training/test_kernels.py",
 )
@@ -92,6 +93,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
          40, 120),),
     (Job("graphs-on", generation("--precision", "float16", "--graphs", "on", "--repeats", "3", *FLOWS), 25, 90),),
     (Job("graphs-off", generation("--precision", "float16", "--graphs", "off", "--repeats", "3", *FLOWS), 25, 90),),
+    (Job("sparse-conv", module("benchmarks.sparse_conv"), 20, 90),),
     (Job("attention", module("benchmarks.attention"), 15, 90),),
     (preset("minimal", "4", 26),),
     (preset("prototype", "4", 20),),
@@ -123,6 +125,7 @@ SMALL: tuple[tuple[Job, ...], ...] = (
         Job("parity-warp", ("-m", "tests.parity.render_table", "--device", "{device}", "--backend", "warp"),
             60, 300, WARP),
     ),
+    (Job("sparse-conv", module("benchmarks.sparse_conv", "--precision", "float32", "--scale", "tiny"), 15, 120),),
     (Job("rendering", module("benchmarks.rendering", "--scene", "nano", "--repeats", "1", "--frames", "2", "--size",
                              "64", "--profile"), 40, 300, WARP),),
     (Job("export", module("benchmarks.export", "--repeats", "1", "--resolution", "16", "--views", "6", "--view-size",

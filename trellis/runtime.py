@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 GRAPH_MODES = ("auto", "on", "off")
 ATTENTION_BACKENDS = ("sdpa", "cudnn", "varlen", "flash-attn", "xformers")
-SPARSE_CONV_BACKENDS = ("builtin", "spconv")
+SPARSE_CONV_BACKENDS = ("builtin", "triton", "spconv")
 SPCONV_ALGORITHMS = ("auto", "native", "implicit_gemm")
 PRECISIONS = {  # name: torch's type
     "full": "float32",
@@ -91,7 +91,7 @@ class Runtime(ModelFiles):
     device: torch.device = field(default_factory=_cpu)
     dtype: torch.dtype = field(default_factory=_float32)
     attention: str | None = None  # one of ATTENTION_BACKENDS; None: chosen at every call
-    sparse_conv: str = "builtin"  # one of SPARSE_CONV_BACKENDS
+    sparse_conv: str | None = None  # one of SPARSE_CONV_BACKENDS; None: the faster of builtin and triton
     spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS
 
     @classmethod
@@ -127,7 +127,7 @@ class Runtime(ModelFiles):
             device=torch.device(device),
             dtype=getattr(torch, PRECISIONS[chosen]),
             attention=_choice("ATTN_BACKEND", attention, ATTENTION_BACKENDS),
-            sparse_conv=_choice("SPARSE_BACKEND", sparse_conv, SPARSE_CONV_BACKENDS) or "builtin",
+            sparse_conv=_choice("SPARSE_BACKEND", sparse_conv, SPARSE_CONV_BACKENDS),
             spconv_algo=_choice("SPCONV_ALGO", None, SPCONV_ALGORITHMS) or "auto",
         )
 

@@ -16,7 +16,7 @@ from trellis.app.presets import PRESETS, choose_preset
 from trellis.errors import TrellisError
 from trellis.memory import GIB
 from trellis.models import list_models
-from trellis.ops import attention, reference, sparse_conv, sparse_conv_spconv
+from trellis.ops import attention, reference, sparse_conv, sparse_conv_choice, sparse_conv_spconv
 from trellis.ops.neighbours import neighbour_table
 from trellis.ops.rasterize import backends as rasterize
 from trellis.ops.segments import Segments
@@ -71,6 +71,7 @@ def diagnose(runtime: Runtime, *, preset: str = "auto") -> Diagnosis:
         attention=tuple(_try(name, partial(_try_attention, name, runtime)) for name in attention.BACKENDS),
         convolution=(
             _try("builtin", lambda: _try_convolution(runtime)),
+            _try("triton", lambda: _try_triton(runtime)),
             _try("spconv", lambda: _try_spconv(runtime)),
         ),
         rendering=_rendering(runtime),
@@ -108,13 +109,17 @@ def _try_attention(name: str, runtime: Runtime) -> str:
     exact = reference.packed_attention(parts[0], parts[1], v=parts[2], q_lengths=LENGTHS, k_lengths=LENGTHS)
     q, k, v = (part.to(runtime.device, runtime.dtype) for part in parts)
     if not attention.MODULES[name].is_usable(q):
-        raise TrellisError(f"not for {str(runtime.dtype).removeprefix('torch.')} on {runtime.device.type}")
+        raise TrellisError(_not_for(runtime))
     segments = Segments(LENGTHS, runtime.device)
 
     def run() -> torch.Tensor:
         return attention.packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=name)
 
     return _compare(run, exact, runtime)
+
+
+def _not_for(runtime: Runtime) -> str:
+    return f"not for {str(runtime.dtype).removeprefix('torch.')} on {runtime.device.type}"
 
 
 def _compare(run: Callable[[], torch.Tensor], exact: torch.Tensor, runtime: Runtime) -> str:
@@ -142,10 +147,24 @@ def _convolution_trial(runtime: Runtime) -> tuple[torch.Tensor, ...]:
     return coords.to(runtime.device), *moved, exact
 
 
-def _try_convolution(runtime: Runtime) -> str:
+@torch.no_grad()
+def _try_convolution(runtime: Runtime, *, backend: str = "builtin") -> str:
     coords, feats, weight, bias, exact = _convolution_trial(runtime)
     table = neighbour_table(coords, (40,), resolution=4)
-    return _compare(lambda: sparse_conv.submanifold_conv(feats, weight, bias=bias, neighbours=table), exact, runtime)
+    return _compare(
+        lambda: sparse_conv.submanifold_conv(feats, weight, bias=bias, neighbours=table, backend=backend),
+        exact,
+        runtime,
+    )
+
+
+def _try_triton(runtime: Runtime) -> str:
+    sparse_conv_choice.require()
+    if runtime.dtype not in sparse_conv_choice.HALF or runtime.device.type == "cpu":
+        raise TrellisError(_not_for(runtime))
+    if sparse_conv_choice.kernels_on(runtime.device) is None:
+        raise TrellisError("its kernel does not run here, or gives wrong results")
+    return _try_convolution(runtime, backend="triton")
 
 
 def _try_spconv(runtime: Runtime) -> str:
@@ -179,7 +198,7 @@ def _plan(runtime: Runtime, preset: str) -> tuple[str, ...]:
     return (
         f"networks on {runtime.device}, their torsos in {precision}",
         f"attention: {runtime.attention or 'chosen at every call (sdpa; varlen for ragged windows on a GPU)'}",
-        f"sparse convolution: {runtime.sparse_conv}"
+        f"sparse convolution: {runtime.sparse_conv or 'the faster of builtin and triton, measured once a layer width'}"
         + (f" ({runtime.spconv_algo})" if runtime.sparse_conv == "spconv" else ""),
         f"preset {name}: {PRESETS[name].help}",
         f"  networks: {plan.residency}{budget}; pieces of {plan.chunk_bytes >> 20} MiB; conditions "

@@ -28,11 +28,12 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     device: torch.device = CPU,
     attention: str | None = None,
-    sparse_conv: tuple[str, str] = ("builtin", "auto"),
+    sparse_conv: tuple[str | None, str] = (None, "auto"),
 ) -> Network[Any]:
     """Load a network, in evaluation mode, with its torso in `dtype`.
 
-    attention: a back end of `trellis.ops.attention`, None for any; sparse_conv: a back end and spconv's algorithm.
+    attention: a back end of `trellis.ops.attention`, None for any; sparse_conv: a back end, None for the fastest
+    built-in one, and spconv's algorithm.
 
     source: a model location together with the network's `role`, or the path stem of the two files (`ckpts/name`).
     Raises CheckpointError naming the file, key or shape that is missing, unexpected or wrong.

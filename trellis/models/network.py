@@ -9,7 +9,7 @@ from trellis.errors import InvalidInputError
 from trellis.models.config import ModelConfig, choose
 from trellis.nn.attention import CrossAttention, SelfAttention
 from trellis.nn.conv import ConvWeights, SparseConv3d
-from trellis.ops import sparse_conv_spconv
+from trellis.ops import sparse_conv_choice, sparse_conv_spconv
 from trellis.ops.attention import BACKENDS
 from trellis.runtime import SPARSE_CONV_BACKENDS
 
@@ -61,18 +61,22 @@ class Network(nn.Module, Generic[C]):
             if isinstance(module, SelfAttention | CrossAttention):
                 module.backend = backend
 
-    def set_sparse_conv(self, backend: str, *, algorithm: str = "auto") -> None:
-        """Compute sparse convolutions by "builtin" or, where there are no gradients, by "spconv" and its algorithm.
+    def set_sparse_conv(self, backend: str | None, *, algorithm: str = "auto") -> None:
+        """Compute sparse convolutions by one back end (see `trellis.ops.sparse_conv`); None: the fastest built-in one.
 
-        Raises InvalidInputError for an unknown one, MissingDependencyError when spconv is not installed.
+        algorithm: of spconv. Where there are gradients, "builtin" does the work. Raises InvalidInputError for an
+        unknown one, MissingDependencyError when its package is not installed.
         """
-        choose("sparse_conv", backend, SPARSE_CONV_BACKENDS)
+        if backend is not None:
+            choose("sparse_conv", backend, SPARSE_CONV_BACKENDS)
         choose("spconv_algo", algorithm, tuple(sparse_conv_spconv.ALGORITHMS))
         if backend == "spconv":
             sparse_conv_spconv.require()
+        if backend == "triton":
+            sparse_conv_choice.require()
         for module in self.modules():
             if isinstance(module, SparseConv3d):
-                module.spconv = algorithm if backend == "spconv" else None
+                module.backend, module.spconv_algorithm = backend, algorithm
 
     @property
     def recompute(self) -> bool:

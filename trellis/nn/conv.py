@@ -31,15 +31,18 @@ class SparseConv3d(nn.Module):
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
         self.conv = ConvWeights(width, out_width, kernel=3)
-        self.spconv: str | None = None  # spconv's algorithm where there are no gradients; "auto": the fastest measured
+        self.backend: str | None = None  # of sparse_conv, or spconv where there are no gradients; None: the fastest
+        self.spconv_algorithm = "auto"  # the fastest measured
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        if self.spconv is not None and x.feats.device.type != "cpu" and not torch.is_grad_enabled():
-            return x.replace(self._by_spconv(x, self.spconv))
-        feats = submanifold_conv(x.feats, self.conv.weight, bias=self.conv.bias, neighbours=x.layout.neighbours)
+        if self.backend == "spconv" and x.feats.device.type != "cpu" and not torch.is_grad_enabled():
+            return x.replace(self._by_spconv(x))
+        weight, bias = self.conv.weight, self.conv.bias
+        feats = submanifold_conv(x.feats, weight, bias=bias, neighbours=x.layout.neighbours, backend=self.backend)
         return x.replace(feats)
 
-    def _by_spconv(self, x: SparseTensor, algorithm: str) -> Tensor:
+    def _by_spconv(self, x: SparseTensor) -> Tensor:
+        algorithm = self.spconv_algorithm
         if algorithm == "auto":
             out_width, *_, width = self.conv.weight.shape
             algorithm = sparse_conv_spconv.fastest_algorithm(
@@ -58,8 +61,10 @@ class SparseConv3d(nn.Module):
 
     def of_subdivided(self, x: SparseTensor) -> SparseTensor:
         """`self(subdivide(x))`, with a third of the products and without the subdivided features."""
-        neighbours = x.layout.neighbours
-        feats = submanifold_conv_of_subdivided(x.feats, self.conv.weight, bias=self.conv.bias, neighbours=neighbours)
+        weight, bias = self.conv.weight, self.conv.bias
+        feats = submanifold_conv_of_subdivided(
+            x.feats, weight, bias=bias, neighbours=x.layout.neighbours, backend=self.backend
+        )
         return SparseTensor(feats, subdivided(x.layout))
 
 

@@ -15,7 +15,7 @@ from trellis.nn.blocks import run_head
 from trellis.nn.conv import SparseConv3d, SubdivideBlock
 from trellis.nn.norm import SegmentGroupNorm
 from trellis.ops.neighbours import NeighbourGrid
-from trellis.ops.sparse_conv_gather import convolve_rows
+from trellis.ops.sparse_conv import RowConvolution
 from trellis.sparse import SparseTensor, subdivided
 
 CHUNK_BYTES = 1 << 27  # of work space beside what the stage must hold
@@ -68,11 +68,10 @@ def run_subdivision(
     del active
     normalize_activate(padded[:-1], norm, lengths=layout.lengths, chunk_bytes=chunk_bytes)
     skip = block.skip_connection(x).feats
-    matrix = conv2.conv.weight.to(padded.dtype).flatten(1).t()
-    bias = conv2.conv.bias.to(padded.dtype)
-    width, outputs = padded.shape[1], matrix.shape[1] if head is None else head.out_features
+    convolve = RowConvolution(padded, conv2.conv.weight, bias=conv2.conv.bias, backend=conv2.backend)
+    width, outputs = padded.shape[1], len(conv2.conv.bias) if head is None else head.out_features
     out = padded.new_empty(len(layout), outputs, dtype=padded.dtype if head is None else torch.float32)
-    row_bytes = 27 * width * padded.element_size() + 27 * 8 + 8 * (width + outputs)
+    row_bytes = convolve.row_bytes + 27 * 8 + 8 * (width + outputs)
     at = 0
     for sample, length in enumerate(layout.lengths):
         grid = NeighbourGrid(
@@ -80,8 +79,7 @@ def run_subdivision(
         )
         for rows in pieces(length, row_bytes, chunk_bytes):
             start, stop = at + rows.start, at + rows.stop
-            h = padded.new_empty(stop - start, matrix.shape[1])
-            convolve_rows(padded, matrix, bias=bias, table=grid.rows(rows), out=h)
+            h = convolve(grid.rows(rows))
             h += _repeat_rows(skip, start, stop)
             out[start:stop] = h if head is None else run_head(head, h, norm=False)
         at += length

@@ -160,7 +160,7 @@ def run_residual(
         assert fine is not None
         conv, table = block.conv1.conv, upsampled_neighbours(fine)
         skip = upsample(skip, fine)
-        h = submanifold_conv_of_upsampled(h, conv.weight, bias=conv.bias, neighbours=table)
+        h = submanifold_conv_of_upsampled(h, conv.weight, bias=conv.bias, neighbours=table, backend=block.conv1.backend)
     else:
         h = block.conv1(x.replace(h)).feats
     h = F.silu(RowNorm(1 + scale, shift, block.norm2.eps)(h), inplace=True)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,28 +14,44 @@ CALLS = 5
 AGREEMENT = 1e-2  # of the largest value, between two ways in half precision
 
 logger = logging.getLogger(__name__)
+Way = TypeVar("Way")
 
 
-def fastest(run: Callable[[str], Tensor], names: Sequence[str], device: torch.device) -> str:
-    """The fastest of `names` by `run(name)`, among those that give the first one's result."""
-    expected = run(names[0])
+def fastest(run: Callable[[Way], Tensor], ways: Sequence[Way], device: torch.device) -> Way:
+    """The fastest of `ways` by `run(way)`, among those that give the first one's result."""
+    seconds = seconds_of_agreeing(run, ways, device)
+    return min(seconds, key=lambda way: seconds[way])
+
+
+def seconds_of_agreeing(run: Callable[[Way], Tensor], ways: Sequence[Way], device: torch.device) -> dict[Way, float]:
+    """Seconds of `run(way)` for those ways that give the first one's result."""
+    expected = run(ways[0])
     seconds = {}
-    for name in names:
+    for way in ways:
         try:
-            error = (run(name) - expected).abs().max() / expected.abs().max()
+            error = (run(way) - expected).abs().max() / expected.abs().max()
         except RuntimeError as fault:  # no plan for this card, or not enough work space
-            logger.info("%s is not possible here: %s", name, fault)
+            logger.info("%s is not possible here: %s", way, fault)
             continue
         if bool(error <= AGREEMENT):
-            seconds[name] = _time(run, name, device)
+            seconds[way] = _time(run, way, device)
     logger.info("measured in seconds: %s", seconds)
-    return min(seconds, key=lambda name: seconds[name])
+    return seconds
 
 
-def _time(run: Callable[[str], Tensor], name: str, device: torch.device) -> float:
+def shell_of_voxels(side: int, device: torch.device) -> Tensor:
+    """Voxels int32 [n, 4] (sample 0, x, y, z) of a ball's shell in a grid: a surface to measure convolutions on."""
+    axis = torch.arange(side, device=device)
+    grid = torch.cartesian_prod(axis, axis, axis)
+    radius = (grid - side / 2 + 0.5).norm(dim=1)
+    shell = grid[(radius - side / 3).abs() < 1.5]
+    return torch.nn.functional.pad(shell, (1, 0)).int()
+
+
+def _time(run: Callable[[Way], Tensor], way: Way, device: torch.device) -> float:
     synchronize(device)
     started = time.perf_counter()
     for _ in range(CALLS):
-        run(name)
+        run(way)
     synchronize(device)
     return (time.perf_counter() - started) / CALLS

@@ -14,6 +14,14 @@ Columns = tuple[tuple[int, ...], ...]
 CHUNK_CPU = 1 << 22  # gathered elements at a time
 CHUNK_ACCELERATOR = 1 << 26
 LEAST_ROWS = 256
+# Columns of the table: all neighbours of a voxel, or for each corner of it the 2^3 neighbours there.
+ALL: Columns = (tuple(range(27)),)
+CORNERS: Columns = tuple(
+    tuple((px + a) * 9 + (py + b) * 3 + pz + c for a in (0, 1) for b in (0, 1) for c in (0, 1))
+    for px in (0, 1)
+    for py in (0, 1)
+    for pz in (0, 1)
+)
 
 
 def apply(feats: Tensor, taps: Tensor, *, bias: Tensor, table: Tensor, columns: Columns) -> Tensor:
@@ -42,7 +50,7 @@ def convolve_rows(padded: Tensor, matrix: Tensor, *, bias: Tensor, table: Tensor
 
     padded [N + 1, I] features of all voxels and a row of zeros; matrix [27 * I, O].
     """
-    return torch.addmm(bias, _gather(padded, table, tuple(range(27))), matrix, out=out)
+    return torch.addmm(bias, _gather(padded, table, *ALL), matrix, out=out)
 
 
 def sum_products(products: Tensor, table: Tensor, *, bias: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
-from trellis.ops.fastest import fastest
+from trellis.ops.fastest import fastest, shell_of_voxels
 
 # Names of the environment variable SPCONV_ALGO -> spconv's own (auto: spconv chooses).
 ALGORITHMS = {"auto": None, "native": "Native", "implicit_gemm": "MaskImplicitGemm"}
@@ -65,11 +65,7 @@ def convolve(
 def fastest_algorithm(device: torch.device, dtype: torch.dtype, *, width: int, out_width: int) -> str:
     """The algorithm that is fastest here for convolutions of these widths: measured once, then remembered."""
     generator = torch.Generator().manual_seed(0)
-    axis = torch.arange(MEASURED_SIDE)
-    grid = torch.cartesian_prod(axis, axis, axis)
-    radius = (grid - MEASURED_SIDE / 2 + 0.5).norm(dim=1)
-    shell = grid[(radius - MEASURED_SIDE / 3).abs() < 1.5]
-    coords = torch.nn.functional.pad(shell, (1, 0)).int().to(device)
+    coords = shell_of_voxels(MEASURED_SIDE, device)
     feats = torch.randn(len(coords), width, generator=generator).to(device, dtype)
     weight = torch.randn(out_width, 3, 3, 3, width, generator=generator).to(device, dtype) / (27 * width) ** 0.5
     bias = torch.zeros(out_width, dtype=dtype, device=device)

@@ -19,9 +19,11 @@ def test_diagnosis_of_a_cpu() -> None:
     assert works["sdpa"].works and "agrees with the reference" in works["sdpa"].remark
     assert works["builtin"].works and not works["cudnn"].works and "float32 on cpu" in works["cudnn"].remark
     assert not works["flash-attn"].works and "untested on hardware" in works["flash-attn"].remark
+    assert not works["triton"].works
+    assert "not installed" in works["triton"].remark or "float32 on cpu" in works["triton"].remark
     assert any(finding.subject == "nano" for finding in found.models)
     text = "\n".join(found.lines())
-    for part in (torch.__version__, "preset fastest", "Sparse convolution", "sdpa", "Plan"):
+    for part in (torch.__version__, "preset fastest", "Sparse convolution", "sdpa", "Plan", "faster of builtin and"):
         assert part in text
 
 

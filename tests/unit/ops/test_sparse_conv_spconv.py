@@ -102,7 +102,7 @@ def test_a_network_refuses_what_is_not_there(monkeypatch: pytest.MonkeyPatch) ->
     model = create_model("SLatMeshDecoder", args)
     with pytest.raises(MissingDependencyError, match="use builtin"):
         model.set_sparse_conv("spconv")
-    with pytest.raises(InvalidInputError, match="'builtin', 'spconv'"):
+    with pytest.raises(InvalidInputError, match="'builtin', 'triton', 'spconv'"):
         model.set_sparse_conv("torchsparse")
     with pytest.raises(InvalidInputError, match="sdpa, cudnn"):
         model.set_attention("naive")
@@ -114,6 +114,8 @@ def test_a_network_refuses_what_is_not_there(monkeypatch: pytest.MonkeyPatch) ->
         ("ATTN_BACKEND", "xformers", "attention", "xformers"),
         ("ATTN_BACKEND", "auto", "attention", None),
         ("SPARSE_BACKEND", "spconv", "sparse_conv", "spconv"),
+        ("SPARSE_BACKEND", "triton", "sparse_conv", "triton"),
+        ("SPARSE_BACKEND", "auto", "sparse_conv", None),
         ("SPCONV_ALGO", "native", "spconv_algo", "native"),
     ],
 )
