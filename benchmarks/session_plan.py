@@ -74,7 +74,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
     (
         # Tests prove what the tables cannot, and take the longest: they share the GPU.
         Job("leaks", tests("tests/unit/test_leaks.py"), 45, 150, TESTS),
-        Job("tests-ops", tests(*GPU_TESTS), 60, 180, TESTS),
+        Job("tests-ops", tests(*GPU_TESTS), 70, 180, TESTS),
         Job("tests-backends", tests(*RENDER_TESTS), 60, 150, (*TESTS, *WARP)),
         Job("parity-reference", ("-m", "tests.parity.render_table", "--device", "{device}", "--backend", "reference"),
             30, 120),
