@@ -18,7 +18,7 @@ from trellis.representations.mesh import Mesh
 
 SDF, DEFORM, WEIGHTS, COLOR = slice(0, 8), slice(8, 32), slice(32, 53), slice(53, 101)
 PLAIN_CHANNELS, COLOR_CHANNELS = 53, 101
-ROWS = 1 << 17  # vertices worked on at a time
+ROWS = 1 << 19  # vertices worked on at a time
 
 
 @dataclass(frozen=True)
@@ -181,12 +181,15 @@ def _means_of(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[
     width = sum((group.stop - group.start) // 8 for group in groups)
     total = shell.feats.new_zeros(len(vertex_keys), width)
     count = torch.zeros_like(vertex_keys)
+    # Where there is no voxel any row will do; not the same one for all, whose gradient would be one long sum.
+    spread = torch.arange(len(vertex_keys), device=vertex_keys.device) % max(1, len(shell.feats))
     for corner in range(8):
         voxel = shell.rows(vertex_keys - shell.corner_offset(corner))
-        present = (voxel >= 0).nonzero().squeeze(1)
-        values = [_corner_values(shell.feats, group, corner)[voxel[present]] for group in groups]
-        total = total.index_put((present,), total[present] + torch.cat(values, 1))
-        count[present] += 1
+        present = voxel >= 0
+        voxel = torch.where(present, voxel, spread)
+        values = torch.cat([_corner_values(shell.feats, group, corner)[voxel] for group in groups], 1)
+        total = total + torch.where(present[:, None], values, 0.0)
+        count += present
     return total / count.clamp(min=1)[:, None], count
 
 
