@@ -76,6 +76,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
         Job("leaks", tests("tests/unit/test_leaks.py"), 45, 150, TESTS),
         Job("tests-ops", tests(*GPU_TESTS), 70, 180, TESTS),
         Job("tests-backends", tests(*RENDER_TESTS), 60, 150, (*TESTS, *WARP)),
+        Job("parity-networks", ("-m", "tests.parity.run", "--device", "{device}"), 40, 150),
         Job("parity-reference", ("-m", "tests.parity.render_table", "--device", "{device}", "--backend", "reference"),
             30, 120),
         Job("parity-warp", ("-m", "tests.parity.render_table", "--device", "{device}", "--backend", "warp"),

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.parity import golden
 from tests.parity.compare import Tolerance, UnknownCaseError, mesh_invariants
+from tests.parity.renders import CPU
 from trellis.conditioning.framing import frame_object
 from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns
 from trellis.geometry.cameras import orbit_cameras, uniform_view_angles
@@ -27,16 +28,19 @@ from trellis.sparse import SparseTensor, downsample, subdivide
 SAMPLER_VELOCITY = "v(x,t,cond) = 0.3*x*(t/1000) + mean(cond) - 0.1*x**2, t on the 0..1000 scale"
 FLEXICUBES_RESOLUTION = 32
 
+M = TypeVar("M", bound=nn.Module)
+
 
 @dataclass(frozen=True)
 class References:
-    """A goldens file: the salt of all inputs and weights, and its cases."""
+    """A goldens file: the salt of all inputs and weights, and its cases; and the device that computes them."""
 
     salt: str
     cases: Mapping[str, Any]
+    device: torch.device = CPU
 
     def normal(self, tag: str, *shape: int) -> Tensor:
-        return golden.normal(self.salt + tag, *shape)
+        return golden.normal(self.salt + tag, *shape).to(self.device)
 
     def grid(self, case: str) -> tuple[list[int], int]:
         """Voxel counts and resolution of a case; cases that state none share those of the sparse cases."""
@@ -50,19 +54,22 @@ class References:
     def sparse(self, case: str, tag: str, channels: int) -> SparseTensor:
         counts, resolution = self.grid(case)
         feats = self.normal(tag, sum(counts), channels)
-        coords = golden.voxels(self.salt + "slat_flow", counts, resolution)
+        coords = golden.voxels(self.salt + "slat_flow", counts, resolution).to(self.device)
         return SparseTensor.create(feats, coords, resolution=resolution, batch_size=len(counts))
 
     def model(self, case: str) -> Any:
-        model = create_model(self.cases[case]["cls"], self.cases[case]["args"]).float().eval()
-        golden.fill(model.named_parameters(), self.salt)
-        return model
+        return self.filled(create_model(self.cases[case]["cls"], self.cases[case]["args"]).float().eval())
+
+    def filled(self, layer: M) -> M:
+        """The layer with the weights of the file."""
+        golden.fill(layer.named_parameters(), self.salt)
+        return layer.to(self.device)
 
 
 def structure_flow(refs: References, case: str) -> dict[str, Any]:
     inputs = refs.cases[case]["inputs"]
     x, cond = (refs.normal(f"{case}/{name}", *inputs[name]) for name in ("x", "cond"))
-    return {"out": refs.model(case)(x, torch.tensor(inputs["t"]), cond)}
+    return {"out": refs.model(case)(x, torch.tensor(inputs["t"], device=refs.device), cond)}
 
 
 def structure_encoder(refs: References, case: str) -> dict[str, Any]:
@@ -79,7 +86,7 @@ def latent_flow(refs: References, case: str) -> dict[str, Any]:
     inputs = refs.cases[case]["inputs"]
     x = refs.sparse(case, "slat_flow/x", inputs["feats"][1])
     cond = refs.normal("slat_flow/cond", *inputs["cond"])
-    return {"out": refs.model(case)(x, torch.tensor(inputs["t"]), cond).feats}
+    return {"out": refs.model(case)(x, torch.tensor(inputs["t"], device=refs.device), cond).feats}
 
 
 def latent_encoder(refs: References, case: str) -> dict[str, Any]:
@@ -175,25 +182,23 @@ def _sparse_result(refs: References, case: str, out: SparseTensor) -> dict[str, 
 
 def submanifold_convolution(refs: References, case: str) -> dict[str, Any]:
     shape = refs.cases[case]["param_names"]["conv.weight"]
-    layer = SparseConv3d(shape[-1], shape[0])
-    golden.fill(layer.named_parameters(), refs.salt)
+    layer = refs.filled(SparseConv3d(shape[-1], shape[0]))
     return {"out": layer(refs.sparse(case, "layers/x", shape[-1])).feats}
 
 
 def group_norm(refs: References, case: str) -> dict[str, Any]:
     width = refs.cases[case]["out"]["shape"][1]
-    layer = SegmentGroupNorm(32, width)
-    golden.fill(layer.named_parameters(), refs.salt)
+    layer = refs.filled(SegmentGroupNorm(32, width))
     x = refs.sparse(case, "layers/x", width)
     return {"out": layer(x.feats, x.layout.segments)}
 
 
 def flexicubes_shell(refs: References, case: str) -> dict[str, Any]:
     res = FLEXICUBES_RESOLUTION
-    grid = torch.cartesian_prod(*[torch.arange(res)] * 3)
+    grid = torch.cartesian_prod(*[torch.arange(res, device=refs.device)] * 3)
     centre = (grid + 0.5) / res - 0.5
     coords = grid[(centre.norm(dim=1) - 0.33).abs() < 2 / res]
-    corner = torch.arange(8)
+    corner = torch.arange(8, device=refs.device)
     offsets = torch.stack([corner & 1, corner >> 1 & 1, corner >> 2 & 1], 1)
     x, y, z = ((coords[:, None] + offsets) / res - 0.5).unbind(-1)
     sdf = torch.stack([x, y, z], -1).norm(dim=-1) - 0.33
@@ -293,4 +298,12 @@ def rebuild(refs: References, case: str) -> dict[str, Any]:
     if builder is None:
         raise UnknownCaseError("no recipe for this case")
     with torch.no_grad():
-        return builder(refs, case)
+        return _on_cpu(builder(refs, case))
+
+
+def _on_cpu(computed: Any) -> Any:
+    if isinstance(computed, Tensor):
+        return computed.cpu()
+    if isinstance(computed, Mapping):
+        return {key: _on_cpu(value) for key, value in computed.items()}
+    return [_on_cpu(value) for value in computed] if isinstance(computed, list) else computed

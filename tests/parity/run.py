@@ -1,11 +1,12 @@
-"""Check this library against reference numbers: python -m tests.parity.run [--goldens FILE] [--renders FILE].
+"""Check this library against reference numbers: python -m tests.parity.run [--goldens FILE] [--renders FILE]
+[--device cuda].
 
 Any file of the schema of tests/parity/data works: salt, shapes, arguments and cases are read from it. One line per
 case; the exit status is 1 on a miss, on a case without a recipe, and on a file without cases. A file that is not given
 is the one of tests/parity/data.
 
-With --backend NAME ... only the images are checked, drawn by each of those renderers, on --device, and a table of their
-errors follows. --other-inputs FILE writes another file of images, of other inputs of the same recipes, drawn by the
+With --backend NAME ... only the images are checked, drawn by each of those renderers, and a table of their errors
+follows. --other-inputs FILE writes another file of images, of other inputs of the same recipes, drawn by the
 reference back end; every back end must agree with it: --backend warp --renders FILE.
 """
 
@@ -21,15 +22,15 @@ from safetensors.torch import load_file, save_file
 from tests.parity.cases import TOLERANCES, References, rebuild
 from tests.parity.compare import Check, Tolerance, compare, missing
 from tests.parity.render_table import FAILURES, RENDERS, check_backends, check_render, report
-from tests.parity.renders import other_images
+from tests.parity.renders import CPU, other_images
 from trellis.ops.rasterize import BACKENDS
 
 GOLDENS = RENDERS.parent / "goldens.json"
 
 
-def load_references(path: Path) -> References:
+def load_references(path: Path, device: torch.device = CPU) -> References:
     content = json.loads(path.read_text(encoding="utf-8"))
-    return References(content["salt"], content["cases"])
+    return References(content["salt"], content["cases"], device)
 
 
 def check_case(refs: References, case: str) -> list[Check]:
@@ -46,7 +47,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--goldens", type=Path, default=GOLDENS, help="numbers (JSON)")
     parser.add_argument("--renders", type=Path, default=RENDERS, help="images (safetensors)")
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, help="check only the images, with these renderers")
-    parser.add_argument("--device", default="cpu", help="where --backend draws: cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="what computes and draws: cpu or cuda")
     parser.add_argument(
         "--other-inputs", type=Path, metavar="FILE", help="write images of other inputs there, and stop"
     )
@@ -59,14 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         save_file({key: image.contiguous() for key, image in other_images().items()}, options.other_inputs)
         print(f"Images of other inputs, drawn by the reference back end, are in {options.other_inputs}.")
         return 0
-    images = load_file(options.renders)
+    images, device = load_file(options.renders), torch.device(options.device)
+    torch.backends.cudnn.allow_tf32 = False  # the numbers are those of full precision
     if options.backend:
-        results = check_backends(images, options.backend, torch.device(options.device))
+        results = check_backends(images, options.backend, device)
         print(f"{sum(results)} of {len(results)} images agree.")
         return 0 if results and all(results) else 1
-    refs = load_references(options.goldens)
+    refs = load_references(options.goldens, device)
     results = [report(case, check_case(refs, case)) for case in refs.cases]
-    results += [report(key, check_render(images, key)) for key in sorted(images)]
+    results += [report(key, check_render(images, key, device=device)) for key in sorted(images)]
     print(f"{sum(results)} of {len(results)} cases agree.")
     return 0 if refs.cases and images and all(results) else 1
 
