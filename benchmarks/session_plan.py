@@ -69,7 +69,13 @@ TESTS = ("pytest",)
 # Jobs of one group run side by side: none of them is timed.
 FULL: tuple[tuple[Job, ...], ...] = (
     (Job("float16", generation("--precision", "float16", "--timeline"), 35, 120),),
+    (Job("export", module("benchmarks.export", "--repeats", "3"), 70, 200, WARP),),
+    (Job("mesh-cleanup", module("benchmarks.mesh_cleanup", "--repeats", "3"), 35, 120, WARP),),
+    (Job("sparse-conv", module("benchmarks.sparse_conv"), 20, 90),),
+    (Job("profile", generation("--precision", "float16", "--profile", "--repeats", "1", "--steps", "5", "--stages",
+                               "structure flow", "latent flow", "mesh decoder", "flexicubes"), 40, 120),),
     (preset("minimal", "2.2", 28),),
+    (preset("sequential", "4", 24),),
     (preset("balanced", "6", 22),),
     (
         # Tests prove what the tables cannot, and take the longest: they share the GPU.
@@ -84,17 +90,13 @@ FULL: tuple[tuple[Job, ...], ...] = (
     ),
     (Job("bfloat16", generation("--precision", "bfloat16", "--errors", "--repeats", "3"), 45, 120),),
     (Job("rendering", module("benchmarks.rendering", "--repeats", "3", "--profile"), 40, 120, WARP),),
-    (Job("export", module("benchmarks.export", "--repeats", "3"), 70, 200, WARP),),
     (Job("float16-errors", generation("--precision", "float16", "--errors", "--repeats", "1", "--stages", "all"),
          35, 120),),
-    (Job("mesh-cleanup", module("benchmarks.mesh_cleanup", "--repeats", "3"), 35, 120, WARP),),
-    (preset("sequential", "4", 24),),
     (preset("fastest", "8", 22),),
     (Job("shortcuts", generation("--precision", "float16", "--shortcuts", "--repeats", "1", "--stages", "all"),
          40, 120),),
     (Job("graphs-on", generation("--precision", "float16", "--graphs", "on", "--repeats", "3", *FLOWS), 25, 90),),
     (Job("graphs-off", generation("--precision", "float16", "--graphs", "off", "--repeats", "3", *FLOWS), 25, 90),),
-    (Job("sparse-conv", module("benchmarks.sparse_conv"), 20, 90),),
     (Job("attention", module("benchmarks.attention"), 15, 90),),
     (preset("minimal", "4", 26),),
     (preset("prototype", "4", 20),),
@@ -106,11 +108,9 @@ FULL: tuple[tuple[Job, ...], ...] = (
                               "1024", "--minimum", "0"), 45, 150, WARP),
         Job("encoding", module("benchmarks.encoding"), 20, 90, WARP),
     ),
-    (Job("shortcuts-quality", module("benchmarks.shortcuts", "--objects", "24"), 60, 180),),
-    (Job("profile", generation("--precision", "float16", "--profile", "--repeats", "1", "--steps", "5", "--stages",
-                               "structure flow", "latent flow", "mesh decoder", "flexicubes"), 40, 120),),
+    (Job("shortcuts-quality", module("benchmarks.shortcuts", "--objects", "24"), 120, 300),),
     (Job("float32", generation("--precision", "float32", "--repeats", "1"), 55, 120),),
-    (Job("tests-memory", tests("tests/backends/test_memory_limit.py"), 110, 300, TESTS),),
+    (Job("tests-memory", tests("tests/backends/test_memory_limit.py"), 150, 300, TESTS),),
 )  # fmt: skip
 
 # The same measurements on a CPU, small: they show that the commands work, not how fast anything is.
