@@ -149,6 +149,11 @@ def matting_model_path() -> Path:
     return Path(os.environ.get("U2NET_HOME", "~/.u2net")).expanduser() / "u2net.onnx"
 
 
+def measurements_path() -> Path:
+    """Where measurements of this machine are kept: `TRELLIS_CACHE`, else `~/.cache/trellis`."""
+    return Path(os.environ.get("TRELLIS_CACHE", "~/.cache/trellis")).expanduser() / "measured.json"
+
+
 def has_flash_attention(device: torch.device) -> bool:
     """The GPU has torch's flash attention kernels (NVIDIA, compute capability 8.0 or newer)."""
     import torch

@@ -46,9 +46,10 @@ def fastest_backend(
             )
         return torch.cat(outs)
 
-    return choose(attend, device)
+    lengths = f"{q_length} queries, {k_length} keys, {heads} heads of {width}, {dtype}"
+    return choose(attend, device, question=f"attention of {lengths}")
 
 
-def choose(attend: Callable[[str], Tensor], device: torch.device) -> str:
+def choose(attend: Callable[[str], Tensor], device: torch.device, *, question: str) -> str:
     """The fastest of CANDIDATES by `attend(name)`, among those that give the first one's result."""
-    return fastest(attend, CANDIDATES, device)
+    return fastest(attend, CANDIDATES, device, question=question)

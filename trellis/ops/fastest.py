@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from trellis.ops.measured import keep, recall
 from trellis.runtime import synchronize
 
 CALLS = 5
@@ -17,14 +18,23 @@ logger = logging.getLogger(__name__)
 Way = TypeVar("Way")
 
 
-def fastest(run: Callable[[Way], Tensor], ways: Sequence[Way], device: torch.device) -> Way:
-    """The fastest of `ways` by `run(way)`, among those that give the first one's result."""
-    seconds = seconds_of_agreeing(run, ways, device)
+def fastest(run: Callable[[Way], Tensor], ways: Sequence[Way], device: torch.device, *, question: str) -> Way:
+    """The fastest of `ways` by `run(way)`, among those that give the first one's result; see `seconds_of_agreeing`."""
+    seconds = seconds_of_agreeing(run, ways, device, question=question)
     return min(seconds, key=lambda way: seconds[way])
 
 
-def seconds_of_agreeing(run: Callable[[Way], Tensor], ways: Sequence[Way], device: torch.device) -> dict[Way, float]:
-    """Seconds of `run(way)` for those ways that give the first one's result."""
+def seconds_of_agreeing(
+    run: Callable[[Way], Tensor], ways: Sequence[Way], device: torch.device, *, question: str
+) -> dict[Way, float]:
+    """Seconds of `run(way)` for those ways that give the first one's result.
+
+    question: what is measured, in words that tell it from all else: the answer is kept between programs.
+    """
+    names = {str(way): way for way in ways}
+    question = f"{question}: {', '.join(names)}"
+    if (known := recall(question, device)) is not None and known.keys() <= names.keys():
+        return {names[name]: seconds for name, seconds in known.items()}
     expected = run(ways[0])
     seconds = {}
     for way in ways:
@@ -35,7 +45,8 @@ def seconds_of_agreeing(run: Callable[[Way], Tensor], ways: Sequence[Way], devic
             continue
         if bool(error <= AGREEMENT):
             seconds[way] = _time(run, way, device)
-    logger.info("measured in seconds: %s", seconds)
+    logger.info("%s, measured in seconds: %s", question, seconds)
+    keep(question, device, {str(way): value for way, value in seconds.items()})
     return seconds
 
 

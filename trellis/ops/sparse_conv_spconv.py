@@ -75,4 +75,5 @@ def fastest_algorithm(device: torch.device, dtype: torch.dtype, *, width: int, o
         place: dict[str, Any] = {"coords": coords, "resolution": MEASURED_SIDE, "batch_size": 1, "indices": indices}
         return convolve(feats, weight, bias=bias, algorithm=algorithm, **place)
 
-    return fastest(run, tuple(ALGORITHMS), device)
+    question = f"spconv from {width} to {out_width} channels, {dtype}"
+    return fastest(run, tuple(ALGORITHMS), device, question=question)

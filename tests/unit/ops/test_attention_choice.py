@@ -27,7 +27,7 @@ def trial(clock: SimpleNamespace, *, slow: str, wrong: str = "", broken: str = "
             raise RuntimeError("no plan")
         return torch.full((3,), 2.0 if name == wrong else 1.0)
 
-    return choose(attend, CPU)
+    return choose(attend, CPU, question="attention")
 
 
 def test_the_fastest_right_one_is_taken(clock: SimpleNamespace) -> None:
