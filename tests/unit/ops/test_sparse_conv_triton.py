@@ -213,7 +213,8 @@ MESH_DECODER = {"resolution": 16, "model_channels": 256, "latent_channels": 8, "
 
 
 @torch.no_grad()
-def test_a_network_hands_its_back_end_on(clock: SimpleNamespace) -> None:
+def test_a_network_hands_its_back_end_on(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_conv_choice, "find_spec", lambda name: "installed")
     clock.seconds = {None: 9.0}
     model = create_model("SLatMeshDecoder", MESH_DECODER).eval()
     model.set_precision(torch.float16)
