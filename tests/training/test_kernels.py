@@ -1,15 +1,12 @@
 """The GPU kernels evaluate the same shapes as the reference, and are not used where they do not."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.interpreted import needs_triton, run_interpreted
 from trellis.runtime import Runtime
 from trellis.training.procedural import FAMILIES, evaluate, fused, render_pictures, sample_objects
 
@@ -28,14 +25,9 @@ print("the same")
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@needs_triton
 def test_interpreted_kernels_are_the_reference() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", INTERPRETED], env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert "the same" in run.stdout
+    run_interpreted(INTERPRETED)
 
 
 def _module(*, shift: float = 0.0, owner: int = 0, hit: bool = True) -> ModuleType:

@@ -1,15 +1,12 @@
 """The flow models' blocks evaluated for sampling against the blocks themselves."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.interpreted import needs_triton, run_interpreted
 from tests.parity import golden
 from trellis.nn.blocks import ModulatedCrossBlock
 from trellis.nn.inference import condition_context, run_blocks
@@ -105,11 +102,6 @@ def test_every_norm_that_follows_an_addition_may_be_by_a_kernel(monkeypatch: pyt
     assert calls == block + between + block + between + block
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@needs_triton
 def test_the_interpreted_kernel_gives_the_same_tokens() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", INTERPRETED], env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert "the same" in run.stdout
+    run_interpreted(INTERPRETED)

@@ -1,14 +1,10 @@
 """Norm of heads in place: torch, the kernel in Triton's interpreter, and kernels that are wrong."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import Tensor
 
+from tests.interpreted import needs_triton, run_interpreted
 from trellis.nn.norm import HeadRMSNorm
 from trellis.ops import head_norm
 
@@ -26,14 +22,9 @@ except InvalidInputError:
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@needs_triton
 def test_interpreted_kernel_is_torch() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", INTERPRETED], env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert "the same" in run.stdout
+    run_interpreted(INTERPRETED)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

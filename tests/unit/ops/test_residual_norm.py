@@ -1,9 +1,5 @@
 """Adding to the residual stream and normalising it: torch, the kernel in Triton's interpreter, and wrong kernels."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.interpreted import needs_triton, run_interpreted
 from trellis.nn.norm import LayerNorm
 from trellis.ops import residual_norm
 from trellis.ops.residual_norm import RowNorm, add_and_normalize, by_torch
@@ -54,14 +51,9 @@ except InvalidInputError:
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@needs_triton
 def test_interpreted_kernel_is_torch() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", INTERPRETED], env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert "the same" in run.stdout
+    run_interpreted(INTERPRETED)
 
 
 def inputs(dtype: torch.dtype, width: int = 24) -> tuple[Tensor, Tensor, Tensor, Tensor, RowNorm]:

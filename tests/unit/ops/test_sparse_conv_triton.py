@@ -1,9 +1,5 @@
 """The sparse convolution's Triton kernel: in Triton's interpreter, wrong ones, when it is chosen, and on a GPU."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.interpreted import needs_triton, run_interpreted
 from trellis.errors import InvalidInputError, MissingDependencyError
 from trellis.models import create_model
 from trellis.nn.decoding import run_subdivision
@@ -54,14 +51,9 @@ print("the same")
 """
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@needs_triton
 def test_interpreted_kernel_is_torch() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", INTERPRETED], env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert "the same" in run.stdout
+    run_interpreted(INTERPRETED)
 
 
 def by_gather(
