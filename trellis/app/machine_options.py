@@ -54,5 +54,5 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     add("--offline", action="store_true", help="never download anything")
     add("--preset", choices=PRESET_NAMES, default=default.preset, help="how memory is used (auto: by what is free)")
     add("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
-    add("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolution back end (builtin or triton)")
+    add("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolutions (the faster of builtin and triton)")
     add("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this")

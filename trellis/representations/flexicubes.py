@@ -181,13 +181,13 @@ def _means_of(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[
     width = sum((group.stop - group.start) // 8 for group in groups)
     total = shell.feats.new_zeros(len(vertex_keys), width)
     count = torch.zeros_like(vertex_keys)
-    # Where there is no voxel any row will do; not the same one for all, whose gradient would be one long sum.
+    # Read where there is no voxel; not one row for all, whose gradient would be one long sum.
     spread = torch.arange(len(vertex_keys), device=vertex_keys.device) % max(1, len(shell.feats))
     for corner in range(8):
         voxel = shell.rows(vertex_keys - shell.corner_offset(corner))
         present = voxel >= 0
-        voxel = torch.where(present, voxel, spread)
-        values = torch.cat([_corner_values(shell.feats, group, corner)[voxel] for group in groups], 1)
+        rows = torch.where(present, voxel, spread)
+        values = torch.cat([_corner_values(shell.feats, group, corner)[rows] for group in groups], 1)
         total = total + torch.where(present[:, None], values, 0.0)
         count += present
     return total / count.clamp(min=1)[:, None], count
