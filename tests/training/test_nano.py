@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ PLACES = {"latent_vae": "cpu:0", "data_0": "cpu", "structure_flow": "cpu", "flow
 STAGES = ("structure_vae", "latent_vae", "structure_flow", "flows")
 
 
-def tiny_plan(folder: Path, *, steps: int) -> Path:
+def tiny_plan(folder: Path, *, steps: int, kept: Sequence[str] = ("structure_vae",)) -> Path:
     """A plan of the tiny stages in `folder`."""
     folder.mkdir()
     for stage in STAGES:
@@ -28,7 +29,7 @@ def tiny_plan(folder: Path, *, steps: int) -> Path:
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, refresh_every=0))
         (folder / f"{stage}.json").write_text(json.dumps(config_values(config)))
     plan = {
-        "stages": {stage: f"{stage}.json" for stage in STAGES}, "warm": ["structure_flow", "flows"],
+        "stages": {stage: f"{stage}.json" for stage in STAGES}, "kept": kept, "warm": ["structure_flow", "flows"],
         "structure_vae": 0.5, "latent_vae": 0.6, "data": 0.5, "processes": 1,
         "assemble_seconds": 3.0, "reserve_seconds": 1.0, "cfg_strength": 2.0,
     }  # fmt: skip
@@ -71,6 +72,22 @@ def test_with_a_second_device_the_structure_flow_goes_on_beside_the_latent_vae(m
 
 
 @pytest.mark.slow
+def test_flows_alone_are_trained_on_the_latents_of_a_model(model: Path, tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path / "plan", steps=3, kept=("structure_vae", "latent_vae"))
+    output = tmp_path / "run"
+    options = command(plan, output, "--seconds", "500", "--start-from", str(model))
+    assert subprocess.run([sys.executable, "-m", "trellis.training.nano", *options], cwd=ROOT).returncode == 0
+    begun = [line.split("nano start ")[1].split()[0] for line in (output / LOG_FILE).read_text().splitlines()
+             if "nano start " in line]  # fmt: skip
+    assert begun == ["data_0", "flows"]
+    same = {path.name: path.read_bytes() == (model / "ckpts" / path.name).read_bytes()
+            for path in (output / MODEL_FOLDER / "ckpts").glob("*.safetensors")}  # fmt: skip
+    assert {name for name, kept in same.items() if not kept} == {
+        "sparse_structure_flow_model.safetensors", "slat_flow_model.safetensors"
+    }  # fmt: skip
+
+
+@pytest.mark.slow
 def test_a_terminated_run_leaves_a_model(model: Path, tmp_path: Path) -> None:
     plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
     values = json.loads((plan.parent / "flows.json").read_text())
@@ -102,8 +119,9 @@ def test_plans_are_strict(tmp_path: Path) -> None:
         read_plan(path)
     tiny_plan(tmp_path / "plan", steps=1)
     values = json.loads((tmp_path / "plan" / "plan.json").read_text())
-    path.write_text(json.dumps(values | {"warm": ["flow"]}))
-    with pytest.raises(InvalidInputError, match="flow"):
-        read_plan(path)
+    for wrong in ({"warm": ["flow"]}, {"kept": ["flows"]}):
+        path.write_text(json.dumps(values | wrong))
+        with pytest.raises(InvalidInputError, match="flow"):
+            read_plan(path)
     path.write_text(json.dumps({"stages": {}, "speed": 2}))
     assert main(command(path, tmp_path / "run", "--seconds", "10")) == 1

@@ -1,8 +1,9 @@
 """Train a whole model in a given time: `python -m trellis.training.nano --output_dir runs --seconds 1650`.
 
 Data, latent VAE and structure flow run side by side as processes of `train.py`; both flows follow together. From the
-weights of a model (`--start-from`) its structure VAE is kept; the latent VAE has the device to itself, unless there is
-a second one (`--device cuda:0 cuda:1`), on which data and structure flow are made meanwhile.
+weights of a model (`--start-from`) the stages that the plan keeps are left out; the latent VAE, if it is not kept, has
+the device to itself, unless there is a second one (`--device cuda:0 cuda:1`), on which data and structure flow are made
+meanwhile. `--plan configs/nano/plan_flows.json` keeps both VAEs and trains the flows alone.
 Everything is written to `train.log`; the model so far is assembled to `model` again and again, and once more when it
 is stopped.
 """
@@ -29,6 +30,7 @@ from trellis.training.start import adopt_model, started
 from trellis.training.trainer import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
+VAES = ("structure_vae", "latent_vae")
 LOG_FILE, MODEL_FOLDER, DATA_FOLDER, CONFIG_FOLDER = "train.log", "model", "data", "configs"
 _POLL = 0.5
 _PATIENCE = 60.0  # seconds that a stopped process has to save and export
@@ -40,12 +42,13 @@ logger = logging.getLogger("nano")
 class Plan:
     """Shares of the whole time at whose end a stage is done; flows take the rest.
 
-    stages: stage -> its configuration beside the plan; warm: those that start from the weights of a given model, the
-    others from nothing; processes: how many make data; assemble_seconds: time between two assemblies;
-    reserve_seconds: kept for the last export, metrics and assembly.
+    stages: stage -> its configuration beside the plan; with the weights of a given model, kept: stages that are left
+    out, warm: those that start from its weights, the others from nothing; processes: how many make data;
+    assemble_seconds: time between two assemblies; reserve_seconds: kept for the last export, metrics and assembly.
     """
 
     stages: dict[str, str]
+    kept: list[str]
     warm: list[str]
     structure_vae: float
     latent_vae: float
@@ -62,8 +65,9 @@ def read_plan(path: Path) -> Plan:
         plan = Plan(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, json.JSONDecodeError, TypeError) as error:
         raise InvalidInputError(f"{path} is not a plan: {error}") from error
-    if unknown := sorted(set(plan.warm) - set(plan.stages)):
-        raise InvalidInputError(f"{path}: warm names {unknown}, but the stages are {sorted(plan.stages)}.")
+    for name, known in (("kept", VAES), ("warm", set(plan.stages))):
+        if unknown := sorted(set(getattr(plan, name)) - set(known)):
+            raise InvalidInputError(f"{path}: {name} names {unknown}, but it can name only {sorted(known)}.")
     return plan
 
 
@@ -99,19 +103,22 @@ class Driver:
 
     def _adopt(self, model: Path) -> None:
         adopt_model(model, self.folder)
-        fresh = set(self.configs) - set(self.plan.warm)
-        self.configs = {stage: started(config, fresh=stage in fresh) for stage, config in self.configs.items()}
+        for stage, config in self.configs.items():
+            self.configs[stage] = started(config, fresh=stage not in self.plan.warm, kept=self.plan.kept)
 
     def _train(self, *, adopted: bool) -> None:
         plan, beside = self.plan, self.devices[-1]
         latent_end = self.began + plan.latent_vae * self.seconds
-        if not adopted:
+        trained = set(VAES) - set(plan.kept if adopted else ())
+        if "structure_vae" in trained:
             self._start("structure_vae", until=self.began + plan.structure_vae * self.seconds)
-        self._start("latent_vae", until=latent_end)
+        if "latent_vae" in trained:
+            self._start("latent_vae", until=latent_end)
         self._make_data(device=beside)
         self._wait("structure_vae")
         init = self.configs["flows"].init if adopted else {}
-        if not adopted or len(self.devices) > 1:  # an adopted structure flow can wait; the latent VAE's steps cannot
+        # An adopted structure flow can wait; the latent VAE's steps cannot.
+        if not adopted or ("latent_vae" in trained and len(self.devices) > 1):
             self._start("structure_flow", until=latent_end, device=beside)
         self._wait("latent_vae")
         if self._wait("structure_flow") in (0, 3):

@@ -3,6 +3,7 @@
 import filecmp
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,10 +49,10 @@ def _files(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
 
 
-def started(config: TrainConfig, *, fresh: bool = False) -> TrainConfig:
-    """The stage with all its networks from the adopted model (`fresh`: from nothing), on that model's structure VAE."""
+def started(config: TrainConfig, *, fresh: bool = False, kept: Sequence[str] = ("structure_vae",)) -> TrainConfig:
+    """The stage with all its networks from the adopted model (`fresh`: from nothing), on that model's `kept` stages."""
     init = {} if fresh else dict.fromkeys(config.models, START_FOLDER)
-    return replace(config, init=init, inputs={"structure_vae": START_FOLDER} | config.inputs)
+    return replace(config, init=init, inputs=dict.fromkeys(kept, START_FOLDER) | config.inputs)
 
 
 def finished(runs: Path, stage: str, name: str) -> Path:
