@@ -2,13 +2,16 @@
 
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from trellis.models.config import LatentTransformerConfig, choose
 from trellis.models.network import Network
 from trellis.nn.blocks import TransformerBlock, run_block
 from trellis.nn.embeddings import position_embedding
+from trellis.nn.inference import run_plain_blocks
 from trellis.sparse import ATTENTION_MODES, SparseTensor, attention_windows
+from trellis.sparse.windows import TokenWindows
 
 C = TypeVar("C", bound=LatentTransformerConfig)
 
@@ -33,7 +36,12 @@ class LatentTransformer(Network[C]):
             ("position", c.model_channels), lambda: position_embedding(layout.coords[:, 1:], c.model_channels)
         )
         h = (self.input_layer(x.feats) + position).to(self.torso_dtype)
+
+        def windows_of(index: int) -> TokenWindows:
+            return attention_windows(layout, c.attn_mode, window_size=c.window_size, block=index)
+
+        if not torch.is_grad_enabled():
+            return x.replace(run_plain_blocks(list(self.blocks), h, windows_of))  # type: ignore[arg-type]
         for index, block in enumerate(self.blocks):
-            windows = attention_windows(layout, c.attn_mode, window_size=c.window_size, block=index)
-            h = run_block(block, h, windows, recompute=self.recompute)
+            h = run_block(block, h, windows_of(index), recompute=self.recompute)
         return x.replace(h)

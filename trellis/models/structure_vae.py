@@ -1,13 +1,16 @@
 """Sparse structure VAE: a dense 3D convolutional network between an occupancy grid and its latents."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from trellis.models.config import ModelConfig
 from trellis.models.network import Network
 from trellis.nn.blocks import run_block
 from trellis.nn.conv import DenseDownsample, DenseResidualBlock, DenseUpsample
+from trellis.nn.inference import activate_grid, run_dense_residual
 from trellis.nn.norm import ChannelLayerNorm
 
 
@@ -33,6 +36,16 @@ class StructureDecoderConfig(StructureVAEConfig):
     """out_channels: 1 for occupancy logits."""
 
     out_channels: int
+
+
+def _run(blocks: Iterable[nn.Module], h: Tensor, *, recompute: bool) -> Tensor:
+    """The blocks in turn."""
+    for block in blocks:
+        if isinstance(block, DenseResidualBlock) and not torch.is_grad_enabled():
+            h = run_dense_residual(block, h)
+        else:
+            h = run_block(block, h, recompute=recompute)
+    return h
 
 
 def _middle(width: int, count: int) -> nn.Sequential:
@@ -61,8 +74,7 @@ class StructureEncoder(Network[StructureEncoderConfig]):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, 1, R, R, R] in 0..1 -> (mean, logvar), each [B, latent, r, r, r]; r halves per level."""
         h = self.input_layer(x).to(self.torso_dtype)
-        for block in [*self.blocks, *self.middle_block]:
-            h = run_block(block, h, recompute=self.recompute)
+        h = _run([*self.blocks, *self.middle_block], h, recompute=self.recompute)
         mean, logvar = self.out_layer(h.to(x.dtype)).chunk(2, dim=1)
         return mean, logvar
 
@@ -85,6 +97,8 @@ class StructureDecoder(Network[StructureDecoderConfig]):
     def forward(self, z: Tensor) -> Tensor:
         """z [B, latent, r, r, r] -> logits [B, 1, R, R, R]."""
         h = self.input_layer(z).to(self.torso_dtype)
-        for block in [*self.middle_block, *self.blocks]:
-            h = run_block(block, h, recompute=self.recompute)
+        h = _run([*self.middle_block, *self.blocks], h, recompute=self.recompute)
+        norm, _, conv = self.out_layer
+        if not torch.is_grad_enabled():
+            return conv(activate_grid(h, norm, dtype=z.dtype))  # type: ignore[arg-type]
         return self.out_layer(h.to(z.dtype))

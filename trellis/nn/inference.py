@@ -1,30 +1,30 @@
-"""The flow models' blocks evaluated for sampling: the same mathematics as `blocks` and `conv`, in fewer steps.
+"""Blocks evaluated without a gradient: the same mathematics as `blocks` and `conv`, in fewer steps.
 
-All tokens share one time, so a modulated norm is one LayerNorm with weight `1 + scale` and bias `shift`; keys and
-values of the condition are made once; a condition of one token adds a constant; what a layer adds to the residual
-stream and the norm for the next layer are one operation. Nothing here has a gradient.
+In the flow models all tokens share one time, so a modulated norm is one LayerNorm with weight `1 + scale` and bias
+`shift`; keys and values of the condition are made once; a condition of one token adds a constant. What a layer adds to
+the residual stream and the norm for the next layer are one operation, and so are a norm and its activation.
 Statistics of norms are float32 in every precision; the residual stream is in the torso's precision.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trellis.nn.attention import CrossAttention, SelfAttention
-from trellis.nn.blocks import ModulatedCrossBlock
-from trellis.nn.conv import SparseResidualBlock
-from trellis.nn.norm import LayerNorm
+from trellis.nn.blocks import FeedForward, ModulatedCrossBlock, TransformerBlock
+from trellis.nn.conv import DenseResidualBlock, SparseResidualBlock
+from trellis.nn.norm import ChannelLayerNorm, LayerNorm
 from trellis.ops.attention import packed_attention
 from trellis.ops.head_norm import normalize_heads
 from trellis.ops.linear_gelu import linear_gelu
-from trellis.ops.residual_norm import RowNorm, add_and_normalize
+from trellis.ops.residual_norm import RowNorm, add_and_normalize, normalize_and_activate
 from trellis.ops.segments import Segments
 from trellis.ops.sparse_conv import submanifold_conv_of_upsampled
 from trellis.sparse import SparseTensor, VoxelLayout, downsample, upsample, upsampled_neighbours
+from trellis.sparse.windows import TokenWindows
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def row_norm(layer: LayerNorm) -> RowNorm:
     return RowNorm(layer.weight, layer.bias, layer.eps)
 
 
-def attend_self(block: ModulatedCrossBlock, h: Tensor, segments: Segments) -> Tensor:
+def attend_self(attention: SelfAttention, h: Tensor, segments: Segments) -> Tensor:
     """Self-attention of the normalised tokens h [T, C]."""
-    attention: SelfAttention = block.self_attn
     qkv = attention.to_qkv(h).unflatten(-1, (3, attention.heads, -1))
     if attention.q_rms_norm is not None and attention.k_rms_norm is not None:
         gamma = torch.stack([attention.q_rms_norm.gamma, attention.k_rms_norm.gamma])
@@ -75,6 +74,13 @@ def attend_self(block: ModulatedCrossBlock, h: Tensor, segments: Segments) -> Te
     backend = attention.backend or attention.measured
     out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=backend)
     return attention.to_out(out.flatten(1))
+
+
+def attend_in_windows(attention: SelfAttention, h: Tensor, windows: TokenWindows) -> Tensor:
+    """Self-attention of the normalised tokens h [T, C] inside windows; tokens are reordered once, not q, k and v."""
+    gathered = h if windows.gather is None else h.index_select(0, windows.gather)
+    out = attend_self(attention, gathered, windows.segments)
+    return out if windows.select is None else out.index_select(0, windows.select)
 
 
 def attend_condition(block: ModulatedCrossBlock, h: Tensor, context: ConditionContext, segments: Segments) -> Tensor:
@@ -111,9 +117,9 @@ def add_attention(
     add_and_normalize(x, attend_condition(block, h, context, segments), norm=for_mlp, out=out)
 
 
-def feed_forward(block: ModulatedCrossBlock, h: Tensor) -> Tensor:
+def feed_forward(layers: FeedForward, h: Tensor) -> Tensor:
     """The MLP of the normalised tokens h [T, C]."""
-    first, _, second = block.mlp.mlp
+    first, _, second = layers.mlp
     assert isinstance(first, nn.Linear)
     return second(linear_gelu(h, first.weight, bias=first.bias))
 
@@ -136,15 +142,42 @@ def run_blocks(
     x = x.repeat(count, 1)
     for index, block in enumerate(blocks):
         modulation = modulations[index]
-        attended = attend_self(block, h, together if index else single)
+        attended = attend_self(block.self_attn, h, together if index else single)
         h = torch.empty_like(x)
         places = zip(contexts, x.split(length), cycle(attended.split(length)), h.split(length))
         for context, tokens, part, out in places:
             add_attention(block, tokens, part, modulation=modulation, context=context[index], segments=single, out=out)
-        h = feed_forward(block, h)
+        h = feed_forward(block.mlp, h)
         if index + 1 < len(blocks):
             h = add_and_normalize(x, h, gate=modulation[5], norm=for_attention[index + 1])
     return x.addcmul_(modulations[-1, 5], h)
+
+
+def run_plain_blocks(
+    blocks: Sequence[TransformerBlock], x: Tensor, windows_of: Callable[[int], TokenWindows]
+) -> Tensor:
+    """Tokens x [T, C] through the latent VAE's blocks, in place; windows_of(l): the windows of block l."""
+    norm = RowNorm(x.new_ones(x.shape[1]), x.new_zeros(x.shape[1]), blocks[0].norm1.eps)
+    h = norm(x)
+    for index, block in enumerate(blocks):
+        h = add_and_normalize(x, attend_in_windows(block.attn, h, windows_of(index)), norm=norm)
+        h = feed_forward(block.mlp, h)
+        if index + 1 < len(blocks):
+            h = add_and_normalize(x, h, norm=norm)
+    return x.add_(h)
+
+
+def activate_grid(x: Tensor, norm: ChannelLayerNorm, *, dtype: torch.dtype | None = None) -> Tensor:
+    """SiLU of the norm over the channels of a dense grid [B, C, X, Y, Z], in another precision if `dtype` is given."""
+    rows = x.movedim(1, -1)
+    active = normalize_and_activate(rows.flatten(0, -2), norm=row_norm(norm), dtype=dtype)
+    return active.view(rows.shape).movedim(-1, 1)
+
+
+def run_dense_residual(block: DenseResidualBlock, x: Tensor) -> Tensor:
+    """`block(x)` on a dense grid [B, C, X, Y, Z]."""
+    h = block.conv1(activate_grid(x, block.norm1))
+    return block.conv2(activate_grid(h, block.norm2)) + block.skip_connection(x)
 
 
 def run_residual(
@@ -154,7 +187,7 @@ def run_residual(
     if block.resample == "down":
         x = downsample(x)
     scale, shift = block.emb_layers(time).chunk(2)
-    h = F.silu(row_norm(block.norm1)(x.feats), inplace=True)
+    h = normalize_and_activate(x.feats, norm=row_norm(block.norm1))
     skip = x.replace(block.skip_connection(x.feats))
     if block.resample == "up":
         assert fine is not None
@@ -163,5 +196,5 @@ def run_residual(
         h = submanifold_conv_of_upsampled(h, conv.weight, bias=conv.bias, neighbours=table, backend=block.conv1.backend)
     else:
         h = block.conv1(x.replace(h)).feats
-    h = F.silu(RowNorm(1 + scale, shift, block.norm2.eps)(h), inplace=True)
+    h = normalize_and_activate(h, norm=RowNorm(1 + scale, shift, block.norm2.eps))
     return skip.replace(block.conv2(skip.replace(h)).feats + skip.feats)

@@ -1,11 +1,12 @@
-"""What a layer adds to the residual stream, and the norm that follows: by torch, or in one pass by a Triton kernel.
+"""Norms of rows together with what comes before or after them: by torch, or in one pass by a Triton kernel.
 
-In place and without a gradient.
+What a layer adds to the residual stream comes before, an activation after. Without a gradient.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from trellis.ops.checked_kernels import checked_kernels
 
 _AGREEMENT = 4e-3  # of a value and in all: a rounding to float16 of x, and two of its norm
 
-Kernel = Callable[..., Tensor]
+Function = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,12 @@ def add_and_normalize(
 
     x, h, out [T, C] of one precision; gate and constant are rows [C], and do nothing where they are absent.
     """
-    kernel = kernel_for(x.device) if x.dtype != torch.float32 else None
-    return (kernel or by_torch)(x, h, norm=norm, gate=gate, constant=constant, out=out)
+    kernels = kernels_on(x.device) if x.dtype != torch.float32 else None
+    function: Function = add_and_normalize_by_torch if kernels is None else kernels.add_and_normalize
+    return function(x, h, norm=norm, gate=gate, constant=constant, out=out)
 
 
-def by_torch(
+def add_and_normalize_by_torch(
     x: Tensor, h: Tensor, *, norm: RowNorm, gate: Tensor | None, constant: Tensor | None, out: Tensor | None
 ) -> Tensor:
     """See `add_and_normalize`."""
@@ -65,20 +67,31 @@ def by_torch(
     return normalized if out is None else out.copy_(normalized)
 
 
+def normalize_and_activate(x: Tensor, *, norm: RowNorm, dtype: torch.dtype | None = None) -> Tensor:
+    """SiLU of the norm of x [T, C], in another precision if `dtype` is given: [T, C]; x stays as it is."""
+    kernels = kernels_on(x.device) if x.dtype != torch.float32 else None
+    function: Function = normalize_and_activate_by_torch if kernels is None else kernels.normalize_and_activate
+    return function(x, norm=norm, dtype=dtype or x.dtype)
+
+
+def normalize_and_activate_by_torch(x: Tensor, *, norm: RowNorm, dtype: torch.dtype) -> Tensor:
+    """See `normalize_and_activate`."""
+    return F.silu(norm(x.to(dtype)), inplace=True)
+
+
 @cache
-def kernel_for(device: torch.device) -> Kernel | None:
-    """The kernel, if this device runs it and it agrees with torch."""
-    kernels = checked_kernels(
+def kernels_on(device: torch.device) -> ModuleType | None:
+    """The module of the kernels, if this device runs them and they agree with torch."""
+    return checked_kernels(
         "trellis.ops.residual_norm_triton",
         device,
-        agrees=lambda module: agrees(module.by_triton, device),
-        otherwise="residuals are added and normalised without a kernel",
+        agrees=lambda kernels: agrees(kernels, device),
+        otherwise="norms are computed without a kernel",
     )
-    return None if kernels is None else kernels.by_triton
 
 
-def agrees(kernel: Kernel, device: torch.device) -> bool:
-    """Whether a kernel gives torch's values, and leaves alone what lies beside the rows that it was given."""
+def agrees(kernels: ModuleType, device: torch.device) -> bool:
+    """Whether the kernels give torch's values, and leave alone what lies beside the rows that they were given."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int, dtype: torch.dtype = torch.float16) -> Tensor:
@@ -90,9 +103,15 @@ def agrees(kernel: Kernel, device: torch.device) -> bool:
         h = draw(37, width)
         whole = draw(2, 38, width + 16)  # the stream and the result, with room around the rows
         expected, got = whole.clone(), whole.clone()
-        for function, (stream, result) in ((by_torch, expected), (kernel, got)):
+        functions: tuple[Function, Function] = (add_and_normalize_by_torch, kernels.add_and_normalize)
+        for function, (stream, result) in zip(functions, (expected, got)):
             x, out = stream[:37, :width], result[:37, :width]
             function(x, h, norm=norm, gate=gate, constant=constant, out=out)
+        if not torch.allclose(got, expected, rtol=_AGREEMENT, atol=_AGREEMENT):
+            return False
+        x = whole[0, :37, :width]
+        expected = normalize_and_activate_by_torch(x, norm=norm, dtype=torch.float16)
+        got = kernels.normalize_and_activate(x, norm=norm, dtype=torch.float16)
         if not torch.allclose(got, expected, rtol=_AGREEMENT, atol=_AGREEMENT):
             return False
     return True

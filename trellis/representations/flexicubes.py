@@ -18,7 +18,7 @@ from trellis.representations.mesh import Mesh
 
 SDF, DEFORM, WEIGHTS, COLOR = slice(0, 8), slice(8, 32), slice(32, 53), slice(53, 101)
 PLAIN_CHANNELS, COLOR_CHANNELS = 53, 101
-ROWS = 1 << 19  # vertices worked on at a time
+ROWS = 1 << 21  # vertices worked on at a time
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""The flow models' blocks evaluated for sampling against the blocks themselves."""
+"""Blocks evaluated without a gradient against the blocks themselves."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,21 +9,21 @@ from torch import Tensor, nn
 
 from tests.interpreted import needs_triton, run_interpreted
 from tests.parity import golden
-from trellis.nn.blocks import ModulatedCrossBlock
-from trellis.nn.inference import condition_context, run_blocks
+from trellis.nn.blocks import ModulatedCrossBlock, TransformerBlock
+from trellis.nn.conv import DenseResidualBlock
+from trellis.nn.inference import condition_context, run_blocks, run_dense_residual, run_plain_blocks
 from trellis.ops import residual_norm
 from trellis.ops.segments import Segments
-from trellis.sparse import TokenWindows
+from trellis.sparse import TokenWindows, VoxelLayout, attention_windows
 
 WIDTH, COUNT, LENGTH = 24, 3, 11
 INTERPRETED = """
 import torch
 from tests.unit.nn import test_inference as case
-from trellis.ops import residual_norm
-from trellis.ops.residual_norm_triton import by_triton
+from trellis.ops import residual_norm, residual_norm_triton
 blocks, x, modulation, conditions = case.network(torch.float16)
 expected = case.fast(blocks, x, modulation, conditions)
-residual_norm.kernel_for = lambda device: by_triton
+residual_norm.kernels_on = lambda device: residual_norm_triton
 found = case.fast(blocks, x, modulation, conditions)
 assert not torch.equal(found, expected)  # the last bit of some value: another way was taken
 assert (found - expected).abs().max() <= 5e-3 * expected.abs().max()
@@ -90,16 +91,60 @@ def test_every_norm_that_follows_an_addition_may_be_by_a_kernel(monkeypatch: pyt
 
     def counted(x: Tensor, h: Tensor, **options: Any) -> Tensor:
         calls.append((len(x), options["gate"] is not None, options["constant"] is not None))
-        return residual_norm.by_torch(x, h, **options)
+        return residual_norm.add_and_normalize_by_torch(x, h, **options)
 
     case = network(torch.float16)
     expected = fast(*case)
-    monkeypatch.setattr(residual_norm, "kernel_for", lambda device: counted)
+    monkeypatch.setattr(residual_norm, "kernels_on", lambda device: SimpleNamespace(add_and_normalize=counted))
     assert torch.equal(fast(*case), expected)
     seen, alone = [(LENGTH, True, False), (LENGTH, False, False)], [(LENGTH, True, True)]
     block = seen + alone + seen
     between = [(3 * LENGTH, True, False)]
     assert calls == block + between + block + between + block
+
+
+def filled(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The module with fixed weights, its layers but the norms in `dtype`."""
+    golden.fill(module.named_parameters())
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv3d)):
+            layer.to(dtype)
+    return module.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mode", ["full", "swin", "shift_sequence"])
+def test_plain_blocks_in_windows(mode: str, dtype: torch.dtype) -> None:
+    blocks = [TransformerBlock(WIDTH, 2, qk_rms_norm=index == 1) for index in range(COUNT)]
+    for block in blocks:
+        filled(block, dtype)
+    coords = torch.nn.functional.pad(torch.cartesian_prod(*[torch.arange(4)] * 3), (1, 0)).int()
+    layout = VoxelLayout.create(coords[coords.sum(1) % 3 > 0], resolution=4)
+    windows = [attention_windows(layout, mode, window_size=3, block=index) for index in range(COUNT)]
+    x = torch.randn(len(layout), WIDTH, generator=torch.Generator().manual_seed(5)).to(dtype)
+    expected = x
+    for block, part in zip(blocks, windows):
+        expected = block(expected, part)
+    found = run_plain_blocks(blocks, x.clone(), windows.__getitem__)
+    limit = 1e-5 if dtype == torch.float32 else 3e-2
+    assert found.dtype == dtype
+    assert (expected - x).abs().max() > 0.1
+    assert (found - expected).abs().max() <= limit * expected.abs().max()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("out_width", [WIDTH, 16])
+def test_dense_residual_block(out_width: int, dtype: torch.dtype) -> None:
+    block = filled(DenseResidualBlock(WIDTH, out_width), dtype)
+    assert isinstance(block, DenseResidualBlock)
+    x = torch.randn(2, WIDTH, 3, 4, 5, generator=torch.Generator().manual_seed(6)).to(dtype)
+    before, expected = x.clone(), block(x)
+    found = run_dense_residual(block, x)
+    limit = 1e-5 if dtype == torch.float32 else 3e-2
+    assert found.shape == (2, out_width, 3, 4, 5) and found.dtype == dtype and torch.equal(x, before)
+    assert (found - expected).abs().max() <= limit * expected.abs().max()
 
 
 @needs_triton

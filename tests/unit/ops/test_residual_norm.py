@@ -1,6 +1,7 @@
-"""Adding to the residual stream and normalising it: torch, the kernel in Triton's interpreter, and wrong kernels."""
+"""Norms with what is added before and activated after: torch, the kernels in Triton's interpreter, wrong kernels."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,13 @@ from torch import Tensor
 from tests.interpreted import needs_triton, run_interpreted
 from trellis.nn.norm import LayerNorm
 from trellis.ops import residual_norm
-from trellis.ops.residual_norm import RowNorm, add_and_normalize, by_torch
+from trellis.ops.residual_norm import (
+    RowNorm,
+    add_and_normalize,
+    add_and_normalize_by_torch,
+    normalize_and_activate,
+    normalize_and_activate_by_torch,
+)
 
 CPU = torch.device("cpu")
 ROUNDING = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
@@ -18,11 +25,10 @@ INTERPRETED = """
 import itertools
 import torch
 from trellis.errors import InvalidInputError
-from trellis.ops import residual_norm
-from trellis.ops.residual_norm import RowNorm, by_torch
-from trellis.ops.residual_norm_triton import by_triton
+from trellis.ops import residual_norm, residual_norm_triton
+from trellis.ops.residual_norm import RowNorm
 
-assert residual_norm.agrees(by_triton, torch.device("cpu"))
+assert residual_norm.agrees(residual_norm_triton, torch.device("cpu"))
 generator = torch.Generator().manual_seed(3)
 present = [(True, True), (True, False), (False, True), (False, False)]
 cases = [(width, rows, torch.float16) for width, rows in itertools.product((192, 256, 768, 1024), (1, 37))]
@@ -36,18 +42,32 @@ for (width, rows, dtype), (gated, shifted) in itertools.product(cases, present):
     norm = RowNorm(weight.float(), shift.float(), 1e-6) if gated else RowNorm(weight, shift, 1e-6)
     options = {"gate": gate if gated else None, "constant": constant if shifted else None, "norm": norm, "out": None}
     expected = x.clone()
-    by_torch(expected, h, **options)
-    found = by_triton(x, h, **options)
+    residual_norm.add_and_normalize_by_torch(expected, h, **options)
+    found = residual_norm_triton.add_and_normalize(x, h, **options)
     limit = 4e-3 if dtype == torch.float16 else 3e-2
     assert torch.allclose(x, expected, rtol=limit / 2, atol=limit), (width, rows, gated, shifted)
     assert torch.allclose(found, norm(x), rtol=limit, atol=limit), (width, rows, gated, shifted)
     if dtype == torch.float16 and not shifted:  # rounded once, as by torch; the interpreter cuts bfloat16 off
         assert (x == expected).float().mean() > 0.999, (width, rows, gated)
+    if not shifted:
+        for out in (dtype, torch.float32):
+            expected = residual_norm.normalize_and_activate_by_torch(x, norm=norm, dtype=out)
+            found = residual_norm_triton.normalize_and_activate(x, norm=norm, dtype=out)
+            assert found.dtype == out and found.is_contiguous()
+            assert torch.allclose(found, expected, rtol=limit, atol=limit), (width, rows, dtype, out)
 rows, row = torch.zeros(8, 8), torch.ones(8)
-try:
-    by_triton(rows.t(), rows, norm=RowNorm(row, row, 1e-6), gate=None, constant=None, out=None)
-except InvalidInputError:
-    print("the same")
+norm = RowNorm(row, row, 1e-6)
+calls = [
+    lambda: residual_norm_triton.add_and_normalize(rows.t(), rows, norm=norm, gate=None, constant=None, out=None),
+    lambda: residual_norm_triton.normalize_and_activate(rows.t(), norm=norm, dtype=torch.float32),
+]
+for call in calls:
+    try:
+        call()
+    except InvalidInputError:
+        continue
+    raise AssertionError("scattered rows were taken")
+print("the same")
 """
 
 
@@ -97,43 +117,75 @@ def test_a_norm_with_float32_rows_is_the_layer(dtype: torch.dtype) -> None:
     assert (found - expected).abs().max() <= ROUNDING[dtype] * expected.abs().max()
 
 
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("wanted", [None, torch.float32])
+def test_an_activated_norm_is_silu_of_the_layer(dtype: torch.dtype, wanted: torch.dtype | None) -> None:
+    x, _, _, _, norm = inputs(dtype)
+    rows, before = x.double(), x.clone()
+    spread = (rows.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+    values = (rows - rows.mean(-1, keepdim=True)) / spread * norm.weight.double() + norm.shift.double()
+    expected = values * values.sigmoid()
+    exact = RowNorm(norm.weight.float(), norm.shift.float(), norm.eps)
+    found = normalize_and_activate(x, norm=exact, dtype=wanted)
+    assert found.dtype == (wanted or dtype) and torch.equal(x, before)
+    assert (found - expected).abs().max() <= ROUNDING[found.dtype] * expected.abs().max()
+
+
 def _ungated(x: Tensor, h: Tensor, *, gate: Tensor | None, **options: Any) -> Tensor:
-    return by_torch(x, h, gate=None, **options)
+    return add_and_normalize_by_torch(x, h, gate=None, **options)
 
 
 def _without_constant(x: Tensor, h: Tensor, *, constant: Tensor | None, **options: Any) -> Tensor:
-    return by_torch(x, h, constant=None, **options)
+    return add_and_normalize_by_torch(x, h, constant=None, **options)
 
 
 def _unbiased(x: Tensor, h: Tensor, *, norm: RowNorm, **options: Any) -> Tensor:
     width = x.shape[1]
-    return by_torch(x, h, norm=replace(norm, weight=norm.weight * ((width - 1) / width) ** 0.5), **options)
+    return add_and_normalize_by_torch(
+        x, h, norm=replace(norm, weight=norm.weight * ((width - 1) / width) ** 0.5), **options
+    )
 
 
 def _of_what_was_there_before(x: Tensor, h: Tensor, *, norm: RowNorm, out: Tensor, **options: Any) -> Tensor:
     before = x.clone()
-    by_torch(x, h, norm=norm, out=None, **options)
+    add_and_normalize_by_torch(x, h, norm=norm, out=None, **options)
     return out.copy_(norm(before))
 
 
 def _keeps_the_stream(x: Tensor, h: Tensor, **options: Any) -> Tensor:
-    return by_torch(x.clone(), h, **options)
+    return add_and_normalize_by_torch(x.clone(), h, **options)
 
 
 def _spills(x: Tensor, h: Tensor, **options: Any) -> Tensor:
     torch.as_strided(x, (1,), (1,), x.storage_offset() + x.shape[1]).fill_(7)
-    return by_torch(x, h, **options)
+    return add_and_normalize_by_torch(x, h, **options)
 
 
 def _one_row_less(x: Tensor, h: Tensor, *, out: Tensor, **options: Any) -> Tensor:
-    by_torch(x[:-1], h[:-1], out=out[:-1], **options)
+    add_and_normalize_by_torch(x[:-1], h[:-1], out=out[:-1], **options)
     return out
 
 
+def _not_activated(x: Tensor, *, norm: RowNorm, dtype: torch.dtype) -> Tensor:
+    return norm(x)
+
+
+def _in_place(x: Tensor, *, norm: RowNorm, dtype: torch.dtype) -> Tensor:
+    return x.copy_(normalize_and_activate_by_torch(x, norm=norm, dtype=dtype)).mul_(1.1)
+
+
 def test_wrong_kernels_are_found_out() -> None:
-    assert residual_norm.agrees(by_torch, CPU)
-    faults = (_ungated, _without_constant, _unbiased, _of_what_was_there_before, _keeps_the_stream, _spills,
-              _one_row_less)  # fmt: skip
-    for wrong in faults:
-        assert not residual_norm.agrees(wrong, CPU), wrong.__name__
-    assert residual_norm.kernel_for(CPU) is None
+    right: dict[str, Any] = {
+        "add_and_normalize": add_and_normalize_by_torch, "normalize_and_activate": normalize_and_activate_by_torch
+    }  # fmt: skip
+    assert agrees(right)
+    for wrong in (_ungated, _without_constant, _unbiased, _of_what_was_there_before, _keeps_the_stream, _spills,
+                  _one_row_less):  # fmt: skip
+        assert not agrees(right | {"add_and_normalize": wrong}), wrong.__name__
+    for wrong in (_not_activated, _in_place):
+        assert not agrees(right | {"normalize_and_activate": wrong}), wrong.__name__
+    assert residual_norm.kernels_on(CPU) is None
+
+
+def agrees(functions: dict[str, Any]) -> bool:
+    return residual_norm.agrees(SimpleNamespace(**functions), CPU)  # type: ignore[arg-type]
