@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.released import Scene, make_scene, random_pipeline
+from benchmarks.stages import Stages
 from tests.unit.nn import test_inference
 from trellis.memory import MemoryPlan
 from trellis.ops import head_norm, linear_gelu, residual_norm
@@ -72,7 +73,7 @@ def test_captures_are_made() -> None:
 
 def test_kernels_and_the_fused_gelu_are_used() -> None:
     assert head_norm.kernel_for(GPU) is not None
-    assert residual_norm.kernel_for(GPU) is not None
+    assert residual_norm.kernels_on(GPU) is not None
     assert linear_gelu.fused_for(GPU) is not None
 
 
@@ -84,16 +85,20 @@ def test_the_kernel_of_residuals_is_torch(rows: int, width: int, dtype: torch.dt
     gate, constant, weight, shift = torch.randn(4, width, generator=generator, device=GPU).to(dtype)
     plain, affine = (residual_norm.RowNorm(weight.to(kind), shift.to(kind), 1e-6) for kind in (dtype, torch.float32))
     cases = [(gate, None, affine), (gate, constant, plain), (None, None, plain), (gate, None, plain)]
-    kernel = residual_norm.kernel_for(GPU)
-    assert kernel is not None
+    kernels = residual_norm.kernels_on(GPU)
+    assert kernels is not None
     limit = {torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
     for gate_row, constant_row, norm in cases:
         expected, found = x.clone(), x.clone()
         options = {"gate": gate_row, "constant": constant_row, "norm": norm, "out": None}
-        residual_norm.by_torch(expected, h, **options)
-        normalized = kernel(found, h, **options)
+        residual_norm.add_and_normalize_by_torch(expected, h, **options)
+        normalized = kernels.add_and_normalize(found, h, **options)
         torch.testing.assert_close(found, expected, rtol=limit, atol=limit)
         torch.testing.assert_close(normalized, norm(found), rtol=limit, atol=limit)
+        for kind in (dtype, torch.float32):
+            expected = residual_norm.normalize_and_activate_by_torch(x, norm=affine, dtype=kind)
+            activated = kernels.normalize_and_activate(x, norm=affine, dtype=kind)
+            torch.testing.assert_close(activated, expected, rtol=limit, atol=limit)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -121,7 +126,22 @@ def test_blocks_with_kernels_are_as_near_to_full_precision_as_without(
         return test_inference.fast(blocks, x.to(GPU), modulation.to(GPU), [part.to(GPU) for part in conditions])
 
     exact, found = tokens(torch.float32), tokens(dtype)
-    monkeypatch.setattr(residual_norm, "kernel_for", lambda device: None)
+    monkeypatch.setattr(residual_norm, "kernels_on", lambda device: None)
     monkeypatch.setattr(linear_gelu, "fused_for", lambda device: None)
     apart = tokens(dtype)
     assert 0 < (found - exact).norm() <= 1.5 * (apart - exact).norm()
+
+
+def test_decoders_with_kernels_are_as_near_to_full_precision_as_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoded(precision: str) -> list[Tensor]:
+        pipeline = random_pipeline(Runtime.detect(device="cuda", precision=precision), scale="tiny")
+        stages = Stages(pipeline, make_scene(scale="tiny", device=GPU))
+        with torch.inference_mode():
+            features = stages.decode("slat_decoder_gs", stages.latents()).feats
+            return [value.float() for value in (stages.structure_decoder(), features)]
+
+    exact, found = decoded("float32"), decoded("float16")
+    monkeypatch.setattr(residual_norm, "kernels_on", lambda device: None)
+    monkeypatch.setattr(linear_gelu, "fused_for", lambda device: None)
+    for true, with_kernels, without in zip(exact, found, decoded("float16")):
+        assert 0 < (with_kernels - true).norm() <= 1.5 * (without - true).norm()

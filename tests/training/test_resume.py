@@ -112,10 +112,10 @@ def test_resume_refuses_other_settings(tmp_path: Path) -> None:
 
 
 def test_configurations_are_strict() -> None:
-    plans = set(CONFIGS.rglob("plan.json"))
+    plans = set(CONFIGS.rglob("plan*.json"))
     for path in set(CONFIGS.rglob("*.json")) - plans:
-        assert read_config(path).stage == ("latent_vae" if path.stem == "decoders" else path.stem)
-    assert len(plans) == 2
+        assert read_config(path).stage == ("latent_vae" if path.stem in ("decoders", "discs") else path.stem)
+    assert len(plans) == 3
     for path in plans:
         assert set(read_plan(path).stages) == set(STAGES)
     values = json.loads((CONFIGS / "flows.json").read_text())

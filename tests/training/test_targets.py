@@ -16,7 +16,14 @@ from trellis.training.data import held_out_batch, on_black, sample_chunk, traini
 from trellis.training.mesh_loss import corner_index, target_sdf
 from trellis.training.pool import Pool
 from trellis.training.procedural import HELD_OUT_SEEDS, occupancy, occupied_coords, sample_objects
-from trellis.training.targets import decode_unit, encode_unit, gaussian_points, latent_chunk
+from trellis.training.targets import (
+    DISC_SIZE,
+    LEAST_DISC_SIZE,
+    decode_unit,
+    encode_unit,
+    gaussian_points,
+    latent_chunk,
+)
 
 CPU = torch.device("cpu")
 RESOLUTION = 32
@@ -65,12 +72,19 @@ def test_extracting_the_mesh_targets_gives_the_object() -> None:
 def test_discs_lie_on_the_surface_where_they_are_visible() -> None:
     objects = sample_objects([HELD_OUT_SEEDS.start + 5], ["mug"])
     chunk = latent_chunk(objects, resolution=RESOLUTION, gaussians=8, voxel_size=1.5, samples=4)
-    place, _, _, visible = chunk["voxel_disc"].float().split([3, 3, 3, 1], -1)
+    place, normal, _, size, visible = chunk["voxel_disc"].float().split([3, 3, 3, 1, 1], -1)
     centres = (chunk["voxel_coords"].float() + 0.5) / RESOLUTION - 0.5
     distance = objects.sdf((centres[:, None] + place / RESOLUTION).reshape(1, -1, 3))[0].abs()
     seen = visible.flatten() > 0.5
     assert 0.2 < float(seen.float().mean()) < 0.95
     assert float(distance[seen].quantile(0.98)) < 0.1 / RESOLUTION
+    along = torch.nn.functional.normalize(torch.linalg.cross(normal, torch.randn(3).expand_as(normal)), dim=-1)
+    ends = (centres[:, None] + (place + 2 * size * along) / RESOLUTION).reshape(1, -1, 3)
+    overhang = objects.sdf(ends)[0].abs()[seen] * RESOLUTION
+    assert float(size.min()) >= LEAST_DISC_SIZE - 1e-3 and float(size.max()) <= DISC_SIZE + 1e-3
+    assert float(overhang.quantile(0.95)) < 0.15, "voxels by which discs reach over edges"
+    assert float((size.flatten()[seen] < 0.8 * DISC_SIZE).float().mean()) > 0.02, "there are edges"
+    assert float(size.flatten()[seen].median()) > 0.8 * DISC_SIZE, "most of the surface is no edge"
     points = (centres[:, None] + (decode_unit(chunk["voxel_ray_place"]) - 0.5) / RESOLUTION).reshape(1, -1, 3)
     exact = objects.sdf(points)[0] * RESOLUTION
     near = exact.abs() < 0.3

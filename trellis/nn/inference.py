@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trellis.nn.attention import CrossAttention, SelfAttention
-from trellis.nn.blocks import FeedForward, ModulatedCrossBlock, TransformerBlock
+from trellis.nn.blocks import BLOCK_EPS, FeedForward, ModulatedCrossBlock, TransformerBlock
 from trellis.nn.conv import DenseResidualBlock, SparseResidualBlock
 from trellis.nn.norm import ChannelLayerNorm, LayerNorm
 from trellis.ops.attention import packed_attention
@@ -157,19 +157,18 @@ def run_plain_blocks(
     blocks: Sequence[TransformerBlock], x: Tensor, windows_of: Callable[[int], TokenWindows]
 ) -> Tensor:
     """Tokens x [T, C] through the latent VAE's blocks, in place; windows_of(l): the windows of block l."""
-    norm = RowNorm(x.new_ones(x.shape[1]), x.new_zeros(x.shape[1]), blocks[0].norm1.eps)
-    h = norm(x)
+    norm = RowNorm(x.new_ones(x.shape[1]), x.new_zeros(x.shape[1]), BLOCK_EPS)
+    h = x
     for index, block in enumerate(blocks):
+        h = add_and_normalize(x, h, norm=norm) if index else norm(x)
         h = add_and_normalize(x, attend_in_windows(block.attn, h, windows_of(index)), norm=norm)
         h = feed_forward(block.mlp, h)
-        if index + 1 < len(blocks):
-            h = add_and_normalize(x, h, norm=norm)
-    return x.add_(h)
+    return x.add_(h) if blocks else x
 
 
 def activate_grid(x: Tensor, norm: ChannelLayerNorm, *, dtype: torch.dtype | None = None) -> Tensor:
     """SiLU of the norm over the channels of a dense grid [B, C, X, Y, Z], in another precision if `dtype` is given."""
-    rows = x.movedim(1, -1)
+    rows = x.movedim(1, -1).contiguous()  # no copy of what a convolution of such rows has made
     active = normalize_and_activate(rows.flatten(0, -2), norm=row_norm(norm), dtype=dtype)
     return active.view(rows.shape).movedim(-1, 1)
 

@@ -1,5 +1,7 @@
 """What the latent decoders are taught, computed exactly from procedural objects, a chunk of them at a time."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,9 @@ from trellis.geometry.hammersley import hammersley_3d
 from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
 from trellis.training.procedural.voxels import PaddedVoxels, pad_voxels
 
+DISC_SIZE = 0.19  # standard deviation of a disc along the surface, in voxels: less shows gaps, more blurs
+LEAST_DISC_SIZE = 0.06  # of a disc at an edge
+_DIRECTIONS = 8  # along the surface, in which a disc may reach over an edge
 LATTICE = 5  # corners along a coarse voxel's side: four fine voxels
 _PIECE = 1 << 21  # points evaluated in one piece
 
@@ -55,8 +60,9 @@ def latent_chunk(
 
     gaussians: discs a voxel (0: none); samples: random points a voxel (0: none); lattice: also the corners.
     voxel_coords uint8 [N, 3]; voxel_features float16 [N, 91]; voxel_sdf float16 [N, 125] in voxels, limited to +-2;
-    voxel_color, voxel_normal uint8 [N, 125, 3]; voxel_disc float16 [N, G, 10]: place relative to the voxel's centre in
-    voxels (3), normal (3), colour (3), visible (1); voxel_ray_*: `samples` random points with distance and colour.
+    voxel_color, voxel_normal uint8 [N, 125, 3]; voxel_disc float16 [N, G, 11]: place relative to the voxel's centre in
+    voxels (3), normal (3), colour (3), standard deviation along the surface in voxels (1), visible (1);
+    voxel_ray_*: `samples` random points with distance and colour.
     """
     dense = occupancy(objects, resolution=resolution)
     coords = occupied_coords(dense)
@@ -103,7 +109,7 @@ def _ray_targets(objects: ObjectBatch, padded: PaddedVoxels, samples: int, *, re
 
 
 def _discs(objects: ObjectBatch, rest: Tensor, centres: Tensor, *, resolution: int) -> Tensor:
-    """Discs [B, K, G, 10] that a voxel's Gaussians should become: their resting places moved onto the surface."""
+    """Discs [B, K, G, 11] that a voxel's Gaussians should become: their resting places moved onto the surface."""
     batch, width = centres.shape[:2]
     projected = objects.project(rest, steps=2)
     residual, normal, surface, color = field_samples(objects, projected)
@@ -113,6 +119,20 @@ def _discs(objects: ObjectBatch, rest: Tensor, centres: Tensor, *, resolution: i
         place.clamp(-0.7, 0.7),
         normal.reshape(place.shape),
         color.reshape(place.shape),
+        _disc_sizes(objects, surface, normal, resolution=resolution).reshape(place.shape[:-1])[..., None],
         reachable[..., None].float(),
     ]
     return torch.cat(values, -1).half()
+
+
+def _disc_sizes(objects: ObjectBatch, surface: Tensor, normal: Tensor, *, resolution: int) -> Tensor:
+    """Standard deviations [B, M] in voxels of discs at surface points [B, M, 3], so that two of them end at an edge."""
+    across = torch.nn.functional.normalize(torch.linalg.cross(normal, normal.roll(1, -1) + 0.1), dim=-1)
+    along = torch.linalg.cross(normal, across)
+    reach = 2 * DISC_SIZE / resolution
+    overhang = surface.new_zeros(surface.shape[:2])
+    for turn in range(_DIRECTIONS):
+        angle = 2 * math.pi * turn / _DIRECTIONS
+        points = surface + reach * (math.cos(angle) * across + math.sin(angle) * along)
+        overhang = torch.maximum(overhang, objects.sdf(points, corrected=True).abs())
+    return (DISC_SIZE - overhang * resolution / 2).clamp_min(LEAST_DISC_SIZE)

@@ -27,6 +27,12 @@ residual_norm.kernels_on = lambda device: residual_norm_triton
 found = case.fast(blocks, x, modulation, conditions)
 assert not torch.equal(found, expected)  # the last bit of some value: another way was taken
 assert (found - expected).abs().max() <= 5e-3 * expected.abs().max()
+block = case.filled(case.DenseResidualBlock(16, 16), torch.float16)
+grid = torch.randn(2, 16, 2, 3, 4, generator=torch.Generator().manual_seed(6)).half()  # channels are far apart
+with torch.no_grad():
+    expected, found = block(grid), case.run_dense_residual(block, grid)
+assert not torch.equal(found, expected)
+assert (found - expected).abs().max() <= 5e-3 * expected.abs().max()
 print("the same")
 """
 

@@ -26,7 +26,6 @@ ENCODER, MESH, GAUSSIANS, FIELD = "slat_encoder", "slat_decoder_mesh", "slat_dec
 ROLES = (ENCODER, MESH, GAUSSIANS, FIELD)
 DENSITY_GAIN = 50.0  # the radiance field's densities are hundreds; the gain moves into the last layer at the end
 COLOR_GAIN = 4.0  # the encoder learns from colours this much larger; the gain moves into its first layer at the end
-_TANGENTIAL = 0.19  # standard deviation of a disc along the surface, in voxels: less shows gaps, more blurs edges
 _COLOR_REACH = 0.3  # distance to the surface, in voxels, within which colours are taught
 _ALPHA_STEPS = 4  # rendering steps whose joint opacity is taught
 _VISIBLE, _HIDDEN = 0.95, 0.02
@@ -149,10 +148,10 @@ class LatentVae:
             config=self.gaussian_config,
             offset_perturbation=self.modules[GAUSSIANS].get_buffer("offset_perturbation"),
         )
-        place, normal, color, visible = target.flatten(0, 1).split([3, 3, 3, 1], -1)
+        place, normal, color, size, visible = target.flatten(0, 1).split([3, 3, 3, 1, 1], -1)
         centres = ((coords.float() + 0.5) / self.resolution - 0.5).repeat_interleave(target.shape[1], 0)
         thin = self.gaussian_config.filter_3d * 1.1
-        sizes = torch.tensor([_TANGENTIAL / self.resolution] * 2 + [thin], device=self.device)
+        sizes = torch.cat([size / self.resolution, size / self.resolution, torch.full_like(size, thin)], -1)
         opacity = _HIDDEN + (_VISIBLE - _HIDDEN) * visible
         return {
             "disc_place": losses.weighted_mean(((cloud.positions - centres) * self.resolution - place).abs(), visible),
