@@ -171,7 +171,7 @@ def test_fans_of_more_than_a_turn_are_found(degrees: float, crowded: bool) -> No
     first = np.arange(1, 13)
     faces = np.stack([np.zeros(12, dtype=np.int64), first, first + 1], axis=1)
     assert (signed_areas(flat, faces) > 0).all()
-    assert crowded_faces(flat, faces).any() == crowded
+    assert crowded_faces(flat, faces, find_neighbours(faces, len(flat))).any() == crowded
 
 
 def test_corners_part_where_charts_meet_only_in_a_vertex() -> None:

@@ -144,8 +144,9 @@ def _try(
     for _ in range(peels + 1):
         kept = ~lost & doubtful[label]
         crossing = np.zeros(len(faces), dtype=bool)
-        crossing[kept] = crossing_faces(flat, cut[kept], label[kept], joined.among(kept))
-        crossing[kept] |= crowded_faces(flat, cut[kept])
+        links = joined.among(kept)
+        crossing[kept] = crossing_faces(flat, cut[kept], label[kept], links)
+        crossing[kept] |= crowded_faces(flat, cut[kept], links)
         lost |= crossing
         doubtful = np.bincount(label, weights=crossing, minlength=len(sizes)) > 0
         if not doubtful.any():

@@ -77,25 +77,39 @@ def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -
     return result
 
 
-def crowded_faces(flat: Floats, faces: Ints) -> Bools:
+def crowded_faces(flat: Floats, faces: Ints, joined: Neighbours) -> Bools:
     """True [F] for faces whose corner lies over another corner at the same vertex: fans of more than a full turn."""
     corners = flat[faces]
     to_next, to_last = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
-    begin = np.arctan2(to_next[..., 1], to_next[..., 0]).ravel()
     turn = to_next[..., 0] * to_last[..., 1] - to_next[..., 1] * to_last[..., 0]
-    opening = np.arctan2(turn, (to_next * to_last).sum(axis=2)).ravel()
-    vertex = faces.ravel()
+    opening = np.arctan2(turn, (to_next * to_last).sum(axis=2))
+    doubtful = np.flatnonzero(_doubtful_vertices(faces, opening, joined)[faces])
+    result = np.zeros(len(faces), dtype=bool)
+    if not len(doubtful):
+        return result
+    opening, vertex = opening.ravel()[doubtful], faces.ravel()[doubtful]
+    begin = np.arctan2(to_next[..., 1].ravel()[doubtful], to_next[..., 0].ravel()[doubtful])
     order = np.lexsort((begin, vertex))
     begin, opening, vertex = begin[order], opening[order], vertex[order]
-    starts = np.flatnonzero(np.r_[True, vertex[1:] != vertex[:-1]]) if len(vertex) else np.zeros(0, dtype=np.int64)
-    following = np.r_[begin[1:], 0.0][: len(begin)]
+    starts = np.flatnonzero(np.r_[True, vertex[1:] != vertex[:-1]])
+    following = np.r_[begin[1:], 0.0]
     following[np.r_[starts[1:], len(begin)] - 1] = begin[starts] + 2 * np.pi
     after = np.arange(1, len(begin) + 1)
     after[np.r_[starts[1:], len(begin)] - 1] = starts
     over = begin + opening > following + ANGLE_TOLERANCE
-    result = np.zeros(len(faces), dtype=bool)
-    result[order[after[over]] // 3] = True
+    result[doubtful[order[after[over]]] // 3] = True
     return result
+
+
+def _doubtful_vertices(faces: Ints, opening: Floats, joined: Neighbours) -> Bools:
+    """True [n] unless the corners (`opening` [F, 3], radians) at a vertex are one fan of at most a full turn."""
+    corner = faces.ravel()
+    count = int(corner.max(initial=-1)) + 1
+    # An open fan has one corner more than sides between its faces, a closed one as many.
+    sides = np.bincount(np.concatenate(side_ends(faces, joined.first)), minlength=count)
+    one = np.bincount(corner, minlength=count) - sides <= 1
+    plain = sums(corner, opening.ravel() < 0, count) == 0
+    return ~(one & plain & (sums(corner, opening.ravel(), count) <= 2 * np.pi + ANGLE_TOLERANCE))
 
 
 def _cells(start: Floats, end: Floats, owner: Ints) -> tuple[Ints, Ints]:
