@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from trellis.ops.atlas import Atlas, AtlasOptions, build_atlas
 from trellis.ops.atlas.charts import MergeOptions, merge_faces
 from trellis.ops.atlas.flatten import flatten
-from trellis.ops.atlas.masks import draw_masks, mask_of
+from trellis.ops.atlas.masks import draw_charts, masks_of, turned
 from trellis.ops.atlas.packing import Borders, pack
 from trellis.ops.atlas.topology import cut_vertices, find_neighbours
 from trellis.ops.atlas.validity import crossing_faces, crowded_faces, distortion, signed_areas
@@ -180,18 +180,28 @@ def test_corners_part_where_charts_meet_only_in_a_vertex() -> None:
     assert len(source) == 6 and len(np.unique(cut)) == 6 and np.array_equal(source[cut], faces)
 
 
-def test_masks_hold_area_and_margin() -> None:
+def test_pictures_hold_area_and_margin() -> None:
     corners = np.array([[3.0, 3.0], [9.0, 3.0], [9.0, 7.0], [3.0, 7.0]])
     side = np.arange(4)
-    masks = draw_masks(
+    (picture,) = draw_charts(
         corners[side], corners[(side + 1) % 4], np.zeros(4, dtype=np.int64), np.array([[12, 10]]), reach=1.25
     )
-    assert masks[0].filled[3:7, 3:9].all()  # the rectangle
-    assert masks[0].filled[2:8, 2:10].sum() == 6 * 8  # and the cells next to it
-    assert not masks[0].filled[0].any() and not masks[0].filled[:, 0].any()
-    turned = mask_of(np.array([[True, True, False], [True, False, False]])).turns()
-    assert [mask.filled.shape for mask in turned] == [(2, 3), (3, 2), (2, 3), (3, 2)]
-    assert all(mask.runs[:, 2].sum() == 3 for mask in turned)
+    assert picture[3:7, 3:9].all()  # the rectangle
+    assert picture[2:8, 2:10].sum() == 6 * 8  # and the cells next to it
+    assert not picture[0].any() and not picture[:, 0].any()
+
+
+def test_masks_hold_the_runs_of_every_turn() -> None:
+    pictures = [np.array([[True, True, False, True], [True, False, False, True]]), np.ones((3, 2), dtype=bool)]
+    for quarter in range(4):
+        for picture, mask in zip(pictures, masks_of(turned(pictures, quarter))):
+            assert np.array_equal(mask.filled, np.rot90(picture, -quarter))
+            filled = np.zeros_like(mask.filled)
+            for row, first, length in mask.runs:
+                assert not filled[row, first : first + length].any()
+                filled[row, first : first + length] = True
+            assert np.array_equal(filled, mask.filled) and mask.runs[0, 2] == mask.runs[:, 2].max()
+            assert len(mask.runs) == (np.diff(mask.filled.astype(int), axis=1, prepend=0) == 1).sum()
 
 
 def test_packing_fills_the_square() -> None:
