@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from trellis.ops.atlas.topology import Floats, Ints
+from trellis.ops.atlas.topology import Floats, Ints, dots, lengths
 
 Complexes = NDArray[np.complex128]
 
@@ -48,9 +48,9 @@ def _own_planes(points: Floats, faces: Ints) -> tuple[Complexes, Floats]:
     """Faces in their own planes: sides [F, 3] from corner i to i + 1 as x + iy, and the weights [F, 3] of the sides."""
     corners = points[faces]
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    length = np.linalg.norm(a, axis=1)
-    along = (a * b).sum(axis=1) / np.maximum(length, 1e-300)
-    area = np.linalg.norm(np.cross(a, b), axis=1)
+    length = lengths(a)
+    along = dots(a, b) / np.maximum(length, 1e-300)
+    area = lengths(np.cross(a, b))
     across = area / np.maximum(length, 1e-300)
     flat = np.stack([np.zeros(len(faces)), length, along + 1j * across], axis=1)
     sides = np.roll(flat, -1, axis=1) - flat
@@ -73,16 +73,15 @@ def _projected(points: Floats, faces: Ints, chart: Ints) -> Floats:
     v = np.cross(normals, u)
     vertex_chart = np.zeros(len(points), dtype=np.int64)
     vertex_chart[faces] = chart[:, None]
-    return np.stack([(points * u[vertex_chart]).sum(axis=1), (points * v[vertex_chart]).sum(axis=1)], axis=1)
+    return np.stack([dots(points, axis[vertex_chart]) for axis in (u, v)], axis=1)
 
 
 def _laplacian(faces: Ints, weights: Floats, count: int, pins: Ints) -> sparse.csc_matrix:
-    start, end = faces, np.roll(faces, -1, axis=1)
-    rows = np.concatenate([start.ravel(), end.ravel(), start.ravel(), end.ravel(), pins])
-    columns = np.concatenate([end.ravel(), start.ravel(), start.ravel(), end.ravel(), pins])
-    w = weights.ravel()
-    values = np.concatenate([-w, -w, w, w, np.ones(len(pins))])
-    return sparse.coo_matrix((values, (rows, columns)), shape=(count, count)).tocsc()
+    start, end, w = faces.ravel(), np.roll(faces, -1, axis=1).ravel(), weights.ravel()
+    half = sparse.csc_matrix((w, (start, end)), shape=(count, count))
+    total = np.bincount(start, weights=w, minlength=count) + np.bincount(end, weights=w, minlength=count)
+    total[pins] += 1
+    return sparse.diags(total, format="csc") - half - half.T.tocsc()
 
 
 def _comparison(faces: Ints, sides: Complexes, weights: Floats, count: int) -> sparse.csr_matrix:

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trellis.ops.atlas.topology import Bools, Floats, Ints, Neighbours, border_half_edges, side_ends, sums
+from trellis.ops.atlas.topology import (
+    Bools,
+    Floats,
+    Ints,
+    Neighbours,
+    border_half_edges,
+    dots,
+    lengths,
+    side_ends,
+    sums,
+)
 
 MIN_AREA = 1e-12  # of the largest face: what is smaller has no area worth a texel, or a judgement
 ANGLE_TOLERANCE = 1e-7
@@ -37,7 +47,7 @@ def distortion(points: Floats, flat: Floats, faces: Ints, chart: Ints) -> Distor
     """
     count = int(chart.max(initial=-1)) + 1
     corners, plane = points[faces], flat[faces]
-    areas = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    areas = 0.5 * lengths(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     signed = signed_areas(flat, faces)
     real = areas > MIN_AREA * areas.max(initial=0)
     usable = real & (signed > LEAST_AREA_RATIO * areas)
@@ -45,7 +55,7 @@ def distortion(points: Floats, flat: Floats, faces: Ints, chart: Ints) -> Distor
     s, t = plane[..., 0], plane[..., 1]
     ds = sum(corners[:, i] * (t[:, i - 2] - t[:, i - 1])[:, None] for i in range(3)) / safe
     dt = sum(corners[:, i] * (s[:, i - 1] - s[:, i - 2])[:, None] for i in range(3)) / safe
-    square = 0.5 * ((ds**2).sum(axis=1) + (dt**2).sum(axis=1))
+    square = 0.5 * (dots(ds, ds) + dots(dt, dt))
     total = sums(chart, areas, count)
     flat_total = sums(chart, np.abs(signed), count)
     squares = sums(chart, np.where(usable, square * areas, 0.0), count)
@@ -64,7 +74,7 @@ def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -
     start, end = side_ends(faces, half)
     owner = chart[half % max(len(faces), 1)]
     count = int(chart.max(initial=-1)) + 1
-    length = np.linalg.norm(flat[start] - flat[end], axis=1)
+    length = lengths(flat[start] - flat[end])
     mean = np.bincount(owner, weights=length, minlength=count) / np.maximum(np.bincount(owner, minlength=count), 1)
     side = np.maximum(1.5 * mean, 1e-9 * max(float(length.max(initial=0)), 1e-300))[owner]
     segment, key = _cells(flat[start] / side[:, None], flat[end] / side[:, None], owner)
@@ -82,7 +92,7 @@ def crowded_faces(flat: Floats, faces: Ints, joined: Neighbours) -> Bools:
     corners = flat[faces]
     to_next, to_last = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
     turn = to_next[..., 0] * to_last[..., 1] - to_next[..., 1] * to_last[..., 0]
-    opening = np.arctan2(turn, (to_next * to_last).sum(axis=2))
+    opening = np.arctan2(turn, dots(to_next, to_last))
     doubtful = np.flatnonzero(_doubtful_vertices(faces, opening, joined)[faces])
     result = np.zeros(len(faces), dtype=bool)
     if not len(doubtful):
