@@ -16,6 +16,7 @@ CHECK_EVERY = 2  # runs between two looks how many places are left
 FEW_PLACES = 200  # are tested one by one
 LOOKBACK = 1  # heights of a mask, below the place of the last of its kind
 CLASSES = 3  # of sides, within a doubling
+FAR = 30_000  # cells; more than a row has, and twice as many fit 16 bits
 TRIALS = 3
 FIRST_FILL = 0.73  # of the cells, margins included
 CLOSE = 0.95  # of the height of the grid: full enough
@@ -257,30 +258,30 @@ class _Grid:
             done += CHECK_EVERY
             if np.count_nonzero(fits) < FEW_PLACES:
                 break
-        left = np.flatnonzero(fits)
-        y, x = np.divmod(left, places)
-        y += at
+        y, x = np.divmod(np.flatnonzero(fits), places)
+        place = (y + at) * self.width + x
+        free, steps = self._free.reshape(-1), runs[:, 0] * self.width + runs[:, 1]
         step = CHECK_EVERY
-        while len(x) and done < len(runs):  # the longer the list of runs passed, the shorter that of places
-            some = runs[done : done + step]
-            free = self._free[y[:, None] + some[:, 0], x[:, None] + some[:, 1]] >= some[:, 2]
-            good = free.all(axis=1)
-            x, y = x[good], y[good]
+        while len(place) and done < len(runs):  # the longer the list of runs passed, the shorter that of places
+            some = slice(done, done + step)
+            good = (free.take(place[:, None] + steps[some]) >= runs[some, 2]).all(axis=1)
+            place = place[good]
             done += step
             step *= 2
-        return (int(x[0]), int(y[0])) if len(x) else None
+        return (int(place[0]) % self.width, int(place[0]) // self.width) if len(place) else None
 
     def _take(self, mask: Mask, x: int, y: int) -> None:
-        block = self._free[y : y + mask.height]
-        taken = block == 0
-        taken[:, x : x + mask.width] |= mask.filled
-        self._free[y : y + mask.height] = _free_runs(taken)
-        self._longest[y : y + mask.height] = self._free[y : y + mask.height].max(axis=1)
+        rows = self._free[y : y + mask.height]
+        ahead = _free_runs(mask.filled)
+        np.minimum(rows[:, x : x + mask.width], ahead, out=rows[:, x : x + mask.width])
+        before = np.arange(x, 0, -1, dtype=np.uint16) + ahead[:, :1]
+        np.minimum(rows[:, :x], before, out=rows[:, :x])
+        self._longest[y : y + mask.height] = rows.max(axis=1)
 
 
 def _free_runs(taken: Bools) -> NDArray[np.uint16]:
-    """For every cell how many free ones begin there to the right."""
+    """For every cell how many free ones begin there to the right, FAR where none is taken there."""
     width = taken.shape[1]
-    column = np.where(taken, np.arange(width), width)
+    column = np.where(taken, np.arange(width), FAR + width)
     blocked = np.minimum.accumulate(column[:, ::-1], axis=1)[:, ::-1]
-    return (blocked - np.arange(width)).astype(np.uint16)
+    return np.minimum(blocked - np.arange(width), FAR).astype(np.uint16)
