@@ -39,8 +39,8 @@ def flatten(points: Floats, faces: Ints, chart: Ints, *, iterations: int) -> Flo
             turn = compared @ place
             target = spread @ (turn / np.maximum(np.abs(turn), 1e-300))
             target[pins] += place[pins]
-            place = solver.solve(target.view(np.float64).reshape(-1, 2)) @ np.array([1, 1j])
-        flat = np.stack([place.real, place.imag], axis=1)
+            flat = solver.solve(target.view(np.float64).reshape(-1, 2))
+            place = flat[:, 0] + 1j * flat[:, 1]
     return flat
 
 
@@ -85,9 +85,10 @@ def _laplacian(faces: Ints, weights: Floats, count: int, pins: Ints) -> sparse.c
 
 
 def _comparison(faces: Ints, sides: Complexes, weights: Floats, count: int) -> sparse.csr_matrix:
-    """Matrix [F, n] from places x + iy to the best turn of every face: weighted sides there times those of its own.
+    """Matrix [F, n] from places x + iy to turns that fit every face best, as complex numbers of any length.
 
-    Its adjoint takes turns of the faces to the right side of the system: the turned weighted sides at their ends.
+    It sums the products of the sides there and the conjugate weighted sides of the face. Its adjoint takes turns of
+    length 1 to the right side of the system: the turned weighted sides at their two ends.
     """
     own = (weights * sides).conj()
     values = np.roll(own, 1, axis=1) - own

@@ -57,7 +57,8 @@ def masks_of(pictures: Sequence[Bools]) -> list[Mask]:
 
 
 def turned(pictures: Sequence[Bools], quarter: int) -> list[Bools]:
-    """Pictures after `quarter` turns by 90 degrees counter-clockwise (rows are y, upward): (x, y) -> (height - y, x)."""
+    """Pictures after `quarter` turns by 90 degrees counter-clockwise; rows are y, upward."""
+    # (x, y) -> (height - y, x)
     return [np.rot90(picture, -quarter) for picture in pictures]
 
 

@@ -63,7 +63,7 @@ class _Drawing:
     @property
     def area(self) -> int:
         """Cells that charts and margins cover."""
-        return sum(np.count_nonzero(picture) for picture in self.pictures)
+        return sum(int(np.count_nonzero(picture)) for picture in self.pictures)
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def pack(points: Floats, borders: Borders, *, size: int, padding: float, cells: 
     """Places uvs [n, 2] in [0, 1] of `points` [n, 2], scaled alike, in a texture of `size` texels a side.
 
     Charts are at least `padding` texels apart. The scale is found by trial, first on a coarse grid, then on one of
-    `cells` cells a side: what did not fit shrinks, what left room grows. Without any fit the best trial is squeezed into
-    the square.
+    `cells` cells a side: what did not fit shrinks, what left room grows. Without any fit the best trial is squeezed
+    into the square.
     """
     points, boxes = _upright(points, borders)
     margin = 0.5 * padding / size * RESERVE
@@ -107,7 +107,8 @@ def pack(points: Floats, borders: Borders, *, size: int, padding: float, cells: 
         plan = _plan(_draw(points, boxes, borders, scale=scale, margin=margin, cells=cells))
         if best is None or _rank(plan) > _rank(best):
             best = plan
-        if CLOSE <= plan.filled <= RESERVE:
+        longest = plan.drawing.scale < scale  # chart, which spans the square already
+        if plan.filled <= RESERVE and (plan.filled >= CLOSE or longest):
             break
     assert best is not None
     return _placed(points, borders, best) / max(best.height, cells)
@@ -204,7 +205,7 @@ class _Grid:
         self._longest = np.concatenate([self._longest, np.full(rows, self.width)])
 
     def put(self, turns: Sequence[Mask]) -> tuple[tuple[int, int], int]:
-        """Take the cells of that mask of `turns` whose top ends lowest; returns its low corner (x, y) and its number."""
+        """Take the cells of that one of `turns` whose top ends lowest; returns its low corner (x, y) and its number."""
         best: tuple[int, int, int, int] | None = None
         for quarter, mask in enumerate(turns):
             if mask.width > self.width:

@@ -79,11 +79,11 @@ def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -
     side = np.maximum(1.5 * mean, 1e-9 * max(float(length.max(initial=0)), 1e-300))[owner]
     segment, key = _cells(flat[start] / side[:, None], flat[end] / side[:, None], owner)
     result = np.zeros(len(faces), dtype=bool)
-    for a, b in _pairs(segment, key):
-        apart = (start[a] != start[b]) & (start[a] != end[b]) & (end[a] != start[b]) & (end[a] != end[b])
-        a, b = a[apart], b[apart]
-        cross = _crossing(flat[start[a]], flat[end[a]], flat[start[b]], flat[end[b]])
-        result[half[np.maximum(a[cross], b[cross])] % len(faces)] = True
+    a, b = _pairs(segment, key)
+    apart = (start[a] != start[b]) & (start[a] != end[b]) & (end[a] != start[b]) & (end[a] != end[b])
+    a, b = a[apart], b[apart]
+    cross = _crossing(flat[start[a]], flat[end[a]], flat[start[b]], flat[end[b]])
+    result[half[np.maximum(a[cross], b[cross])] % len(faces)] = True
     return result
 
 
@@ -137,19 +137,20 @@ def _cells(start: Floats, end: Floats, owner: Ints) -> tuple[Ints, Ints]:
     return segment, (owner[segment] * wide + x - origin) * wide + y - origin
 
 
-def _pairs(segment: Ints, key: Ints) -> list[tuple[Ints, Ints]]:
-    """Pairs of segments in one cell, in portions: the k-th neighbour in the sorted list of each."""
+def _pairs(segment: Ints, key: Ints) -> tuple[Ints, Ints]:
+    """Pairs [k] of segments in one cell."""
     order = np.argsort(key, kind="stable")
     key, segment = key[order], segment[order]
-    portions: list[tuple[Ints, Ints]] = []
-    step = 1
+    first, second = [segment[:0]], [segment[:0]]
+    step = 1  # the neighbours so far on in the sorted list
     at = np.arange(len(key))
     while True:
         at = at[at + step < len(key)]
         at = at[key[at] == key[at + step]]
         if not len(at):
-            return portions
-        portions.append((segment[at], segment[at + step]))
+            return np.concatenate(first), np.concatenate(second)
+        first.append(segment[at])
+        second.append(segment[at + step])
         step += 1
 
 
