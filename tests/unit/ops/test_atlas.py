@@ -174,6 +174,14 @@ def test_fans_of_more_than_a_turn_are_found(degrees: float, crowded: bool) -> No
     assert crowded_faces(flat, faces, find_neighbours(faces, len(flat))).any() == crowded
 
 
+@pytest.mark.parametrize(("apart", "crowded"), [(90, False), (30, True)])
+def test_two_narrow_fans_at_one_vertex_may_lie_on_each_other(apart: float, crowded: bool) -> None:
+    angle = np.radians([0, 60, apart, apart + 60])
+    flat = np.concatenate([np.zeros((1, 2)), np.stack([np.cos(angle), np.sin(angle)], axis=1)])
+    faces = np.array([[0, 1, 2], [0, 3, 4]])
+    assert crowded_faces(flat, faces, find_neighbours(faces, 5)).any() == crowded
+
+
 def test_corners_part_where_charts_meet_only_in_a_vertex() -> None:
     faces = np.array([[0, 1, 2], [0, 3, 4]])  # a bow tie
     source, cut = cut_vertices(faces, find_neighbours(faces, 5))

@@ -15,6 +15,7 @@ BAND = 24  # rows searched at once
 CHECK_EVERY = 2  # runs between two looks how many places are left
 FEW_PLACES = 200  # are tested one by one
 LOOKBACK = 1  # heights of a mask, below the place of the last of its kind
+SMALL, SMALL_TURNS = 12, 2  # cells a side at most: as good with few of the four turns
 CLASSES = 3  # of sides, within a doubling
 FAR = 30_000  # cells; more than a row has, and twice as many fit 16 bits
 TRIALS = 3
@@ -172,7 +173,8 @@ def _plan(drawing: _Drawing) -> _Plan:
     corners = np.zeros((len(masks), 2), dtype=np.int64)
     turns = np.zeros(len(masks), dtype=np.int64)
     for chart in np.lexsort((np.arange(len(masks)), -sizes.sum(axis=1), -sizes.max(axis=1))).tolist():
-        corners[chart], turns[chart] = grid.put(masks[chart])
+        tried = SMALL_TURNS if sizes[chart].max() <= SMALL else 4
+        corners[chart], turns[chart] = grid.put(masks[chart][:tried])
     return _Plan(drawing, corners, turns, grid.height)
 
 
