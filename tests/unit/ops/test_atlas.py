@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from trellis.ops.atlas import Atlas, AtlasOptions, build_atlas
 from trellis.ops.atlas.charts import MergeOptions, merge_faces
 from trellis.ops.atlas.flatten import flatten
-from trellis.ops.atlas.masks import draw_masks, mask_of
+from trellis.ops.atlas.masks import draw_charts, masks_of, turned
 from trellis.ops.atlas.packing import Borders, pack
 from trellis.ops.atlas.topology import cut_vertices, find_neighbours
 from trellis.ops.atlas.validity import crossing_faces, crowded_faces, distortion, signed_areas
@@ -171,7 +171,15 @@ def test_fans_of_more_than_a_turn_are_found(degrees: float, crowded: bool) -> No
     first = np.arange(1, 13)
     faces = np.stack([np.zeros(12, dtype=np.int64), first, first + 1], axis=1)
     assert (signed_areas(flat, faces) > 0).all()
-    assert crowded_faces(flat, faces).any() == crowded
+    assert crowded_faces(flat, faces, find_neighbours(faces, len(flat))).any() == crowded
+
+
+@pytest.mark.parametrize(("apart", "crowded"), [(90, False), (30, True)])
+def test_two_narrow_fans_at_one_vertex_may_lie_on_each_other(apart: float, crowded: bool) -> None:
+    angle = np.radians([0, 60, apart, apart + 60])
+    flat = np.concatenate([np.zeros((1, 2)), np.stack([np.cos(angle), np.sin(angle)], axis=1)])
+    faces = np.array([[0, 1, 2], [0, 3, 4]])
+    assert crowded_faces(flat, faces, find_neighbours(faces, 5)).any() == crowded
 
 
 def test_corners_part_where_charts_meet_only_in_a_vertex() -> None:
@@ -180,18 +188,28 @@ def test_corners_part_where_charts_meet_only_in_a_vertex() -> None:
     assert len(source) == 6 and len(np.unique(cut)) == 6 and np.array_equal(source[cut], faces)
 
 
-def test_masks_hold_area_and_margin() -> None:
+def test_pictures_hold_area_and_margin() -> None:
     corners = np.array([[3.0, 3.0], [9.0, 3.0], [9.0, 7.0], [3.0, 7.0]])
     side = np.arange(4)
-    masks = draw_masks(
+    (picture,) = draw_charts(
         corners[side], corners[(side + 1) % 4], np.zeros(4, dtype=np.int64), np.array([[12, 10]]), reach=1.25
     )
-    assert masks[0].filled[3:7, 3:9].all()  # the rectangle
-    assert masks[0].filled[2:8, 2:10].sum() == 6 * 8  # and the cells next to it
-    assert not masks[0].filled[0].any() and not masks[0].filled[:, 0].any()
-    turned = mask_of(np.array([[True, True, False], [True, False, False]])).turns()
-    assert [mask.filled.shape for mask in turned] == [(2, 3), (3, 2), (2, 3), (3, 2)]
-    assert all(mask.runs[:, 2].sum() == 3 for mask in turned)
+    assert picture[3:7, 3:9].all()  # the rectangle
+    assert picture[2:8, 2:10].sum() == 6 * 8  # and the cells next to it
+    assert not picture[0].any() and not picture[:, 0].any()
+
+
+def test_masks_hold_the_runs_of_every_turn() -> None:
+    pictures = [np.array([[True, True, False, True], [True, False, False, True]]), np.ones((3, 2), dtype=bool)]
+    for quarter in range(4):
+        for picture, mask in zip(pictures, masks_of(turned(pictures, quarter))):
+            assert np.array_equal(mask.filled, np.rot90(picture, -quarter))
+            filled = np.zeros_like(mask.filled)
+            for row, first, length in mask.runs:
+                assert not filled[row, first : first + length].any()
+                filled[row, first : first + length] = True
+            assert np.array_equal(filled, mask.filled) and mask.runs[0, 2] == mask.runs[:, 2].max()
+            assert len(mask.runs) == (np.diff(mask.filled.astype(int), axis=1, prepend=0) == 1).sum()
 
 
 def test_packing_fills_the_square() -> None:

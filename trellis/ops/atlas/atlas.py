@@ -12,8 +12,8 @@ from trellis.ops.atlas.validity import distortion
 
 # Cells of the packing grid along the side of a chart of middling size: too few waste much at every border, more take
 # long. Many charts must do with fewer.
-CHART_CELLS, CROWDED_CHART_CELLS = 48, 24
-LEAST_GRID, CROWDED_GRID, LARGEST_GRID = 128, 512, 1024
+CHART_CELLS, CROWDED_CHART_CELLS = 64, 24
+LEAST_GRID, CROWDED_GRID, LARGEST_GRID = 128, 704, 1024
 MIN_CHART_FACES, MAX_CHART_FACES = 64, 6000
 MIN_CHART_AREA = 1 / 300
 GRIDS = ((0, 512), (2000, 768), (6000, 1024))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trellis.ops.atlas.topology import Floats, Ints, Neighbours, side_ends, sums
+from trellis.ops.atlas.topology import Floats, Ints, Neighbours, dots, lengths, side_ends, sums
 
 LEAST_CREASE = 0.3
 
@@ -70,7 +70,7 @@ def merge_faces(vertices: Floats, faces: Ints, neighbours: Neighbours, *, option
 def face_regions(vertices: Floats, faces: Ints) -> Regions:
     """Every face as a region of its own."""
     vectors = face_vectors(vertices, faces)
-    areas = np.linalg.norm(vectors, axis=1)
+    areas = lengths(vectors)
     return Regions(areas, vectors, vertices[faces].mean(axis=1) * areas[:, None])
 
 
@@ -78,10 +78,10 @@ def border_lengths(vertices: Floats, faces: Ints, neighbours: Neighbours) -> Flo
     """Length [m] of every edge between neighbours, less across a crease: borders should run there."""
     start, end = side_ends(faces, neighbours.first)
     vectors = face_vectors(vertices, faces)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
+    unit = vectors / np.maximum(lengths(vectors)[:, None], 1e-300)
     left, right = neighbours.faces
-    straight = np.clip((unit[left] * unit[right]).sum(axis=1), LEAST_CREASE, 1)
-    return straight * np.linalg.norm(vertices[start] - vertices[end], axis=1)
+    straight = np.clip(dots(unit[left], unit[right]), LEAST_CREASE, 1)
+    return straight * lengths(vertices[start] - vertices[end])
 
 
 def face_vectors(vertices: Floats, faces: Ints) -> Floats:
@@ -104,11 +104,11 @@ def best_pairs(
     """Regions (a [k], b [k]) that are each other's best merge; no region is in two pairs."""
     low, high, length = edges
     area = regions.areas[low] + regions.areas[high]
-    turning = np.linalg.norm(regions.normals, axis=1)
-    bending = turning[low] + turning[high] - np.linalg.norm(regions.normals[low] + regions.normals[high], axis=1)
+    turning = lengths(regions.normals)
+    bending = turning[low] + turning[high] - lengths(regions.normals[low] + regions.normals[high])
     centres = regions.centres / np.maximum(regions.areas, 1e-300)[:, None]
-    apart = np.square(centres[low] - centres[high]).sum(axis=1)
-    spread = regions.areas[low] * regions.areas[high] / np.maximum(area, 1e-300) * apart
+    between = centres[low] - centres[high]
+    spread = regions.areas[low] * regions.areas[high] / np.maximum(area, 1e-300) * dots(between, between)
     increase = np.maximum(bending, 0) + options.roundness * spread / (options.max_area * total)
     scale = increase / np.maximum(length, 1e-12 * total**0.5)
     usable = np.flatnonzero((scale <= options.scale * total**0.5) & (area <= options.max_area * total))

@@ -8,6 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 from trellis.ops.atlas.charts import (
     MergeOptions,
+    Regions,
     best_pairs,
     border_lengths,
     face_regions,
@@ -64,9 +65,10 @@ def lay_out(vertices: Floats, faces: Ints, *, options: LayoutOptions) -> Layout:
     neighbours = find_neighbours(faces, len(vertices))
     chart = merge_faces(vertices, faces, neighbours, options=options.merge)
     layout = _flat_charts(vertices, faces, neighbours, chart, options)
+    regions, borders = face_regions(vertices, faces), border_lengths(vertices, faces, neighbours)
     rejected = np.zeros(len(neighbours.first), dtype=bool)
     for _ in range(options.joins):
-        joined, rejected = _join_small(vertices, faces, neighbours, layout, rejected, options)
+        joined, rejected = _join_small(vertices, faces, neighbours, regions, borders, layout, rejected, options)
         if joined is layout:
             break
         layout = joined
@@ -144,8 +146,9 @@ def _try(
     for _ in range(peels + 1):
         kept = ~lost & doubtful[label]
         crossing = np.zeros(len(faces), dtype=bool)
-        crossing[kept] = crossing_faces(flat, cut[kept], label[kept], joined.among(kept))
-        crossing[kept] |= crowded_faces(flat, cut[kept])
+        links = joined.among(kept)
+        crossing[kept] = crossing_faces(flat, cut[kept], label[kept], links)
+        crossing[kept] |= crowded_faces(flat, cut[kept], links)
         lost |= crossing
         doubtful = np.bincount(label, weights=crossing, minlength=len(sizes)) > 0
         if not doubtful.any():
@@ -159,19 +162,23 @@ def _join_small(
     vertices: Floats,
     faces: Ints,
     neighbours: Neighbours,
+    regions: Regions,
+    borders: Floats,
     layout: Layout,
     rejected: Bools,
     options: LayoutOptions,
 ) -> tuple[Layout, Bools]:
-    """Join small charts to their best neighbours where the union lies flat; remember the borders where it does not."""
-    regions = face_regions(vertices, faces).merged(layout.chart, layout.count)
+    """Join small charts to their best neighbours where the union lies flat; remember the borders where it does not.
+
+    regions are the faces, borders [m] the lengths between `neighbours`.
+    """
+    regions = regions.merged(layout.chart, layout.count)
     total = float(regions.areas.sum())
     a, b = neighbours.faces
     left, right = layout.chart[a], layout.chart[b]
     small = np.minimum(regions.areas[left], regions.areas[right]) < options.small * total
     usable = small & (left != right) & ~rejected
-    lengths = border_lengths(vertices, faces, neighbours)
-    edges = joined_edges(left[usable], right[usable], lengths[usable], layout.count)
+    edges = joined_edges(left[usable], right[usable], borders[usable], layout.count)
     pair = best_pairs(regions, edges, total, replace(options.merge, scale=np.inf))
     if not len(pair[0]):
         return layout, rejected

@@ -1,5 +1,6 @@
 """The cells of a grid that charts touch, with a margin, as runs a row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +9,16 @@ from trellis.ops.atlas.topology import Bools, Floats, Ints
 
 SAMPLE = 0.5  # cells between the samples of a border
 SLACK = 0.25  # no point of a border is farther from a sample
+GOLDEN = 0.618034  # multiples of it, less the whole, lie far apart
+TOLERANCE = 1e-9  # square cells: rounding must not reach out of a picture
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Cells of one chart: filled [height, width]; runs [k, 3] = row, first column, length, the longest run first."""
+    """Cells of one chart: filled [height, width]; runs [k, 3] = row, first column, length.
+
+    The longest run comes first, then rows far apart take turns: a place that is taken shows early.
+    """
 
     filled: Bools
     runs: Ints
@@ -25,26 +31,39 @@ class Mask:
     def height(self) -> int:
         return self.filled.shape[0]
 
-    def turns(self) -> list["Mask"]:
-        """The mask after 0, 1, 2 and 3 turns by 90 degrees counter-clockwise (rows are y, upward)."""
-        # (x, y) -> (height - y, x)
-        return [self, *(mask_of(np.rot90(self.filled, -quarter)) for quarter in (1, 2, 3))]
+
+def masks_of(pictures: Sequence[Bools]) -> list[Mask]:
+    """The runs of every picture [height, width]."""
+    height = np.array([picture.shape[0] for picture in pictures])
+    width = np.repeat([picture.shape[1] for picture in pictures], height)  # of every row
+    first_row = np.cumsum(height) - height
+    begin_row = np.cumsum(width) - width
+    filled = np.concatenate([picture.reshape(-1) for picture in pictures])
+    begins, ends = filled.copy(), filled.copy()
+    begins[1:] &= ~filled[:-1]
+    begins[begin_row] = filled[begin_row]
+    ends[:-1] &= ~filled[1:]
+    ends[begin_row + width - 1] = filled[begin_row + width - 1]
+    begin = np.flatnonzero(begins)
+    length = np.flatnonzero(ends) - begin + 1
+    row = np.searchsorted(begin_row, begin, side="right") - 1
+    owner = np.repeat(np.arange(len(pictures)), height)[row]
+    runs = np.stack([row - first_row[owner], begin - begin_row[row], length], axis=1)
+    begin_run = np.searchsorted(owner, np.arange(len(pictures)))
+    rank = np.arange(len(runs)) * GOLDEN % 1
+    rank[np.lexsort((-length, owner))[begin_run]] = -1
+    parts = np.split(runs[np.lexsort((rank, owner))], begin_run[1:])
+    return [Mask(picture, part) for picture, part in zip(pictures, parts)]
 
 
-def mask_of(filled: Bools) -> Mask:
-    """The runs of booleans [height, width]."""
-    height, width = filled.shape
-    padded = np.zeros((height, width + 2), dtype=np.int8)
-    padded[:, 1:-1] = filled
-    change = np.diff(padded, axis=1)
-    row, first = np.nonzero(change == 1)
-    _, last = np.nonzero(change == -1)
-    runs = np.stack([row, first, last - first], axis=1)
-    return Mask(filled, runs[np.argsort(-runs[:, 2], kind="stable")])
+def turned(pictures: Sequence[Bools], quarter: int) -> list[Bools]:
+    """Pictures after `quarter` turns by 90 degrees counter-clockwise; rows are y, upward."""
+    # (x, y) -> (height - y, x)
+    return [np.rot90(picture, -quarter) for picture in pictures]
 
 
-def draw_masks(start: Floats, end: Floats, chart: Ints, sizes: Ints, *, reach: float) -> list[Mask]:
-    """One mask a chart: all cells nearer than `reach` cells to the area within its border, sampled.
+def draw_charts(start: Floats, end: Floats, chart: Ints, sizes: Ints, *, reach: float) -> list[Bools]:
+    """One picture [height, width] a chart: all cells nearer than `reach` cells to the area within its border, sampled.
 
     start, end [m, 2] are the border sides in cells, chart [m] their charts; sizes [c, 2] the width and height of each
     grid, which must hold the border and the reach.
@@ -55,7 +74,7 @@ def draw_masks(start: Floats, end: Floats, chart: Ints, sizes: Ints, *, reach: f
     inside = _even_odd(start, end, chart, width, first, total)
     inside |= _near(start, end, chart, sizes, first, total, reach)
     return [
-        mask_of(inside[begin : begin + w * h].reshape(h, w))
+        inside[begin : begin + w * h].reshape(h, w)
         for begin, w, h in zip(first.tolist(), width.tolist(), height.tolist())
     ]
 
@@ -81,17 +100,17 @@ def _near(start: Floats, end: Floats, chart: Ints, sizes: Ints, first: Ints, tot
     side = np.repeat(np.arange(len(start)), count)
     t = (np.arange(len(side)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[side]
     points = start[side] + t[:, None] * (end[side] - start[side])
-    owner = chart[side]
     cell = np.floor(points).astype(np.int64)
-    result = np.zeros(total, dtype=bool)
+    width = sizes[chart[side], 0]
+    place = first[chart[side]] + cell[:, 1] * width + cell[:, 0]
     span = int(np.ceil(reach))
-    for dx in range(-span, span + 1):
-        for dy in range(-span, span + 1):
-            target = cell + np.array([dx, dy])
-            # From the sample to the nearest point of the cell.
-            away = np.maximum(np.maximum(target - points, points - target - 1), 0)
-            hit = np.square(away).sum(axis=1) < reach**2
-            hit &= (target >= 0).all(axis=1) & (target < sizes[owner]).all(axis=1)
-            place = target[hit]
-            result[first[owner[hit]] + place[:, 1] * sizes[owner[hit], 0] + place[:, 0]] = True
+    steps = range(-span, span + 1)
+    # From the sample to the nearest point of the cells beside it, squared.
+    x, y = (points - cell).T
+    away_x, away_y = ([np.square(np.maximum(np.maximum(k - t, t - k - 1), 0)) for k in steps] for t in (x, y))
+    result = np.zeros(total, dtype=bool)
+    for i, dx in enumerate(steps):
+        for j, dy in enumerate(steps):
+            hit = np.flatnonzero(away_x[i] + away_y[j] < reach**2 - TOLERANCE)
+            result[place[hit] + dy * width[hit] + dx] = True
     return result

@@ -1,23 +1,29 @@
 """Charts into a square without overlap: large ones first, each where it ends lowest, on a grid of cells."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trellis.ops.atlas.masks import SLACK, Mask, draw_masks
+from trellis.ops.atlas.masks import SLACK, Mask, draw_charts, masks_of, turned
 from trellis.ops.atlas.topology import Bools, Floats, Ints
 
 ANGLES = 32  # tried within a quarter turn for the smallest box
 BAND = 24  # rows searched at once
 CHECK_EVERY = 2  # runs between two looks how many places are left
-FEW_PLACES = 500  # are tested one by one
+FEW_PLACES = 200  # are tested one by one
 LOOKBACK = 1  # heights of a mask, below the place of the last of its kind
+SMALL, SMALL_TURNS = 12, 2  # cells a side at most: as good with few of the four turns
 CLASSES = 3  # of sides, within a doubling
+FAR = 30_000  # cells; more than a row has, and twice as many fit 16 bits
 TRIALS = 3
 FIRST_FILL = 0.73  # of the cells, margins included
 CLOSE = 0.95  # of the height of the grid: full enough
+COARSE = 0.6  # of the cells' side, for the first trial
+AIM = 0.99  # of the height of the grid
+RESERVE = 1.02  # of the padding, and of the height that may be squeezed for it
 
 
 @dataclass(frozen=True)
@@ -39,41 +45,79 @@ class Borders:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """Cells per unit of length, the low corner [c, 2] and quarter turns [c] of every mask, masks, and the height."""
+class _Drawing:
+    """Charts on grids of their own, for a square of `cells` cells a side.
 
+    scale: cells per unit of length; offset: cells between a chart's box and its picture's; pictures [height, width].
+    """
+
+    cells: int
     scale: float
+    offset: float
+    pictures: list[Bools]
+
+    @property
+    def sizes(self) -> Ints:
+        """Width and height [c, 2] of the pictures."""
+        return np.array([picture.shape[::-1] for picture in self.pictures])
+
+    @property
+    def area(self) -> int:
+        """Cells that charts and margins cover."""
+        return sum(int(np.count_nonzero(picture)) for picture in self.pictures)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Low corner [c, 2] and quarter turns [c] of every picture, and the rows in use."""
+
+    drawing: _Drawing
     corners: Ints
     turns: Ints
-    sizes: Ints
     height: int
+
+    @property
+    def filled(self) -> float:
+        """The rows in use over those of the square."""
+        return self.height / self.drawing.cells
+
+    @property
+    def tightness(self) -> float:
+        """Covered cells over those of the rows in use."""
+        return self.drawing.area / (self.drawing.cells * self.height)
 
 
 def pack(points: Floats, borders: Borders, *, size: int, padding: float, cells: int) -> Floats:
     """Places uvs [n, 2] in [0, 1] of `points` [n, 2], scaled alike, in a texture of `size` texels a side.
 
-    Charts are at least `padding` texels apart. The scale is found by trial on a grid of `cells` cells a side: what did
-    not fit shrinks, what left room grows. Without any fit the last trial is squeezed into the square.
+    Charts are at least `padding` texels apart. The scale is found by trial, first on a coarse grid, then on one of
+    `cells` cells a side: what did not fit shrinks, what left room grows. Without any fit the best trial is squeezed
+    into the square.
     """
     points, boxes = _upright(points, borders)
-    margin = 0.5 * padding * cells / size
-    offset = margin + SLACK + 1e-3
-    scale = _first_scale(points, boxes, borders, margin, cells)
+    margin = 0.5 * padding / size * RESERVE
+    coarse = round(COARSE * cells)
+    scale = _first_scale(points, borders, margin, coarse)
+    plan = _plan(_draw(points, boxes, borders, scale=scale, margin=margin, cells=coarse))
+    scale = plan.drawing.scale * cells / coarse
     best: _Plan | None = None
     for _ in range(TRIALS):
-        plan = _plan(points, boxes, borders, scale=scale, offset=offset, cells=cells)
-        if best is None or _rank(plan, cells) > _rank(best, cells):
+        drawing = _draw(points, boxes, borders, scale=scale, margin=margin, cells=cells)
+        needed = drawing.area / plan.tightness / cells**2  # of the square, placed as tightly as last time
+        scale = drawing.scale * (AIM / needed) ** 0.5
+        plan = _plan(_draw(points, boxes, borders, scale=scale, margin=margin, cells=cells))
+        if best is None or _rank(plan) > _rank(best):
             best = plan
-        if CLOSE * cells <= plan.height <= cells:
+        longest = plan.drawing.scale < scale  # chart, which spans the square already
+        if plan.filled <= RESERVE and (plan.filled >= CLOSE or longest):
             break
-        scale *= (cells / plan.height) ** 0.5 * (1.0 if plan.height < cells else 0.995)
     assert best is not None
-    return _placed(points, borders, best, offset) / max(best.height, cells)
+    return _placed(points, borders, best) / max(best.height, cells)
 
 
-def _rank(plan: _Plan, cells: int) -> float:
+def _rank(plan: _Plan) -> float:
     """How large the charts end up in the square."""
-    return plan.scale / max(plan.height, cells)
+    return plan.drawing.scale / max(plan.filled, 1)
 
 
 def _upright(points: Floats, borders: Borders) -> tuple[Floats, Floats]:
@@ -100,38 +144,45 @@ def _rotation(angle: float) -> Floats:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def _first_scale(points: Floats, boxes: Floats, borders: Borders, margin: float, cells: int) -> float:
-    """The scale at which charts and margins would fill FIRST_FILL of the cells."""
+def _first_scale(points: Floats, borders: Borders, margin: float, cells: int) -> float:
+    """The scale at which charts and margins (fractions of the square) would fill FIRST_FILL of the cells."""
     a, b = points[borders.start], points[borders.end]
     area = max(abs(0.5 * float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum())), 1e-300)
     length = float(np.linalg.norm(a - b, axis=1).sum())
     # Area of the charts widened by the reach w: scale^2 area + scale length w + pi w^2 a chart.
-    reach = margin + 0.5
+    reach = margin * cells + 0.5
     rest = np.pi * reach**2 * borders.count - FIRST_FILL * cells**2
     rest = min(rest, -0.05 * cells**2)
     linear = 0.7 * length * reach  # borders are jagged: the widened area grows more slowly
     return (-linear + (linear**2 - 4 * area * rest) ** 0.5) / (2 * area)
 
 
-def _plan(points: Floats, boxes: Floats, borders: Borders, *, scale: float, offset: float, cells: int) -> _Plan:
+def _draw(points: Floats, boxes: Floats, borders: Borders, *, scale: float, margin: float, cells: int) -> _Drawing:
+    offset = margin * cells + SLACK + 1e-3
     # A chart longer than the square would never fit.
     scale = min(scale, (cells - 1 - 2 * offset) / max(float(boxes.max(initial=0)), 1e-300))
     sizes = np.ceil(boxes * scale + 2 * offset).astype(np.int64)
     start, end = points[borders.start] * scale + offset, points[borders.end] * scale + offset
-    masks = draw_masks(start, end, borders.charts, sizes, reach=offset)
-    grid = _Grid(cells)
+    return _Drawing(cells, scale, offset, draw_charts(start, end, borders.charts, sizes, reach=offset))
+
+
+def _plan(drawing: _Drawing) -> _Plan:
+    sizes = drawing.sizes
+    masks = list(zip(*(masks_of(turned(drawing.pictures, quarter)) for quarter in range(4))))
+    grid = _Grid(drawing.cells)
     corners = np.zeros((len(masks), 2), dtype=np.int64)
     turns = np.zeros(len(masks), dtype=np.int64)
     for chart in np.lexsort((np.arange(len(masks)), -sizes.sum(axis=1), -sizes.max(axis=1))).tolist():
-        corners[chart], turns[chart] = grid.put(masks[chart])
-    return _Plan(scale, corners, turns, sizes, grid.height)
+        tried = SMALL_TURNS if sizes[chart].max() <= SMALL else 4
+        corners[chart], turns[chart] = grid.put(masks[chart][:tried])
+    return _Plan(drawing, corners, turns, grid.height)
 
 
-def _placed(points: Floats, borders: Borders, plan: _Plan, offset: float) -> Floats:
+def _placed(points: Floats, borders: Borders, plan: _Plan) -> Floats:
     """Points [n, 2] in cells of the grid."""
     chart = borders.point_chart
-    x, y = (points * plan.scale + offset).T
-    width, height = plan.sizes[chart].T
+    x, y = (points * plan.drawing.scale + plan.drawing.offset).T
+    width, height = plan.drawing.sizes[chart].T
     turn = plan.turns[chart]
     turned_x = np.choose(turn, [x, height - y, width - x, y])
     turned_y = np.choose(turn, [y, x, height - y, width - x])
@@ -155,23 +206,22 @@ class _Grid:
         self._free = np.concatenate([self._free, empty])
         self._longest = np.concatenate([self._longest, np.full(rows, self.width)])
 
-    def put(self, mask: Mask) -> tuple[tuple[int, int], int]:
-        """Take the cells of `mask` where its top ends lowest; returns its low corner (x, y) and quarter turns."""
+    def put(self, turns: Sequence[Mask]) -> tuple[tuple[int, int], int]:
+        """Take the cells of that one of `turns` whose top ends lowest; returns its low corner (x, y) and its number."""
         best: tuple[int, int, int, int] | None = None
-        chosen = mask
-        for quarter, turned in enumerate(mask.turns()):
-            if turned.width > self.width:
+        for quarter, mask in enumerate(turns):
+            if mask.width > self.width:
                 continue
-            limit = self.height + 1 if best is None else best[0] - turned.height
-            found = self._find(turned, limit)
+            limit = self.height + 1 if best is None else best[0] - mask.height
+            found = self._find(mask, limit)
             if found is not None:
                 x, y = found
-                top = y + turned.height
+                top = y + mask.height
                 if best is None or top < best[0]:
-                    best, chosen = (top, x, y, quarter), turned
+                    best = (top, x, y, quarter)
         assert best is not None  # a row of the empty part always fits
         top, x, y, quarter = best
-        self._take(chosen, x, y)
+        self._take(turns[quarter], x, y)
         self.height = max(self.height, top)
         return (x, y), quarter
 
@@ -211,30 +261,30 @@ class _Grid:
             done += CHECK_EVERY
             if np.count_nonzero(fits) < FEW_PLACES:
                 break
-        left = np.flatnonzero(fits)
-        y, x = np.divmod(left, places)
-        y += at
+        y, x = np.divmod(np.flatnonzero(fits), places)
+        place = (y + at) * self.width + x
+        free, steps = self._free.reshape(-1), runs[:, 0] * self.width + runs[:, 1]
         step = CHECK_EVERY
-        while len(x) and done < len(runs):  # the longer the list of runs passed, the shorter that of places
-            some = runs[done : done + step]
-            free = self._free[y[:, None] + some[:, 0], x[:, None] + some[:, 1]] >= some[:, 2]
-            good = free.all(axis=1)
-            x, y = x[good], y[good]
+        while len(place) and done < len(runs):  # the longer the list of runs passed, the shorter that of places
+            some = slice(done, done + step)
+            good = (free.take(place[:, None] + steps[some]) >= runs[some, 2]).all(axis=1)
+            place = place[good]
             done += step
             step *= 2
-        return (int(x[0]), int(y[0])) if len(x) else None
+        return (int(place[0]) % self.width, int(place[0]) // self.width) if len(place) else None
 
     def _take(self, mask: Mask, x: int, y: int) -> None:
-        block = self._free[y : y + mask.height]
-        taken = block == 0
-        taken[:, x : x + mask.width] |= mask.filled
-        self._free[y : y + mask.height] = _free_runs(taken)
-        self._longest[y : y + mask.height] = self._free[y : y + mask.height].max(axis=1)
+        rows = self._free[y : y + mask.height]
+        ahead = _free_runs(mask.filled)
+        np.minimum(rows[:, x : x + mask.width], ahead, out=rows[:, x : x + mask.width])
+        before = np.arange(x, 0, -1, dtype=np.uint16) + ahead[:, :1]
+        np.minimum(rows[:, :x], before, out=rows[:, :x])
+        self._longest[y : y + mask.height] = rows.max(axis=1)
 
 
 def _free_runs(taken: Bools) -> NDArray[np.uint16]:
-    """For every cell how many free ones begin there to the right."""
+    """For every cell how many free ones begin there to the right, FAR where none is taken there."""
     width = taken.shape[1]
-    column = np.where(taken, np.arange(width), width)
+    column = np.where(taken, np.arange(width), FAR + width)
     blocked = np.minimum.accumulate(column[:, ::-1], axis=1)[:, ::-1]
-    return (blocked - np.arange(width)).astype(np.uint16)
+    return np.minimum(blocked - np.arange(width), FAR).astype(np.uint16)

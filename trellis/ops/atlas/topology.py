@@ -89,6 +89,16 @@ def sums(group: Ints, values: NDArray, count: int) -> Floats:
     return np.bincount(group, weights=values, minlength=count).astype(np.float64)
 
 
+def dots(a: Floats, b: Floats) -> Floats:
+    """Scalar products [...] of vectors [..., k]."""
+    return np.einsum("...i,...i->...", a, b)
+
+
+def lengths(vectors: Floats) -> Floats:
+    """Lengths [...] of vectors [..., k]."""
+    return np.sqrt(dots(vectors, vectors))
+
+
 def side_ends(faces: Ints, half: Ints) -> tuple[Ints, Ints]:
     """Start [m] and end [m] vertices of half edges."""
     face, corner = half % len(faces), half // len(faces)

@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trellis.ops.atlas.topology import Bools, Floats, Ints, Neighbours, border_half_edges, side_ends, sums
+from trellis.ops.atlas.topology import (
+    Bools,
+    Floats,
+    Ints,
+    Neighbours,
+    border_half_edges,
+    dots,
+    lengths,
+    side_ends,
+    sums,
+)
 
 MIN_AREA = 1e-12  # of the largest face: what is smaller has no area worth a texel, or a judgement
 ANGLE_TOLERANCE = 1e-7
@@ -37,7 +47,7 @@ def distortion(points: Floats, flat: Floats, faces: Ints, chart: Ints) -> Distor
     """
     count = int(chart.max(initial=-1)) + 1
     corners, plane = points[faces], flat[faces]
-    areas = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    areas = 0.5 * lengths(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     signed = signed_areas(flat, faces)
     real = areas > MIN_AREA * areas.max(initial=0)
     usable = real & (signed > LEAST_AREA_RATIO * areas)
@@ -45,7 +55,7 @@ def distortion(points: Floats, flat: Floats, faces: Ints, chart: Ints) -> Distor
     s, t = plane[..., 0], plane[..., 1]
     ds = sum(corners[:, i] * (t[:, i - 2] - t[:, i - 1])[:, None] for i in range(3)) / safe
     dt = sum(corners[:, i] * (s[:, i - 1] - s[:, i - 2])[:, None] for i in range(3)) / safe
-    square = 0.5 * ((ds**2).sum(axis=1) + (dt**2).sum(axis=1))
+    square = 0.5 * (dots(ds, ds) + dots(dt, dt))
     total = sums(chart, areas, count)
     flat_total = sums(chart, np.abs(signed), count)
     squares = sums(chart, np.where(usable, square * areas, 0.0), count)
@@ -64,38 +74,52 @@ def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -
     start, end = side_ends(faces, half)
     owner = chart[half % max(len(faces), 1)]
     count = int(chart.max(initial=-1)) + 1
-    length = np.linalg.norm(flat[start] - flat[end], axis=1)
+    length = lengths(flat[start] - flat[end])
     mean = np.bincount(owner, weights=length, minlength=count) / np.maximum(np.bincount(owner, minlength=count), 1)
     side = np.maximum(1.5 * mean, 1e-9 * max(float(length.max(initial=0)), 1e-300))[owner]
     segment, key = _cells(flat[start] / side[:, None], flat[end] / side[:, None], owner)
     result = np.zeros(len(faces), dtype=bool)
-    for a, b in _pairs(segment, key):
-        apart = (start[a] != start[b]) & (start[a] != end[b]) & (end[a] != start[b]) & (end[a] != end[b])
-        a, b = a[apart], b[apart]
-        cross = _crossing(flat[start[a]], flat[end[a]], flat[start[b]], flat[end[b]])
-        result[half[np.maximum(a[cross], b[cross])] % len(faces)] = True
+    a, b = _pairs(segment, key)
+    apart = (start[a] != start[b]) & (start[a] != end[b]) & (end[a] != start[b]) & (end[a] != end[b])
+    a, b = a[apart], b[apart]
+    cross = _crossing(flat[start[a]], flat[end[a]], flat[start[b]], flat[end[b]])
+    result[half[np.maximum(a[cross], b[cross])] % len(faces)] = True
     return result
 
 
-def crowded_faces(flat: Floats, faces: Ints) -> Bools:
+def crowded_faces(flat: Floats, faces: Ints, joined: Neighbours) -> Bools:
     """True [F] for faces whose corner lies over another corner at the same vertex: fans of more than a full turn."""
     corners = flat[faces]
     to_next, to_last = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
-    begin = np.arctan2(to_next[..., 1], to_next[..., 0]).ravel()
     turn = to_next[..., 0] * to_last[..., 1] - to_next[..., 1] * to_last[..., 0]
-    opening = np.arctan2(turn, (to_next * to_last).sum(axis=2)).ravel()
-    vertex = faces.ravel()
+    opening = np.arctan2(turn, dots(to_next, to_last))
+    doubtful = np.flatnonzero(_doubtful_vertices(faces, opening, joined)[faces])
+    result = np.zeros(len(faces), dtype=bool)
+    if not len(doubtful):
+        return result
+    opening, vertex = opening.ravel()[doubtful], faces.ravel()[doubtful]
+    begin = np.arctan2(to_next[..., 1].ravel()[doubtful], to_next[..., 0].ravel()[doubtful])
     order = np.lexsort((begin, vertex))
     begin, opening, vertex = begin[order], opening[order], vertex[order]
-    starts = np.flatnonzero(np.r_[True, vertex[1:] != vertex[:-1]]) if len(vertex) else np.zeros(0, dtype=np.int64)
-    following = np.r_[begin[1:], 0.0][: len(begin)]
+    starts = np.flatnonzero(np.r_[True, vertex[1:] != vertex[:-1]])
+    following = np.r_[begin[1:], 0.0]
     following[np.r_[starts[1:], len(begin)] - 1] = begin[starts] + 2 * np.pi
     after = np.arange(1, len(begin) + 1)
     after[np.r_[starts[1:], len(begin)] - 1] = starts
     over = begin + opening > following + ANGLE_TOLERANCE
-    result = np.zeros(len(faces), dtype=bool)
-    result[order[after[over]] // 3] = True
+    result[doubtful[order[after[over]]] // 3] = True
     return result
+
+
+def _doubtful_vertices(faces: Ints, opening: Floats, joined: Neighbours) -> Bools:
+    """True [n] unless the corners (`opening` [F, 3], radians) at a vertex are one fan of at most a full turn."""
+    corner = faces.ravel()
+    count = int(corner.max(initial=-1)) + 1
+    # An open fan has one corner more than sides between its faces, a closed one as many.
+    sides = np.bincount(np.concatenate(side_ends(faces, joined.first)), minlength=count)
+    one = np.bincount(corner, minlength=count) - sides <= 1
+    plain = sums(corner, opening.ravel() < 0, count) == 0
+    return ~(one & plain & (sums(corner, opening.ravel(), count) <= 2 * np.pi + ANGLE_TOLERANCE))
 
 
 def _cells(start: Floats, end: Floats, owner: Ints) -> tuple[Ints, Ints]:
@@ -113,19 +137,20 @@ def _cells(start: Floats, end: Floats, owner: Ints) -> tuple[Ints, Ints]:
     return segment, (owner[segment] * wide + x - origin) * wide + y - origin
 
 
-def _pairs(segment: Ints, key: Ints) -> list[tuple[Ints, Ints]]:
-    """Pairs of segments in one cell, in portions: the k-th neighbour in the sorted list of each."""
+def _pairs(segment: Ints, key: Ints) -> tuple[Ints, Ints]:
+    """Pairs [k] of segments in one cell."""
     order = np.argsort(key, kind="stable")
     key, segment = key[order], segment[order]
-    portions: list[tuple[Ints, Ints]] = []
-    step = 1
+    first, second = [segment[:0]], [segment[:0]]
+    step = 1  # the neighbours so far on in the sorted list
     at = np.arange(len(key))
     while True:
         at = at[at + step < len(key)]
         at = at[key[at] == key[at + step]]
         if not len(at):
-            return portions
-        portions.append((segment[at], segment[at + step]))
+            return np.concatenate(first), np.concatenate(second)
+        first.append(segment[at])
+        second.append(segment[at + step])
         step += 1
 
 
