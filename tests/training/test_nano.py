@@ -31,7 +31,7 @@ def tiny_plan(folder: Path, *, steps: int, kept: Sequence[str] = ("structure_vae
     plan = {
         "stages": {stage: f"{stage}.json" for stage in STAGES}, "kept": kept, "warm": ["structure_flow", "flows"],
         "structure_vae": 0.5, "latent_vae": 0.6, "data": 0.5, "processes": 1,
-        "assemble_seconds": 3.0, "reserve_seconds": 1.0, "cfg_strength": 2.0,
+        "assemble_seconds": 3.0, "reserve_seconds": 1.0,
     }  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan))
     return folder / "plan.json"
@@ -108,6 +108,14 @@ def test_a_terminated_run_leaves_a_model(model: Path, tmp_path: Path) -> None:
     assert set(settings["flows"]["init"].values()) == {"start"} and not settings["latent_vae"]["init"]
     kept, source = (folder / "ckpts" / "sparse_structure_decoder.safetensors" for folder in (output / "model", model))
     assert kept.read_bytes() == source.read_bytes()
+
+
+def test_a_plan_without_time_for_a_vae_asks_for_a_model(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path / "plan", steps=1)
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"latent_vae": 0.0}))
+    assert main(command(plan, tmp_path / "run", "--seconds", "10")) == 1
+    log = (tmp_path / "run" / LOG_FILE).read_text()
+    assert "does not train latent_vae" in log and "--start-from" in log
 
 
 def test_plans_are_strict(tmp_path: Path) -> None:

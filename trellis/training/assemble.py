@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ DECODERS = {
 }
 ENCODERS = {"sparse_structure_encoder": "structure_vae", "slat_encoder": "latent_vae"}
 IMAGE_ENCODER = "image_encoder"
-DEFAULT_STRENGTH = 3.0
+STRUCTURE_STRENGTH, LATENT_STRENGTH = 2.0, 3.0  # guidance of the samplers
 STEPS = 12  # of the samplers: with 25 the structures are no nearer to the truth (docs/nano.md)
 FILE_LIMIT = 16 * 10**6
 TOTAL_LIMIT = 48 * 10**6
@@ -42,7 +43,10 @@ TOTAL_LIMIT = 48 * 10**6
 logger = logging.getLogger(__name__)
 
 
-def assemble(runs: Path, output: Path, *, cfg_strength: float = DEFAULT_STRENGTH) -> dict[str, int]:
+def assemble(
+    runs: Path, output: Path, *, structure_strength: float = STRUCTURE_STRENGTH,
+    latent_strength: float = LATENT_STRENGTH
+) -> dict[str, int]:  # fmt: skip
     """Write `output` (built aside, then renamed) from the stages in `runs`; returns the size in bytes of every file.
 
     What no stage has trained comes from the model that training started from, if there is one.
@@ -61,7 +65,8 @@ def assemble(runs: Path, output: Path, *, cfg_strength: float = DEFAULT_STRENGTH
         raise CheckpointError(f"{source} is missing: train the stage flows first.")
     shutil.copytree(source, aside / IMAGE_ENCODER)
     image_size = json.loads((source / "config.json").read_text(encoding="utf-8"))["image_size"]
-    _pipeline(runs, image_size=int(image_size), cfg_strength=cfg_strength).write(aside / "pipeline.json")
+    pipeline = _pipeline(runs, int(image_size), structure_strength=structure_strength, latent_strength=latent_strength)
+    pipeline.write(aside / "pipeline.json")
     write_json(aside / SETTINGS_FILE, _settings(runs))
     sizes = {str(path.relative_to(aside)): path.stat().st_size for path in sorted(aside.rglob("*")) if path.is_file()}
     _check_sizes(sizes)
@@ -80,13 +85,15 @@ def _convert(source: Path, target: Path) -> None:
     save_model(network, target)
 
 
-def _pipeline(runs: Path, *, image_size: int, cfg_strength: float) -> PipelineConfig:
-    sampler = SamplerConfig(steps=STEPS, cfg_strength=cfg_strength, cfg_interval=(0.0, 1.0), rescale_t=3.0)
+def _pipeline(
+    runs: Path, image_size: int, *, structure_strength: float, latent_strength: float
+) -> PipelineConfig:  # fmt: skip
+    structure = SamplerConfig(steps=STEPS, cfg_strength=structure_strength, cfg_interval=(0.0, 1.0), rescale_t=3.0)
     mean, std = read_normalization(finished(runs, "latent_vae", NORMALIZATION_FILE).parent)
     return PipelineConfig(
         models={role: f"ckpts/{role}" for role in DECODERS},
-        structure_sampler=sampler,
-        latent_sampler=sampler,
+        structure_sampler=structure,
+        latent_sampler=replace(structure, cfg_strength=latent_strength),
         latent_statistics=(tuple(mean.tolist()), tuple(std.tolist())),
         image_cond_model={"path": IMAGE_ENCODER, "image_size": image_size},
     )
@@ -128,13 +135,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder with the stages' folders")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
-    parser.add_argument(
-        "--cfg-strength", type=float, default=DEFAULT_STRENGTH, help="guidance written into pipeline.json"
-    )
+    for name, default in (("structure", STRUCTURE_STRENGTH), ("latent", LATENT_STRENGTH)):
+        text = f"guidance of the {name} flow, written into pipeline.json"
+        parser.add_argument(f"--{name}-strength", type=float, default=default, help=text)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        sizes = assemble(options.runs, options.output, cfg_strength=options.cfg_strength)
+        sizes = assemble(
+            options.runs, options.output, structure_strength=options.structure_strength,
+            latent_strength=options.latent_strength,
+        )  # fmt: skip
     except TrellisError as error:
         logger.error("%s", error)
         return 1

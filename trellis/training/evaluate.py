@@ -111,7 +111,7 @@ def _measure(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Scores of every method for a batch of objects."""
     dense = occupancy(objects, resolution=data.resolution)
-    pictures = render_pictures(objects, size=data.picture_size, seed=data.seed + 1, dense=dense, supersampling=2)
+    pictures = render_pictures(objects, size=data.picture_size, seed=seed, dense=dense, supersampling=2)
     framed = on_black(pictures.images[:, 0])
     made = generator(framed, seed=seed)
     meshes = [None if mesh is None or not len(mesh.faces) else clean(mesh) for mesh in made.meshes]

@@ -56,7 +56,6 @@ class Plan:
     processes: int
     assemble_seconds: float
     reserve_seconds: float
-    cfg_strength: float
 
 
 def read_plan(path: Path) -> Plan:
@@ -90,7 +89,16 @@ class Driver:
         self._stopped = True
 
     def run(self, start_from: Path | None) -> bool:
-        """Train everything; True when the plan was done. The model is assembled in either case."""
+        """Train everything; True when the plan was done. The model is assembled in either case.
+
+        Raises InvalidInputError for a plan that gives a VAE no time, and no model to take it from.
+        """
+        untrained = [stage for stage in VAES if getattr(self.plan, stage) == 0]
+        if untrained and start_from is None:
+            raise InvalidInputError(
+                f"This plan does not train {', '.join(untrained)}: give a model to take it from, "
+                "--start-from assets/models/trellis-nano, or another plan."
+            )
         try:
             if start_from is not None:
                 self._adopt(start_from)
@@ -234,7 +242,7 @@ class Driver:
         """Make a model of what has been exported; False if something is still missing."""
         self._assembled = time.monotonic()
         try:
-            sizes = assemble(self.folder, self.folder / MODEL_FOLDER, cfg_strength=self.plan.cfg_strength)
+            sizes = assemble(self.folder, self.folder / MODEL_FOLDER)
         except (TrellisError, OSError) as error:
             logger.info("no model yet: %s", error)
             return False

@@ -14,7 +14,8 @@ def house(b: Builder) -> None:
     roof = b.pattern(
         b.pick(p.accent, p.wood, p.dark, p.main), p.dark, axis=2, chance=0.35, kinds=(1,), period=(0.15, 0.25)
     )
-    w, d, h = b.uniform(0.4, 0.7), b.uniform(0.38, 0.6), b.uniform(0.25, 0.55)
+    d, h = b.uniform(0.36, 0.5), b.uniform(0.25, 0.55)
+    w = d * b.uniform(1.15, 1.6)  # the front is the broad side
     b.box((w, d, h), wall, rounding=0.02, at=(0, 0, h))
     pitch, over = b.uniform(0.18, 0.4), b.uniform(0.04, 0.12)
     style = b.integer(0, 2)

@@ -1,30 +1,27 @@
 """Household things: mug, lamp, bottle, teapot and the like."""
 
-import math
-
 import torch
 
 from trellis.training.procedural.builder import Builder
 
 
 def mug(b: Builder) -> None:
-    """A hollow cup with a handle at the side, bands and a drink inside."""
+    """A hollow cup with its handle at the right, bands and a drink inside."""
     p = b.palette
     body = b.pattern(b.pick(p.main, p.second, p.light), b.pick(p.accent, p.light), chance=0.55, gloss=0.6)
     r, h = b.uniform(0.5, 0.75), b.uniform(0.5, 0.85)
     bottom, wall = r * b.uniform(0.68, 1.05), b.uniform(0.075, 0.11)
     b.cylinder(bottom, h, body, top=r, rounding=b.uniform(0.02, 0.12))
     ring, tube = h * b.uniform(0.45, 0.62), b.uniform(0.075, 0.11)
-    turn = b.uniform(-50, 20)
-    cx, sy = (turn * math.pi / 180).cos(), (turn * math.pi / 180).sin()
+    # One place for the handle: a picture cannot tell a turned handle from a turned camera.
     reach = (r + bottom) / 2 + 0.02
     b.torus(
         ring,
         tube,
         b.plain(b.pick(p.main, p.accent, p.light), 0.6),
         half_angle=b.uniform(1.75, 2.1),
-        at=(reach * cx, reach * sy, b.uniform(-0.08, 0.1)),
-        rotate=(0, -90, turn - 90),
+        at=(reach, 0, b.uniform(-0.08, 0.1)),
+        rotate=(0, -90, -90),
         blend=0.05,
     )
     inner = b.plain(p.light, 0.5)
