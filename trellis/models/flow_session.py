@@ -26,8 +26,8 @@ class FlowSession:
 
     model: a structure flow, or a latent flow together with the `layout` of the object's voxels; conditions: tokens
     [1, L, Cc] each; null: tokens [1, L, Cc]; times on the 0..1000 scale: every time that will be asked for.
-    `graphs` ("auto", "on", "off"): whether a step becomes one captured launch on a device that can. Close it after
-    use: `with FlowSession(...) as session`.
+    `graphs` ("auto", "on", "off"): whether a step becomes one captured launch where device and network can. Close it
+    after use: `with FlowSession(...) as session`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FlowSession:
         self._step_modulations = self._modulations[0].clone()
         self._state: Tensor | None = None
         self._choose_attention()
-        self._replay = GraphReplay(self._device, mode=graphs)
+        self._replay = GraphReplay(self._device, mode=graphs if model.can_be_captured else "off")
 
     def __enter__(self) -> "FlowSession":
         return self

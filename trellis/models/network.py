@@ -79,6 +79,11 @@ class Network(nn.Module, Generic[C]):
                 module.backend, module.spconv_algorithm = backend, algorithm
 
     @property
+    def can_be_captured(self) -> bool:
+        """Whether its work can become one captured launch; spconv waits for the device at every convolution."""
+        return not any(isinstance(m, SparseConv3d) and m.backend == "spconv" for m in self.modules())
+
+    @property
     def recompute(self) -> bool:
         """Blocks drop their activations and compute them again in the backward pass."""
         return self.config.use_checkpoint and self.training

@@ -1,6 +1,9 @@
-"""Packed attention by the package flash-attn; an adapter, used when it is asked for."""
+"""Packed attention by the packages flash-attn (release 2) and flash-attn-4; an adapter, used when it is asked for."""
 
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -9,25 +12,43 @@ from trellis.errors import MissingDependencyError
 from trellis.ops import attention_varlen
 from trellis.ops.segments import Segments
 
+# Release 2 is compiled when it is installed; 4 compiles its kernels at the first call, and shares the first's name.
+MODULES = ("flash_attn", "flash_attn.cute")
+
 
 def is_usable(q: Tensor) -> bool:
-    """Half precision on an NVIDIA GPU of compute capability 8; raises MissingDependencyError without the package."""
-    if find_spec("flash_attn") is None:
-        raise MissingDependencyError("The attention back end flash-attn is not installed; use sdpa, or install it.")
+    """Half precision on an NVIDIA GPU of compute capability 8; raises MissingDependencyError without a package."""
+    package()
     return attention_varlen.is_half_on_gpu(q)
+
+
+@cache
+def package() -> ModuleType:
+    """The release that is installed, the compiled one first; raises MissingDependencyError without any."""
+    fault = "the package is not there"
+    for name in MODULES if find_spec("flash_attn") is not None else ():
+        try:
+            module = import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            fault = str(error)
+            continue
+        if hasattr(module, "flash_attn_varlen_func"):
+            return module
+    raise MissingDependencyError(
+        f"The attention back end flash-attn is not installed ({fault}); use sdpa, or install it (flash-attn-4)."
+    )
 
 
 @torch.compiler.disable
 def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
     """See `trellis.ops.attention.packed_attention`."""
-    from flash_attn import flash_attn_varlen_func
-
-    return flash_attn_varlen_func(
-        q,
-        k,
-        v,
-        q_segments.boundaries(),
-        k_segments.boundaries(),
-        max(q_segments.lengths),
-        max(k_segments.lengths),
-    )
+    if q_segments.is_uniform and k_segments.is_uniform:
+        parts = ((q, q_segments), (k, k_segments), (v, k_segments))
+        out = package().flash_attn_func(*(tokens.unflatten(0, (len(segments), -1)) for tokens, segments in parts))
+    else:
+        out = package().flash_attn_varlen_func(
+            q, k, v, cu_seqlens_q=q_segments.boundaries(), cu_seqlens_k=k_segments.boundaries(),
+            max_seqlen_q=q_segments.longest, max_seqlen_k=k_segments.longest,
+        )  # fmt: skip
+    out = out[0] if isinstance(out, tuple) else out  # release 4 adds the logarithms of the sums
+    return out.flatten(0, -3)

@@ -14,6 +14,7 @@ class Segments:
     """Lengths of consecutive runs of tokens; `device` is where index tensors are made and cached. Do not change it.
 
     is_uniform: all segments have one length, so packed tokens are a plain [segments, length, ...] view.
+    total, longest: sum and largest of the lengths.
     (Plain attributes, so that a compiled block does not depend on every length.)
     """
 
@@ -22,6 +23,7 @@ class Segments:
         self.device = device
         self.is_uniform = len(set(lengths)) <= 1
         self.total = sum(lengths)
+        self.longest = max(lengths, default=0)
         self._cache: dict[Any, Any] = {}
 
     def __len__(self) -> int:

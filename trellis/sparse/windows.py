@@ -1,5 +1,6 @@
 """Which voxels attend to each other: whole samples, cubic windows, or windows along a space-filling curve."""
 
+from bisect import bisect
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,10 +66,10 @@ def _cubic(layout: VoxelLayout, window: int, shift: int) -> TokenWindows:
     b, x, y, z = layout.coords.long().unbind(1)
     x, y, z = (x + shift) // window, (y + shift) // window, (z + shift) // window
     key = ((b * side + x) * side + y) * side + z
-    _, owner, counts = torch.unique(key, return_inverse=True, return_counts=True)
-    order = torch.argsort(counts[owner] * counts.shape[0] + owner, stable=True)
+    counts = key.new_zeros(len(layout.lengths) * side**3).scatter_add_(0, key, torch.ones_like(key))
+    order = torch.argsort(counts[key] * counts.shape[0] + key, stable=True)
     lengths = counts.sort().values.tolist()
-    return TokenWindows(Segments(tuple(lengths), layout.device), order, _inverse(order))
+    return TokenWindows(Segments(tuple(lengths[bisect(lengths, 0) :]), layout.device), order, _inverse(order))
 
 
 def _along_curve(layout: VoxelLayout, window: int, curve: str, coord_shift: int, sequence_shift: int) -> TokenWindows:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.parity import golden
 from trellis.errors import InvalidInputError
 from trellis.models import FlowSession, create_model
+from trellis.nn.conv import SparseConv3d
 from trellis.sparse import SparseTensor
 
 CASES = json.loads((Path(golden.__file__).parent / "data/goldens.json").read_text())["cases"]
@@ -97,6 +98,15 @@ def test_half_precision_is_as_near_to_full_as_the_network_itself(name: str, dtyp
     with session_of(model, [condition], torch.zeros_like(condition)) as session:
         error = (session.velocity(0)(x, TIMES[1]) - exact).abs().max()
     assert 0 < error <= 2 * own
+
+
+def test_a_network_that_waits_for_the_device_is_not_captured() -> None:
+    flow = build(next(name for name in FLOWS if name.startswith("slat")))
+    assert flow.can_be_captured
+    for module in flow.modules():
+        if isinstance(module, SparseConv3d):
+            module.backend = "spconv"
+    assert not flow.can_be_captured
 
 
 def test_session_refuses_what_it_was_not_made_for() -> None:

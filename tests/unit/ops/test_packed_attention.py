@@ -1,7 +1,8 @@
 """Packed attention against a plain loop, forward and backward."""
 
 import sys
-from types import SimpleNamespace
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -88,39 +89,89 @@ def attend_by_loop(q, k, v, q_starts, k_starts):
     )
 
 
-def test_flash_attn_is_called_as_it_wants(monkeypatch):
-    """Contract of the adapter with a stand-in of the package's signature."""
+@pytest.fixture
+def uncached():
+    attention_flash.package.cache_clear()
+    yield
+    attention_flash.package.cache_clear()
 
-    def varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k):
+
+@pytest.mark.parametrize("release", [2, 4])
+@pytest.mark.parametrize(("q_lengths", "k_lengths"), [((3, 5), (4, 2)), ((4, 4), (3, 3))])
+def test_flash_attn_is_called_as_it_wants(release, q_lengths, k_lengths, monkeypatch, uncached):
+    """Contract of the adapter with stand-ins of the signatures of both releases."""
+
+    def with_sums(out):
+        return out if release == 2 else (out, None)
+
+    def varlen(q, k, v, *, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k):
         assert cu_seqlens_q.dtype == torch.int32 and (max_seqlen_q, max_seqlen_k) == (5, 4)
-        return attend_by_loop(q, k, v, cu_seqlens_q, cu_seqlens_k)
+        return with_sums(attend_by_loop(q, k, v, cu_seqlens_q, cu_seqlens_k))
 
-    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_varlen_func=varlen))
-    q, k, v = (torch.randn(n, 2, 8) for n in (8, 6, 6))
-    out = attention_flash.attend(q, k, v=v, q_segments=Segments((3, 5), CPU), k_segments=Segments((4, 2), CPU))
-    torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=(3, 5), k_lengths=(4, 2)))
+    def batched(q, k, v):
+        assert q.shape == (2, 4, 2, 8) and k.shape == v.shape == (2, 3, 2, 8)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        return with_sums(torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2))
+
+    package = ModuleType("flash_attn")
+    package.__spec__, package.__path__ = ModuleSpec("flash_attn", None), []
+    module = package if release == 2 else ModuleType("flash_attn.cute")
+    module.flash_attn_varlen_func, module.flash_attn_func = varlen, batched
+    monkeypatch.setitem(sys.modules, "flash_attn", package)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    q, k, v = (torch.randn(sum(n), 2, 8) for n in (q_lengths, k_lengths, k_lengths))
+    segments = {"q_segments": Segments(q_lengths, CPU), "k_segments": Segments(k_lengths, CPU)}
+    out = attention_flash.attend(q, k, v=v, **segments)
+    torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=q_lengths, k_lengths=k_lengths))
 
 
-def test_xformers_is_called_as_it_wants(monkeypatch):
-    def from_seqlens(q_lengths, k_lengths):
-        return torch.tensor([0, *q_lengths]).cumsum(0), torch.tensor([0, *k_lengths]).cumsum(0)
+def test_a_broken_flash_attn_is_named(monkeypatch, uncached):
+    package = ModuleType("flash_attn")
+    package.__spec__, package.__path__ = ModuleSpec("flash_attn", None), []
+    monkeypatch.setitem(sys.modules, "flash_attn", package)
+    with pytest.raises(MissingDependencyError, match=r"flash_attn\.cute.*use sdpa"):
+        attention_flash.package()
 
-    def attention(q, k, v, attn_bias):
-        assert q.shape == (1, 8, 2, 8)
-        return attend_by_loop(q[0], k[0], v[0], *attn_bias)[None]
 
-    mask = SimpleNamespace(BlockDiagonalMask=SimpleNamespace(from_seqlens=from_seqlens))
+def pretend_xformers(monkeypatch, attention, from_seqlens):
     for name, module in {
         "xformers": SimpleNamespace(),
         "xformers.ops": SimpleNamespace(memory_efficient_attention=attention),
         "xformers.ops.fmha": SimpleNamespace(),
-        "xformers.ops.fmha.attn_bias": mask,
+        "xformers.ops.fmha.attn_bias": SimpleNamespace(BlockDiagonalMask=SimpleNamespace(from_seqlens=from_seqlens)),
     }.items():
         monkeypatch.setitem(sys.modules, name, module)
-    q, k, v = (torch.randn(n, 2, 8) for n in (8, 6, 6))
-    q_segments, k_segments = Segments((3, 0, 5), CPU), Segments((4, 0, 2), CPU)
+
+
+@pytest.mark.parametrize(("q_lengths", "k_lengths"), [((3, 0, 5), (4, 0, 2)), ((4, 4), (3, 3))])
+def test_xformers_is_called_as_it_wants(q_lengths, k_lengths, monkeypatch):
+    def from_seqlens(q_lengths, k_lengths):
+        return torch.tensor([0, *q_lengths]).cumsum(0), torch.tensor([0, *k_lengths]).cumsum(0)
+
+    def attention(q, k, v, attn_bias):
+        if attn_bias is None:
+            assert q.shape == (2, 4, 2, 8)
+            q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        assert q.shape == (1, 8, 2, 8)
+        return attend_by_loop(q[0], k[0], v[0], *attn_bias)[None]
+
+    pretend_xformers(monkeypatch, attention, from_seqlens)
+    q, k, v = (torch.randn(sum(n), 2, 8) for n in (q_lengths, k_lengths, k_lengths))
+    q_segments, k_segments = Segments(q_lengths, CPU), Segments(k_lengths, CPU)
     out = attention_xformers.attend(q, k, v=v, q_segments=q_segments, k_segments=k_segments)
-    torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=(3, 5), k_lengths=(4, 2)))
+    torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=q_lengths, k_lengths=k_lengths))
+
+
+def test_xformers_without_kernels_is_named(monkeypatch):
+    def attention(q, k, v, attn_bias):
+        raise NotImplementedError("No operator found")
+
+    pretend_xformers(monkeypatch, attention, None)
+    q, k, v = (torch.randn(4, 2, 8) for _ in range(3))
+    segments = Segments((4,), CPU)
+    with pytest.raises(MissingDependencyError, match="no attention kernel"):
+        attention_xformers.attend(q, k, v=v, q_segments=segments, k_segments=segments)
 
 
 @pytest.mark.gpu
@@ -129,17 +180,20 @@ def test_xformers_is_called_as_it_wants(monkeypatch):
 @pytest.mark.parametrize("lengths", [((96, 96), (40, 40)), ((70, 3, 130), (9, 64, 1))])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_back_ends_on_the_gpu(backend, lengths, dtype):
-    module = {"flash-attn": "flash_attn", "xformers": "xformers"}.get(backend)
-    if module is not None:
-        pytest.importorskip(module)
+    """Queries, keys and values lie apart in memory, as the layers' products leave them."""
     device = Runtime.detect(device="cuda").device
-    q, k, v = (torch.randn(sum(n), 4, 64).to(dtype) for n in (lengths[0], lengths[1], lengths[1]))
+    queries, pairs = (torch.randn(sum(n), 3, 4, 64).to(dtype) for n in lengths)
+    q, k, v = queries[:, 0], pairs[:, 1], pairs[:, 2]
     expected = reference.packed_attention(
         q.double(), k.double(), v=v.double(), q_lengths=lengths[0], k_lengths=lengths[1]
     )
     q_segments, k_segments = (Segments(n, device) for n in lengths)
-    out = packed_attention(
-        q.to(device), k.to(device), v=v.to(device), q_segments=q_segments, k_segments=k_segments, backend=backend
-    )
+    queries, pairs = queries.to(device), pairs.to(device)
+    try:
+        out = packed_attention(
+            queries[:, 0], pairs[:, 1], v=pairs[:, 2], q_segments=q_segments, k_segments=k_segments, backend=backend
+        )
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
     error = (out.cpu().double() - expected).abs().max() / expected.abs().max()
     assert error <= (2e-3 if dtype == torch.float16 else 1.5e-2)
