@@ -21,11 +21,11 @@ def mug(pipeline: ImageTo3D) -> Asset:
     asset = pipeline(EXAMPLES / "mug.png", seed=1, structure_steps=12, latent_steps=12)
     cutout = np.asarray(asset.prepared[0].cutout).astype(float) / 255
     wanted = cutout[cutout[..., 3] > 0.9][:, :3].mean(0)
-    assert wanted[:2].min() - wanted[2] > 0.2  # the picture's mug is yellow
+    assert wanted[0] - wanted[1:].max() > 0.2  # the picture's mug is brown
     return asset
 
 
-@pytest.mark.parametrize("name", ["mug", "chair", "car", "teapot"])  # yellow, green, blue, purple
+@pytest.mark.parametrize("name", ["mug", "chair", "car", "teapot"])  # brown, green, blue, purple
 def test_the_networks_keep_the_hue(pipeline: ImageTo3D, name: str) -> None:
     asset = pipeline(EXAMPLES / f"{name}.png", seed=1, structure_steps=12, latent_steps=12, representations=("mesh",))
     assert asset.mesh is not None and asset.mesh.colors is not None
@@ -40,7 +40,7 @@ def _main_hue(colors: np.ndarray) -> float:
     return 360 * colorsys.rgb_to_hsv(*colors[chroma >= np.median(chroma)].mean(0))[0]
 
 
-def test_the_file_holds_a_yellow_mug(mug: Asset, tmp_path: Path) -> None:
+def test_the_file_holds_a_brown_mug(mug: Asset, tmp_path: Path) -> None:
     files = mug.save(tmp_path, name="mug", formats=("glb",), faces=3000, texture_size=512)
     shape = trimesh.load(files["glb"], force="mesh")
     texture = np.asarray(shape.visual.material.baseColorTexture.convert("RGB")).astype(float) / 255
@@ -51,7 +51,7 @@ def test_the_file_holds_a_yellow_mug(mug: Asset, tmp_path: Path) -> None:
     # All around, also where the picture does not see it.
     outside = np.linalg.norm(shape.triangles_center[:, [0, 2]], axis=1) > 0.25
     found = np.average(colors[outside], axis=0, weights=shape.area_faces[outside])
-    assert found[:2].min() - found[2] > 0.12
+    assert found[0] - found[1:].max() > 0.12
 
 
 def test_an_aeroplane_is_wide_and_low(pipeline: ImageTo3D) -> None:

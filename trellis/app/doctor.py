@@ -23,7 +23,7 @@ from trellis.ops.segments import Segments
 from trellis.runtime import Runtime, device_name, free_bytes, synchronize, total_bytes
 
 # Written from documentation and tested against a stand-in, never on a device.
-UNTESTED = {"flash-attn", "xformers", *rasterize.ADAPTERS}
+UNTESTED = {"flash-attn", *rasterize.ADAPTERS}
 TOLERANCE = {torch.float16: 5e-3, torch.bfloat16: 4e-2, torch.float32: 1e-4}
 LENGTHS = (700, 120, 700)  # tokens of the trial of attention
 WIDTH, HEADS = 64, 4
