@@ -83,6 +83,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
         Job("tests-ops", tests(*GPU_TESTS), 70, 180, TESTS),
         Job("tests-backends", tests(*RENDER_TESTS), 60, 150, (*TESTS, *WARP)),
         Job("parity-networks", ("-m", "tests.parity.run", "--device", "{device}"), 40, 150),
+        Job("parity-back-ends", ("-m", "tests.parity.network_table", "--device", "{device}"), 40, 150),
         Job("parity-reference", ("-m", "tests.parity.render_table", "--device", "{device}", "--backend", "reference"),
             30, 120),
         Job("parity-warp", ("-m", "tests.parity.render_table", "--device", "{device}", "--backend", "warp"),

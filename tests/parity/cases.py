@@ -33,11 +33,15 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class References:
-    """A goldens file: the salt of all inputs and weights, and its cases; and the device that computes them."""
+    """A goldens file: the salt of all inputs and weights, and its cases; and what computes them.
+
+    prepare: what is done to a network before it is used, as choosing its precision or back ends.
+    """
 
     salt: str
     cases: Mapping[str, Any]
     device: torch.device = CPU
+    prepare: Callable[[Any], None] = lambda network: None
 
     def normal(self, tag: str, *shape: int) -> Tensor:
         return golden.normal(self.salt + tag, *shape).to(self.device)
@@ -58,7 +62,9 @@ class References:
         return SparseTensor.create(feats, coords, resolution=resolution, batch_size=len(counts))
 
     def model(self, case: str) -> Any:
-        return self.filled(create_model(self.cases[case]["cls"], self.cases[case]["args"]).float().eval())
+        network = self.filled(create_model(self.cases[case]["cls"], self.cases[case]["args"]).float().eval())
+        self.prepare(network)
+        return network
 
     def filled(self, layer: M) -> M:
         """The layer with the weights of the file."""
