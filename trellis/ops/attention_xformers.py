@@ -38,5 +38,6 @@ def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments:
     except NotImplementedError as error:
         raise MissingDependencyError(
             "The installed xformers has no attention kernel for this machine, most often because it was built for "
-            "another release of torch or CUDA; use sdpa, or install one that matches (python -m xformers.info)."
+            "another release of torch or of the driver's libraries; use sdpa, or install one that matches "
+            "(python -m xformers.info tells)."
         ) from error
