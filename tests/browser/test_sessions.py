@@ -14,6 +14,9 @@ from trellis.app.offers import ModelChoice
 
 pytestmark = pytest.mark.browser
 STATUS = "async address => (await fetch(address)).status"
+# What a field shows, whatever its `value` says.
+SHOWN = """selector => Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value")
+    .get.call(document.querySelector(selector))"""
 FOCUSED = "document.activeElement.closest('[id]')?.id ?? ''"
 MODELS = (
     ModelChoice("nano", "nano (demo)"),
@@ -82,8 +85,12 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
 
 
 @pytest.mark.parametrize(
-    ("locale", "generate_text", "quality", "done"),
-    [("ko-KR", "생성", "품질", "완료"), ("zh-CN", "生成", "质量", "完成"), ("fr-FR", "Generate", "Quality", "Done")],
+    ("locale", "generate_text", "quality", "unset", "standard", "done"),
+    [
+        ("ko-KR", "생성", "품질", "아래 설정대로", "표준", "완료"),
+        ("zh-CN", "生成", "质量", "按下方设置", "标准", "完成"),
+        ("fr-FR", "Generate", "Quality", "as the options below say", "standard", "Done"),
+    ],
 )
 def test_labels_follow_the_language_of_the_browser(
     site: Site,
@@ -93,11 +100,17 @@ def test_labels_follow_the_language_of_the_browser(
     locale: str,
     generate_text: str,
     quality: str,
+    unset: str,
+    standard: str,
     done: str,
 ) -> None:
     page = open_page(site.address, locale=locale)
     page.wait_for_function("text => document.querySelector('#generate').innerText === text", arg=generate_text)
     assert quality in page.inner_text("#option-quality")
+    assert page.evaluate(SHOWN, "#option-quality input") == unset
+    page.click("#option-quality input")
+    page.click("#option-quality [role=option] >> nth=2")
+    page.wait_for_function(f"text => ({SHOWN})('#option-quality input') === text", arg=standard)
     generate(page, pictures[0])
     page.wait_for_selector(".job[data-state=done]")
     assert done in page.inner_text("#progress")

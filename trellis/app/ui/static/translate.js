@@ -45,13 +45,35 @@ function translateAttributes(element) {
   }
 }
 
+// What a closed list shows is the value of a field that nobody types into: it is shown translated, and read as it is.
+const field = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value");
+
+function translateChosen(input) {
+  if (Object.hasOwn(input, "value")) return;
+  let english = field.get.call(input);
+  Object.defineProperty(input, "value", {
+    configurable: true,
+    get: () => english,
+    set(text) {
+      english = text;
+      field.set.call(input, translated(text) ?? text);
+    },
+  });
+  input.value = english;
+}
+
+function translateElement(element) {
+  translateAttributes(element);
+  if (element.matches("input[role=combobox][readonly]")) translateChosen(element);
+}
+
 function translateTree(root) {
   if (root.nodeType === Node.TEXT_NODE) return translateText(root);
   if (root.nodeType !== Node.ELEMENT_NODE) return;
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
   for (let node = root; node; node = walker.nextNode()) {
     if (node.nodeType === Node.TEXT_NODE) translateText(node);
-    else translateAttributes(node);
+    else translateElement(node);
   }
 }
 
