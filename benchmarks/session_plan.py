@@ -109,7 +109,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
                               "1024", "--minimum", "0"), 45, 150, WARP),
         Job("encoding", module("benchmarks.encoding"), 20, 90, WARP),
     ),
-    (Job("shortcuts-quality", module("benchmarks.shortcuts", "--objects", "24"), 120, 300),),
+    (Job("shortcuts-quality", module("benchmarks.shortcuts", "--objects", "8"), 240, 300),),
     (Job("float32", generation("--precision", "float32", "--repeats", "1"), 55, 120),),
     (Job("tests-memory", tests("tests/backends/test_memory_limit.py"), 150, 300, TESTS),),
 )  # fmt: skip

@@ -29,7 +29,10 @@ def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments:
     """See `trellis.ops.attention.packed_attention`."""
     from torch.nn.attention.varlen import varlen_attn  # torch >= 2.10
 
-    # Tokens may lie apart in memory, as parts of one product do: the kernel takes strides.
+    # Tokens may lie apart in memory, as parts of one product do: the kernel takes strides. Its gradient was only ever
+    # tried without.
+    if torch.is_grad_enabled():
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     out = varlen_attn(q, k, v, q_segments.boundaries(), k_segments.boundaries(), q_segments.longest, k_segments.longest)
     assert isinstance(out, Tensor)  # a pair only when asked for more than the output
     return out
