@@ -33,13 +33,13 @@ def load_references(path: Path, device: torch.device = CPU) -> References:
     return References(content["salt"], content["cases"], device)
 
 
-def check_case(refs: References, case: str) -> list[Check]:
-    """The checks of one numeric case; an error on the way counts as a miss and is shown."""
+def check_case(refs: References, case: str, tolerance: Tolerance | None = None) -> list[Check]:
+    """The checks of one numeric case, by its own tolerance or another; an error on the way is a miss, and is shown."""
     try:
         computed = rebuild(refs, case)
     except FAILURES as error:
         return [missing("", f"{type(error).__name__}: {error}")]
-    return list(compare(refs.cases[case], computed, TOLERANCES.get(case, Tolerance())))
+    return list(compare(refs.cases[case], computed, tolerance or TOLERANCES.get(case, Tolerance())))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

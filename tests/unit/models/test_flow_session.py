@@ -12,6 +12,7 @@ from tests.parity import golden
 from trellis.errors import InvalidInputError
 from trellis.models import FlowSession, create_model
 from trellis.nn.conv import SparseConv3d
+from trellis.runtime import GraphReplay
 from trellis.sparse import SparseTensor
 
 CASES = json.loads((Path(golden.__file__).parent / "data/goldens.json").read_text())["cases"]
@@ -100,13 +101,23 @@ def test_half_precision_is_as_near_to_full_as_the_network_itself(name: str, dtyp
     assert 0 < error <= 2 * own
 
 
-def test_a_network_that_waits_for_the_device_is_not_captured() -> None:
+def test_a_network_that_waits_for_the_device_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str] = []
+
+    class Recorded(GraphReplay):
+        def __init__(self, device: torch.device, *, mode: str = "auto") -> None:
+            modes.append(mode)
+            super().__init__(device, mode=mode)
+
+    monkeypatch.setattr("trellis.models.flow_session.GraphReplay", Recorded)
     flow = build(next(name for name in FLOWS if name.startswith("slat")))
-    assert flow.can_be_captured
-    for module in flow.modules():
-        if isinstance(module, SparseConv3d):
-            module.backend = "spconv"
-    assert not flow.can_be_captured
+    _, [condition] = draw(flow)
+    with session_of(flow, [condition], torch.zeros_like(condition), graphs="on"):
+        for module in flow.modules():
+            if isinstance(module, SparseConv3d):
+                module.backend = "spconv"
+    with session_of(flow, [condition], torch.zeros_like(condition), graphs="on"):
+        assert modes == ["on", "off"]
 
 
 def test_session_refuses_what_it_was_not_made_for() -> None:
