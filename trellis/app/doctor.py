@@ -22,8 +22,8 @@ from trellis.ops.rasterize import backends as rasterize
 from trellis.ops.segments import Segments
 from trellis.runtime import Runtime, device_name, free_bytes, synchronize, total_bytes
 
-# Written from documentation and tested against a stand-in, never on a device.
-UNTESTED = {"flash-attn", *rasterize.ADAPTERS}
+# How packages of others fail on machines that they do not know.
+FAULTS = (RuntimeError, ImportError, OSError, LookupError, AssertionError, AttributeError, TypeError, ValueError)
 TOLERANCE = {torch.float16: 5e-3, torch.bfloat16: 4e-2, torch.float32: 1e-4}
 LENGTHS = (700, 120, 700)  # tokens of the trial of attention
 WIDTH, HEADS = 64, 4
@@ -96,11 +96,12 @@ def _machine(runtime: Runtime) -> tuple[str, ...]:
 
 def _try(subject: str, trial: Callable[[], str]) -> Finding:
     """A trial that returns a remark, or raises what is in the way."""
-    note = "; adapter, untested on hardware" if subject in UNTESTED else ""
     try:
-        return Finding(subject, True, trial() + note)
-    except (TrellisError, RuntimeError, ImportError, OSError) as error:
-        return Finding(subject, False, str(error).splitlines()[0] + note)
+        return Finding(subject, True, trial())
+    except TrellisError as error:
+        return Finding(subject, False, str(error).splitlines()[0])
+    except FAULTS as error:
+        return Finding(subject, False, f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def _try_attention(name: str, runtime: Runtime) -> str:
@@ -167,11 +168,12 @@ def _try_triton(runtime: Runtime) -> str:
     return _try_convolution(runtime, backend="triton")
 
 
+@torch.no_grad()
 def _try_spconv(runtime: Runtime) -> str:
     sparse_conv_spconv.require()
-    if runtime.device.type == "cpu":
-        raise TrellisError("not used on a CPU")
     coords, feats, weight, bias, exact = _convolution_trial(runtime)
+    if not sparse_conv_spconv.is_usable(feats):
+        raise TrellisError(_not_for(runtime))
     options = {"coords": coords, "resolution": 4, "batch_size": 1, "algorithm": runtime.spconv_algo}
     return _compare(
         lambda: sparse_conv_spconv.convolve(feats, weight, bias=bias, indices={}, **options),

@@ -31,11 +31,11 @@ class SparseConv3d(nn.Module):
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
         self.conv = ConvWeights(width, out_width, kernel=3)
-        self.backend: str | None = None  # of sparse_conv, or spconv where there are no gradients; None: the fastest
+        self.backend: str | None = None  # of sparse_conv, or spconv where that can do it; None: the fastest
         self.spconv_algorithm = "auto"  # the fastest measured
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        if self.backend == "spconv" and x.feats.device.type != "cpu" and not torch.is_grad_enabled():
+        if self.backend == "spconv" and sparse_conv_spconv.is_usable(x.feats):
             return x.replace(self._by_spconv(x))
         weight, bias = self.conv.weight, self.conv.bias
         feats = submanifold_conv(x.feats, weight, bias=bias, neighbours=x.layout.neighbours, backend=self.backend)

@@ -1,9 +1,11 @@
 """Packed attention by the packages flash-attn (release 2) and flash-attn-4; an adapter, used when it is asked for."""
 
+import warnings
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +35,7 @@ def package() -> ModuleType:
             fault = str(error)
             continue
         if hasattr(module, "flash_attn_varlen_func"):
+            warnings.filterwarnings("ignore", "Argument aux_data", UserWarning)  # at each of release 4's compilations
             return module
     raise MissingDependencyError(
         f"The attention back end flash-attn is not installed ({fault}); use sdpa, or install it (flash-attn-4)."
@@ -41,14 +44,24 @@ def package() -> ModuleType:
 
 @torch.compiler.disable
 def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
-    """See `trellis.ops.attention.packed_attention`."""
-    if q_segments.is_uniform and k_segments.is_uniform:
-        parts = ((q, q_segments), (k, k_segments), (v, k_segments))
-        out = package().flash_attn_func(*(tokens.unflatten(0, (len(segments), -1)) for tokens, segments in parts))
-    else:
-        out = package().flash_attn_varlen_func(
-            q, k, v, cu_seqlens_q=q_segments.boundaries(), cu_seqlens_k=k_segments.boundaries(),
-            max_seqlen_q=q_segments.longest, max_seqlen_k=k_segments.longest,
-        )  # fmt: skip
+    """See `trellis.ops.attention.packed_attention`.
+
+    Raises MissingDependencyError for a package that has no kernel for this machine.
+    """
+    try:
+        out = _call(q, k, v, q_segments, k_segments)
+    except (AssertionError, NotImplementedError) as error:
+        raise MissingDependencyError(
+            f"The installed flash-attn has no attention kernel for this machine ({error}); use sdpa."
+        ) from error
     out = out[0] if isinstance(out, tuple) else out  # release 4 adds the logarithms of the sums
     return out.flatten(0, -3)
+
+
+def _call(q: Tensor, k: Tensor, v: Tensor, q_segments: Segments, k_segments: Segments) -> Any:
+    if q_segments.is_uniform and k_segments.is_uniform:
+        return package().flash_attn_func(q_segments.batched(q), k_segments.batched(k), k_segments.batched(v))
+    return package().flash_attn_varlen_func(
+        q, k, v, cu_seqlens_q=q_segments.boundaries(), cu_seqlens_k=k_segments.boundaries(),
+        max_seqlen_q=q_segments.longest, max_seqlen_k=k_segments.longest,
+    )  # fmt: skip

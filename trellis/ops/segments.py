@@ -40,6 +40,10 @@ class Segments:
         """First token of each segment, and the total at the end."""
         return (0, *accumulate(self.lengths))
 
+    def batched(self, tokens: Tensor) -> Tensor:
+        """Tokens [total, ...] of segments of one length as [segments, length, ...]."""
+        return tokens.unflatten(0, (len(self.lengths), -1))
+
     def boundaries(self) -> Tensor:
         """`starts` as int32 [segments + 1] on the device."""
         return self.cached("boundaries", lambda: torch.tensor(self.starts, dtype=torch.int32, device=self.device))
@@ -122,5 +126,5 @@ def broadcast_segments(table: Tensor, tokens: Tensor, segments: Segments) -> tup
     Segments of one length give [segments, 1, C] and [segments, length, D]; `Tensor.reshape` undoes it.
     """
     if segments.is_uniform:
-        return table[:, None], tokens.unflatten(0, (len(segments), -1))
+        return table[:, None], segments.batched(tokens)
     return expand_segments(table, segments), tokens

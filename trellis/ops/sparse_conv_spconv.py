@@ -25,6 +25,12 @@ def require() -> None:
         raise MissingDependencyError("The sparse convolution back end spconv is not installed; use builtin.")
 
 
+def is_usable(feats: Tensor) -> bool:
+    """float32 and float16 on a GPU, without gradients: spconv knows no bfloat16."""
+    known = feats.dtype in (torch.float32, torch.float16)
+    return known and feats.device.type != "cpu" and not torch.is_grad_enabled()
+
+
 @torch.compiler.disable
 def convolve(
     feats: Tensor,

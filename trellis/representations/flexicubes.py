@@ -36,7 +36,7 @@ class Regularisers:
 
 @dataclass(frozen=True)
 class _Shell:
-    """Sorted keys [n] of the voxels, their rows `order` [n] in feats [n, k].
+    """Sorted keys [n] of the voxels, their rows `order` [n] in feats [n, k]; `rows` finds a voxel's row by its key.
 
     A key is the x-major index of a cube's low corner in the (resolution + 1)^3 vertex grid. A cube coordinate never
     equals `resolution`, so stepping a key over the border of the grid never hits a cube.
@@ -46,7 +46,7 @@ class _Shell:
     order: Tensor
     feats: Tensor
     resolution: int
-    index: KeyIndex
+    rows: KeyIndex
 
     @property
     def side(self) -> int:
@@ -58,13 +58,6 @@ class _Shell:
 
     def corner_offset(self, corner: int) -> int:
         return sum(stride for axis, stride in enumerate(self.strides) if corner >> axis & 1)
-
-    def rows(self, keys: Tensor) -> Tensor:
-        """Row in feats of the voxel with each key, -1 where there is none."""
-        if len(self.keys) == 0:
-            return torch.full_like(keys, -1)
-        at = self.index.find(keys)
-        return torch.where(at >= 0, self.order[at], -1)
 
     def coordinate(self, keys: Tensor, axis: int) -> Tensor:
         return keys // self.strides[axis] % (self.resolution + 1)
@@ -143,25 +136,21 @@ def _build_shell(coords: Tensor, feats: Tensor, resolution: int) -> _Shell:
     if bool((keys[1:] == keys[:-1]).any()):
         raise InvalidInputError("FlexiCubes coords name a voxel twice; pass the voxels of one sample only.")
     feats = feats.to(torch.promote_types(feats.dtype, torch.float32))
-    return _Shell(keys, order, feats, resolution, KeyIndex(keys, side))
+    return _Shell(keys, order, feats, resolution, KeyIndex(keys, side, order))
 
 
 def _corner_keys(shell: _Shell, cube_keys: Tensor) -> Tensor:
     """Sorted keys of the vertices of the given cubes."""
-    return unique_keys([cube_keys + shell.corner_offset(corner) for corner in range(8)], shell.side)
+    return unique_keys(cube_keys, [shell.corner_offset(corner) for corner in range(8)], shell.side)
 
 
 def _touching_cubes(shell: _Shell, vertex_keys: Tensor) -> Tensor:
     """Sorted keys of all cubes of the grid that have one of the vertices as a corner."""
-    inside = [
-        (shell.coordinate(vertex_keys, axis) < shell.resolution, shell.coordinate(vertex_keys, axis) > 0)
-        for axis in range(3)
-    ]
-    parts = []
-    for corner in range(8):
-        exists = inside[0][corner & 1] & inside[1][corner >> 1 & 1] & inside[2][corner >> 2 & 1]
-        parts.append(vertex_keys[exists] - shell.corner_offset(corner))
-    return unique_keys(parts, shell.side)
+    cubes = unique_keys(vertex_keys, [-shell.corner_offset(corner) for corner in range(8)], shell.side)
+    exists = cubes >= 0
+    for axis in range(3):  # a step over the border leads to where no cube is: the last coordinate of some axis
+        exists &= shell.coordinate(cubes, axis) < shell.resolution
+    return cubes[exists]
 
 
 def _vertex_means(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[Tensor, Tensor]:
@@ -178,13 +167,11 @@ def _pieces(count: int) -> list[slice]:
 
 
 def _means_of(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[Tensor, Tensor]:
-    width = sum((group.stop - group.start) // 8 for group in groups)
-    total = shell.feats.new_zeros(len(vertex_keys), width)
-    count = torch.zeros_like(vertex_keys)
+    total, count = shell.feats.new_zeros(()), torch.zeros_like(vertex_keys)
     # Read where there is no voxel; not one row for all, whose gradient would be one long sum.
     spread = torch.arange(len(vertex_keys), device=vertex_keys.device) % max(1, len(shell.feats))
     for corner in range(8):
-        voxel = shell.rows(vertex_keys - shell.corner_offset(corner))
+        voxel = shell.rows.find(vertex_keys, -shell.corner_offset(corner))
         present = voxel >= 0
         rows = torch.where(present, voxel, spread)
         values = torch.cat([_corner_values(shell.feats, group, corner)[rows] for group in groups], 1)
@@ -212,8 +199,8 @@ def _surface_cubes(shell: _Shell) -> tuple[Tensor, Tensor]:
     cubes = _touching_cubes(shell, inside_keys)
     case = torch.zeros_like(cubes)
     for corner in range(8):
-        case += (inside.find(cubes + shell.corner_offset(corner)) >= 0).long() << corner
-    crossing = case != 255
+        case |= (inside.find(cubes, shell.corner_offset(corner)) >= 0).long() << corner
+    crossing = (case != 255).nonzero().squeeze(1)
     return cubes[crossing], case[crossing]
 
 
@@ -234,14 +221,14 @@ def _build_surface(shell: _Shell, tables: CaseTables) -> _Surface:
     grouping = _resolve_ambiguity(shell, cubes, case, tables.flagged_face)
     vertex_keys = _corner_keys(shell, keys)
     vertices = KeyIndex(vertex_keys, shell.side)
-    corners = torch.stack([vertices.find(keys + shell.corner_offset(c)) for c in range(8)], 1)
+    corners = torch.stack([vertices.find(keys, shell.corner_offset(c)) for c in range(8)], 1)
     del vertices
     means, count = _vertex_means(shell, vertex_keys, _vertex_groups(shell))
     sdf = torch.where(count > 0, means[:, 0] - 1 / shell.resolution, 1.0)
     grid = torch.stack([shell.coordinate(vertex_keys, axis) for axis in range(3)], 1)
     reach = (1 - 1e-8) / (2 * shell.resolution)
     points = grid / shell.resolution - 0.5 + reach * torch.tanh(means[:, 1:4])
-    voxel = shell.rows(keys)
+    voxel = shell.rows.find(keys)
     weights = torch.where((voxel >= 0)[:, None], shell.feats[:, WEIGHTS][voxel], 0.0)
     duals = tables.loop_count[grouping]
     first_dual = duals.cumsum(0) - duals
@@ -333,7 +320,7 @@ def _consistency(shell: _Shell) -> Tensor:
     means, _ = _vertex_means(shell, vertex_keys, groups)
     total = means.new_zeros(())
     for corner in range(8):
-        vertex = vertices.find(shell.keys + shell.corner_offset(corner))
+        vertex = vertices.find(shell.keys, shell.corner_offset(corner))
         values = torch.cat([_corner_values(shell.feats, group, corner) for group in groups], 1)
         total = total + (values[shell.order] - means[vertex]).square().sum()
     return total / max(1, 8 * len(shell.keys) * means.shape[1])
@@ -349,17 +336,17 @@ def _quads(shell: _Shell, surface: _Surface, tables: CaseTables) -> tuple[Tensor
         b, c = (axis + 1) % 3, (axis + 2) % 3
         inside = (surface.case & 1).bool()
         owner = (inside != (surface.case >> (1 << axis) & 1).bool()).nonzero().squeeze(1)
-        ring = []
+        ring, keys = [], surface.keys[owner]
         # A cube low on an axis sees the edge at its high corner there.
         for low_b, low_c in ((0, 0), (1, 0), (1, 1), (0, 1)):
-            cube = surface.cubes.find(surface.keys[owner] - low_b * shell.strides[b] - low_c * shell.strides[c])
+            cube = surface.cubes.find(keys, -low_b * shell.strides[b] - low_c * shell.strides[c])
             loop = tables.loop_of_edge[surface.grouping[cube], edge_index(axis, low_b << b | low_c << c)]
             ring.append(torch.where(cube >= 0, surface.first_dual[cube] + loop, -1))
         quad = torch.stack(ring, 1)
-        complete = (quad >= 0).all(1)
+        complete = (quad >= 0).all(1).nonzero().squeeze(1)
         quads.append(quad[complete])
-        low_inside.append(inside[owner][complete])
-        axes.append(torch.full_like(quad[complete][:, 0], axis))
+        low_inside.append(inside[owner[complete]])
+        axes.append(torch.full_like(complete, axis))
     return torch.cat(quads), torch.cat(low_inside), torch.cat(axes)
 
 

@@ -12,37 +12,40 @@ CPU_SHARE = 16  # vertices of the table for each key of the set, at most
 
 
 class KeyIndex:
-    """The place of each key in a sorted list [n] of distinct keys of a grid of `side`^3.
+    """What belongs to each key in a sorted list [n] of distinct keys of a grid of `side`^3: `values` int64 [n], without
+    them the key's place in the list.
 
     Questions may lie outside the grid by one step along each axis.
     """
 
-    def __init__(self, keys: Tensor, side: int) -> None:
+    def __init__(self, keys: Tensor, side: int, values: Tensor | None = None) -> None:
         self.keys = keys
+        self._values = torch.arange(len(keys), device=keys.device) if values is None else values
         self._margin = _margin(side)
         self._table: Tensor | None = None
         if _is_dense(len(keys), side, keys.device):
             self._table = torch.full((side**3 + 2 * self._margin,), -1, dtype=torch.int32, device=keys.device)
-            self._table[keys + self._margin] = torch.arange(len(keys), dtype=torch.int32, device=keys.device)
+            self._table[keys + self._margin] = self._values.int()
 
-    def find(self, queries: Tensor) -> Tensor:
-        """Index int64 of each query in the list, -1 where absent."""
+    def find(self, keys: Tensor, step: int = 0) -> Tensor:
+        """The value int64 of each of `keys + step`, -1 where that is not in the list."""
         if self._table is not None:
-            return self._table[queries + self._margin].long()
+            return self._table[keys + (step + self._margin)].long()
         if len(self.keys) == 0:
-            return torch.full_like(queries, -1)
-        at = torch.searchsorted(self.keys, queries).clamp_(max=len(self.keys) - 1)
-        return torch.where(self.keys[at] == queries, at, -1)
+            return torch.full_like(keys, -1)
+        keys = keys + step
+        at = torch.searchsorted(self.keys, keys).clamp_(max=len(self.keys) - 1)
+        return torch.where(self.keys[at] == keys, self._values[at], -1)
 
 
-def unique_keys(parts: list[Tensor], side: int) -> Tensor:
-    """All keys of the parts, each once, sorted."""
-    if not _is_dense(sum(len(part) for part in parts), side, parts[0].device):
-        return torch.cat(parts).unique()
+def unique_keys(keys: Tensor, steps: list[int], side: int) -> Tensor:
+    """All of `keys + step` for each of the steps, once and sorted; they may lie outside the grid by one step."""
+    if not _is_dense(len(keys) * len(steps), side, keys.device):
+        return torch.cat([keys + step for step in steps]).unique()
     margin = _margin(side)
-    marked = torch.zeros(side**3 + 2 * margin, dtype=torch.bool, device=parts[0].device)
-    for part in parts:
-        marked[part + margin] = True
+    marked = torch.zeros(side**3 + 2 * margin, dtype=torch.bool, device=keys.device)
+    for step in steps:
+        marked[keys + (step + margin)] = True
     return marked.nonzero().squeeze(1) - margin
 
 

@@ -18,7 +18,8 @@ def test_diagnosis_of_a_cpu() -> None:
     works = {finding.subject: finding for finding in (*found.attention, *found.convolution)}
     assert works["sdpa"].works and "agrees with the reference" in works["sdpa"].remark
     assert works["builtin"].works and not works["cudnn"].works and "float32 on cpu" in works["cudnn"].remark
-    assert not works["flash-attn"].works and "untested on hardware" in works["flash-attn"].remark
+    assert not works["flash-attn"].works and "not installed" in works["flash-attn"].remark
+    assert all("untested on hardware" in f.remark for f in found.rendering if f.subject not in ("warp", "reference"))
     assert not works["triton"].works
     assert "not installed" in works["triton"].remark or "float32 on cpu" in works["triton"].remark
     assert any(finding.subject == "nano" for finding in found.models)
@@ -34,6 +35,15 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention.MODULES["flash-attn"], "is_usable", missing)
     finding = next(f for f in diagnose(CPU).attention if f.subject == "flash-attn")
     assert not finding.works and finding.remark.startswith("flash-attn is not installed")
+
+
+def test_a_package_that_fails_in_its_own_way_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(q: object) -> bool:
+        raise KeyError(torch.bfloat16)
+
+    monkeypatch.setattr(attention.MODULES["xformers"], "is_usable", fails)
+    finding = next(f for f in diagnose(CPU).attention if f.subject == "xformers")
+    assert not finding.works and finding.remark == "KeyError: torch.bfloat16"
 
 
 def test_wrong_results_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

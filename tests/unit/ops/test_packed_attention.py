@@ -74,7 +74,7 @@ def test_unknown_back_end_is_refused():
 
 
 @pytest.mark.parametrize("package", ["flash-attn", "xformers"])
-def test_a_package_that_is_not_installed_is_named(package, monkeypatch):
+def test_a_package_that_is_not_installed_is_named(package, monkeypatch, uncached):
     monkeypatch.setattr("trellis.ops.attention_flash.find_spec", lambda name: None)
     monkeypatch.setattr("trellis.ops.attention_xformers.find_spec", lambda name: None)
     q, k, v = packed((2,))
@@ -91,9 +91,11 @@ def attend_by_loop(q, k, v, q_starts, k_starts):
 
 @pytest.fixture
 def uncached():
-    attention_flash.package.cache_clear()
+    for module in (attention_flash, attention_xformers):
+        module.package.cache_clear()
     yield
-    attention_flash.package.cache_clear()
+    for module in (attention_flash, attention_xformers):
+        module.package.cache_clear()
 
 
 @pytest.mark.parametrize("release", [2, 4])
@@ -133,14 +135,29 @@ def test_a_broken_flash_attn_is_named(monkeypatch, uncached):
         attention_flash.package()
 
 
+def test_flash_attn_without_kernels_is_named(monkeypatch):
+    def attention(q, k, v):
+        raise AssertionError("Unsupported compute capability")
+
+    monkeypatch.setattr(attention_flash, "package", lambda: SimpleNamespace(flash_attn_func=attention))
+    q, k, v = (torch.randn(4, 2, 8) for _ in range(3))
+    segments = Segments((4,), CPU)
+    with pytest.raises(MissingDependencyError, match=r"no attention kernel.*compute capability.*use sdpa"):
+        attention_flash.attend(q, k, v=v, q_segments=segments, k_segments=segments)
+
+
 def pretend_xformers(monkeypatch, attention, from_seqlens):
-    for name, module in {
-        "xformers": SimpleNamespace(),
-        "xformers.ops": SimpleNamespace(memory_efficient_attention=attention),
-        "xformers.ops.fmha": SimpleNamespace(),
-        "xformers.ops.fmha.attn_bias": SimpleNamespace(BlockDiagonalMask=SimpleNamespace(from_seqlens=from_seqlens)),
-    }.items():
-        monkeypatch.setitem(sys.modules, name, module)
+    bias = SimpleNamespace(BlockDiagonalMask=SimpleNamespace(from_seqlens=from_seqlens))
+    operators = SimpleNamespace(memory_efficient_attention=attention, fmha=SimpleNamespace(attn_bias=bias))
+    monkeypatch.setattr(attention_xformers, "package", lambda: operators)
+
+
+def test_a_broken_xformers_is_named(monkeypatch, uncached):
+    package = ModuleType("xformers")
+    package.__spec__, package.__path__ = ModuleSpec("xformers", None), []
+    monkeypatch.setitem(sys.modules, "xformers", package)
+    with pytest.raises(MissingDependencyError, match=r"xformers\.ops.*use sdpa"):
+        attention_xformers.package()
 
 
 @pytest.mark.parametrize(("q_lengths", "k_lengths"), [((3, 0, 5), (4, 0, 2)), ((4, 4), (3, 3))])

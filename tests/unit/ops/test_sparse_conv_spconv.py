@@ -89,6 +89,23 @@ def test_the_fastest_algorithm_that_agrees_is_taken(monkeypatch: pytest.MonkeyPa
     sparse_conv_spconv.fastest_algorithm.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "device", "gradient", "usable"),
+    [
+        (torch.float32, "meta", False, True),
+        (torch.float16, "meta", False, True),
+        (torch.bfloat16, "meta", False, False),
+        (torch.float16, "meta", True, False),
+        (torch.float32, "cpu", False, False),
+    ],
+)
+def test_what_spconv_cannot_do_is_left_to_the_builtin(
+    dtype: torch.dtype, device: str, *, gradient: bool, usable: bool
+) -> None:
+    with torch.set_grad_enabled(gradient):
+        assert sparse_conv_spconv.is_usable(torch.empty(1, 1, dtype=dtype, device=device)) == usable
+
+
 @pytest.mark.usefixtures("fake_spconv")
 def test_unknown_algorithms_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="auto, native, implicit_gemm"):

@@ -24,13 +24,17 @@ def test_keys_are_found_also_from_outside() -> None:
     step = SIDE * SIDE + SIDE + 1
     queries = torch.tensor([3, -step, 0, SIDE**3 - 1 + step, 49, 50, SIDE**3 - 1])
     assert index.find(queries).tolist() == [1, -1, 0, -1, -1, 2, 3]
+    assert index.find(queries - 2, 2).tolist() == [1, -1, 0, -1, -1, 2, 3]
     assert KeyIndex(keys[:0], SIDE).find(queries).tolist() == [-1] * 7
+    values = torch.tensor([9, 0, 7, 8])
+    assert KeyIndex(keys, SIDE, values).find(queries).tolist() == [0, -1, 9, -1, -1, 7, 8]
 
 
 @pytest.mark.usefixtures("way")
 def test_unique_keys() -> None:
-    parts = [torch.tensor([5, 1, 5]), torch.tensor([], dtype=torch.int64), torch.tensor([342, 1])]
-    assert unique_keys(parts, SIDE).tolist() == [1, 5, 342]
+    keys = torch.tensor([5, 1, 342])
+    assert unique_keys(keys, [0, -4, 0], SIDE).tolist() == [-3, 1, 5, 338, 342]
+    assert unique_keys(keys[:0], [0, 1], SIDE).tolist() == []
 
 
 def test_both_ways_extract_the_same_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
