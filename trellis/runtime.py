@@ -299,12 +299,13 @@ class GraphReplay:
     """Runs functions of fixed tensors again and again; on a CUDA device as captured launches where that pays.
 
     mode: "on" captures at the second call of a key, "off" never; "auto" times the second call and captures if telling
-    the device what to do took longer than a share of doing it. A captured function must read and write the same
-    tensors at every call, and must have run once before (its tables are cached then). One memory pool serves all keys.
+    the device what to do took as long as doing it: the device waited for the host. A captured function must read and
+    write the same tensors at every call, and must have run once before (its tables are cached then). One memory pool
+    serves all keys.
     """
 
-    PAYS_FROM = 0.8  # share of the device's time that the host needs to launch the work
-    LEAST_CALLS = 5  # a capture takes about as long as this many launches save
+    PAYS_FROM = 0.95  # share of the device's time that the host needs to launch the work; it is never much above 1
+    LEAST_CALLS = 5  # a capture takes about as long as this many launches save, and the device waits for it
 
     def __init__(self, device: torch.device, *, mode: str = "auto") -> None:
         if mode not in GRAPH_MODES:
@@ -340,6 +341,7 @@ class GraphReplay:
         import torch
 
         first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.current_stream(self._device).synchronize()  # a full queue would make the host wait
         started = time.perf_counter()
         first.record()
         out = function()

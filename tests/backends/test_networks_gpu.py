@@ -71,6 +71,29 @@ def test_captures_are_made() -> None:
     replay.close()
 
 
+def test_captures_are_made_where_the_device_waits_for_the_host() -> None:
+    small, large = torch.zeros(4, device=GPU), torch.eye(4096, device=GPU, dtype=torch.float16)
+
+    def many_launches() -> Tensor:
+        x = small
+        for _ in range(500):
+            x = x + 1
+        return x
+
+    def much_work() -> Tensor:
+        x = large
+        for _ in range(50):
+            x = x @ large
+        return x
+
+    replay = GraphReplay(GPU)
+    for step in range(10):
+        assert bool((replay.run("launches", many_launches, remaining=20 - step) == 500).all())
+        assert torch.equal(replay.run("work", much_work, remaining=20 - step), large)
+    assert list(replay._captured) == ["launches"]
+    replay.close()
+
+
 def test_kernels_and_the_fused_gelu_are_used() -> None:
     assert head_norm.kernel_for(GPU) is not None
     assert residual_norm.kernels_on(GPU) is not None
