@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from installer.probe import Gpu, Machine
 
 XFORMERS = "xformers==0.0.35"  # one wheel for torch 2.10 and newer, built with CUDA 12
+# Wheels that compile their kernels at the first use, by a compiler of NVIDIA's that comes along.
+FLASH_ATTN = "flash-attn-4[cu13]==4.0.0b36"
+FLASH_ATTN_LICENCE = "BSD-3-Clause; its compiler nvidia-cutlass-dsl: NVIDIA's licence of CUTLASS DSL"
 # package: its version, the first driver that knows its CUDA, the Pythons of its wheels. Each holds code for
 # compute capabilities 5.0 to 9.0 and nothing that a newer card could translate.
 SPCONV = {
@@ -70,6 +73,8 @@ def choose_extras(machine: Machine, build: str) -> tuple[Extra, ...]:
             chosen.append(_spconv(machine, source))
         elif name == "xformers":
             chosen.append(_xformers(machine, build, source))
+        elif name == "flash-attn" and _has_flash_attn_wheels(machine, build):
+            chosen.append(Extra(name, FLASH_ATTN_LICENCE, FLASH_ATTN))
         else:
             chosen.append(_other(name, machine, source))
     return tuple(chosen)
@@ -104,6 +109,13 @@ def _xformers(machine: Machine, build: str, source: _Source) -> Extra:
     if lowest < (7, 0):
         return Extra("xformers", source.licence, None, "its kernels need compute capability 7.0 or newer")
     return Extra("xformers", source.licence, XFORMERS)
+
+
+def _has_flash_attn_wheels(machine: Machine, build: str) -> bool:
+    """Tell whether release 4, which is not compiled at its installation, is for this machine."""
+    lowest, _ = _oldest_and_newest(machine.gpus)
+    place = (machine.system, machine.architecture.lower())
+    return build.startswith("cu13") and place == ("Linux", "x86_64") and lowest >= (8, 0)
 
 
 def _other(name: str, machine: Machine, source: _Source) -> Extra:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from installer.extras import EXTRAS, SPCONV
+from installer.extras import EXTRAS, FLASH_ATTN, SPCONV
 from installer.plan import CUDA_BUILDS, Plan, describe, describe_machine, make_plan, plan_from_folder
 from installer.probe import TORCH_INDEX, Gpu, Machine
 from tests.contract.sources import ROOT
@@ -229,10 +229,29 @@ def test_an_unknown_optional_package_is_a_problem() -> None:
 
 def test_what_is_compiled_needs_a_compiler() -> None:
     for compiler in (False, True):
-        extras = {e.name: e for e in make_plan(linux(A100, compiler=compiler), VERSION).fitting}
+        extras = {e.name: e for e in make_plan(windows(RTX_4090, compiler=compiler), VERSION).fitting}
         assert (extras["nvdiffrast"].requirement is not None) == compiler
         assert (extras["flash-attn"].requirement is not None) == compiler
         assert "non-commercial" in extras["nvdiffrast"].licence
+
+
+@pytest.mark.parametrize(
+    ("machine", "wheel"),
+    [
+        (linux(H200), True),
+        (linux(RTX_4090), True),
+        (linux(RTX_5090), True),
+        (linux(GTX_1060), False),
+        (linux(H200, architecture="aarch64"), False),
+        (windows(RTX_4090), False),
+        (linux(RTX_5090_OLD_DRIVER), False),
+    ],
+)
+def test_flash_attn_is_a_wheel_where_there_is_one(machine: Machine, *, wheel: bool) -> None:
+    plan = make_plan(machine, VERSION)
+    [found] = [extra for extra in plan.fitting if extra.name == "flash-attn"]
+    assert found.requirement == (FLASH_ATTN if wheel else None)
+    assert ("nvidia-cutlass-dsl" in found.licence) == wheel
 
 
 def test_a_folder_of_wheels_needs_no_index() -> None:
