@@ -63,51 +63,53 @@ def render_textured_mesh(
     relief = None if normal_map is None else normal_map.to(device).float().permute(2, 0, 1)[None]
     attributes = torch.cat([column.to(device).float() for column in columns], dim=1)
     behind = background_color(background).to(device)
+    flat_normals = face_normals(mesh) if flat and shading != "none" else attributes
     pictures = []
     for camera in cameras.to(device):
         samples = rasterize_mesh(mesh, camera, size=size * supersampling, backend=backend)
-        values = rasterize.interpolate_attributes(samples, mesh.faces, attributes, backend=backend)
-        color = _lookup(texture, values[..., :2])
+        seen = samples.mask
+        values = rasterize.interpolate_attributes(samples, mesh.faces, attributes, backend=backend)[seen]
+        color = _lookup(texture, values[:, :2])
         if shading != "none":
-            normal = face_normals(mesh)[samples.face_id.clamp_min(0).long()] if flat else values[..., 2:5]
+            normal = flat_normals[samples.face_id[seen].long()] if flat else values[:, 2:5]
             if relief is not None:
-                normal = _bent(normal, values[..., 5:9], _lookup(relief, values[..., :2]))
+                normal = _bent(normal, values[:, 5:9], _lookup(relief, values[:, :2]))
             color = color * _light(normal, camera, shading)
-        pictures.append(_reduced(torch.cat([color, samples.mask[None].to(color)]), samples.mask, size, behind))
+        channels = torch.cat([behind, behind.new_zeros(1)])[:, None, None].repeat(1, *seen.shape)
+        channels.masked_scatter_(seen, torch.cat([color, color.new_ones(1, color.shape[1])]))
+        pictures.append(_reduced(channels, size))
     stacked = torch.stack(pictures).to(source)
     return ColorImages(stacked[:, :3], stacked[:, 3])
 
 
 def _lookup(texture: Tensor, uvs: Tensor) -> Tensor:
-    """Bilinear values [k, H, W] of a texture [1, k, h, w] at uvs [H, W, 2]."""
+    """Bilinear values [k, n] of a texture [1, k, h, w] at uvs [n, 2]."""
     return torch.nn.functional.grid_sample(
-        texture, uvs[None] * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
-    )[0]
+        texture, uvs[None, None] * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
+    )[0, :, 0]
 
 
 def _bent(normal: Tensor, tangent: Tensor, stored: Tensor) -> Tensor:
-    """Normals [H, W, 3] of interpolated frames (normals [H, W, 3], tangents [H, W, 4]) and a map's values [3, H, W]."""
+    """Normals [n, 3] of interpolated frames (normals [n, 3], tangents [n, 4]) and a map's values [3, n]."""
     across, up, out = (stored * 2 - 1)[..., None]
     bitangent = torch.where(tangent[..., 3:] < 0, -1.0, 1.0) * torch.linalg.cross(normal, tangent[..., :3])
     return across * tangent[..., :3] + up * bitangent + out * normal
 
 
 def _light(normals: Tensor, camera: Cameras, shading: str) -> Tensor:
-    """Brightness [H, W] at most 1 of world normals [H, W, 3]; a back face is lit like its front."""
+    """Brightness [n] at most 1 of world normals [n, 3]; a back face is lit like its front."""
     local = torch.nn.functional.normalize(normals, dim=-1) @ camera.extrinsics[0, :3, :3].T
     local = torch.where(local[..., 2:] > 0, -local, local)
     ambient, lights = LIGHTS[shading]
-    total = torch.full(local.shape[:2], ambient, device=local.device)
+    total = torch.full(local.shape[:1], ambient, device=local.device)
     for direction, strength in lights:
         towards = torch.nn.functional.normalize(local.new_tensor(direction), dim=0)
         total = total + strength * (local @ towards).clamp_min(0)
     return total.clamp(max=1)
 
 
-def _reduced(channels: Tensor, mask: Tensor, size: int, background: Tensor) -> Tensor:
-    """Mean colour over the background and coverage, [4, size, size], of samples [4, s, s]."""
-    color = torch.where(mask, channels[:3], background[:, None, None])
-    channels = torch.cat([color, channels[3:]])
+def _reduced(channels: Tensor, size: int) -> Tensor:
+    """Mean colour and coverage, [4, size, size], of samples [4, s, s]."""
     if channels.shape[-1] == size:
         return channels
     return torch.nn.functional.interpolate(
