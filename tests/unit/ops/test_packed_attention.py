@@ -127,12 +127,16 @@ def test_flash_attn_is_called_as_it_wants(release, q_lengths, k_lengths, monkeyp
     torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=q_lengths, k_lengths=k_lengths))
 
 
-def test_a_broken_flash_attn_is_named(monkeypatch, uncached):
-    package = ModuleType("flash_attn")
-    package.__spec__, package.__path__ = ModuleSpec("flash_attn", None), []
-    monkeypatch.setitem(sys.modules, "flash_attn", package)
-    with pytest.raises(MissingDependencyError, match=r"flash_attn\.cute.*use sdpa"):
-        attention_flash.package()
+@pytest.mark.parametrize(
+    ("adapter", "name", "fault"),
+    [(attention_flash, "flash_attn", r"flash_attn\.cute"), (attention_xformers, "xformers", r"xformers\.ops")],
+)
+def test_a_broken_package_is_named(adapter, name, fault, monkeypatch, uncached):
+    package = ModuleType(name)
+    package.__spec__, package.__path__ = ModuleSpec(name, None), []
+    monkeypatch.setitem(sys.modules, name, package)
+    with pytest.raises(MissingDependencyError, match=f"{fault}.*use sdpa"):
+        adapter.package()
 
 
 def test_flash_attn_without_kernels_is_named(monkeypatch):
@@ -150,14 +154,6 @@ def pretend_xformers(monkeypatch, attention, from_seqlens):
     bias = SimpleNamespace(BlockDiagonalMask=SimpleNamespace(from_seqlens=from_seqlens))
     operators = SimpleNamespace(memory_efficient_attention=attention, fmha=SimpleNamespace(attn_bias=bias))
     monkeypatch.setattr(attention_xformers, "package", lambda: operators)
-
-
-def test_a_broken_xformers_is_named(monkeypatch, uncached):
-    package = ModuleType("xformers")
-    package.__spec__, package.__path__ = ModuleSpec("xformers", None), []
-    monkeypatch.setitem(sys.modules, "xformers", package)
-    with pytest.raises(MissingDependencyError, match=r"xformers\.ops.*use sdpa"):
-        attention_xformers.package()
 
 
 @pytest.mark.parametrize(("q_lengths", "k_lengths"), [((3, 0, 5), (4, 0, 2)), ((4, 4), (3, 3))])
