@@ -27,7 +27,7 @@ def is_usable(q: Tensor) -> bool:
 @cache
 def package() -> ModuleType:
     """The release that is installed, the compiled one first; raises MissingDependencyError without any."""
-    fault = "the package is not there"
+    fault = "it is not installed"
     for name in MODULES if find_spec("flash_attn") is not None else ():
         try:
             module = import_module(name)
@@ -38,7 +38,7 @@ def package() -> ModuleType:
             warnings.filterwarnings("ignore", "Argument aux_data", UserWarning)  # at each of release 4's compilations
             return module
     raise MissingDependencyError(
-        f"The attention back end flash-attn is not installed ({fault}); use sdpa, or install it (flash-attn-4)."
+        f"The attention back end flash-attn cannot be used ({fault}); use sdpa, or install flash-attn-4."
     )
 
 

@@ -21,14 +21,14 @@ def is_usable(q: Tensor) -> bool:
 @cache
 def package() -> ModuleType:
     """xformers' operators; raises MissingDependencyError where they are not there or cannot be loaded."""
-    fault = "the package is not there"
+    fault = "it is not installed"
     if find_spec("xformers") is not None:
         try:
             return import_module("xformers.ops")
         except (ImportError, AttributeError, OSError, RuntimeError) as error:  # it also loads flash-attn, and not any
             fault = str(error)
     raise MissingDependencyError(
-        f"The attention back end xformers is not installed ({fault}); use sdpa, or install one that matches torch."
+        f"The attention back end xformers cannot be used ({fault}); use sdpa, or install one that matches torch."
     )
 
 

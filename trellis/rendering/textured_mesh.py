@@ -63,7 +63,7 @@ def render_textured_mesh(
     relief = None if normal_map is None else normal_map.to(device).float().permute(2, 0, 1)[None]
     attributes = torch.cat([column.to(device).float() for column in columns], dim=1)
     behind = background_color(background).to(device)
-    flat_normals = face_normals(mesh) if flat and shading != "none" else attributes
+    flat_normals = face_normals(mesh)
     pictures = []
     for camera in cameras.to(device):
         samples = rasterize_mesh(mesh, camera, size=size * supersampling, backend=backend)
