@@ -241,6 +241,7 @@ def test_what_is_compiled_needs_a_compiler() -> None:
         (linux(H200), True),
         (linux(RTX_4090), True),
         (linux(RTX_5090), True),
+        (linux(replace(RTX_2070, driver=581)), False),
         (linux(GTX_1060), False),
         (linux(H200, architecture="aarch64"), False),
         (windows(RTX_4090), False),

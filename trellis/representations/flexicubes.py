@@ -147,10 +147,9 @@ def _corner_keys(shell: _Shell, cube_keys: Tensor) -> Tensor:
 def _touching_cubes(shell: _Shell, vertex_keys: Tensor) -> Tensor:
     """Sorted keys of all cubes of the grid that have one of the vertices as a corner."""
     cubes = unique_keys(vertex_keys, [-shell.corner_offset(corner) for corner in range(8)], shell.side)
-    exists = cubes >= 0
-    for axis in range(3):  # a step over the border leads to where no cube is: the last coordinate of some axis
-        exists &= shell.coordinate(cubes, axis) < shell.resolution
-    return cubes[exists]
+    # A step over the border, also to below 0, leads to where no cube is: the last coordinate of some axis.
+    exists = [shell.coordinate(cubes, axis) < shell.resolution for axis in range(3)]
+    return cubes[exists[0] & exists[1] & exists[2]]
 
 
 def _vertex_means(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[Tensor, Tensor]:

@@ -75,6 +75,23 @@ def test_shading_follows_the_normals() -> None:
     assert 0.6 < studio <= 1
 
 
+def test_without_normals_every_face_is_lit_by_its_own() -> None:
+    corners = [[-0.3, 0, 0.3], [0.3, 0, -0.3], [0.3, 0, 0.3], [-0.3, 0, 0.3], [-0.3, 0.8, -0.3], [0.3, 0, -0.3]]
+    folded = sheet(torch.ones(4, 4, 3), shading="headlight", background="black", supersampling=1)
+    folded["vertices"] = vertices = torch.tensor(corners)
+    folded["faces"] = torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.int32)
+    folded["uvs"] = torch.full((6, 2), 0.5)
+    a, b, c = vertices.view(2, 3, 3).unbind(1)
+    normals = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=1)
+    flat = render_textured_mesh(**folded).color[0, 0]
+    given = render_textured_mesh(**folded, normals=normals.repeat_interleave(3, 0)).color[0, 0]
+    assert torch.allclose(flat, given, atol=1e-5)
+    # The flat half and the tilted one; nothing between them.
+    assert {round(float(value), 3) for value in flat.unique()} == {
+        0.0, *(round(0.35 + 0.65 * float(normal[1].abs()), 3) for normal in normals)
+    }  # fmt: skip
+
+
 @BACKENDS
 def test_a_normal_map_bends_the_light(backend: str) -> None:
     """Left half leans to the texture's right, the right half upwards in the texture; u runs along +x, up is +z."""
