@@ -76,13 +76,6 @@ def attend_self(attention: SelfAttention, h: Tensor, segments: Segments) -> Tens
     return attention.to_out(out.flatten(1))
 
 
-def attend_in_windows(attention: SelfAttention, h: Tensor, windows: TokenWindows) -> Tensor:
-    """Self-attention of the normalised tokens h [T, C] inside windows; tokens are reordered once, not q, k and v."""
-    gathered = h if windows.gather is None else h.index_select(0, windows.gather)
-    out = attend_self(attention, gathered, windows.segments)
-    return out if windows.select is None else out.index_select(0, windows.select)
-
-
 def attend_condition(block: ModulatedCrossBlock, h: Tensor, context: ConditionContext, segments: Segments) -> Tensor:
     """Attention of the normalised tokens h [T, C] of one sample to a condition of several tokens."""
     attention: CrossAttention = block.cross_attn
@@ -160,8 +153,14 @@ def run_plain_blocks(
     norm = RowNorm(x.new_ones(x.shape[1]), x.new_zeros(x.shape[1]), BLOCK_EPS)
     h = x
     for index, block in enumerate(blocks):
-        h = add_and_normalize(x, h, norm=norm) if index else norm(x)
-        h = add_and_normalize(x, attend_in_windows(block.attn, h, windows_of(index)), norm=norm)
+        windows = windows_of(index)
+        if index and windows.is_permutation:  # tokens are put in the order of the windows as they are written
+            h = add_and_normalize(x, h, norm=norm, out_rows=windows.select)
+        else:
+            h = add_and_normalize(x, h, norm=norm) if index else norm(x)
+            h = h if windows.gather is None else h.index_select(0, windows.gather)
+        h = attend_self(block.attn, h, windows.segments)
+        h = add_and_normalize(x, h, norm=norm, h_rows=windows.select)  # and read back in their own
         h = feed_forward(block.mlp, h)
     return x.add_(h) if blocks else x
 

@@ -43,20 +43,34 @@ def add_and_normalize(
     gate: Tensor | None = None,
     constant: Tensor | None = None,
     out: Tensor | None = None,
+    h_rows: Tensor | None = None,
+    out_rows: Tensor | None = None,
 ) -> Tensor:
     """`x += gate * h + constant` in place, then the norm of x: [T, C], in `out` if it is given.
 
-    x, h, out [T, C] of one precision; gate and constant are rows [C], and do nothing where they are absent.
+    x, out [T, C] and h [T', C] of one precision; gate and constant are rows [C], and do nothing where they are absent.
+    h_rows int64 [T]: the row of h that belongs to each row of x; out_rows int64 [T]: where the norm of each row of x
+    goes, every row once; without them row t belongs to row t.
     """
     kernels = kernels_on(x.device) if x.dtype != torch.float32 else None
     function: Function = add_and_normalize_by_torch if kernels is None else kernels.add_and_normalize
-    return function(x, h, norm=norm, gate=gate, constant=constant, out=out)
+    return function(x, h, norm=norm, gate=gate, constant=constant, out=out, h_rows=h_rows, out_rows=out_rows)
 
 
 def add_and_normalize_by_torch(
-    x: Tensor, h: Tensor, *, norm: RowNorm, gate: Tensor | None, constant: Tensor | None, out: Tensor | None
+    x: Tensor,
+    h: Tensor,
+    *,
+    norm: RowNorm,
+    gate: Tensor | None,
+    constant: Tensor | None,
+    out: Tensor | None,
+    h_rows: Tensor | None,
+    out_rows: Tensor | None,
 ) -> Tensor:
     """See `add_and_normalize`."""
+    if h_rows is not None:
+        h = h.index_select(0, h_rows)
     if gate is None:
         x += h
     else:
@@ -64,6 +78,8 @@ def add_and_normalize_by_torch(
     if constant is not None:
         x += constant
     normalized = norm(x)
+    if out_rows is not None:
+        return (torch.empty_like(x) if out is None else out).index_copy_(0, out_rows, normalized)
     return normalized if out is None else out.copy_(normalized)
 
 
@@ -100,13 +116,16 @@ def agrees(kernels: ModuleType, device: torch.device) -> bool:
     for width, rows in ((64, None), (80, torch.float16)):
         norm = RowNorm(draw(width, dtype=rows or torch.float32), draw(width, dtype=rows or torch.float32), 1e-6)
         gate, constant = (None, None) if rows is None else (draw(width), draw(width))
-        h = draw(37, width)
+        h = draw(50, width)
+        h_rows, out_rows = (torch.randperm(n, generator=generator)[:37].to(device) for n in (50, 37))
+        places = {"h_rows": None, "out_rows": None} if rows is None else {"h_rows": h_rows, "out_rows": out_rows}
         whole = draw(2, 38, width + 16)  # the stream and the result, with room around the rows
         expected, got = whole.clone(), whole.clone()
         functions: tuple[Function, Function] = (add_and_normalize_by_torch, kernels.add_and_normalize)
         for function, (stream, result) in zip(functions, (expected, got)):
             x, out = stream[:37, :width], result[:37, :width]
-            function(x, h, norm=norm, gate=gate, constant=constant, out=out)
+            part = h if rows is not None else h[:37]
+            function(x, part, norm=norm, gate=gate, constant=constant, out=out, **places)
         if not torch.allclose(got, expected, rtol=_AGREEMENT, atol=_AGREEMENT):
             return False
         x = whole[0, :37, :width]

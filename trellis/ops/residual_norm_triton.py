@@ -24,15 +24,21 @@ def _normalized(values, weight, shift, column, inside, eps, width):
 
 @triton.jit(do_not_specialize=["rows"])
 def _add_and_normalize(
-    x, h, out, gate, constant, weight, shift, rows, x_stride, h_stride, out_stride, eps,
+    x, h, out, gate, constant, h_rows, out_rows, weight, shift, rows, x_stride, h_stride, out_stride, eps,
     width: tl.constexpr, padded: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     row = (tl.program_id(0) * block + tl.arange(0, block))[:, None]
     column = tl.arange(0, padded)[None, :]
     inside = column < width
-    mask = (row < rows) & inside
+    known = row < rows
+    mask = known & inside
     row = row.to(tl.int64)
-    added = tl.load(h + row * h_stride + column, mask=mask, other=0.0).to(tl.float32)
+    h_row, out_row = row, row
+    if h_rows is not None:
+        h_row = tl.load(h_rows + row, mask=known, other=0)
+    if out_rows is not None:
+        out_row = tl.load(out_rows + row, mask=known, other=0)
+    added = tl.load(h + h_row * h_stride + column, mask=mask, other=0.0).to(tl.float32)
     if gate is not None:
         added *= tl.load(gate + column, mask=inside, other=0.0).to(tl.float32)
     if constant is not None:
@@ -41,7 +47,7 @@ def _add_and_normalize(
     stored = (tl.load(place, mask=mask, other=0.0).to(tl.float32) + added).to(x.dtype.element_ty)
     tl.store(place, stored, mask=mask)
     normalized = _normalized(stored.to(tl.float32), weight, shift, column, inside, eps, width)  # of the rounded stream
-    tl.store(out + row * out_stride + column, normalized.to(out.dtype.element_ty), mask=mask)
+    tl.store(out + out_row * out_stride + column, normalized.to(out.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -59,16 +65,24 @@ def _normalize_and_activate(
 
 
 def add_and_normalize(
-    x: Tensor, h: Tensor, *, norm: RowNorm, gate: Tensor | None, constant: Tensor | None, out: Tensor | None
+    x: Tensor,
+    h: Tensor,
+    *,
+    norm: RowNorm,
+    gate: Tensor | None,
+    constant: Tensor | None,
+    out: Tensor | None,
+    h_rows: Tensor | None,
+    out_rows: Tensor | None,
 ) -> Tensor:
     """See `trellis.ops.residual_norm.add_and_normalize`; InvalidInputError where values of a row are scattered."""
     if out is None:
         out = torch.empty_like(x)
-    _require_rows(x, h, out, gate, constant, norm.weight, norm.shift)
+    _require_rows(x, h, out, gate, constant, norm.weight, norm.shift, h_rows, out_rows)
     grid, sizes = _launch(x)
     _add_and_normalize[grid](
-        x, h, out, gate, constant, norm.weight, norm.shift, len(x), x.stride(0), h.stride(0), out.stride(0), norm.eps,
-        **sizes,
+        x, h, out, gate, constant, h_rows, out_rows, norm.weight, norm.shift, len(x), x.stride(0), h.stride(0),
+        out.stride(0), norm.eps, **sizes,
     )  # fmt: skip
     return out
 

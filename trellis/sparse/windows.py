@@ -22,11 +22,16 @@ class TokenWindows:
     """Attention inside `segments` of the tokens `gather`, whose results `select` puts back in voxel order.
 
     gather int64 [M] (None: the tokens as they are); select int64 [N]: place of each token in the gathered list.
+    is_permutation: every token is gathered once.
     """
 
     segments: Segments
     gather: Tensor | None = None
     select: Tensor | None = None
+
+    @property
+    def is_permutation(self) -> bool:
+        return self.gather is None or self.select is None or len(self.gather) == len(self.select)
 
 
 def attention_windows(layout: VoxelLayout, mode: str, *, window_size: int | None, block: int) -> TokenWindows:

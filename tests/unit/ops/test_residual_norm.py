@@ -41,11 +41,14 @@ for (width, rows, dtype), (gated, shifted) in itertools.product(cases, present):
     gate, constant, weight, shift = torch.randn(4, width, generator=generator).to(dtype)
     norm = RowNorm(weight.float(), shift.float(), 1e-6) if gated else RowNorm(weight, shift, 1e-6)
     options = {"gate": gate if gated else None, "constant": constant if shifted else None, "norm": norm, "out": None}
+    options |= {"h_rows": torch.arange(rows).flip(0) if gated else None}
+    options |= {"out_rows": torch.randperm(rows, generator=generator) if shifted else None}
     expected = x.clone()
     residual_norm.add_and_normalize_by_torch(expected, h, **options)
     found = residual_norm_triton.add_and_normalize(x, h, **options)
     limit = 4e-3 if dtype == torch.float16 else 3e-2
     assert torch.allclose(x, expected, rtol=limit / 2, atol=limit), (width, rows, gated, shifted)
+    found = found if options["out_rows"] is None else found[options["out_rows"]]
     assert torch.allclose(found, norm(x), rtol=limit, atol=limit), (width, rows, gated, shifted)
     if dtype == torch.float16 and not shifted:  # rounded once, as by torch; the interpreter cuts bfloat16 off
         assert (x == expected).float().mean() > 0.999, (width, rows, gated)
@@ -58,7 +61,9 @@ for (width, rows, dtype), (gated, shifted) in itertools.product(cases, present):
 rows, row = torch.zeros(8, 8), torch.ones(8)
 norm = RowNorm(row, row, 1e-6)
 calls = [
-    lambda: residual_norm_triton.add_and_normalize(rows.t(), rows, norm=norm, gate=None, constant=None, out=None),
+    lambda: residual_norm_triton.add_and_normalize(
+        rows.t(), rows, norm=norm, gate=None, constant=None, out=None, h_rows=None, out_rows=None
+    ),
     lambda: residual_norm_triton.normalize_and_activate(rows.t(), norm=norm, dtype=torch.float32),
 ]
 for call in calls:
@@ -103,6 +108,19 @@ def test_is_the_sum_and_its_layer_norm(dtype: torch.dtype, gated: bool, shifted:
         assert (got - wanted).abs().max() <= ROUNDING[dtype] * wanted.abs().max()
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_rows_come_and_go_where_they_are_told(given: bool) -> None:
+    x, h, gate, _, norm = inputs(torch.float32)
+    generator = torch.Generator().manual_seed(2)
+    more = torch.cat([h, h + 1])
+    h_rows, out_rows = (torch.randperm(n, generator=generator)[: len(x)] for n in (len(more), len(x)))
+    total = x.clone()
+    expected = add_and_normalize(total, more[h_rows], norm=norm, gate=gate)
+    out = torch.empty_like(x) if given else None
+    found = add_and_normalize(x, more, norm=norm, gate=gate, out=out, h_rows=h_rows, out_rows=out_rows)
+    assert torch.equal(x, total) and torch.equal(found[out_rows], expected) and (out is None or found is out)
+
+
 @pytest.mark.parametrize("dtype", ROUNDING)
 def test_a_norm_with_float32_rows_is_the_layer(dtype: torch.dtype) -> None:
     x, _, _, _, norm = inputs(torch.float32)
@@ -139,6 +157,14 @@ def _without_constant(x: Tensor, h: Tensor, *, constant: Tensor | None, **option
     return add_and_normalize_by_torch(x, h, constant=None, **options)
 
 
+def _in_order(x: Tensor, h: Tensor, *, out_rows: Tensor | None, **options: Any) -> Tensor:
+    return add_and_normalize_by_torch(x, h, out_rows=None, **options)
+
+
+def _reads_in_order(x: Tensor, h: Tensor, *, h_rows: Tensor | None, **options: Any) -> Tensor:
+    return add_and_normalize_by_torch(x, h[: len(x)], h_rows=None, **options)
+
+
 def _unbiased(x: Tensor, h: Tensor, *, norm: RowNorm, **options: Any) -> Tensor:
     width = x.shape[1]
     return add_and_normalize_by_torch(
@@ -161,8 +187,10 @@ def _spills(x: Tensor, h: Tensor, **options: Any) -> Tensor:
     return add_and_normalize_by_torch(x, h, **options)
 
 
-def _one_row_less(x: Tensor, h: Tensor, *, out: Tensor, **options: Any) -> Tensor:
-    add_and_normalize_by_torch(x[:-1], h[:-1], out=out[:-1], **options)
+def _one_row_less(x: Tensor, h: Tensor, *, h_rows: Tensor | None, **options: Any) -> Tensor:
+    last = x[-1].clone()
+    out = add_and_normalize_by_torch(x, h[: len(x)] if h_rows is None else h, h_rows=h_rows, **options)
+    x[-1] = last
     return out
 
 
@@ -180,7 +208,7 @@ def test_wrong_kernels_are_found_out() -> None:
     }  # fmt: skip
     assert agrees(right)
     for wrong in (_ungated, _without_constant, _unbiased, _of_what_was_there_before, _keeps_the_stream, _spills,
-                  _one_row_less):  # fmt: skip
+                  _one_row_less, _in_order, _reads_in_order):  # fmt: skip
         assert not agrees(right | {"add_and_normalize": wrong}), wrong.__name__
     for wrong in (_not_activated, _in_place):
         assert not agrees(right | {"normalize_and_activate": wrong}), wrong.__name__
