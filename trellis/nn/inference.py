@@ -52,7 +52,7 @@ def condition_context(attention: CrossAttention, cond: Tensor) -> ConditionConte
     """Keys and values of condition tokens [Tc, Cc]; attention to a single token is that token's value."""
     kv = attention.to_kv(cond).unflatten(-1, (2, attention.heads, -1))
     if attention.k_rms_norm is not None:
-        normalize_heads(kv[:, :1], attention.k_rms_norm.gamma[None])
+        normalize_heads(kv[:, :1], (attention.k_rms_norm.gamma,))
     keys, values = kv.unbind(1)
     constant = attention.to_out(values.flatten(1))[0] if len(cond) == 1 else None
     return ConditionContext(keys, values, constant)
@@ -68,8 +68,7 @@ def attend_self(attention: SelfAttention, h: Tensor, segments: Segments) -> Tens
     """Self-attention of the normalised tokens h [T, C]."""
     qkv = attention.to_qkv(h).unflatten(-1, (3, attention.heads, -1))
     if attention.q_rms_norm is not None and attention.k_rms_norm is not None:
-        gamma = torch.stack([attention.q_rms_norm.gamma, attention.k_rms_norm.gamma])
-        normalize_heads(qkv[:, :2], gamma)
+        normalize_heads(qkv[:, :2], (attention.q_rms_norm.gamma, attention.k_rms_norm.gamma))
     q, k, v = qkv.unbind(1)
     backend = attention.backend or attention.measured
     out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=backend)
@@ -81,7 +80,7 @@ def attend_condition(block: ModulatedCrossBlock, h: Tensor, context: ConditionCo
     attention: CrossAttention = block.cross_attn
     q = attention.to_q(h).unflatten(-1, (attention.heads, -1))
     if attention.q_rms_norm is not None:
-        normalize_heads(q[:, None], attention.q_rms_norm.gamma[None])
+        normalize_heads(q[:, None], (attention.q_rms_norm.gamma,))
     keys = Segments((len(context.keys),), h.device)
     backend = attention.backend or attention.measured
     out = packed_attention(q, context.keys, v=context.values, q_segments=segments, k_segments=keys, backend=backend)
