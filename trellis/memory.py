@@ -9,7 +9,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.runtime import GRAPH_MODES, free_bytes, is_out_of_memory, pinned, release_cached_memory
+from trellis.runtime import GRAPH_MODES, free_bytes, has_captures, is_out_of_memory, pinned, release_cached_memory
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +56,17 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Effort:
-    """How one run of a stage goes about its work, see `MemoryPlan`; and on which device."""
+    """How one run of a stage goes about its work, see `MemoryPlan`; and on which device.
+
+    kept: what the stage leaves there it finds again at its next run, as long as the network stays where it is; None
+    where nothing may stay.
+    """
 
     device: torch.device
     chunk_bytes: int
     together: bool
     graphs: str
+    kept: dict[str, Any] | None = field(default=None, compare=False)
 
     def ladder(self) -> tuple["Effort", ...]:
         """This way first, then ways that need less and less memory of the device."""
@@ -104,6 +109,7 @@ class _Network:
     def __init__(self, load: Callable[[], nn.Module], *, keeps_master: bool, device: torch.device) -> None:
         self.model = load().eval().requires_grad_(False)
         self.place = CPU
+        self.kept: dict[str, Any] = {}  # belongs to the weights where they are
         self._coming: _Upload | None = None
         self._masters: list[Tensor] | None = None
         if keeps_master and device.type != "cpu":
@@ -124,6 +130,7 @@ class _Network:
         self._coming = None
         if device == self.place:
             return
+        self.kept.clear()
         if self._masters is None:
             self.model.to(device)
         elif device.type == "cpu":
@@ -233,6 +240,7 @@ class ModelHost:
     def _run_within_memory(self, role: str, work: Callable[[Any, Effort], T], *, dtype: torch.dtype | None = None) -> T:
         plan = self.plan
         ladder = Effort(self._device, plan.chunk_bytes, plan.together, plan.graphs).ladder()
+        lasts = plan.residency == "keep" and plan.graphs != "off" and has_captures(self._device) and dtype is None
         rung = 0
         while True:
             effort = ladder[rung]
@@ -244,6 +252,10 @@ class ModelHost:
                         self._fetch_after(role)
                     if rung == 0 and self._is_tight():
                         effort = ladder[1]
+                    if lasts and effort is ladder[0]:
+                        effort = replace(effort, kept=network.kept)
+                    else:
+                        network.kept.clear()
                     return work(network.model, effort)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or rung + 1 == len(ladder):

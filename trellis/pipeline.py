@@ -5,7 +5,8 @@ pictures -> PreparedImage -> condition [B, L, C] -> voxels int32 [N, 4] -> struc
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,7 @@ from trellis.sparse import SparseTensor, VoxelLayout
 DECODERS = {"gaussians": "slat_decoder_gs", "mesh": "slat_decoder_mesh", "radiance_field": "slat_decoder_rf"}
 REPRESENTATIONS = tuple(DECODERS)
 ENCODER_ROLE = "image_encoder"
+KEPT_SESSION = "session"  # name of what the structure's stage keeps, see `Effort`
 
 
 class ImageTo3D:
@@ -339,6 +341,7 @@ def itself(values: Tensor) -> Tensor:
     return values
 
 
+@contextmanager
 def open_session(
     flow: StructureFlow | LatentFlow,
     conditions: Sequence[Tensor],
@@ -347,12 +350,26 @@ def open_session(
     *,
     null: Tensor,
     layout: VoxelLayout | None = None,
-) -> FlowSession:
-    """A session at the times of the sampler."""
+) -> Iterator[FlowSession]:
+    """A session at the times of the sampler.
+
+    The structure's grid is the same for all objects: its session stays for the next one where that may be.
+    """
     conditions = [condition.to(effort.device) for condition in conditions]
     times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
     null = null.to(effort.device)
-    return FlowSession(flow, conditions, null=null, times=times, layout=layout, graphs=effort.graphs)
+    kept = effort.kept if layout is None and len(conditions) == 1 else None
+    session: FlowSession | None = kept.pop(KEPT_SESSION, None) if kept is not None else None
+    if session is None or not session.restart(conditions, null=null, times=times):
+        session = None  # its memory goes before that of the next comes
+        options: dict[str, Any] = {"layout": layout, "graphs": effort.graphs, "lasting": kept is not None}
+        session = FlowSession(flow, conditions, null=null, times=times, **options)
+    with ExitStack() as stack:
+        stack.enter_context(session)
+        yield session
+        if kept is not None:  # and nothing went wrong
+            stack.pop_all()
+            kept[KEPT_SESSION] = session
 
 
 def sample_flow(

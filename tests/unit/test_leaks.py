@@ -10,6 +10,7 @@ import torch
 from benchmarks.released import Scene, make_scene, random_pipeline
 from trellis.errors import Cancelled
 from trellis.memory import MemoryPlan
+from trellis.models import FlowSession
 from trellis.pipeline import ImageTo3D
 from trellis.progress import CancelToken, Progress
 from trellis.runtime import Runtime, allocated_bytes
@@ -69,6 +70,31 @@ def test_a_cancelled_generation_leaves_nothing() -> None:
         with pytest.raises(Cancelled):
             generate(pipeline, scene, progress)
         assert live_bytes() == before, stage
+
+
+def test_the_session_of_the_structure_stays_for_the_next_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis.memory.has_captures", lambda device: True)
+    runtime = Runtime(device=torch.device("cpu"))
+    scene = make_scene(scale="tiny", device=runtime.device)
+    made: list[int] = []
+    monkeypatch.setattr(FlowSession, "_choose_attention", lambda session: made.append(len(session)))
+
+    def structure(pipeline: ImageTo3D, scale: float, progress: Progress | None = None) -> torch.Tensor:
+        sampler = replace(pipeline.config.structure_sampler, steps=2)
+        given, generator = [scene.condition * scale], torch.Generator().manual_seed(0)
+        with torch.inference_mode():
+            return pipeline.sample_structure(given, sampler, generator, "stochastic", progress or Progress())
+
+    pipeline = random_pipeline(runtime, scale="tiny")
+    results = [structure(pipeline, scale) for scale in (1.0, 0.5, 1.0)]
+    assert made == [1] and torch.equal(results[0], results[2])
+    assert torch.equal(results[1], structure(random_pipeline(runtime, scale="tiny"), 0.5)) and len(made) == 2
+    kept = pipeline.host._network("sparse_structure_flow_model").kept
+    assert list(kept) == ["session"]
+    token = CancelToken()
+    with pytest.raises(Cancelled):
+        structure(pipeline, 1.0, Progress(lambda info: token.cancel(), token))
+    assert not kept and torch.equal(structure(pipeline, 1.0), results[0]) and len(made) == 3
 
 
 @pytest.mark.gpu

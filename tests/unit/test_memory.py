@@ -170,6 +170,43 @@ def test_a_tight_device_starts_with_small_pieces(monkeypatch: pytest.MonkeyPatch
     assert models.take_notes() == ()
 
 
+def leave(model: nn.Module, effort: Effort) -> list[str] | None:
+    """What a stage finds; it leaves one thing more."""
+    if effort.kept is None:
+        return None
+    found = list(effort.kept)
+    effort.kept[f"thing {len(found)}"] = object()
+    return found
+
+
+def test_a_stage_finds_what_it_left_while_its_network_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "has_captures", lambda device: device != CPU)
+    monkeypatch.setattr(Net, "to", lambda net, device: net)  # nothing comes back from the meta device
+    models, _ = host("keep")
+    assert models.run("net", leave) == [] and models.run("net", leave) == ["thing 0"]
+    assert models.run("second", leave) == []
+    models._free("net")
+    assert models.run("net", leave) == [] and models.run("second", leave) == []
+    models.unload()
+    assert models.run("net", leave) == []
+    monkeypatch.setattr(memory, "free_bytes", lambda device: memory.ROOMY - 1)
+    assert models.run("net", leave) is None and models._network("net").kept == {}
+    monkeypatch.setattr(memory, "free_bytes", lambda device: None)
+    assert models.run("net", leave) == []
+    models.plan = MemoryPlan(graphs="off")
+    assert models.run("net", leave) is None and models._network("net").kept == {}
+
+
+@pytest.mark.parametrize("options", [{"graphs": "off"}, {"residency": "offload"}, {"residency": "budget", "budget": 9}])
+def test_nothing_stays_where_memory_is_to_be_saved(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "has_captures", lambda device: True)
+    models, _ = host(**{"residency": "keep", **options})
+    assert models.run("net", leave) is None
+    assert host("keep", CPU)[0].run("net", lambda model, effort: effort.kept) == {}
+    monkeypatch.undo()
+    assert host("keep", CPU)[0].run("net", leave) is None
+
+
 def test_an_overflow_is_run_again_in_float32_and_noted() -> None:
     models, _ = host("keep", CPU)
     models._network("net").model.half()

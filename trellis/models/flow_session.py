@@ -5,7 +5,7 @@ tables are made at the start; a step is one call with the state. The velocities 
 (the reference) up to rounding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,8 +26,9 @@ class FlowSession:
 
     model: a structure flow, or a latent flow together with the `layout` of the object's voxels; conditions: tokens
     [1, L, Cc] each; null: tokens [1, L, Cc]; times on the 0..1000 scale: every time that will be asked for.
-    `graphs` ("auto", "on", "off"): whether a step becomes one captured launch where device and network can. Close it
-    after use: `with FlowSession(...) as session`.
+    `graphs` ("auto", "on", "off"): whether a step becomes one captured launch where device and network can; `lasting`:
+    it is captured from the start, for a session that will `restart`. Close it after use: `with FlowSession(...) as
+    session`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class FlowSession:
         times: Sequence[float],
         layout: VoxelLayout | None = None,
         graphs: str = "auto",
+        lasting: bool = False,
     ) -> None:
         if isinstance(model, LatentFlow) != (layout is not None):
             raise InvalidInputError("A latent flow needs a layout of voxels, a structure flow takes none.")
@@ -48,10 +50,11 @@ class FlowSession:
         self._layout = layout
         self._device = null.device
         self._dtype = model.torso_dtype
-        self._steps = {round(time, TIME_DIGITS): index for index, time in enumerate(times)}
-        self._time, self._modulations = self._prepare_times(times)
-        self._contexts = [self._prepare_condition(condition) for condition in conditions]
-        self._null = self._prepare_condition(_without_repeats(null))
+        null = _without_repeats(null)
+        self._made_for = self._signature(conditions, null)
+        self._steps, self._time, self._modulations = self._prepare_times(times)
+        self._contexts = [list(self._prepare_condition(condition)) for condition in conditions]
+        self._null = list(self._prepare_condition(null))
         self._active, self._active_index = self._contexts[0], 0
         if len(conditions) > 1:  # the step reads one place, whichever condition is in it
             self._active = [context.clone() for context in self._contexts[0]]
@@ -59,7 +62,8 @@ class FlowSession:
         self._step_modulations = self._modulations[0].clone()
         self._state: Tensor | None = None
         self._choose_attention()
-        self._replay = GraphReplay(self._device, mode=graphs if model.can_be_captured else "off")
+        mode = graphs if model.can_be_captured else "off"
+        self._replay = GraphReplay(self._device, mode=mode, lasting=lasting)
 
     def __enter__(self) -> "FlowSession":
         return self
@@ -72,6 +76,30 @@ class FlowSession:
         self._replay.close()
         self._contexts, self._null, self._active = [], [], []
         self._state = None
+
+    @torch.no_grad()
+    def restart(self, conditions: Sequence[Tensor], *, null: Tensor, times: Sequence[float]) -> bool:
+        """Go on with another condition, null condition and times, in the places of those before; what was captured
+        stays good.
+
+        False, and nothing is done, unless the session is of one condition, the tokens are as many as before, and the
+        network's weights are where they were.
+        """
+        null = _without_repeats(null)
+        if len(conditions) != 1 or not times or self._signature(conditions, null) != self._made_for:
+            return False
+        self._steps, self._time, self._modulations = self._prepare_times(times)
+        for places, condition in ((self._active, conditions[0]), (self._null, null)):
+            for place, context in zip(places, self._prepare_condition(condition)):
+                place.copy_from(context)
+        return True
+
+    def _signature(self, conditions: Sequence[Tensor], null: Tensor) -> tuple[object, ...]:
+        """What captured launches and prepared tensors depend on, besides the values that `restart` changes."""
+        tensors = (*self._model.parameters(), *self._model.buffers())
+        weights = tuple((tensor.data_ptr(), tensor.dtype) for tensor in tensors)
+        shapes = tuple((condition.shape, condition.dtype, condition.device) for condition in (*conditions, null))
+        return shapes, weights, self._model.torso_dtype, torch.is_inference_mode_enabled()
 
     def __len__(self) -> int:
         """Number of conditions."""
@@ -109,9 +137,12 @@ class FlowSession:
                     )
 
     @torch.no_grad()
-    def _prepare_times(self, times: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Time embeddings [S, C], modulations [S, L, 6, C] with `1 + scale` at 1 and 4, in the torso's precision."""
+    def _prepare_times(self, times: Sequence[float]) -> tuple[dict[float, int], Tensor, Tensor]:
+        """The step of each time; time embeddings [S, C], modulations [S, L, 6, C] with `1 + scale` at 1 and 4, in the
+        torso's precision.
+        """
         model = self._model
+        steps = {round(time, TIME_DIGITS): index for index, time in enumerate(times)}
         embedded = model.t_embedder(torch.tensor(times, dtype=torch.float32, device=self._device))
         time = embedded.to(self._dtype)
         if model.adaLN_modulation is not None:
@@ -121,12 +152,13 @@ class FlowSession:
             parts = [block.adaLN_modulation(time) for block in model.blocks]  # type: ignore[operator]
         modulations = torch.stack(parts, 1).unflatten(-1, (6, -1))
         modulations[:, :, (1, 4)] += 1
-        return time, modulations
+        return steps, time, modulations
 
     @torch.no_grad()
-    def _prepare_condition(self, condition: Tensor) -> list[ConditionContext]:
+    def _prepare_condition(self, condition: Tensor) -> Iterator[ConditionContext]:
         tokens = condition[0].to(self._dtype)
-        return [condition_context(block.cross_attn, tokens) for block in self._model.blocks]  # type: ignore[arg-type]
+        for block in self._model.blocks:
+            yield condition_context(block.cross_attn, tokens)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def _evaluate(self, x: Tensor, time: float, *, index: int | None, kind: str) -> tuple[Tensor, ...]:

@@ -105,9 +105,9 @@ def test_a_network_that_waits_for_the_device_is_not_captured(monkeypatch: pytest
     modes: list[str] = []
 
     class Recorded(GraphReplay):
-        def __init__(self, device: torch.device, *, mode: str = "auto") -> None:
+        def __init__(self, device: torch.device, *, mode: str = "auto", lasting: bool = False) -> None:
             modes.append(mode)
-            super().__init__(device, mode=mode)
+            super().__init__(device, mode=mode, lasting=lasting)
 
     monkeypatch.setattr("trellis.models.flow_session.GraphReplay", Recorded)
     flow = build(next(name for name in FLOWS if name.startswith("slat")))
@@ -118,6 +118,46 @@ def test_a_network_that_waits_for_the_device_is_not_captured(monkeypatch: pytest
                 module.backend = "spconv"
     with session_of(flow, [condition], torch.zeros_like(condition), graphs="on"):
         assert modes == ["on", "off"]
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_session_goes_on_with_another_condition(name: str) -> None:
+    model = build(name)
+    x, [first, second, null] = draw(model, 3)
+    places = None
+    with session_of(model, [first], null) as session:
+        session.pair(0)(x, TIMES[0])
+        places = [tensor.data_ptr() for context in session._active for tensor in (context.keys, context.values)]
+        assert session.restart([second], null=null + 1, times=[500.0, 2.0])
+        conditional, unconditional = session.pair(0)(x + 1, 2.0)
+        close(conditional, reference(model, x + 1, 2.0, second))
+        close(unconditional, reference(model, x + 1, 2.0, null + 1))
+        close(session.velocity(0)(x, 500.0), reference(model, x, 500.0, second))
+        assert places == [t.data_ptr() for context in session._active for t in (context.keys, context.values)]
+        with pytest.raises(InvalidInputError, match="not prepared"):
+            session.velocity(0)(x, TIMES[0])
+
+
+@pytest.mark.parametrize("name", FLOWS[:1])
+def test_a_session_does_not_go_on_with_what_does_not_fit(name: str) -> None:
+    model = build(name)
+    _, conditions = draw(model, 2)
+    condition, null = conditions[0], torch.zeros_like(conditions[0])
+    with session_of(model, [condition], null) as session:
+        assert session.restart([condition], null=null, times=TIMES)
+        assert not session.restart(conditions, null=null, times=TIMES)
+        assert not session.restart([condition[:, 1:]], null=null, times=TIMES)
+        assert not session.restart([condition], null=condition, times=TIMES)  # tokens that differ, instead of one
+        assert not session.restart([condition], null=null, times=[])
+        with torch.inference_mode():
+            assert not session.restart([condition], null=null, times=TIMES)
+        model.blocks[-1].mlp.mlp[2].bias = torch.nn.Parameter(model.blocks[-1].mlp.mlp[2].bias.clone())
+        assert not session.restart([condition], null=null, times=TIMES)
+    with session_of(model, [condition], null) as session:
+        model.set_precision(torch.bfloat16)
+        assert not session.restart([condition], null=null, times=TIMES)
+    with session_of(model, conditions, null) as session:
+        assert not session.restart(conditions, null=null, times=TIMES)
 
 
 def test_session_refuses_what_it_was_not_made_for() -> None:
