@@ -51,10 +51,13 @@ class FlowSession:
         self._device = null.device
         self._dtype = model.torso_dtype
         null = _without_repeats(null)
-        self._made_for = self._signature(conditions, null)
-        self._steps, self._time, self._modulations = self._prepare_times(times)
-        self._contexts = [list(self._prepare_condition(condition)) for condition in conditions]
-        self._null = list(self._prepare_condition(null))
+        self._made_for = self._signature(conditions, null, times)
+        self._steps = _steps(times)
+        self._times = self._on_device(times)
+        self._tokens = [condition[0].to(self._dtype, copy=True) for condition in (*conditions, null)]
+        self._time, self._modulations = self._prepare_times()
+        self._contexts = [list(self._prepare_condition(tokens)) for tokens in self._tokens]
+        self._null = self._contexts.pop()
         self._active, self._active_index = self._contexts[0], 0
         if len(conditions) > 1:  # the step reads one place, whichever condition is in it
             self._active = [context.clone() for context in self._contexts[0]]
@@ -74,7 +77,7 @@ class FlowSession:
     def close(self) -> None:
         """Free captured launches and prepared tensors."""
         self._replay.close()
-        self._contexts, self._null, self._active = [], [], []
+        self._tokens, self._contexts, self._null, self._active = [], [], [], []
         self._state = None
 
     @torch.no_grad()
@@ -82,24 +85,24 @@ class FlowSession:
         """Go on with another condition, null condition and times, in the places of those before; what was captured
         stays good.
 
-        False, and nothing is done, unless the session is of one condition, the tokens are as many as before, and the
-        network's weights are where they were.
+        False, and nothing is done, unless the session is of one condition, tokens and times are as many as before,
+        and the network's weights are where they were.
         """
         null = _without_repeats(null)
-        if len(conditions) != 1 or not times or self._signature(conditions, null) != self._made_for:
+        if len(conditions) != 1 or self._signature(conditions, null, times) != self._made_for:
             return False
-        self._steps, self._time, self._modulations = self._prepare_times(times)
-        for places, condition in ((self._active, conditions[0]), (self._null, null)):
-            for place, context in zip(places, self._prepare_condition(condition)):
-                place.copy_from(context)
+        self._steps = _steps(times)
+        self._times.copy_(self._on_device(times))
+        for tokens, condition in zip(self._tokens, (*conditions, null)):
+            tokens.copy_(condition[0])
+        self._replay.run("restart", self._prepare_again, remaining=0)
         return True
 
-    def _signature(self, conditions: Sequence[Tensor], null: Tensor) -> tuple[object, ...]:
+    def _signature(self, conditions: Sequence[Tensor], null: Tensor, times: Sequence[float]) -> tuple[object, ...]:
         """What captured launches and prepared tensors depend on, besides the values that `restart` changes."""
-        tensors = (*self._model.parameters(), *self._model.buffers())
-        weights = tuple((tensor.data_ptr(), tensor.dtype) for tensor in tensors)
+        weights = tuple((weight.data_ptr(), weight.dtype) for weight in self._model.parameters())
         shapes = tuple((condition.shape, condition.dtype, condition.device) for condition in (*conditions, null))
-        return shapes, weights, self._model.torso_dtype, torch.is_inference_mode_enabled()
+        return shapes, len(times), weights, self._model.torso_dtype, torch.is_inference_mode_enabled()
 
     def __len__(self) -> int:
         """Number of conditions."""
@@ -136,14 +139,14 @@ class FlowSession:
                         self._device, self._dtype, q_length=tokens, k_length=keys, heads=attention.heads, width=width
                     )
 
+    def _on_device(self, times: Sequence[float]) -> Tensor:
+        return torch.tensor(times, dtype=torch.float32, device=self._device)
+
     @torch.no_grad()
-    def _prepare_times(self, times: Sequence[float]) -> tuple[dict[float, int], Tensor, Tensor]:
-        """The step of each time; time embeddings [S, C], modulations [S, L, 6, C] with `1 + scale` at 1 and 4, in the
-        torso's precision.
-        """
+    def _prepare_times(self) -> tuple[Tensor, Tensor]:
+        """Time embeddings [S, C], modulations [S, L, 6, C] with `1 + scale` at 1 and 4, in the torso's precision."""
         model = self._model
-        steps = {round(time, TIME_DIGITS): index for index, time in enumerate(times)}
-        embedded = model.t_embedder(torch.tensor(times, dtype=torch.float32, device=self._device))
+        embedded = model.t_embedder(self._times)
         time = embedded.to(self._dtype)
         if model.adaLN_modulation is not None:
             shared = model.adaLN_modulation(embedded).to(self._dtype)
@@ -151,14 +154,22 @@ class FlowSession:
         else:
             parts = [block.adaLN_modulation(time) for block in model.blocks]  # type: ignore[operator]
         modulations = torch.stack(parts, 1).unflatten(-1, (6, -1))
-        modulations[:, :, (1, 4)] += 1
-        return steps, time, modulations
+        modulations[:, :, 1::3] += 1
+        return time, modulations
 
     @torch.no_grad()
-    def _prepare_condition(self, condition: Tensor) -> Iterator[ConditionContext]:
-        tokens = condition[0].to(self._dtype)
+    def _prepare_condition(self, tokens: Tensor) -> Iterator[ConditionContext]:
         for block in self._model.blocks:
             yield condition_context(block.cross_attn, tokens)  # type: ignore[arg-type]
+
+    def _prepare_again(self) -> Tensor:
+        """What is made of times and tokens, in the places where it was made first; returns the time embeddings."""
+        time, modulations = self._prepare_times()
+        self._modulations.copy_(modulations)
+        for contexts, tokens in zip((self._active, self._null), self._tokens):
+            for context, other in zip(contexts, self._prepare_condition(tokens)):
+                context.copy_from(other)
+        return self._time.copy_(time)
 
     @torch.no_grad()
     def _evaluate(self, x: Tensor, time: float, *, index: int | None, kind: str) -> tuple[Tensor, ...]:
@@ -186,6 +197,11 @@ class FlowSession:
             return self._model.evaluate(self._state, time, modulations, contexts)
         assert self._layout is not None
         return self._model.evaluate(SparseTensor(self._state, self._layout), time, modulations, contexts)
+
+
+def _steps(times: Sequence[float]) -> dict[float, int]:
+    """The step of each time."""
+    return {round(time, TIME_DIGITS): index for index, time in enumerate(times)}
 
 
 def _without_repeats(condition: Tensor) -> Tensor:

@@ -29,23 +29,29 @@ from trellis.sparse.windows import TokenWindows
 
 @dataclass(frozen=True)
 class ConditionContext:
-    """What one block needs of one condition: keys and values [Tc, H, D], or the row [C] that every token is given."""
+    """What one block needs of a condition: keys and values [Tc, 2, H, D], or the row [C] that every token is given."""
 
-    keys: Tensor
-    values: Tensor
+    kv: Tensor
     constant: Tensor | None = None
+
+    @property
+    def keys(self) -> Tensor:
+        """[Tc, H, D]."""
+        return self.kv[:, 0]
+
+    @property
+    def values(self) -> Tensor:
+        """[Tc, H, D]."""
+        return self.kv[:, 1]
 
     def copy_from(self, other: "ConditionContext") -> None:
         """Take the values of a context of the same shapes, in place."""
-        self.keys.copy_(other.keys)
-        self.values.copy_(other.values)
+        self.kv.copy_(other.kv)
         if self.constant is not None and other.constant is not None:
             self.constant.copy_(other.constant)
 
     def clone(self) -> "ConditionContext":
-        return ConditionContext(
-            self.keys.clone(), self.values.clone(), None if self.constant is None else self.constant.clone()
-        )
+        return ConditionContext(self.kv.clone(), None if self.constant is None else self.constant.clone())
 
 
 def condition_context(attention: CrossAttention, cond: Tensor) -> ConditionContext:
@@ -53,9 +59,8 @@ def condition_context(attention: CrossAttention, cond: Tensor) -> ConditionConte
     kv = attention.to_kv(cond).unflatten(-1, (2, attention.heads, -1))
     if attention.k_rms_norm is not None:
         normalize_heads(kv[:, :1], (attention.k_rms_norm.gamma,))
-    keys, values = kv.unbind(1)
-    constant = attention.to_out(values.flatten(1))[0] if len(cond) == 1 else None
-    return ConditionContext(keys, values, constant)
+    constant = attention.to_out(kv[:, 1].flatten(1))[0] if len(cond) == 1 else None
+    return ConditionContext(kv, constant)
 
 
 def row_norm(layer: LayerNorm) -> RowNorm:

@@ -124,16 +124,17 @@ def test_a_network_that_waits_for_the_device_is_not_captured(monkeypatch: pytest
 def test_a_session_goes_on_with_another_condition(name: str) -> None:
     model = build(name)
     x, [first, second, null] = draw(model, 3)
-    places = None
+    given = first.clone()
     with session_of(model, [first], null) as session:
         session.pair(0)(x, TIMES[0])
-        places = [tensor.data_ptr() for context in session._active for tensor in (context.keys, context.values)]
-        assert session.restart([second], null=null + 1, times=[500.0, 2.0])
+        places = [context.kv.data_ptr() for context in session._active]
+        assert session.restart([second], null=null + 1, times=[500.0, 2.0, 1.0])
         conditional, unconditional = session.pair(0)(x + 1, 2.0)
         close(conditional, reference(model, x + 1, 2.0, second))
         close(unconditional, reference(model, x + 1, 2.0, null + 1))
         close(session.velocity(0)(x, 500.0), reference(model, x, 500.0, second))
-        assert places == [t.data_ptr() for context in session._active for t in (context.keys, context.values)]
+        assert places == [context.kv.data_ptr() for context in session._active]
+        assert torch.equal(first, given)
         with pytest.raises(InvalidInputError, match="not prepared"):
             session.velocity(0)(x, TIMES[0])
 
@@ -148,7 +149,7 @@ def test_a_session_does_not_go_on_with_what_does_not_fit(name: str) -> None:
         assert not session.restart(conditions, null=null, times=TIMES)
         assert not session.restart([condition[:, 1:]], null=null, times=TIMES)
         assert not session.restart([condition], null=condition, times=TIMES)  # tokens that differ, instead of one
-        assert not session.restart([condition], null=null, times=[])
+        assert not session.restart([condition], null=null, times=TIMES[:2])
         with torch.inference_mode():
             assert not session.restart([condition], null=null, times=TIMES)
         model.blocks[-1].mlp.mlp[2].bias = torch.nn.Parameter(model.blocks[-1].mlp.mlp[2].bias.clone())
