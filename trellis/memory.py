@@ -27,6 +27,7 @@ CPU = torch.device("cpu")
 GIB = 1 << 30
 RESIDENCIES = ("keep", "offload", "budget")
 ROOMY = 3 << 29  # with less than these 1.5 GiB free beside the weights, a stage starts with small pieces
+KEPT_ROOM = 1 << 29  # as much more must be free before a stage leaves something, which is less than that
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class MemoryPlan:
 class Effort:
     """How one run of a stage goes about its work, see `MemoryPlan`; and on which device.
 
-    kept: what the stage leaves there it finds again at its next run, as long as the network stays where it is; None
-    where nothing may stay.
+    kept: what the stage leaves there it finds again at its next run, as long as its network stays where it is and
+    memory is not short; None where nothing may stay.
     """
 
     device: torch.device
@@ -109,7 +110,7 @@ class _Network:
     def __init__(self, load: Callable[[], nn.Module], *, keeps_master: bool, device: torch.device) -> None:
         self.model = load().eval().requires_grad_(False)
         self.place = CPU
-        self.kept: dict[str, Any] = {}  # belongs to the weights where they are
+        self.kept: dict[str, Any] = {}  # what its stage left for the next run, see `Effort`
         self._coming: _Upload | None = None
         self._masters: list[Tensor] | None = None
         if keeps_master and device.type != "cpu":
@@ -240,23 +241,25 @@ class ModelHost:
     def _run_within_memory(self, role: str, work: Callable[[Any, Effort], T], *, dtype: torch.dtype | None = None) -> T:
         plan = self.plan
         ladder = Effort(self._device, plan.chunk_bytes, plan.together, plan.graphs).ladder()
-        lasts = plan.residency == "keep" and plan.graphs != "off" and has_captures(self._device) and dtype is None
+        may_keep = plan.residency == "keep" and plan.graphs != "off" and has_captures(self._device) and dtype is None
         rung = 0
         while True:
             effort = ladder[rung]
             # The CPU is slow in half precision, or knows it not at all.
             precision = dtype or (torch.float32 if effort.device != self._device else None)
             try:
-                with self._placed(role, effort.device) as network, _precision(network.model, precision):
-                    if rung == 0:
-                        self._fetch_after(role)
-                    if rung == 0 and self._is_tight():
-                        effort = ladder[1]
-                    if lasts and effort is ladder[0]:
-                        effort = replace(effort, kept=network.kept)
-                    else:
+                with self._placed(role, effort.device) as network:
+                    if not may_keep:
                         network.kept.clear()
-                    return work(network.model, effort)
+                    with _precision(network.model, precision):
+                        if rung == 0:
+                            self._fetch_after(role)
+                            if not self._has_room(ROOMY):
+                                self.drop_kept()
+                                effort = ladder[0 if self._has_room(ROOMY) else 1]
+                        if may_keep and effort is ladder[0] and (network.kept or self._has_room(ROOMY + KEPT_ROOM)):
+                            effort = replace(effort, kept=network.kept)
+                        return work(network.model, effort)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or rung + 1 == len(ladder):
                     raise
@@ -281,9 +284,18 @@ class ModelHost:
         if self.plan.budget is None or here + network.size <= self.plan.budget:
             network.fetch(self._device)
 
-    def _is_tight(self) -> bool:
+    def drop_kept(self) -> bool:
+        """Free what stages left for their next runs; False if there was nothing."""
+        dropped = any(network.kept for network in self._networks.values())
+        for network in self._networks.values():
+            network.kept.clear()
+        if dropped:
+            release_cached_memory(self._device)
+        return dropped
+
+    def _has_room(self, needed: int) -> bool:
         free = free_bytes(self._device)
-        return free is not None and free < ROOMY
+        return free is None or free >= needed
 
     def _free(self, role: str) -> None:
         """Take every network off the device, and what torch keeps of it."""

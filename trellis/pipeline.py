@@ -292,6 +292,8 @@ class ImageTo3D:
         except RuntimeError as error:
             if not is_out_of_memory(error) or coords.device.type == "cpu":
                 raise
+            if self.host.drop_kept():
+                return self.extract_surface(features)
             release_cached_memory(coords.device)
             mesh = extract_mesh(coords.cpu(), feats.cpu(), resolution=features.resolution)
         return mesh.to(self.runtime.device)
@@ -358,16 +360,17 @@ def open_session(
     conditions = [condition.to(effort.device) for condition in conditions]
     times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
     null = null.to(effort.device)
-    kept = effort.kept if layout is None and len(conditions) == 1 else None
+    kept = effort.kept if layout is None else None
     session: FlowSession | None = kept.pop(KEPT_SESSION, None) if kept is not None else None
     if session is None or not session.restart(conditions, null=null, times=times):
         session = None  # its memory goes before that of the next comes
-        options: dict[str, Any] = {"layout": layout, "graphs": effort.graphs, "lasting": kept is not None}
+        lasting = kept is not None and len(conditions) == 1
+        options: dict[str, Any] = {"layout": layout, "graphs": effort.graphs, "lasting": lasting}
         session = FlowSession(flow, conditions, null=null, times=times, **options)
     with ExitStack() as stack:
         stack.enter_context(session)
         yield session
-        if kept is not None:  # and nothing went wrong
+        if kept is not None and session.can_restart:  # and nothing went wrong
             stack.pop_all()
             kept[KEPT_SESSION] = session
 

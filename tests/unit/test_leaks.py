@@ -91,10 +91,40 @@ def test_the_session_of_the_structure_stays_for_the_next_object(monkeypatch: pyt
     assert torch.equal(results[1], structure(random_pipeline(runtime, scale="tiny"), 0.5)) and len(made) == 2
     kept = pipeline.host._network("sparse_structure_flow_model").kept
     assert list(kept) == ["session"]
-    token = CancelToken()
+    token, closed = CancelToken(), []
+    monkeypatch.setattr(FlowSession, "close", lambda session: closed.append(session))
+    session = kept["session"]
     with pytest.raises(Cancelled):
         structure(pipeline, 1.0, Progress(lambda info: token.cancel(), token))
-    assert not kept and torch.equal(structure(pipeline, 1.0), results[0]) and len(made) == 3
+    assert closed == [session] and not kept
+    assert torch.equal(structure(pipeline, 1.0), results[0]) and len(made) == 3 and len(closed) == 1
+
+
+def test_only_the_structure_of_one_picture_has_a_session_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis.memory.has_captures", lambda device: True)
+    runtime = Runtime(device=torch.device("cpu"))
+    scene = make_scene(scale="tiny", device=runtime.device)
+    pipeline = random_pipeline(runtime, scale="tiny")
+    moved = scene.voxels + torch.tensor([0, 1, 0, 0], dtype=torch.int32)  # as many voxels, other places
+    assert moved[:, 1:].max() < 64
+
+    def structure(pictures: int) -> list[str]:
+        sampler = replace(pipeline.config.structure_sampler, steps=2)
+        given, generator = [scene.condition] * pictures, torch.Generator().manual_seed(0)
+        pipeline.sample_structure(given, sampler, generator, "stochastic", Progress())
+        return list(pipeline.host._network("sparse_structure_flow_model").kept)
+
+    def latent(pipeline: ImageTo3D, voxels: torch.Tensor) -> torch.Tensor:
+        sampler, generator = replace(pipeline.config.latent_sampler, steps=2), torch.Generator().manual_seed(0)
+        return pipeline.sample_latent([scene.condition], voxels, sampler, generator, "stochastic", Progress()).feats
+
+    with torch.inference_mode():
+        assert [structure(1), structure(2), structure(1)] == [["session"], [], ["session"]]
+        first, second = latent(pipeline, scene.voxels), latent(pipeline, moved)
+        assert not pipeline.host._network("slat_flow_model").kept
+        assert torch.equal(first, latent(random_pipeline(runtime, scale="tiny"), scene.voxels))
+        assert torch.equal(second, latent(random_pipeline(runtime, scale="tiny"), moved))
+        assert not torch.equal(first, second)
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""A flow network evaluated many times for one object: what does not depend on the state is computed once.
+"""A flow network evaluated many times for an object: what does not depend on the state is computed once.
 
 Time embeddings and modulations of all steps, keys and values of the conditions, position embeddings and neighbour
 tables are made at the start; a step is one call with the state. The velocities are those of the network's `forward`
@@ -18,17 +18,18 @@ from trellis.ops.attention_choice import fastest_backend
 from trellis.runtime import GraphReplay
 from trellis.sparse import SparseTensor, VoxelLayout
 
+ATTENTIONS = ("self_attn", "cross_attn")  # of a block
 TIME_DIGITS = 6  # times that agree to so many decimals are one step
 
 
 class FlowSession:
-    """Velocities of one flow for one object under several conditions and the null condition.
+    """Velocities of one flow for an object under several conditions and the null condition.
 
     model: a structure flow, or a latent flow together with the `layout` of the object's voxels; conditions: tokens
     [1, L, Cc] each; null: tokens [1, L, Cc]; times on the 0..1000 scale: every time that will be asked for.
     `graphs` ("auto", "on", "off"): whether a step becomes one captured launch where device and network can; `lasting`:
-    it is captured from the start, for a session that will `restart`. Close it after use: `with FlowSession(...) as
-    session`.
+    it is captured from the start, for a session that will `restart` with other objects. Close it after use: `with
+    FlowSession(...) as session`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class FlowSession:
         self._step_modulations = self._modulations[0].clone()
         self._state: Tensor | None = None
         self._choose_attention()
+        self._lasting = lasting
         mode = graphs if model.can_be_captured else "off"
         self._replay = GraphReplay(self._device, mode=mode, lasting=lasting)
 
@@ -79,17 +81,26 @@ class FlowSession:
         self._replay.close()
         self._tokens, self._contexts, self._null, self._active = [], [], [], []
         self._state = None
+        self._lasting = False
+
+    @property
+    def can_restart(self) -> bool:
+        """It is meant to last, it is not closed, and none of its captures failed."""
+        return self._lasting and not self._replay.gave_up
 
     @torch.no_grad()
     def restart(self, conditions: Sequence[Tensor], *, null: Tensor, times: Sequence[float]) -> bool:
         """Go on with another condition, null condition and times, in the places of those before; what was captured
         stays good.
 
-        False, and nothing is done, unless the session is of one condition, tokens and times are as many as before,
-        and the network's weights are where they were.
+        False, and nothing is done, unless the session `can_restart` and is of one condition and no layout, tokens and
+        times are as many as before, the network's weights are where they were and its attention is done in the same
+        way, all in the same inference mode.
         """
         null = _without_repeats(null)
-        if len(conditions) != 1 or self._signature(conditions, null, times) != self._made_for:
+        if not self.can_restart or self._layout is not None or len(conditions) != 1:
+            return False
+        if self._signature(conditions, null, times) != self._made_for:
             return False
         self._steps = _steps(times)
         self._times.copy_(self._on_device(times))
@@ -101,8 +112,9 @@ class FlowSession:
     def _signature(self, conditions: Sequence[Tensor], null: Tensor, times: Sequence[float]) -> tuple[object, ...]:
         """What captured launches and prepared tensors depend on, besides the values that `restart` changes."""
         weights = tuple((weight.data_ptr(), weight.dtype) for weight in self._model.parameters())
+        ways = tuple(getattr(block, name).backend for block in self._model.blocks for name in ATTENTIONS)
         shapes = tuple((condition.shape, condition.dtype, condition.device) for condition in (*conditions, null))
-        return shapes, len(times), weights, self._model.torso_dtype, torch.is_inference_mode_enabled()
+        return shapes, len(times), weights, ways, self._model.torso_dtype, torch.is_inference_mode_enabled()
 
     def __len__(self) -> int:
         """Number of conditions."""
@@ -130,7 +142,7 @@ class FlowSession:
         if not isinstance(self._model, StructureFlow):
             return
         tokens = self._model.pos_emb.shape[0]
-        for name, keys in (("self_attn", tokens), ("cross_attn", len(self._contexts[0][0].keys))):
+        for name, keys in zip(ATTENTIONS, (tokens, len(self._contexts[0][0].keys))):
             for block in self._model.blocks:
                 attention = getattr(block, name)
                 if attention.backend is None:

@@ -75,9 +75,14 @@ def add_and_normalize(
     h_rows: Tensor | None,
     out_rows: Tensor | None,
 ) -> Tensor:
-    """See `trellis.ops.residual_norm.add_and_normalize`; InvalidInputError where values of a row are scattered."""
+    """See `trellis.ops.residual_norm.add_and_normalize`.
+
+    Raises InvalidInputError where values of a row are scattered, and for other than one row of h and of out for each.
+    """
     if out is None:
         out = torch.empty_like(x)
+    if len(h if h_rows is None else h_rows) != len(x) or len(out if out_rows is None else out_rows) != len(x):
+        raise InvalidInputError("Every row of x needs one row of h and one of out.")
     _require_rows(x, h, out, gate, constant, norm.weight, norm.shift, h_rows, out_rows)
     grid, sizes = _launch(x)
     _add_and_normalize[grid](

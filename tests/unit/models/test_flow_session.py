@@ -120,12 +120,12 @@ def test_a_network_that_waits_for_the_device_is_not_captured(monkeypatch: pytest
         assert modes == ["on", "off"]
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", [name for name in FLOWS if name.startswith("ss_")])
 def test_a_session_goes_on_with_another_condition(name: str) -> None:
     model = build(name)
     x, [first, second, null] = draw(model, 3)
     given = first.clone()
-    with session_of(model, [first], null) as session:
+    with session_of(model, [first], null, lasting=True) as session:
         session.pair(0)(x, TIMES[0])
         places = [context.kv.data_ptr() for context in session._active]
         assert session.restart([second], null=null + 1, times=[500.0, 2.0, 1.0])
@@ -139,26 +139,49 @@ def test_a_session_goes_on_with_another_condition(name: str) -> None:
             session.velocity(0)(x, TIMES[0])
 
 
-@pytest.mark.parametrize("name", FLOWS[:1])
-def test_a_session_does_not_go_on_with_what_does_not_fit(name: str) -> None:
-    model = build(name)
+def restarts(session: FlowSession, conditions: list[Tensor], null: Tensor, times: list[float] = TIMES) -> bool:
+    return session.restart(conditions, null=null, times=times)
+
+
+def test_a_session_does_not_go_on_with_what_does_not_fit() -> None:
+    model = build(FLOWS[0])
     _, conditions = draw(model, 2)
     condition, null = conditions[0], torch.zeros_like(conditions[0])
-    with session_of(model, [condition], null) as session:
-        assert session.restart([condition], null=null, times=TIMES)
-        assert not session.restart(conditions, null=null, times=TIMES)
-        assert not session.restart([condition[:, 1:]], null=null, times=TIMES)
-        assert not session.restart([condition], null=condition, times=TIMES)  # tokens that differ, instead of one
-        assert not session.restart([condition], null=null, times=TIMES[:2])
+    with session_of(model, [condition], null, lasting=True) as session:
+        assert restarts(session, [condition], null)
+        assert not restarts(session, conditions, null)
+        assert not restarts(session, [condition[:, 1:]], null)
+        assert not restarts(session, [condition], condition)  # null tokens that differ, instead of one
+        assert not restarts(session, [condition], null, TIMES[:2])
         with torch.inference_mode():
-            assert not session.restart([condition], null=null, times=TIMES)
+            assert not restarts(session, [condition], null)
+        own = model.blocks[0].self_attn.backend
+        model.set_attention("varlen")
+        assert not restarts(session, [condition], null)
+        model.set_attention(own)
+        assert restarts(session, [condition], null)
+        session._replay.gave_up = True
+        assert not restarts(session, [condition], null)
+        session._replay.gave_up = False
         model.blocks[-1].mlp.mlp[2].bias = torch.nn.Parameter(model.blocks[-1].mlp.mlp[2].bias.clone())
-        assert not session.restart([condition], null=null, times=TIMES)
-    with session_of(model, [condition], null) as session:
+        assert not restarts(session, [condition], null)
+    with session_of(model, [condition], null, lasting=True) as session:
         model.set_precision(torch.bfloat16)
-        assert not session.restart([condition], null=null, times=TIMES)
-    with session_of(model, conditions, null) as session:
-        assert not session.restart(conditions, null=null, times=TIMES)
+        assert not restarts(session, [condition], null)
+        model.set_precision(torch.float32)
+    for given, options in ((conditions, {"lasting": True}), ([condition], {})):
+        with session_of(model, given, null, **options) as session:
+            assert not restarts(session, [condition], null)
+    with session_of(model, [condition], null, lasting=True) as session:
+        session.close()
+        assert not restarts(session, [condition], null)
+
+
+def test_a_session_of_a_layout_ends_with_it() -> None:
+    model = build(next(name for name in FLOWS if name.startswith("slat")))
+    _, [condition] = draw(model)
+    with session_of(model, [condition], condition, lasting=True) as session:
+        assert not restarts(session, [condition], condition)
 
 
 def test_session_refuses_what_it_was_not_made_for() -> None:

@@ -120,14 +120,18 @@ def filled(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("mode", ["full", "swin", "shift_sequence"])
-def test_plain_blocks_in_windows(mode: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("mode", "size", "once"),
+    [("full", 3, True), ("swin", 3, True), ("shift_sequence", 3, True), ("shift_sequence", 4, False)],
+)
+def test_plain_blocks_in_windows(mode: str, size: int, once: bool, dtype: torch.dtype) -> None:
     blocks = [TransformerBlock(WIDTH, 2, qk_rms_norm=index == 1) for index in range(COUNT)]
     for block in blocks:
         filled(block, dtype)
     coords = torch.nn.functional.pad(torch.cartesian_prod(*[torch.arange(4)] * 3), (1, 0)).int()
     layout = VoxelLayout.create(coords[coords.sum(1) % 3 > 0], resolution=4)
-    windows = [attention_windows(layout, mode, window_size=3, block=index) for index in range(COUNT)]
+    windows = [attention_windows(layout, mode, window_size=size, block=index) for index in range(COUNT)]
+    assert all(part.is_permutation for part in windows) == once  # or some tokens are in two windows
     x = torch.randn(len(layout), WIDTH, generator=torch.Generator().manual_seed(5)).to(dtype)
     expected = x
     for block, part in zip(blocks, windows):

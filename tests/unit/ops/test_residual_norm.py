@@ -65,6 +65,12 @@ calls = [
         rows.t(), rows, norm=norm, gate=None, constant=None, out=None, h_rows=None, out_rows=None
     ),
     lambda: residual_norm_triton.normalize_and_activate(rows.t(), norm=norm, dtype=torch.float32),
+    lambda: residual_norm_triton.add_and_normalize(
+        rows, rows[:5], norm=norm, gate=None, constant=None, out=None, h_rows=None, out_rows=None
+    ),
+    lambda: residual_norm_triton.add_and_normalize(
+        rows, rows, norm=norm, gate=None, constant=None, out=None, h_rows=None, out_rows=torch.arange(5)
+    ),
 ]
 for call in calls:
     try:
@@ -187,6 +193,13 @@ def _spills(x: Tensor, h: Tensor, **options: Any) -> Tensor:
     return add_and_normalize_by_torch(x, h, **options)
 
 
+def _leaves_a_row_of_the_result(x: Tensor, h: Tensor, *, out: Tensor, **options: Any) -> Tensor:
+    last = out[-1].clone()
+    add_and_normalize_by_torch(x, h, out=out, **options)
+    out[-1] = last
+    return out
+
+
 def _one_row_less(x: Tensor, h: Tensor, *, h_rows: Tensor | None, **options: Any) -> Tensor:
     last = x[-1].clone()
     out = add_and_normalize_by_torch(x, h[: len(x)] if h_rows is None else h, h_rows=h_rows, **options)
@@ -208,7 +221,7 @@ def test_wrong_kernels_are_found_out() -> None:
     }  # fmt: skip
     assert agrees(right)
     for wrong in (_ungated, _without_constant, _unbiased, _of_what_was_there_before, _keeps_the_stream, _spills,
-                  _one_row_less, _in_order, _reads_in_order):  # fmt: skip
+                  _one_row_less, _leaves_a_row_of_the_result, _in_order, _reads_in_order):  # fmt: skip
         assert not agrees(right | {"add_and_normalize": wrong}), wrong.__name__
     for wrong in (_not_activated, _in_place):
         assert not agrees(right | {"normalize_and_activate": wrong}), wrong.__name__
