@@ -12,6 +12,12 @@ if ! [ -w /data ]; then
     exit 1
 fi
 
+# Model and memory preset of the settings; an option on the command line comes after them and wins.
+case "$COMMAND" in
+    serve | generate | batch | doctor | reconstruct)
+        set -- ${TRELLIS_MODEL:+--model "$TRELLIS_MODEL"} ${TRELLIS_PRESET:+--preset "$TRELLIS_PRESET"} "$@" ;;
+esac
+
 case "$COMMAND" in
     serve)
         # Inside the container every address counts as foreign; who may come in is decided where the port is published
@@ -22,8 +28,7 @@ case "$COMMAND" in
         else
             set -- --trust-lan "$@"
         fi
-        exec python /app/gradio_main.py --no-browser --host 0.0.0.0 --port 7960 --output /data/jobs \
-            --model "${TRELLIS_MODEL:-nano}" --preset "${TRELLIS_PRESET:-auto}" "$@" ;;
+        exec python /app/gradio_main.py --no-browser --host 0.0.0.0 --port 7960 --output /data/jobs "$@" ;;
     generate | batch | models | doctor)
         exec python -P -m trellis "$COMMAND" "$@" ;;
     reconstruct)

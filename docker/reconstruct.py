@@ -10,6 +10,7 @@ from pathlib import Path
 
 QUALITIES = {"balanced": "standard", "standard": "standard", "high": "high", "ultra": "ultra"}
 FORMATS = {"mesh": "glb", "gaussian": "ply", "preview": "mp4"}
+RADIANCE_FIELD = "radiance_field"  # the older scripts' third format
 ALGORITHMS = ("trellis", "trellis2")
 
 
@@ -32,18 +33,32 @@ def parser() -> argparse.ArgumentParser:
     add("--quality", choices=QUALITIES, default="balanced", help="faces and texture in one word")
     add("--decimation", type=int, metavar="FACES", help="faces to keep, in place of the quality's")
     add("--texture-size", type=int, metavar="PIXELS", help="side of the texture, in place of the quality's")
-    add("--formats", default="mesh,gaussian,preview", help=f"of {', '.join(FORMATS)}, or the program's own names")
+    names = f"of {', '.join(FORMATS)}, or the program's own names"
+    add("--formats", type=program_formats, default="mesh,gaussian,preview", metavar="A,B", help=names)
     add("--device", default="auto")
+    add("--preset", metavar="NAME", help="how memory is used, as of the program's own commands")
     return parser
+
+
+def program_formats(names: str) -> str:
+    """The program's own names of formats that are parted by commas; refuses the radiance field, which has no file."""
+    wanted = [name.strip() for name in names.split(",")]
+    if RADIANCE_FIELD in wanted:
+        raise argparse.ArgumentTypeError("the radiance field is not written to a file; use mesh or gaussian instead")
+    return ",".join(FORMATS.get(name, name) for name in wanted)
 
 
 def translated(options: argparse.Namespace) -> list[str]:
     """Arguments of `trellis` that say the same."""
-    formats = [FORMATS.get(name.strip(), name.strip()) for name in options.formats.split(",")]
     arguments = ["batch", *map(str, options.input), "--output", str(options.output)]
-    arguments += ["--seed", str(options.seed), "--device", options.device, "--formats", ",".join(formats)]
+    arguments += ["--seed", str(options.seed), "--device", options.device, "--formats", options.formats]
     arguments += ["--quality", QUALITIES[options.quality]]
-    optional = {"--decimation": options.decimation, "--texture-size": options.texture_size, "--model": options.model}
+    optional = {
+        "--decimation": options.decimation,
+        "--texture-size": options.texture_size,
+        "--model": options.model,
+        "--preset": options.preset,
+    }
     return arguments + [str(word) for pair in optional.items() if pair[1] is not None for word in pair]
 
 

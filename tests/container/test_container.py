@@ -1,6 +1,7 @@
 """The container's files: what can be checked without a daemon (no image is built here)."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -118,22 +119,75 @@ def test_every_variable_of_the_compose_file_is_explained() -> None:
     assert set(re.findall(r"target: (\w+)", COMPOSE)) == set(TARGETS) <= set(stages())
 
 
-@pytest.mark.parametrize("profile", TARGETS)
-def test_compose_reads_the_file(profile: str) -> None:
+def test_both_targets_are_built_with_the_index_of_the_settings() -> None:
+    index = next(rest.partition("=")[2] for word, rest in all_of("packages") if rest.startswith("TORCH_INDEX="))
+    assert f'TORCH_INDEX: "${{TORCH_INDEX:-{index}}}"' in COMPOSE
+    for target in ("cpu", "cuda"):
+        arguments = re.search(rf"target: {target}\n      args:\n((?: {{8}}.*\n)+)", COMPOSE)
+        assert arguments and "<<: *arguments" in arguments[1] and "TORCH_BUILD:" in arguments[1]
+
+
+def compose(folder: Path, *arguments: str, **settings: str) -> str:
+    """What compose says of the files in the folder, with those settings alone in the environment."""
     commands = [[tool] for tool in ("docker-compose",) if shutil.which(tool)]
     docker = shutil.which("docker")
     if docker and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0:
         commands.append([docker, "compose"])
     if not commands:
         pytest.skip("neither docker compose nor docker-compose is here")
-    command = [*commands[-1], "--profile", profile, "config"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [*commands[-1], *arguments]
+    result = subprocess.run(
+        command, cwd=folder, env=without_settings() | settings, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
-    assert f"trellis-desktop:{profile}" in result.stdout
-    assert "127.0.0.1" in result.stdout or profile == "blender"
+    return result.stdout
 
 
-def entry(tmp_path: Path, *arguments: str, token: str = "", writable: bool = True) -> tuple[int, list[str], str]:
+def without_settings() -> dict[str, str]:
+    """The environment of the tests without what compose.yaml reads."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("TRELLIS_", "TORCH_"))}
+
+
+@pytest.mark.parametrize("profile", TARGETS)
+def test_compose_reads_the_file(profile: str) -> None:
+    config = compose(ROOT, "--profile", profile, "config")
+    assert f"trellis-desktop:{profile}" in config
+    assert "127.0.0.1" in config or profile == "blender"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with what make and compose read, and no file .env yet."""
+    (tmp_path / "docker").mkdir()
+    for name in ("Makefile", "compose.yaml", "docker/setting.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_settings_of_the_file_reach_image_and_container(checkout: Path) -> None:
+    lines = ("TRELLIS_MODEL=a/b", "TRELLIS_PRESET=minimal", "TORCH_BUILD=cu126", "TORCH_INDEX=https://mirror/whl")
+    (checkout / ".env").write_text("\n".join(lines))
+    config = compose(checkout, "--profile", "cuda", "config", TRELLIS_PRESET="fastest")
+    for line in (lines[0], "TRELLIS_PRESET=fastest", *lines[2:]):
+        assert re.search(rf"^ *{line.replace('=', ': ')}$", config, re.MULTILINE), line
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["./x", "/x # why", '"/a b"', "'/a b' # why", "/a b ", "~/x", "${HOME}/x", "/old\nTRELLIS_OUTPUT=/x\r", ""],
+)
+def test_a_folder_of_the_file_is_read_as_compose_reads_it(checkout: Path, written: str) -> None:
+    (checkout / ".env").write_text(f"# results\nexport TRELLIS_OUTPUT={written}\nTRELLIS_PORT=1\n")
+    command = ["sh", "docker/setting.sh", "TRELLIS_OUTPUT", "./outputs"]
+    result = subprocess.run(command, cwd=checkout, env=without_settings(), capture_output=True, text=True, check=True)
+    place = re.escape(str(checkout / result.stdout.removesuffix("\n")))
+    config = compose(checkout, "--profile", "cpu", "config")
+    assert re.search(rf"(- {place}:/data|source: {place}\n +target: /data)", config), (place, config)
+
+
+def entry(
+    tmp_path: Path, *arguments: str, token: str = "", writable: bool = True, **settings: str
+) -> tuple[int, list[str], str]:
     """Status, what python would have been called with, and messages of the entry point."""
     tools = tmp_path / "bin"
     tools.mkdir(exist_ok=True)
@@ -145,7 +199,7 @@ def entry(tmp_path: Path, *arguments: str, token: str = "", writable: bool = Tru
         data.mkdir(exist_ok=True)
     script = script.replace("-w /data", f"-w {data}").replace("/tmp/token", f"{tmp_path}/token")
     command = ["sh", "-c", script, "entrypoint", *arguments]
-    environment = {"PATH": f"{tools}:/usr/bin:/bin", **({"TRELLIS_TOKEN": token} if token else {})}
+    environment = {"PATH": f"{tools}:/usr/bin:/bin", **({"TRELLIS_TOKEN": token} if token else {}), **settings}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return result.returncode, result.stdout.splitlines(), result.stderr
 
@@ -167,6 +221,32 @@ def test_other_commands_of_the_container(tmp_path: Path) -> None:
     assert entry(tmp_path, "echo", "as it is")[1] == ["as it is"]
     status, _, message = entry(tmp_path, writable=False)
     assert status == 1 and "TRELLIS_UID" in message
+
+
+@pytest.mark.parametrize("command", ["serve", "generate", "batch", "doctor", "reconstruct"])
+def test_settings_are_the_defaults_of_every_command(tmp_path: Path, command: str) -> None:
+    settings = {"TRELLIS_MODEL": "/models/a b", "TRELLIS_PRESET": "minimal"}
+
+    def chosen(*arguments: str, **settings: str) -> tuple[str, str]:
+        words = entry(tmp_path, command, *arguments, **settings)[1]
+        words = [word for word in words if word != "--no-browser"]
+        if command == "reconstruct":
+            script = load("reconstruct")
+            words = script.translated(script.parser().parse_args([*words[2:], "x.png"]))
+        else:
+            words = [command, *words[words.index(command) + 1 if command in words else 1 :]]
+        options = build_parser().parse_args([*words, "x.png"] if command in ("generate", "batch") else words)
+        return options.model, options.preset
+
+    assert chosen(**settings) == ("/models/a b", "minimal")
+    assert chosen("--model", "c/d", "--preset", "fastest", **settings) == ("c/d", "fastest")
+    assert chosen("--preset", "fastest", **settings) == ("/models/a b", "fastest")
+    assert chosen(TRELLIS_MODEL="", TRELLIS_PRESET="") == ("nano", "auto")
+
+
+def test_commands_without_a_model_get_none(tmp_path: Path) -> None:
+    assert entry(tmp_path, "models", "get", "a", TRELLIS_MODEL="m")[1] == ["-P", "-m", "trellis", "models", "get", "a"]
+    assert entry(tmp_path, "echo", "x", TRELLIS_MODEL="m", TRELLIS_PRESET="minimal")[1] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -192,6 +272,12 @@ def test_the_guides_own_numbers_go_first() -> None:
     assert options.formats == ("glb", "obj") and options.output == Path("o")
     with pytest.raises(SystemExit):
         script.parser().parse_args(["a.png", "--quality", "best"])
+
+
+def test_the_radiance_field_of_older_scripts_is_refused_with_what_to_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load("reconstruct").parser().parse_args(["a.png", "--formats", "mesh, radiance_field"])
+    assert "the radiance field is not written to a file; use mesh or gaussian instead" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["generate", "batch"])
@@ -244,3 +330,30 @@ def test_make_targets() -> None:
     pipeline = say("pipeline", "TARGET=cpu", "INPUT=sub/a.png", "QUALITY=ultra", "DECIMATION=9", "SEED=3")
     assert 'reconstruct "/input/sub/a.png" --output "/data/a" --quality ultra --seed 3 --decimation 9' in pipeline
     assert 'blender "/data/a" --output "/data/a/blender"' in pipeline
+    generate = say("generate", "TARGET=cpu")
+    assert say("reconstruct", "TARGET=cpu") == generate and generate in say("pipeline", "TARGET=cpu")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
+def test_make_reads_the_settings_of_the_file(checkout: Path) -> None:
+    """Folder, port and owner; the environment goes before the file, and compose gets the same owner."""
+    own = f"{os.getuid()}:{os.getgid()}"
+    (checkout / "compose").write_text('#!/bin/sh\necho "owner $TRELLIS_UID:$TRELLIS_GID"\n')
+    (checkout / "compose").chmod(0o755)
+
+    def up(**settings: str) -> str:
+        command = ["make", "--silent", "up", "TARGET=cpu", "COMPOSE=./compose"]
+        environment = without_settings() | settings
+        return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True).stdout
+
+    said = up()
+    assert f"owner {own}\n" in said and "127.0.0.1:7960/" in said and (checkout / "outputs").is_dir()
+    lines = ('TRELLIS_OUTPUT="./my results" # mine', "TRELLIS_PORT=8000", "TRELLIS_UID=12", "TRELLIS_GID=34")
+    (checkout / ".env").write_text("\n".join(lines))
+    said = up()
+    assert "owner 12:34\n" in said and "127.0.0.1:8000/" in said and (checkout / "my results").is_dir()
+    said = up(TRELLIS_OUTPUT="./others", TRELLIS_PORT="9000", TRELLIS_UID="56")
+    assert "owner 56:34\n" in said and "127.0.0.1:9000/" in said and (checkout / "others").is_dir()
+    (checkout / "outputs").rmdir()
+    up(TRELLIS_OUTPUT="")
+    assert (checkout / "outputs").is_dir()
