@@ -121,7 +121,6 @@ def run_generate(parsed: argparse.Namespace) -> int:
 
     from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
     from trellis.app.worker import open_pipeline
-    from trellis.memory import peak_memory_bytes
 
     with progress_bars() as progress:  # of a model that has to be fetched
         pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
@@ -134,8 +133,23 @@ def run_generate(parsed: argparse.Namespace) -> int:
                 pipeline, source, request=request, folder=parsed.output, name=name, progress=progress
             )
         print_summary(name, files, notes, seconds=time.perf_counter() - started)
-    print(f"Peak memory {peak_memory_bytes() / 2**30:.2f} GiB.")
+    print(peak_memory_line(pipeline.runtime))
     return 0
+
+
+def peak_memory_line(runtime: Runtime) -> str:
+    """The most memory that was needed: that of tensors on an accelerator, if there is one, and RAM of this process."""
+    from trellis.memory import GIB, peak_memory_bytes
+    from trellis.runtime import device_name, free_bytes, peak_allocated_bytes, used_bytes
+
+    device, ram = runtime.device, f"{peak_memory_bytes() / GIB:.2f} GiB"
+    if free_bytes(device) is None:
+        return f"Peak memory {ram}."
+    allocated, used = peak_allocated_bytes(device) / GIB, used_bytes(device) / GIB
+    return (
+        f"Peak memory {allocated:.2f} GiB allocated on {device_name(device)}, "
+        f"of which all programs now use {used:.2f} GiB; RAM {ram}."
+    )
 
 
 def sources_from(parsed: argparse.Namespace) -> dict[str, list[Path] | str]:

@@ -19,6 +19,9 @@ from trellis.errors import InvalidInputError
 if TYPE_CHECKING:
     import torch
 
+# Read when huggingface_hub is imported, which nothing does before: it tells nobody what runs here.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 logger = logging.getLogger(__name__)
 
 GRAPH_MODES = ("auto", "on", "off")
@@ -85,7 +88,8 @@ def _float32() -> torch.dtype:
 class Runtime(ModelFiles):
     """Device, precision of the transformer torsos and file locations of one run.
 
-    `dtype` is the type the torso weights are computed in; norms, embedders and heads stay float32.
+    `dtype` is the type the torso weights are computed in; norms, embedders and heads stay float32. `preset` is the name
+    of the memory preset of `trellis.app.presets` that the run was started with, if it was.
     """
 
     device: torch.device = field(default_factory=_cpu)
@@ -93,6 +97,7 @@ class Runtime(ModelFiles):
     attention: str | None = None  # one of ATTENTION_BACKENDS; None: chosen at every call
     sparse_conv: str | None = None  # one of SPARSE_CONV_BACKENDS; None: the faster of builtin and triton
     spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS
+    preset: str | None = None
 
     @classmethod
     def detect(
@@ -320,6 +325,7 @@ class GraphReplay:
         self._device = device
         self._mode = mode if has_captures(device) else "off"
         self._lasting = lasting
+        self.gave_up = False  # a capture failed
         self._calls: dict[Hashable, int] = {}
         self._timed: dict[Hashable, tuple[float, torch.cuda.Event, torch.cuda.Event]] = {}
         self._captured: dict[Hashable, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
@@ -385,7 +391,7 @@ class GraphReplay:
                     graph.capture_end()
         except RuntimeError as error:  # short of memory, or an operation that cannot be captured
             logger.warning("a step is launched piece by piece, its capture failed: %s", error)
-            self._mode = "off"
+            self._mode, self.gave_up = "off", True
             return False
         torch.cuda.current_stream(self._device).wait_stream(stream)
         self._captured[key] = (graph, out)

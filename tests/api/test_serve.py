@@ -18,9 +18,11 @@ import pytest
 from tests.browser.serving import free_port
 from tests.contract.sources import ROOT
 from tests.unit.app.waiting import wait_until
+from trellis.app import serve
+from trellis.app.history import HistoryLimits
 from trellis.app.serve import further_sources, listen
 from trellis.app.server_options import NEW_TOKEN, add_server_options, settings_from
-from trellis.errors import InvalidInputError
+from trellis.errors import InvalidInputError, TrellisError
 
 START_SECONDS = 120
 
@@ -164,3 +166,29 @@ def test_more_devices_get_a_process_each() -> None:
     assert [source.options["index"] for source in more] == [1, 2]
     assert all(source.options["preset"] == "minimal" for source in more)
     assert len(further_sources(parsed("--workers", "2"), {"devices": 4})) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limits"),
+    [
+        ([], HistoryLimits()),
+        (["--keep-jobs", "7"], HistoryLimits(jobs=7)),
+        (["--keep-days", "0", "--keep-jobs", "0", "--keep-gb", "0"], HistoryLimits(0, 0, 0)),
+    ],
+)
+def test_the_arguments_say_which_results_stay(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], limits: HistoryLimits
+) -> None:
+    made = []
+
+    def make(*_: object, history: HistoryLimits, **others: object) -> None:
+        made.append(history)
+        raise TrellisError("That is far enough.")
+
+    monkeypatch.setattr(serve, "WorkerEngine", make)
+    monkeypatch.setattr(serve, "configure_logging", lambda level: None)
+    with pytest.raises(TrellisError, match="far enough"):
+        serve.serve(parsed("--port", "0", "--offline", *arguments))
+    assert made == [limits]
+    with pytest.raises(InvalidInputError, match="jobs must be at least 0"):
+        serve.serve(parsed("--port", "0", "--offline", "--keep-jobs", "-1"))

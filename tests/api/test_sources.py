@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import HOME, listening, png
@@ -14,10 +15,12 @@ from tests.api.desktop_client import DesktopClient, parse_panel
 from tests.api.test_jobs import wait
 from tests.unit.app.process_fakes import Control, open_pipeline
 from trellis.app.api.application import create_api
+from trellis.app.api.model_routes import model_routes
 from trellis.app.api.panel import panel_text
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
 from trellis.app.request import default_of
+from trellis.app.sources import Models, SourceError
 
 TEXT = base64.b64encode(png()).decode()
 PROMPT = "a small red mug"
@@ -79,6 +82,26 @@ def test_the_models_are_listed(client: TestClient) -> None:
         ("fake", "pictures", True),
         ("other", "pictures", False),
         ("words", "prompt", True),
+    ]
+
+
+def test_a_model_that_is_not_here_is_fetched_only_where_it_is_named() -> None:
+    models = Models(("fake", "large", "words"), frozenset({"words"}), frozenset({"large", "words"}))
+    assert models.choose(None, prompt=None, pictures=1) == "fake"
+    assert models.choose("large", prompt=None, pictures=1) == "large"
+    assert models.choose("words", prompt=PROMPT, pictures=0) == "words"
+    with pytest.raises(SourceError, match="name one to have it fetched: words") as error:
+        models.choose(None, prompt=PROMPT, pictures=0)
+    assert error.value.field == "prompt"
+    started = Models(("large", "fake"), frozenset(), frozenset({"large"}))  # the program was started with it
+    assert started.choose(None, prompt=None, pictures=1) == "large"
+    app = FastAPI()
+    app.include_router(model_routes(models))
+    listed = TestClient(app).get("/models").json()["models"]
+    assert [(entry["name"], entry["default"], entry["here"]) for entry in listed] == [
+        ("fake", True, True),
+        ("large", False, False),
+        ("words", False, False),
     ]
 
 

@@ -27,6 +27,7 @@ class Site:
             model="nano",
             models=[choice.name for choice in models],
             text_models=[choice.name for choice in models if choice.takes_text],
+            models_to_fetch=[choice.name for choice in models if choice.fetch_bytes],
         )
         page = create_page(self.engine, examples=pictures, machine="CPU · float32", models=models)
         self.app = create_app(self.engine, page, hosts=("127.0.0.1",), examples=pictures)

@@ -167,6 +167,25 @@ def test_model_memory_and_quality_reach_the_engine(
         site.engine.close()
 
 
+def test_one_click_uses_the_real_model_in_place_of_the_demo(
+    tmp_path: Path, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
+) -> None:
+    site = Site(tmp_path / "jobs", pictures, MODELS)
+    with served(site.app) as address:
+        page = open_page(address)
+        assert "Embedded demo model" in page.inner_text("#demo-note")
+        assert page.inner_text("#better-model") == "Use large · 3.0 GB to fetch"
+        screenshot(page, "demo-note")
+        click(page, "#better-model")
+        page.wait_for_selector("#progress :text('Choose a picture first')")
+        assert not site.setups
+        choose_pictures(page, pictures[0])
+        click(page, "#better-model")
+        page.wait_for_selector(".job[data-state=done]")
+        assert site.setups == [{"model": "owner/large"}]
+        site.engine.close()
+
+
 def test_no_text_field_without_a_text_model(site: Site, open_page: Callable[..., Page]) -> None:
     page = open_page(site.address)
     assert page.query_selector("#prompt") is None and page.query_selector("#generate-text") is None

@@ -45,7 +45,8 @@ class BatchEntry:
     """What became of one picture; a line of the manifest.
 
     sha256: of the picture; recipe: of model, request and picture together, so that a change of any of them is seen;
-    files: by kind {"path" below the folder of the results, "bytes", "sha256"}; message: why it failed, for people.
+    files: by kind {"path" below the folder of the results, "bytes", "sha256"}; message: why it failed, for people;
+    request, plan: what was carried out, and how the model was opened for it (`trellis.app.worker.resolved_plan`).
     """
 
     name: str
@@ -57,6 +58,8 @@ class BatchEntry:
     notes: tuple[str, ...] = ()
     message: str = ""
     seconds: float = 0.0
+    request: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
 
 
 def find_pictures(sources: Sequence[Path], results: Path, *, recursive: bool = False) -> list[BatchItem]:
@@ -155,7 +158,7 @@ class Batch:
         files, notes = self._process.run(
             item.name,
             [item.picture],
-            options=self._request.to_dict(),
+            options=self._request.stated,
             folder=aside,
             on_step=on_step,
             cancel=cancel,
@@ -172,7 +175,19 @@ class Batch:
                 "sha256": _digest(final),
             }
         shutil.rmtree(self._work_folder(item), ignore_errors=True)
-        return BatchEntry(item.name, str(item.picture), DONE, digest, self._recipe(digest), made, notes)
+        plan = self._process.plan
+        request = self._request.under(plan.get("preset"))
+        return BatchEntry(
+            item.name,
+            str(item.picture),
+            DONE,
+            digest,
+            self._recipe(digest),
+            made,
+            notes,
+            request=request.to_dict(),
+            plan=plan,
+        )
 
     def _is_done(self, item: BatchItem) -> bool:
         entry = self._entries[item.name]

@@ -57,7 +57,7 @@ class Engine:
     preset, precision) as keywords. Every job has a folder under `folder`, named by its id, with its pictures,
     `request.json`, the result files and `result.json`; jobs of earlier starts are read back from there, as far as the
     limits of the history let them stay. `models` are names that jobs may ask for besides `model`, `text_models`
-    those among them that take a prompt. `crew` carries jobs
+    those among them that take a prompt, `models_to_fetch` those that are not here yet. `crew` carries jobs
     out (here one at a time: there is one pipeline). All methods may be called from any thread and return at once.
     """
 
@@ -69,11 +69,13 @@ class Engine:
         model: str,
         models: Sequence[str] = (),
         text_models: Sequence[str] = (),
+        models_to_fetch: Sequence[str] = (),
         queue_limit: int = QUEUE_LIMIT,
         history: HistoryLimits | None = None,
         crew: Crew[Any] | None = None,
     ) -> None:
-        self.models = Models(tuple(dict.fromkeys((model, *models))), frozenset(text_models))
+        names = tuple(dict.fromkeys((model, *models)))
+        self.models = Models(names, frozenset(text_models), frozenset(models_to_fetch))
         self.plan: dict[str, Any] = {}  # how the model of the last job was opened
         self._load_pipeline = load_pipeline
         self._pipeline: ImageTo3D | None = None
@@ -233,9 +235,11 @@ class Engine:
     def _forget_surplus(self) -> None:
         """Delete what is beyond the limits of the history."""
         with self._lock:
-            for job in surplus_jobs(self._jobs.values(), self._history):
-                _log.info("Job %s is beyond the limits of the history and deleted", job.id)
+            surplus = surplus_jobs(self._jobs.values(), self._history)
+            for job in surplus:
                 self._delete(job)
+        if surplus:
+            _log.info("Old results deleted: %d (--keep-days, --keep-jobs and --keep-gb say what stays)", len(surplus))
 
     def _check_room(self) -> None:
         with self._lock:

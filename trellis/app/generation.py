@@ -35,8 +35,10 @@ def generate_files(
 
     source: pictures of one object, or a text for a text pipeline. With `keep` the asset itself stays in the folder as
     KEPT_FILE, where it is already no network runs, and a first look at the asset is there as DRAFT_FILE before its
-    files are made.
+    files are made. What the request leaves open is as the pipeline's memory preset sets it.
     """
+    runtime = getattr(pipeline, "runtime", None)
+    request = request.under(None if runtime is None else runtime.preset)
     kept = folder / KEPT_FILE
     if keep and kept.is_file():
         asset = pipeline.load_asset(kept)

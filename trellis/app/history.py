@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 class HistoryLimits:
     """What of ended jobs stays: the newest, up to an age, a number and a size on disk; 0 means without limit."""
 
-    days: float = 30.0
+    days: float = 0.0
     jobs: int = 1000
     gigabytes: float = 20.0
 

@@ -185,6 +185,14 @@ class Job:
         _write_json(self.folder / REQUEST_FILE, record | {"options": self.request.to_dict()})
         return self
 
+    def take_plan(self, plan: dict[str, Any]) -> None:
+        """Keep how the model was opened, and what its memory preset set in the request."""
+        self.plan = plan
+        settled = self.request.under(plan.get("preset"))
+        if settled != self.request:
+            self.request = settled
+            self._recorded()
+
     @property
     def draft(self) -> Path | None:
         """The first picture of the asset, if it is there."""

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from trellis.errors import InvalidInputError
-from trellis.models.acquire import NAMES, SUPPORTING, U2NET, get_model
-from trellis.models.catalogue import list_models
+from trellis.models.acquire import NAMES, U2NET, get_model
+from trellis.models.catalogue import list_models, supporting_folder
+from trellis.models.hub import SUPPORTING
 from trellis.progress import Progress
 from trellis.runtime import Runtime, matting_model_path
 
@@ -25,10 +26,9 @@ def models_lines(runtime: Runtime) -> list[str]:
     for entry in list_models(runtime):
         state = f"here: {entry.location}" if entry.location else f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)"
         lines.append(f"{entry.name:34} {state}")
-    for name, model in SUPPORTING.items():
-        folder = runtime.model_folder / model.repositories[0] if runtime.model_folder else None
-        present = folder is not None and (folder / model.files[-1 if name == "DINOv2" else 1]).is_file()
-        lines.append(f"{name:34} {f'here: {folder}' if present else 'fetched with the models that need it'}")
+    for name in SUPPORTING:
+        folder = supporting_folder(name, runtime)
+        lines.append(f"{name:34} {f'here: {folder}' if folder else 'fetched with the models that need it'}")
     matting = matting_model_path()
     lines.append(f"{U2NET:34} {f'here: {matting}' if matting.is_file() else 'can be fetched (0.2 GB)'}")
     return lines

@@ -25,7 +25,7 @@ class ModelChoice:
 
 
 def offered_models(model: str, files: ModelFiles) -> list[ModelChoice]:
-    """The model that the program is started with, then those that are here, then image models that can be fetched.
+    """The model that the program is started with, then those that are here, then those that can be fetched.
 
     Nothing is fetched to find out. Offline, only those that are here are offered.
     """
@@ -41,9 +41,10 @@ def _choice(entry: CatalogueEntry, files: ModelFiles, *, given: bool) -> ModelCh
     if entry.location is not None or given:
         label = f"{short} (demo)" if entry.name == DEMO_MODEL else short
         return ModelChoice(entry.name, label, takes_text=_takes_text(entry, files))
-    if files.offline or "-text-" in short:
+    if files.offline:
         return None
-    return ModelChoice(entry.name, f"{short} · {entry.size_bytes / 1e9:.1f} GB to fetch", fetch_bytes=entry.size_bytes)
+    label = f"{short} · {entry.size_bytes / 1e9:.1f} GB to fetch"
+    return ModelChoice(entry.name, label, takes_text=_takes_text(entry, files), fetch_bytes=entry.size_bytes)
 
 
 def _takes_text(entry: CatalogueEntry, files: ModelFiles) -> bool:

@@ -1,7 +1,8 @@
 """Memory presets: what each sets, in one table, and which one a machine gets by itself.
 
 A preset says where networks live, how large the pieces of work are, in which precision, and (prototype) how much of
-everything. Values that a request states itself go before the preset's.
+everything. Values that a request states itself go before those of the preset that it names, or else of the one that the
+program was started with.
 """
 
 from collections.abc import Mapping

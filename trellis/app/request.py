@@ -25,6 +25,7 @@ SAMPLING_OPTIONS = (
 )
 SETUP_OPTIONS = ("preset", "precision")  # how the model is opened
 NOT_OF_FILES = (*SETUP_OPTIONS, "quality")
+SET_BY_PRESETS = frozenset(name for preset in PRESETS.values() for name in preset.request)
 # What a quality sets where a request does not state it itself: faces at most (a mesh with fewer keeps them all) and the
 # texture. Without a quality the defaults below hold, which are those of the published program.
 QUALITIES: Mapping[str, Mapping[str, Any]] = {
@@ -155,7 +156,9 @@ class GenerationRequest:
 
     Sampler values of None are the model's own (its pipeline.json). `quality` and `preset` name values of other options,
     which `from_dict` fills in where they are not stated. `simplify` and `faces` exclude each other: with
-    `faces` set, `simplify` is not used and must be left at its default. Raises InvalidInputError naming the field.
+    `faces` set, `simplify` is not used and must be left at its default. `unstated` are the options that nobody set:
+    they are at their default, but the memory preset that the pipeline is opened with goes before it (`under`). Raises
+    InvalidInputError naming the field.
     """
 
     quality: str | None = _option(
@@ -254,6 +257,7 @@ class GenerationRequest:
     preview_size: int = _option(
         384, "Preview size", "Side of the preview video in pixels.", Choice((256, 384, 512, 768, 1024))
     )
+    unstated: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, option in options().items():
@@ -283,23 +287,36 @@ class GenerationRequest:
         wrong = sorted(set(values) & set(decisive))
         if wrong:
             raise InvalidInputError(f"{wrong[0]} decides the asset itself: generate a new one to change it.")
-        kept = {name: value for name, value in self.to_dict().items() if name in decisive}
+        kept = {name: value for name, value in self.stated.items() if name in decisive}
         return self.from_dict(kept | dict(values))
+
+    def under(self, preset: str | None) -> "GenerationRequest":
+        """The request as a pipeline of this memory preset carries it out: the preset sets what is `unstated`."""
+        values: Mapping[str, Any] = {} if preset is None else PRESETS[preset].request
+        chosen = {name: value for name, value in values.items() if name in self.unstated}
+        return dataclasses.replace(self, **chosen, unstated=frozenset())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GenerationRequest":
         """A request from plain values; raises InvalidInputError naming the field.
 
-        What is missing comes from the quality and then the memory preset that are stated, else it is at its default.
+        What is missing comes from the quality and then the memory preset that are stated, else it is `unstated`.
         """
         unknown = sorted(set(values) - set(options()))
         if unknown:
             raise InvalidInputError(f"Unknown option {unknown[0]!r}; known: {', '.join(options())}.")
-        return cls(**(_filled(values) | dict(values)))
+        stated = _filled(values) | dict(values)
+        return cls(**stated, unstated=frozenset(options()) - frozenset(stated))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values fit for JSON; `from_dict` is its inverse."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+        """Plain values fit for JSON; `from_dict` makes a request of them that states everything."""
+        values = {name: getattr(self, name) for name in options()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """`to_dict` without what is `unstated`; `from_dict` is its inverse."""
+        return {name: value for name, value in self.to_dict().items() if name not in self.unstated}
 
 
 def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,9 +330,19 @@ def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
+def without_untouched(values: Mapping[str, Any], *, preset: str | None) -> dict[str, Any]:
+    """The values of a form that shows every option, without those of SET_BY_PRESETS that nobody changed in it.
+
+    Such a form shows what its quality and the stated `preset` set, else the defaults.
+    """
+    shown = GenerationRequest.from_dict({"quality": values.get("quality"), "preset": preset})
+    return {n: value for n, value in values.items() if n not in SET_BY_PRESETS or value != getattr(shown, n)}
+
+
 def options() -> dict[str, Option]:
     """Every option of a request by its name, in the order of the fields."""
-    return {field.name: field.metadata["option"] for field in dataclasses.fields(GenerationRequest)}
+    fields = dataclasses.fields(GenerationRequest)
+    return {field.name: field.metadata["option"] for field in fields if "option" in field.metadata}
 
 
 def default_of(name: str) -> Any:

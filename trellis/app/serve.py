@@ -18,11 +18,10 @@ from fastapi import FastAPI
 from trellis.app.api.application import create_api
 from trellis.app.api.late_page import LatePage
 from trellis.app.api.settings import ApiSettings
-from trellis.app.history import HistoryLimits
 from trellis.app.logs import configure_logging
 from trellis.app.machine_options import MachineOptions
 from trellis.app.offers import ModelChoice, offered_models
-from trellis.app.server_options import ROOT, settings_from
+from trellis.app.server_options import ROOT, history_limits, settings_from
 from trellis.app.ui.quick_import import without_editor_stubs
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import PipelineSource
@@ -53,7 +52,8 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
             model=arguments.model,
             models=[choice.name for choice in models],
             text_models=[choice.name for choice in models if choice.takes_text],
-            history=HistoryLimits(days=arguments.keep_days, gigabytes=arguments.keep_gb),
+            models_to_fetch=[choice.name for choice in models if choice.fetch_bytes],
+            history=history_limits(arguments),
             idle_seconds=60 * arguments.idle,
             further_sources=partial(further_sources, arguments),
         )

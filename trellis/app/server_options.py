@@ -49,6 +49,13 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         help=f"results older than this are deleted ({limits.days:g}; 0: never)",
     )
     add(
+        "--keep-jobs",
+        type=int,
+        default=limits.jobs,
+        metavar="N",
+        help=f"beyond this number the oldest results are deleted ({limits.jobs}; 0: never)",
+    )
+    add(
         "--keep-gb",
         type=float,
         default=limits.gigabytes,
@@ -58,6 +65,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     add("--no-page", action="store_true", help="only the interface for programs")
     add("--no-preload", action="store_true", help="open the model with the first job, not at the start")
     add("--verbose", action="store_true", help="tell what happens inside, every request included")
+
+
+def history_limits(arguments: argparse.Namespace) -> HistoryLimits:
+    """Which results the arguments let stay; raises InvalidInputError for a limit below 0."""
+    return HistoryLimits(days=arguments.keep_days, jobs=arguments.keep_jobs, gigabytes=arguments.keep_gb)
 
 
 def settings_from(arguments: argparse.Namespace) -> ApiSettings:

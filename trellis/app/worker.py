@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -52,7 +53,7 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
 
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
     name = choose_preset(options.preset, options.detect())
-    runtime = options.detect(precision=options.precision or PRESETS[name].precision)
+    runtime = replace(options.detect(precision=options.precision or PRESETS[name].precision), preset=name)
     fetch_missing(options.model, runtime, progress)
     _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
     return open_model(options.model, runtime=runtime, plan=PRESETS[name].plan)
@@ -145,7 +146,8 @@ class Worker:
 def resolved_plan(pipeline: Any) -> dict[str, Any]:
     """How a pipeline is opened, in plain values: what a repetition needs to know, and what people are told.
 
-    That is the accelerator's name, how many of its kind there are, and memory: free now, and the most used so far.
+    That is the accelerator's name, how many of its kind there are, and memory: free now, the most that tensors have
+    taken of the accelerator (None without one), and the most RAM of this process.
     """
     runtime = getattr(pipeline, "runtime", None)
     if runtime is None:
@@ -153,7 +155,7 @@ def resolved_plan(pipeline: Any) -> dict[str, Any]:
     import torch
 
     from trellis.memory import peak_memory_bytes
-    from trellis.runtime import device_name, free_bytes
+    from trellis.runtime import device_name, free_bytes, peak_allocated_bytes
 
     free = free_bytes(runtime.device)
     return {
@@ -165,8 +167,13 @@ def resolved_plan(pipeline: Any) -> dict[str, Any]:
         "precision": str(runtime.dtype).removeprefix("torch."),
         "attention": runtime.attention,
         "sparse_conv": runtime.sparse_conv,
+        "spconv_algo": runtime.spconv_algo,
+        "preset": runtime.preset,
         "residency": pipeline.host.plan.residency,
+        "memory_plan": asdict(pipeline.host.plan),
+        "torch": torch.__version__,
         "peak_memory": peak_memory_bytes(),
+        "peak_device_memory": None if free is None else peak_allocated_bytes(runtime.device),
     }
 
 

@@ -38,6 +38,7 @@ class WorkerEngine(Engine):
         model: str,
         models: Sequence[str] = (),
         text_models: Sequence[str] = (),
+        models_to_fetch: Sequence[str] = (),
         queue_limit: int = QUEUE_LIMIT,
         history: HistoryLimits | None = None,
         idle_seconds: float = IDLE_SECONDS,
@@ -57,6 +58,7 @@ class WorkerEngine(Engine):
             model=model,
             models=models,
             text_models=text_models,
+            models_to_fetch=models_to_fetch,
             queue_limit=queue_limit,
             history=history,
             crew=Crew([WorkerProcess(source, patience=patience) for source in sources]),
@@ -87,14 +89,15 @@ class WorkerEngine(Engine):
             outcome = tool.run(
                 job.id,
                 job.pictures,
-                options=job.request.to_dict(),
+                options=job.request.stated,
                 folder=job.folder,
                 on_step=lambda info: self._record(job, info),
                 cancel=job.cancel,
                 prompt=job.origin.prompt,
                 setup=self.setup_of(job),
             )
-            job.plan = tool.plan
+            with self._lock:
+                job.take_plan(tool.plan)
             self._learn(tool.plan)
             return outcome
         finally:

@@ -9,7 +9,7 @@ from trellis.runtime import ModelFiles, matting_model_path
 BACKGROUND_MODES = ("auto", "alpha", "rembg", "grabcut")
 GRABCUT_NOTE = (
     "The background was removed by the built-in GrabCut, which suits plain backgrounds; "
-    "for photographs install the u2net model (rembg) or use a picture with a transparent background."
+    "for photographs fetch the network u2net once (“models get u2net”) or use a picture with a transparent background."
 )
 
 

@@ -16,10 +16,10 @@ from trellis.models.download import (
     missing_bytes,
     require_space,
 )
-from trellis.models.hub import PUBLISHED
+from trellis.models.hub import PUBLISHED, SUPPORTING, TOKENIZER
 from trellis.models.pipeline_config import PIPELINE_FILE, PipelineConfig
 from trellis.progress import Progress
-from trellis.runtime import Runtime, matting_model_path
+from trellis.runtime import ModelFiles, matting_model_path
 
 logger = logging.getLogger(__name__)
 
@@ -28,19 +28,6 @@ STAGE = "download"
 MEGABYTE = 10**6
 
 
-@dataclass(frozen=True)
-class SupportingModel:
-    """A model that is no pipeline: the repositories that hold it, tried in order, and the files that are needed."""
-
-    repositories: tuple[str, ...]
-    files: tuple[str, ...]
-
-
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
-SUPPORTING: Mapping[str, SupportingModel] = {
-    "DINOv2": SupportingModel(("facebook/dinov2-with-registers-large",), ("config.json", "model.safetensors")),
-    "CLIP": SupportingModel(("openai/clip-vit-large-patch14",), ("config.json", "model.safetensors", *_TOKENIZER)),
-}
 # Background removal, from where rembg itself gets it, with the size and hash of its only version.
 U2NET = "u2net"
 U2NET_FILE = RemoteFile(
@@ -50,8 +37,6 @@ U2NET_FILE = RemoteFile(
     ("md5", "60024c5c889badc19c04ad937298a77b"),
 )
 NAMES = (*PUBLISHED, *SUPPORTING, U2NET)
-# What a pipeline of each class conditions on.
-CONDITION = {"TrellisImageTo3DPipeline": "DINOv2", "TrellisTextTo3DPipeline": "CLIP"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +52,7 @@ class Download:
 def get_model(
     name: str,
     *,
-    runtime: Runtime,
+    runtime: ModelFiles,
     progress: Progress | None = None,
     endpoint: str | None = None,
     u2net: RemoteFile = U2NET_FILE,
@@ -94,8 +79,7 @@ def get_model(
         endpoint = ENDPOINT
     downloads = [_plan(name, runtime.model_folder, endpoint.rstrip("/"), progress)]
     if name in PUBLISHED:
-        support = CONDITION[json.loads((downloads[0].folder / (PIPELINE_FILE + ".new")).read_text())["name"]]
-        downloads.append(_plan(support, runtime.model_folder, endpoint.rstrip("/"), progress))
+        downloads.append(_plan(PUBLISHED[name].condition, runtime.model_folder, endpoint.rstrip("/"), progress))
     require_space(runtime.model_folder, sum(missing_bytes(download.files) for download in downloads))
     return [_carry_out(download, progress) for download in downloads]
 
@@ -119,7 +103,7 @@ def _plan(name: str, root: Path, endpoint: str, progress: Progress) -> Download:
 def _plan_supporting(name: str, root: Path, endpoint: str, repository: str) -> Download:
     listed = list_repository(endpoint, repository)
     folder = root / SUPPORTING[name].repositories[0]
-    optional = set(_TOKENIZER)
+    optional = set(TOKENIZER)
     wanted = [path for path in SUPPORTING[name].files if path in listed or path not in optional]
     return Download(
         name, folder, repository, tuple((_pick(listed, path, repository), folder / path) for path in wanted)

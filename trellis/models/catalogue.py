@@ -4,14 +4,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trellis.errors import CheckpointError
-from trellis.models.hub import NANO, NANO_FOLDER, PUBLISHED, ModelLocation, cached_file, resolve_model
+from trellis.models.hub import (
+    NANO,
+    NANO_FOLDER,
+    PUBLISHED,
+    SUPPORTING,
+    SUPPORTING_WEIGHTS,
+    ModelLocation,
+    cached_file,
+    resolve_model,
+)
 from trellis.models.pipeline_config import PIPELINE_FILE
 from trellis.runtime import ModelFiles
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A model by the name to ask for; `location` is None while it must be fetched (`size_bytes` of weights)."""
+    """A model by the name to ask for, and the bytes of its weights.
+
+    `location` is None while it must be fetched; `size_bytes` are then what is fetched, with what reads its pictures or
+    texts if that is not here either.
+    """
 
     name: str
     location: Path | None
@@ -35,8 +48,17 @@ def list_models(runtime: ModelFiles) -> list[CatalogueEntry]:
         repository = model.repositories[0]
         location = resolve_model(repository, runtime=runtime)
         folder = location.local or _cached_folder(location)
-        entries.append(_present(repository, folder) if folder else CatalogueEntry(repository, None, model.size_bytes))
+        missing = supporting_folder(model.condition, runtime) is None
+        size = model.size_bytes + (SUPPORTING[model.condition].size_bytes if missing else 0)
+        entries.append(_present(repository, folder) if folder else CatalogueEntry(repository, None, size))
     return entries
+
+
+def supporting_folder(name: str, runtime: ModelFiles) -> Path | None:
+    """The folder of one of `SUPPORTING` among the models of this machine, None while it must be fetched."""
+    model = SUPPORTING[name]
+    folder = runtime.model_folder / model.repositories[0] if runtime.model_folder else None
+    return folder if folder is not None and (folder / SUPPORTING_WEIGHTS).is_file() else None
 
 
 def _present(name: str, folder: Path) -> CatalogueEntry:

@@ -18,18 +18,43 @@ NANO_FOLDER = Path(__file__).parents[2] / "assets" / "models" / "trellis-nano"
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """Repositories that hold the same files, tried in order, and the bytes of weights that generating needs."""
+    """Repositories that hold the same files, tried in order, and the bytes of weights that generating needs.
+
+    condition: which of `SUPPORTING` reads its pictures or texts.
+    """
 
     repositories: tuple[str, ...]
+    size_bytes: int
+    condition: str
+
+
+@dataclass(frozen=True)
+class SupportingModel:
+    """A model that is no pipeline: repositories that hold it, tried in order, the files needed and their bytes."""
+
+    repositories: tuple[str, ...]
+    files: tuple[str, ...]
     size_bytes: int
 
 
 # The one list of published models. They have moved before: add a new place at the front of its entry.
 PUBLISHED: Mapping[str, PublishedModel] = {
-    "TRELLIS-image-large": PublishedModel(("microsoft/TRELLIS-image-large", "jetx/TRELLIS-image-large"), 3_006_922_800),
-    "TRELLIS-text-base": PublishedModel(("microsoft/TRELLIS-text-base",), 700_103_232),
-    "TRELLIS-text-large": PublishedModel(("microsoft/TRELLIS-text-large",), 2_284_091_456),
-    "TRELLIS-text-xlarge": PublishedModel(("microsoft/TRELLIS-text-xlarge",), 4_127_342_656),
+    "TRELLIS-image-large": PublishedModel(
+        ("microsoft/TRELLIS-image-large", "jetx/TRELLIS-image-large"), 3_006_922_800, "DINOv2"
+    ),
+    "TRELLIS-text-base": PublishedModel(("microsoft/TRELLIS-text-base",), 700_103_232, "CLIP"),
+    "TRELLIS-text-large": PublishedModel(("microsoft/TRELLIS-text-large",), 2_284_091_456, "CLIP"),
+    "TRELLIS-text-xlarge": PublishedModel(("microsoft/TRELLIS-text-xlarge",), 4_127_342_656, "CLIP"),
+}
+SUPPORTING_WEIGHTS = "model.safetensors"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+SUPPORTING: Mapping[str, SupportingModel] = {
+    "DINOv2": SupportingModel(
+        ("facebook/dinov2-with-registers-large",), ("config.json", SUPPORTING_WEIGHTS), 1_217_500_000
+    ),
+    "CLIP": SupportingModel(
+        ("openai/clip-vit-large-patch14",), ("config.json", SUPPORTING_WEIGHTS, *TOKENIZER), 1_714_000_000
+    ),
 }
 
 

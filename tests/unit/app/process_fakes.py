@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from trellis.app.presets import PRESETS
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.progress import CancelToken, Progress
+from trellis.runtime import Runtime
 
 STAGES = (("prepare", 1), ("encode", 1), ("structure", 4), ("latent", 4), ("decode", 2), ("texture", 5), ("preview", 3))
 GENERATING = 5  # so many of the stages make the asset, the others write files
@@ -104,6 +107,7 @@ class ProcessAsset:
         if on_draft is not None:
             on_draft(np.full((4, 4, 3), self.seed % 256, dtype=np.uint8))
         self.control.log(f"save seed {self.seed} texture {options.get('texture_size')}")
+        self.control.log(f"video of {options.get('preview_frames')} frames, {options.get('preview_size')} px")
         run(STAGES[GENERATING:], self.control, progress)
         paths = {kind: folder / f"{name}.{kind}" for kind in formats}
         for kind, path in paths.items():
@@ -112,8 +116,15 @@ class ProcessAsset:
 
 
 class ProcessPipeline:
-    def __init__(self, control: Control) -> None:
+    """Has a runtime, and so a plan, where it is opened with a memory preset."""
+
+    name = "fake"
+
+    def __init__(self, control: Control, *, preset: str | None = None) -> None:
         self.control = control
+        if preset is not None:
+            self.runtime = Runtime(preset=preset)
+            self.host = SimpleNamespace(plan=PRESETS[preset].plan)
 
     def load_asset(self, path: Path) -> ProcessAsset:
         return ProcessAsset(int(path.read_text()), self.control)
@@ -123,6 +134,7 @@ class ProcessPipeline:
         os.write(1, b"native code too\n")
         kind = f"prompt {len(source)}" if isinstance(source, str) else f"pictures {len(source)}"
         self.control.log(f"generate seed {seed} {kind} in {os.getpid()}")
+        self.control.log(f"steps {settings['structure_steps']} {settings['latent_steps']}")
         run(STAGES[:GENERATING], self.control, progress)
         return ProcessAsset(seed, self.control)
 
@@ -148,4 +160,4 @@ def open_pipeline(*, folder: str, progress: Progress | None = None, **setup: Any
     if control.read().get("fault") == "checkpoint":
         raise CheckpointError("The folder has no pipeline.json.")
     control.obey("load model", 0, progress.cancel)
-    return ProcessPipeline(control)
+    return ProcessPipeline(control, preset=setup.get("preset"))

@@ -1,5 +1,6 @@
 """Batches: every picture gets its turn and its line in the manifest, whatever happens to the others."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from PIL import Image
 
 from tests.unit.app.process_fakes import Control
 from trellis.app.batch import DONE, FAILED, MANIFEST_FILE, WAITING, WORK_FOLDER, Batch, BatchItem, find_pictures
+from trellis.app.presets import PRESETS
 from trellis.app.request import GenerationRequest
 from trellis.app.worker_process import PipelineSource, WorkerProcess
 from trellis.errors import Cancelled, InvalidInputError
@@ -25,9 +27,14 @@ def control(tmp_path: Path) -> Control:
 
 
 @pytest.fixture
-def process(control: Control) -> Iterator[WorkerProcess]:
-    function = "tests.unit.app.process_fakes:open_pipeline"
-    process = WorkerProcess(PipelineSource(function, {"folder": str(control.file.parent)}), patience=2)
+def options(control: Control) -> dict[str, str]:
+    """What the pipeline is opened with."""
+    return {"folder": str(control.file.parent)}
+
+
+@pytest.fixture
+def process(options: dict[str, str]) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(PipelineSource("tests.unit.app.process_fakes:open_pipeline", options), patience=2)
     yield process
     process.close()
 
@@ -189,3 +196,23 @@ def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
         find_pictures([tmp_path / "empty"], tmp_path / "out")
     with pytest.raises(InvalidInputError, match="another folder"):
         find_pictures([tmp_path / "empty"], tmp_path / "empty")
+
+
+def test_the_manifest_says_how_each_asset_was_made(
+    options: dict[str, str], process: WorkerProcess, pictures: Path, tmp_path: Path, control: Control
+) -> None:
+    options["preset"] = "minimal"  # as "auto" may turn out to be
+    items = find_pictures([pictures], tmp_path / "out")[:1]
+    request = GenerationRequest.from_dict({"preset": "auto", "formats": ["glb"]})
+
+    def start() -> Batch:
+        return Batch(items, tmp_path / "out", request=request, model="fake", process=process)
+
+    batch = start()
+    assert run(batch) == [DONE]
+    [asset] = read(batch)["assets"]
+    assert asset["plan"]["preset"] == "minimal"
+    assert asset["plan"]["memory_plan"] == dataclasses.asdict(PRESETS["minimal"].plan)
+    assert asset["request"]["preview_size"] == 256 and "video of 60 frames, 256 px" in control.lines()
+    assert GenerationRequest.from_dict(asset["request"]).formats == ("glb",)
+    assert start().remaining() == [] and read(batch)["assets"] == [asset]

@@ -1,6 +1,7 @@
 """Jobs survive a restart with request and results, within limits of age, number and size; owners see their own."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,5 +154,21 @@ def test_age_number_and_size_limit_what_stays(start: Callable[..., Engine], tmp_
 def test_limits_are_checked() -> None:
     with pytest.raises(InvalidInputError, match="days"):
         HistoryLimits(days=-1)
+    with pytest.raises(InvalidInputError, match="jobs"):
+        HistoryLimits(jobs=-1)
     with pytest.raises(InvalidInputError, match="gigabytes"):
         HistoryLimits(gigabytes=float("nan"))
+
+
+def test_one_line_of_the_log_says_how_many_results_are_deleted(
+    start: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trellis.app.engine")
+    engine = start()
+    for job_id in [engine.submit(REQUEST, [PICTURE]) for _ in range(3)]:
+        finished(engine, job_id)
+    engine.close()
+    assert not [record for record in caplog.records if "deleted" in record.message]
+    start(history=HistoryLimits(jobs=1))
+    [record] = [record for record in caplog.records if "deleted" in record.message]
+    assert record.levelno == logging.INFO and record.message.startswith("Old results deleted: 2 (--keep-days")

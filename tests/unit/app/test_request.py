@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from trellis.app.request import QUALITIES, GenerationRequest, default_of, draw_seed, options
+from trellis.app.presets import PRESETS
+from trellis.app.request import QUALITIES, GenerationRequest, default_of, draw_seed, options, without_untouched
 from trellis.errors import InvalidInputError
 
 
@@ -129,3 +130,47 @@ def test_a_memory_preset_sets_what_neither_request_nor_quality_state() -> None:
         GenerationRequest.from_dict({"preset": ["fastest"]})
     with pytest.raises(InvalidInputError, match="precision decides"):
         request.with_files({"precision": "half"})
+
+
+def test_the_preset_of_the_start_sets_what_is_left_open_and_nothing_else() -> None:
+    def started(values: dict[str, object], preset: str | None = "prototype") -> dict[str, object]:
+        request = GenerationRequest.from_dict(values).under(preset)
+        assert not request.unstated
+        return {name: getattr(request, name) for name in PRESETS["prototype"].request}
+
+    usual = {name: default_of(name) for name in PRESETS["prototype"].request}
+    assert started({}) == PRESETS["prototype"].request
+    assert started({}, "minimal") == usual | PRESETS["minimal"].request
+    assert started({}, "fastest") == started({}, None) == usual
+    assert started({"preset": None, "seed": 3}) == PRESETS["prototype"].request
+    for name, value in usual.items():  # also a value that is the default anyway
+        assert started({name: value}) == PRESETS["prototype"].request | {name: value}
+    assert started({"quality": "standard"})["texture_size"] == 2048
+    assert started({"preset": "auto"}, "minimal")["preview_size"] == 256
+    assert started(GenerationRequest().to_dict()) == usual
+
+
+def test_what_is_left_open_survives_json_and_other_files_of_the_asset() -> None:
+    for values in ({}, {"latent_steps": 3}, {"quality": "high", "simplify": 0.5}, {"preset": "prototype"}):
+        request = GenerationRequest.from_dict(values)
+        again = GenerationRequest.from_dict(json.loads(json.dumps(request.stated)))
+        assert (again, again.unstated) == (request, request.unstated)
+    done = GenerationRequest.from_dict({"preview_frames": 9}).under("prototype")
+    other = done.with_files({"preview_size": 512}).under("prototype")
+    assert (other.structure_steps, other.texture_size, other.preview_frames, other.preview_size) == (8, 512, 24, 512)
+
+
+def test_a_form_that_shows_every_option_states_what_was_changed_in_it() -> None:
+    def stated(values: dict[str, object], preset: str | None = None) -> dict[str, object]:
+        shown = GenerationRequest.from_dict({"preset": preset, "quality": values.get("quality")}).to_dict()
+        kept = without_untouched(shown | values, preset=preset)
+        assert set(kept) >= {"quality", "preset", "simplify", "formats", "seed"}
+        return {name: kept[name] for name in PRESETS["prototype"].request if name in kept}
+
+    assert stated({}) == stated({}, "prototype") == stated({"quality": "high"}) == {}
+    assert stated({"texture_size": 2048, "latent_steps": 12}) == {"texture_size": 2048, "latent_steps": 12}
+    assert stated({"texture_size": 1024, "structure_steps": None}, "prototype") == {
+        "texture_size": 1024,
+        "structure_steps": None,
+    }
+    assert stated({"texture_size": 1024, "quality": "high"}) == {"texture_size": 1024}

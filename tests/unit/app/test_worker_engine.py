@@ -1,5 +1,7 @@
 """Jobs in a worker process: order, cancel at every step, every way to die, restart, idle end, nothing left behind."""
 
+import dataclasses
+import json
 import os
 import sys
 import time
@@ -12,6 +14,7 @@ from PIL import Image
 from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app.jobs import JobState, JobView
+from trellis.app.presets import PRESETS
 from trellis.app.request import GenerationRequest
 from trellis.app.shares import fetching
 from trellis.app.worker_engine import WorkerEngine
@@ -31,8 +34,9 @@ def control(tmp_path: Path) -> Control:
 def start(tmp_path: Path) -> Iterator[Callable[..., WorkerEngine]]:
     engines = []
 
-    def _start(workers: int = 1, **options: float) -> WorkerEngine:
-        source = PipelineSource("tests.unit.app.process_fakes:open_pipeline", {"folder": str(tmp_path)})
+    def _start(workers: int = 1, preset: str | None = None, **options: float) -> WorkerEngine:
+        setup = {"folder": str(tmp_path)} | ({} if preset is None else {"preset": preset})
+        source = PipelineSource("tests.unit.app.process_fakes:open_pipeline", setup)
         engines.append(WorkerEngine([source] * workers, tmp_path / "jobs", model="fake", **options))
         return engines[-1]
 
@@ -300,3 +304,39 @@ def test_a_model_that_is_fetched_tells_its_megabytes_and_can_be_cancelled(
     assert "fetched 5" not in control.lines()
     control.set(fetch_megabytes=3)
     assert [info.step for info in wait(engine, submit(engine)).stages if info.stage == "download large"] == [3]
+
+
+def records(view: JobView) -> tuple[dict[str, object], dict[str, object]]:
+    """The options and the plan that are kept beside a job's files."""
+    folder = view.files["glb"].parent
+    request, result = (json.loads((folder / name).read_text()) for name in ("request.json", "result.json"))
+    return request["options"], result["plan"]
+
+
+def test_the_preset_of_the_start_sets_what_requests_leave_open(
+    start: Callable[..., WorkerEngine], control: Control
+) -> None:
+    engine = start(preset="prototype")
+    plain = wait(engine, submit(engine, seed=1))
+    stated = wait(engine, submit(engine, seed=2, latent_steps=3, texture_size=1024))
+    other = wait(engine, submit(engine, seed=3, preset="minimal"))
+    again = wait(engine, engine.extract(plain.id, {"formats": ["glb"]}))
+    assert {view.state for view in (plain, stated, other, again)} == {JobState.DONE}
+    done = [line for line in control.lines() if line.startswith(("steps", "save", "video"))]
+    assert done[:3] == ["steps 8 8", "save seed 1 texture 512", "video of 24 frames, 256 px"]
+    assert done[3:6] == ["steps 8 3", "save seed 2 texture 1024", "video of 24 frames, 256 px"]
+    assert done[6:9] == ["steps None None", "save seed 3 texture 1024", "video of 60 frames, 256 px"]
+    assert done[9:] == ["save seed 1 texture 512", "video of 24 frames, 256 px"]
+    for view, name in ((plain, "prototype"), (stated, "prototype"), (other, "minimal"), (again, "prototype")):
+        options, plan = records(view)
+        assert GenerationRequest.from_dict(options) == view.request
+        assert plan["preset"] == name and plan["memory_plan"] == dataclasses.asdict(PRESETS[name].plan)
+    assert records(plain)[0]["structure_steps"] == 8 and records(again)[0]["preview_frames"] == 24
+
+
+def test_what_was_carried_out_is_known_after_a_restart(start: Callable[..., WorkerEngine]) -> None:
+    first = start(preset="prototype")
+    done = wait(first, submit(first, seed=1))
+    first.close()
+    restored = start().view(done.id).request
+    assert restored == done.request and restored is not None and restored.structure_steps == 8

@@ -1,6 +1,9 @@
 """Checkpoints: round trips, and errors that name what is wrong."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -177,3 +180,18 @@ def test_offline_error_names_file_and_repositories(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"pipeline.json cannot be had \(offline.*owner/absent"):
         _ = resolve_model("owner/absent-model", runtime=Runtime(offline=True)).config
+
+
+def test_the_hub_is_told_nothing():
+    code = "import trellis.models.hub, huggingface_hub.constants as c; print(c.HF_HUB_DISABLE_TELEMETRY)"
+    environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_DISABLE_TELEMETRY"}
+    for given, expected in ({}, "True"), ({"HF_HUB_DISABLE_TELEMETRY": "0"}, "False"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment | given,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        assert done.stdout.strip() == expected

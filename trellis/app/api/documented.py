@@ -87,7 +87,7 @@ def job_body(models: Models) -> dict[str, Any]:
 
 def source_properties(models: Models) -> dict[str, Any]:
     """The JSON schema of a prompt and of the model."""
-    text_models = ", ".join(name for name in models.names if name in models.of_texts) or "none is here"
+    text_models = ", ".join(models.taking(prompts=True)) or "none is here"
     return {
         "prompt": {
             "type": "string",
@@ -99,7 +99,7 @@ def source_properties(models: Models) -> dict[str, Any]:
         "model": {
             "type": "string",
             "enum": list(models.names),
-            "description": "Default: the first that takes what is given. One that is not here yet is fetched.",
+            "description": "Default: the first here that takes what is given. One that is named is fetched if need be.",
         },
     }
 

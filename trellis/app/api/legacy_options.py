@@ -69,6 +69,17 @@ DESKTOP: Mapping[str, LegacyNumber] = {
     "mesh_simplify": LegacyNumber(0.95, 0, 100, SIMPLIFY_HELP),
 }
 OUTPUT_FORMATS = ("glb", "gltf")
+# What a memory preset may set, by its name in a generation request: the names here. A client that leaves one out gets
+# the default above unless the program was started with a preset that sets it.
+FORM_NAMES = {
+    "structure_steps": "ss_sampling_steps",
+    "latent_steps": "slat_sampling_steps",
+    "texture_size": "texture_size",
+    "preview_size": "preview_resolution",
+    "preview_frames": "preview_frames",
+}
+RESUME_NAMES = {"texture_size": "texture_size"}
+DESKTOP_NAMES = {"structure_steps": "ss_steps", "latent_steps": "slat_steps", "texture_size": "texture_size"}
 
 
 def choices(option: str) -> tuple[Any, ...]:
@@ -97,6 +108,7 @@ def form_request(values: Mapping[str, object], *, preview: bool) -> GenerationRe
         preview_size=next_size("preview_size", number["preview_resolution"]),
         preview_frames=min(number["preview_frames"], int(frames.maximum)),
         formats=("mp4",) if preview else ("glb",),
+        unstated=_unstated(values, FORM_NAMES),
     )
 
 
@@ -113,16 +125,18 @@ def desktop_request(values: Mapping[str, object]) -> GenerationRequest:
         texture_size=_size_or_index("texture_size", values.get("texture_size")),
         multi_image=_choice_or_index("multi_image", values.get("multi_image")),
         formats=("glb",),
+        unstated=_unstated(values, DESKTOP_NAMES),
     )
 
 
 def resume_options(values: Mapping[str, object]) -> dict[str, Any]:
-    """The options of a request that /resume_from_preview states anew; raises FieldError."""
+    """What /resume_from_preview sets anew in the request of a preview; raises FieldError."""
     number = {name: known.parse(name, values.get(name)) for name, known in RESUME.items()}
     return {
         "simplify": simplify_share(number["mesh_simplify_ratio"], percent=False),
         "texture_size": next_size("texture_size", number["texture_size"]),
         "formats": ("glb",),
+        "unstated": _unstated(values, RESUME_NAMES),
     }
 
 
@@ -171,11 +185,16 @@ def _seed(value: float) -> int:
     return draw_seed() if value == RANDOM_SEED else int(value) % SEED_LIMIT
 
 
-def _build(**values: Any) -> GenerationRequest:
+def _unstated(values: Mapping[str, object], names: Mapping[str, str]) -> frozenset[str]:
+    """Which options a client leaves out, of those that it calls `names`."""
+    return frozenset(option for option, name in names.items() if values.get(name) is None)
+
+
+def _build(*, unstated: frozenset[str], **values: Any) -> GenerationRequest:
     """A checked request; what the options' table does not allow is named by its own field there."""
     for name, value in values.items():
         try:
             options()[name].parse(name, value)
         except InvalidInputError as error:
             raise FieldError(name, str(error)) from error
-    return GenerationRequest(**values)
+    return GenerationRequest(**values, unstated=unstated)

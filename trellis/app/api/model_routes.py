@@ -13,7 +13,8 @@ class ModelModel(BaseModel):
 
     name: str
     takes: Literal["pictures", "prompt"]
-    default: bool = Field(description="The first that takes what it takes: used where a job states no model.")
+    default: bool = Field(description="The first here that takes what it takes: used where a job states no model.")
+    here: bool = Field(description="If not, a job that names it fetches it first.")
 
 
 class ModelList(BaseModel):
@@ -29,11 +30,12 @@ def model_routes(models: Models) -> APIRouter:
     @router.get("/models")
     async def list_models() -> ModelList:
         """List the models that jobs may ask for, and what they take."""
-        answer, seen = [], set()
+        answer = []
         for name in models.names:
-            takes: Literal["pictures", "prompt"] = "prompt" if name in models.of_texts else "pictures"
-            answer.append(ModelModel(name=name, takes=takes, default=takes not in seen))
-            seen.add(takes)
+            prompts = name in models.of_texts
+            takes: Literal["pictures", "prompt"] = "prompt" if prompts else "pictures"
+            default, here = name == models.default_of(prompts=prompts), name not in models.to_fetch
+            answer.append(ModelModel(name=name, takes=takes, default=default, here=here))
         return ModelList(models=answer)
 
     return router

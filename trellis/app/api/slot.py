@@ -168,7 +168,8 @@ class Slot:
         previewed = self._previewed
         if previewed is None or self._last.state is not SlotState.PREVIEW_READY or self._visits:
             raise ApiError(409, "Current generation must be in preview_ready state to resume")
-        request = GenerationRequest.from_dict(previewed.request.to_dict() | options)
+        unstated = previewed.request.unstated - frozenset(options) | options["unstated"]
+        request = dataclasses.replace(previewed.request, **options | {"unstated": unstated})
         work = Work(request, previewed.source, asset_of=previewed.asset_of)
 
         async def prepare() -> Work:
@@ -213,7 +214,8 @@ class Slot:
     async def _submit(self, work: Work) -> str:
         if work.asset_of is not None:
             try:
-                files = {name: value for name, value in work.request.files.items() if name not in SAMPLING_OPTIONS}
+                others = (*SAMPLING_OPTIONS, *work.request.unstated)
+                files = {name: value for name, value in work.request.files.items() if name not in others}
                 return await self._jobs.extract(work.asset_of, files)
             except (InvalidInputError, UnknownJobError) as error:
                 _log.info("The previewed asset is made again: %s", error)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from trellis.conditioning import PreparedImage, prepare_image
 from trellis.errors import InvalidInputError, TrellisError
+from trellis.models.acquire import U2NET, U2NET_FILE, get_model
 from trellis.runtime import ModelFiles, matting_model_path
 
 THUMBNAIL = 192  # pixels
@@ -56,10 +57,20 @@ class CutoutTable:
         self._last.pop(session, None)
 
 
-def offered_ways() -> list[tuple[str, str]]:
-    """Label and name of the ways that work here without a download."""
-    has_network = find_spec("rembg") is not None and matting_model_path().is_file()
-    return [(label, way) for way, label in WAYS.items() if way != "rembg" or has_network]
+def offered_ways(files: ModelFiles) -> list[tuple[str, str]]:
+    """Label and name of the ways; a label says what is fetched first. Offline, only those that need nothing."""
+    ways = {way: label for way, label in WAYS.items() if way != "rembg" or find_spec("rembg") is not None}
+    if "rembg" in ways and must_fetch("rembg"):
+        if files.offline:
+            del ways["rembg"]
+        else:
+            ways["rembg"] += f" · {U2NET_FILE.size / 1e9:.1f} GB to fetch"
+    return [(label, way) for way, label in ways.items()]
+
+
+def must_fetch(way: str) -> bool:
+    """The way's network is not here yet."""
+    return way == "rembg" and not matting_model_path().is_file()
 
 
 def cutouts_panel(cutouts: Cutouts) -> str:
@@ -72,6 +83,8 @@ def cutouts_panel(cutouts: Cutouts) -> str:
 
 
 def _cut_out_all(paths: Sequence[str], way: str, files: ModelFiles) -> Cutouts:
+    if must_fetch(way) and not files.offline:
+        get_model(U2NET, runtime=files)
     prepared = []
     for path in paths:
         try:

@@ -12,10 +12,10 @@ from PIL import Image
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.generation import file_name
 from trellis.app.jobs import JobState, JobView
-from trellis.app.request import GenerationRequest, draw_seed
+from trellis.app.request import GenerationRequest, draw_seed, without_untouched
 from trellis.app.ui import fragments
 from trellis.app.ui.controls import SHOWN, SHOWN_FILES, stated_values
-from trellis.app.ui.cutouts import CutoutTable, cutouts_panel
+from trellis.app.ui.cutouts import CutoutTable, cutouts_panel, must_fetch
 from trellis.app.ui.owners import COOKIE, PAGE_OWNER, owner_of
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.runtime import ModelFiles
@@ -78,7 +78,8 @@ class Handlers:
         if not paths:
             yield ""
             return
-        yield '<div class="cutouts" data-state="busy" role="status"><p>Cutting out…</p></div>'
+        busy = "Fetching u2net, then cutting out…" if must_fetch(way) else "Cutting out…"
+        yield f'<div class="cutouts" data-state="busy" role="status"><p>{busy}</p></div>'
         try:
             cutouts = await asyncio.to_thread(self._cutouts.cut_out, browser.session_hash or "", paths, way)
         except TrellisError as error:
@@ -135,7 +136,9 @@ class Handlers:
             if browser.session_hash not in self._finished:
                 raise InvalidInputError("There is no model yet: generate one first.")
             source, name = self._finished[browser.session_hash]
+            request = self._engine.view(source).request
             values = stated_values(SHOWN_FILES, list(settings))
+            values = without_untouched(values, preset=None if request is None else request.preset)
             job_id = await asyncio.to_thread(self._engine.extract, source, values)
         except TrellisError as error:
             yield {self._shown.progress: fragments.message_panel(str(error))}
@@ -227,9 +230,14 @@ class Handlers:
         known = (plan["model"], plan["device_name"], plan["precision"], plan["attention"])
         parts = [
             " · ".join(part for part in known if part),
+            plan["preset"],
             f"{plan['free_memory'] / GIB:.1f} GB free",
-            f"{plan['peak_memory'] / GIB:.1f} GB used at most",
         ]
+        ram = f"{plan['peak_memory'] / GIB:.1f} GB used at most"
+        if plan["peak_device_memory"] is None:  # what is free is RAM too
+            parts.append(ram)
+        else:
+            parts += [f"{plan['peak_device_memory'] / GIB:.1f} GB used at most", f"RAM: {ram}"]
         return {self._shown.machine: fragments.machine_line(parts)}
 
     def _buttons(self, session: str, *, running: bool = False) -> Updates:
@@ -248,7 +256,8 @@ class Handlers:
 
 
 def _request(settings: Sequence[Any], random_seed: bool, seed: float | None) -> GenerationRequest:
-    values = stated_values(SHOWN, list(settings))
+    values: dict[str, Any] = stated_values(SHOWN, list(settings))
+    values = without_untouched(values, preset=values["preset"])
     return GenerationRequest.from_dict(values | {"seed": draw_seed() if random_seed else seed})
 
 

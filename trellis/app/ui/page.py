@@ -35,10 +35,8 @@ THEME_BUTTON = (
 )
 TITLE = "TRELLIS"
 SUBTITLE = "A picture in, a textured 3D model out."
-DEMO_NOTE = (
-    "Embedded demo model: simple objects only. For production quality choose TRELLIS-image-large under "
-    "“Model and memory”."
-)
+DEMO_NOTE = "Embedded demo model: simple objects only. For production quality use the real model."
+OFFLINE_DEMO_NOTE = "Embedded demo model: simple objects only. No other model is here, and none is fetched offline."
 AGAIN_NOTE = "Applies the settings above to the model that is shown; it is not generated anew."
 WAY_NOTE = "What is cut out is shown above and used as it is; another way does it again."
 # `watch` runs after the value changed; the template has no value in it, so the canvas stays in place.
@@ -65,7 +63,7 @@ def create_page(
     knows, `models` what may be chosen (default: the engine's own), `files` whether the network that cuts pictures out
     may be fetched.
     """
-    models = models or [ModelChoice(name, name) for name in engine.models.names]
+    models, files = models or [ModelChoice(name, name) for name in engine.models.names], files or ModelFiles()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         with gr.Row(elem_id="top"):
             header = f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>"
@@ -76,7 +74,7 @@ def create_page(
             gr.HTML(THEME_BUTTON, js_on_load=theme, apply_default_css=False, elem_id="theme")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=320):
-                inputs = _create_inputs(models)
+                inputs = _create_inputs(models, files)
                 controls = {"quality": create_control("quality")}
                 inputs |= _create_actions(models)
                 inputs |= _create_examples(examples)
@@ -97,24 +95,24 @@ def create_page(
             history=history,
             machine=machine_line,
         )
-        handlers = Handlers(engine, shown, files or ModelFiles(), machine=machine)
+        handlers = Handlers(engine, shown, files, machine=machine)
         _connect(page, handlers, shown, inputs, controls, examples)
     return page
 
 
-def _create_inputs(models: Sequence[ModelChoice]) -> dict[str, Part]:
+def _create_inputs(models: Sequence[ModelChoice], files: ModelFiles) -> dict[str, Part]:
     """Pictures and their cut-outs; and a text, where a model takes one."""
     if not any(model.takes_text for model in models):
-        return _create_picture_input()
+        return _create_picture_input(files)
     with gr.Tabs(elem_id="sources"):
         with gr.Tab("Pictures"):
-            inputs = _create_picture_input()
+            inputs = _create_picture_input(files)
         with gr.Tab("Text", elem_id="text-tab"):
             inputs |= _create_text_input([model for model in models if model.takes_text])
     return inputs
 
 
-def _create_picture_input() -> dict[str, Part]:
+def _create_picture_input(files: ModelFiles) -> dict[str, Part]:
     inputs: dict[str, Part] = {}
     inputs["pictures"] = gr.Gallery(
         label="Pictures of one object",
@@ -133,7 +131,7 @@ def _create_picture_input() -> dict[str, Part]:
     )
     inputs["cutouts"] = gr.HTML("", apply_default_css=False, elem_id="cutouts")
     inputs["way"] = gr.Radio(
-        offered_ways(), value="auto", label="Background removal", info=WAY_NOTE, elem_id="background"
+        offered_ways(files), value="auto", label="Background removal", info=WAY_NOTE, elem_id="background"
     )
     return inputs
 
@@ -168,9 +166,20 @@ def _create_actions(models: Sequence[ModelChoice]) -> dict[str, Part]:
         generate = gr.Button("Generate", variant="primary", scale=3, min_width=160, elem_id="generate")
         cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=96, elem_id="cancel")
     progress = gr.HTML("", apply_default_css=False, elem_id="progress")
+    parts = {"generate": generate, "cancel": cancel, "progress": progress}
     if models[0].name == DEMO_MODEL:
-        gr.HTML(f"<p>{DEMO_NOTE}</p>", apply_default_css=False, elem_id="demo-note")
-    return {"generate": generate, "cancel": cancel, "progress": progress}
+        better = _better_model(models)
+        with gr.Row(elem_id="demo-note"):
+            gr.HTML(f"<p>{DEMO_NOTE if better else OFFLINE_DEMO_NOTE}</p>", apply_default_css=False)
+            if better:
+                parts["better"] = gr.Button(f"Use {better.label}", size="sm", min_width=220, elem_id="better-model")
+                parts["better_name"] = gr.State(better.name)
+    return parts
+
+
+def _better_model(models: Sequence[ModelChoice]) -> ModelChoice | None:
+    """The model to choose in place of the demo: one that is here, else what is fetched soonest."""
+    return next((model for model in models if model.name != DEMO_MODEL and not model.takes_text), None)
 
 
 def _create_settings(models: Sequence[ModelChoice], controls: dict[str, Part]) -> dict[str, Part]:
@@ -259,6 +268,9 @@ def _connect(
     changes = [inputs["pictures"].change, inputs["way"].change]
     gr.on(changes, handlers.cut_out, trigger_mode="always_last", **cut_out)
     inputs["generate"].click(handlers.generate, **generate)
+    if "better" in inputs:
+        name, chooser = inputs["better_name"], inputs["model"]
+        inputs["better"].click(lambda name: name, name, chooser, **QUIET).then(handlers.generate, **generate)
     if "examples" in inputs:
         paths = [str(path) for path in examples]
         chosen = inputs["examples"].click(
