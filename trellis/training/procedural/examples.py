@@ -1,4 +1,7 @@
-"""Write the example pictures: `python -m trellis.training.procedural.examples --output assets/example_image`."""
+"""Write the example pictures: `python -m trellis.training.procedural.examples --output assets`.
+
+`example_image` holds one picture of each object, `example_multi_image` several of one.
+"""
 
 import argparse
 import io
@@ -12,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from trellis.atomic import write_bytes
 from trellis.training.procedural.objects import HELD_OUT_SEEDS, sample_objects
 from trellis.training.procedural.pictures import render_pictures
 
@@ -20,12 +24,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Example:
-    """One picture: family, held-out seed, side in pixels, background (None: transparent; one or two rgb colours)."""
+    """Pictures of one object: family, held-out seed, side in pixels, background (None: transparent; one or two rgb
+    colours), number of views.
+    """
 
     family: str
     seed: int
     size: int
     background: tuple[tuple[int, int, int], ...] | None = None
+    views: int = 1
 
 
 _FIRST = HELD_OUT_SEEDS.start + 1_000_000
@@ -47,15 +54,16 @@ EXAMPLES = (
     Example("cactus", _FIRST + 4, 640, ((250, 240, 222),)),
     Example("cake", _FIRST + 5, 640, ((255, 255, 255),)),
 )
+MULTI_EXAMPLES = (Example("car", _FIRST + 3, 518, views=4), Example("robot", _FIRST + 1, 518, views=4))
 
 
-def render_example(example: Example) -> Image.Image:
-    """The picture of one example: RGBA when its background is transparent, else RGB."""
+def render_example(example: Example) -> list[Image.Image]:
+    """The pictures of one example: RGBA when its background is transparent, else RGB."""
     batch = sample_objects([example.seed], [example.family])
-    rgba = render_pictures(batch, size=example.size, seed=1, supersampling=2).images[0, 0]
-    if example.background is None:
-        return Image.fromarray(np.asarray(rgba))
-    return Image.fromarray(np.asarray(_over_background(rgba, example.background)))
+    views = list(render_pictures(batch, views=example.views, size=example.size, seed=1, supersampling=2).images[0])
+    if example.background is not None:
+        views = [_over_background(rgba, example.background) for rgba in views]
+    return [Image.fromarray(np.asarray(view)) for view in views]
 
 
 def _over_background(rgba: Tensor, colors: tuple[tuple[int, int, int], ...]) -> Tensor:
@@ -67,28 +75,28 @@ def _over_background(rgba: Tensor, colors: tuple[tuple[int, int, int], ...]) -> 
     return (rgba[..., :3].float() * alpha + background * (1 - alpha)).round().to(torch.uint8)
 
 
-def write_examples(output: Path) -> list[Path]:
-    """Write every example as PNG into `output`; each file is written aside and renamed."""
+def write_examples(output: Path, examples: Sequence[Example]) -> list[Path]:
+    """Write examples as PNG into `output`, numbered where there are several of an object; a file appears whole."""
     output.mkdir(parents=True, exist_ok=True)
     written = []
-    for example in EXAMPLES:
-        buffer = io.BytesIO()
-        render_example(example).save(buffer, "PNG", optimize=True)
-        path = output / f"{example.family}.png"
-        temporary = path.with_suffix(".png.part")
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
-        logger.info("wrote %s", path)
-        written.append(path)
+    for example in examples:
+        for number, picture in enumerate(render_example(example), 1):
+            buffer = io.BytesIO()
+            picture.save(buffer, "PNG", optimize=True)
+            path = output / (f"{example.family}.png" if example.views == 1 else f"{example.family}_{number}.png")
+            write_bytes(path, buffer.getvalue())
+            logger.info("wrote %s", path)
+            written.append(path)
     return written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("assets/example_image"), help="folder for the PNG files")
+    parser.add_argument("--output", type=Path, default=Path("assets"), help="folder for the folders of PNG files")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    write_examples(options.output)
+    write_examples(options.output / "example_image", EXAMPLES)
+    write_examples(options.output / "example_multi_image", MULTI_EXAMPLES)
     return 0
 
 
