@@ -158,6 +158,7 @@ def test_model_memory_and_quality_reach_the_engine(
 
         page.locator("#sources button[role=tab]:has-text('Text')").click()
         page.wait_for_selector("#generate", state="hidden")
+        assert not page.is_visible("#demo-note")
         page.fill("#prompt textarea", "A small red teapot")
         click(page, "#generate-text")
         page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")

@@ -82,7 +82,13 @@ def asked(**chosen: Any) -> GenerationRequest:
 
 def test_on_a_card_its_memory_and_ram_are_told_apart() -> None:
     line = last(handlers_of(AskedEngine(plan=PLAN)).open(BROWSER))["machine"]
-    told = ["nano · Card · float16", "balanced", "12.0 GB free", "3.0 GB used at most", "RAM: 2.0 GB used at most"]
+    told = [
+        "nano · Card · float16",
+        "Memory: balanced",
+        "12.0 GB free",
+        "3.0 GB used at most",
+        "RAM: 2.0 GB used at most",
+    ]
     assert line == '<p class="machine">' + "".join(f"<span>{text}</span>" for text in told) + "</p>"
 
 

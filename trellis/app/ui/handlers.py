@@ -230,7 +230,7 @@ class Handlers:
         known = (plan["model"], plan["device_name"], plan["precision"], plan["attention"])
         parts = [
             " · ".join(part for part in known if part),
-            plan["preset"],
+            f"Memory: {plan['preset']}" if plan["preset"] else "",
             f"{plan['free_memory'] / GIB:.1f} GB free",
         ]
         ram = f"{plan['peak_memory'] / GIB:.1f} GB used at most"
