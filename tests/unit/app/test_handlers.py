@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
@@ -62,7 +63,8 @@ def last(updates: AsyncIterator[Any]) -> Any:
     async def run() -> Any:
         return [update async for update in updates][-1]
 
-    return asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # the browser tests' loop may run in this one
+        return thread.submit(asyncio.run, run()).result()
 
 
 def settings(names: tuple[str, ...], *, quality: str = "", preset: str = "", **changed: Any) -> list[Any]:
