@@ -3,6 +3,8 @@
 import gc
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -125,6 +127,24 @@ def test_only_the_structure_of_one_picture_has_a_session_that_stays(monkeypatch:
         assert torch.equal(first, latent(random_pipeline(runtime, scale="tiny"), scene.voxels))
         assert torch.equal(second, latent(random_pipeline(runtime, scale="tiny"), moved))
         assert not torch.equal(first, second)
+
+
+def test_what_stages_left_goes_before_the_surface_is_made_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = random_pipeline(Runtime(device=torch.device("cpu")), scale="tiny")
+    kept = pipeline.host._network("sparse_structure_flow_model").kept
+    kept["session"] = object()
+    on_device = torch.zeros(1, 4, device="meta")  # a device that is not the CPU
+    features: Any = SimpleNamespace(samples=lambda: [(on_device, on_device)], resolution=4)
+    asked: list[tuple[str, int]] = []
+
+    def extract(coords: torch.Tensor, feats: torch.Tensor, *, resolution: int) -> Any:
+        asked.append((coords.device.type, len(kept)))
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return SimpleNamespace(to=lambda device: "surface")
+
+    monkeypatch.setattr("trellis.pipeline.extract_mesh", extract)
+    assert pipeline.extract_surface(features) == "surface" and asked == [("meta", 1), ("meta", 0)]
 
 
 @pytest.mark.gpu
