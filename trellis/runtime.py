@@ -149,6 +149,11 @@ def check_machine_options(device: str, precision: str | None) -> None:
         raise InvalidInputError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
 
 
+def name_upload_folder(folder: Path) -> None:
+    """Have Gradio keep its files here: it asks the environment, and takes every file there for an upload."""
+    os.environ["GRADIO_TEMP_DIR"] = str(folder.absolute())
+
+
 def matting_model_path() -> Path:
     """Where rembg keeps its u2net file: `U2NET_HOME`, else `~/.u2net`."""
     return Path(os.environ.get("U2NET_HOME", "~/.u2net")).expanduser() / "u2net.onnx"

@@ -20,8 +20,16 @@ from tests.unit.app.process_fakes import Control, open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
+from trellis.app.picture_reader import PictureReader
 
 HOME = "http://127.0.0.1:7960"
+
+
+class SharedReader(PictureReader):
+    """Outlives the engines of single tests."""
+
+    def close(self) -> None:
+        pass
 
 
 def png(color: tuple[int, int, int] = (200, 60, 40), size: tuple[int, int] = (32, 24)) -> bytes:
@@ -58,16 +66,25 @@ def listening(app: FastAPI) -> Iterator[int]:
             thread.join(timeout=30)
 
 
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PictureReader]:
+    """One for all tests: its process takes a moment to start."""
+    reader = SharedReader(tmp_path_factory.mktemp("reader") / "uploads")
+    yield reader
+    PictureReader.close(reader)
+
+
 @pytest.fixture
 def control(tmp_path: Path) -> Control:
     return Control(tmp_path)
 
 
 @pytest.fixture
-def engine(tmp_path: Path, control: Control) -> Iterator[Engine]:
+def engine(tmp_path: Path, control: Control, reader: PictureReader) -> Iterator[Engine]:
     """An engine in this process; the worker process has tests of its own."""
     load = partial(open_pipeline, folder=str(tmp_path))
     engine = Engine(load, tmp_path / "jobs", model="fake", models=["other", "words"], text_models=["words"])  # type: ignore[arg-type]
+    engine.pictures = reader
     yield engine
     control.set()
     engine.close()

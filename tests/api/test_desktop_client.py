@@ -10,6 +10,7 @@ import pytest
 from tests.api.conftest import Server, png
 from tests.api.desktop_client import TIMEOUTS, DesktopClient, parse_panel
 from tests.contract.sources import ROOT
+from tests.unit.app.fakes import PICTURE as STORED
 from tests.unit.app.waiting import wait_until
 from trellis.app.api.panel import panel_text
 from trellis.app.request import options
@@ -163,12 +164,10 @@ def test_a_second_post_waits_its_turn_and_then_is_told_busy(desktop: DesktopClie
 
 
 def test_a_turn_behind_the_jobs_of_others_is_given_up_too(desktop: DesktopClient, server: Server) -> None:
-    from PIL import Image
-
     from trellis.app.request import GenerationRequest
 
     server.control.set(stage="structure", step=1, fault="wait")
-    others = server.engine.submit(GenerationRequest(formats=("glb",)), [Image.new("RGB", (16, 16))])
+    others = server.engine.submit(GenerationRequest(formats=("glb",)), [STORED])
     assert desktop.generate([PICTURE]) == "Generation failed: Server is busy with another generation"
     assert not server.engine.view(others).state.final  # /interrupt and giving up touch no job of others
     desktop.press_cancel()

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import png
+from tests.unit.app.fakes import PICTURE as STORED
 from tests.unit.app.process_fakes import STAGES, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app.engine import Engine
@@ -144,11 +145,9 @@ def test_other_files_of_the_same_asset(client: TestClient, control: Control) -> 
 
 
 def test_the_list_shows_what_was_submitted_here_and_nothing_of_the_page(client: TestClient, engine: Engine) -> None:
-    from PIL import Image
-
     from trellis.app.request import GenerationRequest
 
-    engine.submit(GenerationRequest(formats=("glb",)), [Image.new("RGB", (16, 16))])
+    engine.submit(GenerationRequest(formats=("glb",)), [STORED])
     ids = [submit(client)["id"] for _ in range(2)]
     assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == ids
     client.delete(f"/jobs/{ids[0]}")

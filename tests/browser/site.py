@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.unit.app.fakes import FakePipeline
-from trellis.app.engine import Engine
+from trellis.app.engine import UPLOADS, Engine
 from trellis.app.jobs import JobState
 from trellis.app.offers import ModelChoice
 from trellis.app.ui.page import create_page
@@ -37,5 +37,9 @@ class Site:
         self.setups.append(setup)
         return self.pipeline
 
+    @property
+    def job_folders(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if path.name != UPLOADS)
+
     def states(self) -> list[JobState]:
-        return [self.engine.view(folder.name).state for folder in sorted(self.folder.iterdir())]
+        return [self.engine.view(folder.name).state for folder in self.job_folders]

@@ -144,7 +144,7 @@ def test_an_example_becomes_a_model_at_one_click(site: Site, open_page: Callable
     page.wait_for_selector(".job[data-state=done]")
     assert page.locator("#cutouts .cutouts img").count() == 1
     assert site.pipeline.calls[0]["sizes"] == [(128, 128)]
-    [folder] = site.folder.iterdir()
+    [folder] = site.job_folders
     assert Image.open(folder / "picture_0.png").convert("RGB").getpixel((64, 64)) == COLORS[1]
 
 
@@ -159,7 +159,7 @@ def test_copied_pictures_are_added_and_all_are_used(
         )
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=done]")
-    [folder] = site.folder.iterdir()
+    [folder] = site.job_folders
     colors = [Image.open(folder / f"picture_{i}.png").convert("RGB").getpixel((64, 64)) for i in range(2)]
     assert colors == list(COLORS[:2])
 
@@ -193,7 +193,7 @@ def test_what_is_cut_out_is_shown_done_again_and_used(
     page.wait_for_selector("#cutouts .cutouts[data-state=ready]")
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=done]")
-    [folder] = site.folder.iterdir()
+    [folder] = site.job_folders
     used = np.asarray(Image.open(folder / "picture_0.png"))
     assert used.shape == (120, 160, 4) and used[60, 80, 3] > 200 and used[5, 5, 3] < 50
 

@@ -80,7 +80,7 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
         assert not later.pipeline.calls and len(later.pipeline.saves) == 1
         click(page, "#remove")
         page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
-        assert page.query_selector("a.download") is None and len(list(later.folder.iterdir())) == 2
+        assert page.query_selector("a.download") is None and len(later.job_folders) == 2
         later.engine.close()
 
 

@@ -15,15 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from trellis.app.crew import Crew
 from trellis.app.generation import generate_files
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.jobs import Job, JobOrigin, JobState, JobView
+from trellis.app.picture_reader import PictureReader
 from trellis.app.request import GenerationRequest
 from trellis.app.sources import Models
-from trellis.conditioning import load_picture
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import Progress, StepInfo
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
 QUEUE_LIMIT = 8  # waiting and running jobs together
 KEPT_ASSETS = 8  # a real asset takes about 70 MB
+UPLOADS = "uploads"  # the folder, beside those of the jobs, of what clients sent
 LOADING_STAGE = "load model"
 
 JobOutcome = tuple[dict[str, Path], tuple[str, ...]]  # files by format, notes for the user
@@ -58,7 +57,8 @@ class Engine:
     `request.json`, the result files and `result.json`; jobs of earlier starts are read back from there, as far as the
     limits of the history let them stay. `models` are names that jobs may ask for besides `model`, `text_models`
     those among them that take a prompt, `models_to_fetch` those that are not here yet. `crew` carries jobs
-    out (here one at a time: there is one pipeline). All methods may be called from any thread and return at once.
+    out (here one at a time: there is one pipeline); `pictures` reads what clients send. All methods may be called from
+    any thread and return at once.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Engine:
         names = tuple(dict.fromkeys((model, *models)))
         self.models = Models(names, frozenset(text_models), frozenset(models_to_fetch))
         self.plan: dict[str, Any] = {}  # how the model of the last job was opened
+        self.pictures = PictureReader(folder / UPLOADS)
         self._load_pipeline = load_pipeline
         self._pipeline: ImageTo3D | None = None
         self._setup: dict[str, Any] = {}
@@ -95,7 +96,7 @@ class Engine:
     def submit(
         self,
         request: GenerationRequest,
-        pictures: Sequence[str | Path | bytes | Image.Image] = (),
+        pictures: Sequence[Path] = (),
         *,
         prompt: str | None = None,
         model: str | None = None,
@@ -104,15 +105,15 @@ class Engine:
     ) -> str:
         """Queue a job for pictures of one object, or for a prompt, and return its id.
 
-        model: one of `models` (default: the first that takes what is given); owner and name: see `JobOrigin`. Raises
-        InvalidInputError for a picture, prompt or model that cannot be used, QueueFullError when the queue is full.
+        pictures: files that the reader made, which the job has under names of its own; model: one of `models`
+        (default: the first that takes what is given); owner and name: see `JobOrigin`. Raises
+        InvalidInputError for a prompt or model that cannot be used, QueueFullError when the queue is full.
         """
         origin = JobOrigin(self.models.choose(model, prompt=prompt, pictures=len(pictures)), owner, name, prompt)
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
-            images = [load_picture(picture)[0] for picture in pictures]
             created = self._moment()
-            return self._queue(Job.create(request, images, root=self._folder, origin=origin, created=created))
+            return self._queue(Job.create(request, pictures, root=self._folder, origin=origin, created=created))
 
     def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
         """Queue a job for other files of a finished job's asset, without sampling it again, and return its id.
@@ -205,6 +206,7 @@ class Engine:
             self._closed = True
             for job in self._unfinished():
                 self._stop(job)
+        self.pictures.close()
         self._crew.close()
 
     def _find(self, job_id: str) -> Job:

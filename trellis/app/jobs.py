@@ -7,11 +7,10 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from trellis.app.request import GenerationRequest
 from trellis.atomic import write_bytes
@@ -105,16 +104,14 @@ class Job:
 
     @classmethod
     def create(
-        cls, request: GenerationRequest, images: list[Image.Image], *, root: Path, origin: JobOrigin, created: float
+        cls, request: GenerationRequest, pictures: Sequence[Path], *, root: Path, origin: JobOrigin, created: float
     ) -> "Job":
         """Make the job's folder under `root`, with its pictures (PNG) and its request, under a new unguessable id."""
         job_id = secrets.token_hex(16)
         folder = root / job_id
         folder.mkdir(parents=True)
-        pictures = tuple(folder / f"picture_{index}.png" for index in range(len(images)))
-        for picture, path in zip(images, pictures, strict=True):
-            picture.save(path)
-        return cls(request, folder, pictures, job_id, origin, created)._recorded()
+        own = tuple(_share(path, folder / f"picture_{index}.png") for index, path in enumerate(pictures))
+        return cls(request, folder, own, job_id, origin, created)._recorded()
 
     @classmethod
     def create_again(cls, request: GenerationRequest, source: "Job", *, root: Path, created: float) -> "Job":
@@ -122,8 +119,8 @@ class Job:
         job_id = secrets.token_hex(16)
         folder = root / job_id
         folder.mkdir(parents=True)
-        pictures = tuple(_share(path, folder) for path in source.pictures)
-        _share(source.kept_file, folder)
+        pictures = tuple(_share(path, folder / path.name) for path in source.pictures)
+        _share(source.kept_file, folder / KEPT_FILE)
         origin = dataclasses.replace(source.origin, source=source.id)
         return cls(request, folder, pictures, job_id, origin, created)._recorded()
 
@@ -256,9 +253,8 @@ class Job:
         return (time.monotonic() if self.finished is None else self.finished) - self.started
 
 
-def _share(path: Path, folder: Path) -> Path:
-    """The same file in another folder: one content with two names where the system has that, else a copy."""
-    other = folder / path.name
+def _share(path: Path, other: Path) -> Path:
+    """The same file in another place: one content with two names where the system has that, else a copy."""
     try:
         os.link(path, other)
     except OSError:

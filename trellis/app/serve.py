@@ -1,7 +1,9 @@
 """Page and interface on one port of one process, the work in another: arguments -> settings -> engine -> server."""
 
 import argparse
+import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
@@ -12,12 +14,15 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+import psutil
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trellis.app.api.application import create_api
 from trellis.app.api.late_page import LatePage
 from trellis.app.api.settings import ApiSettings
+from trellis.app.engine import Engine
 from trellis.app.logs import configure_logging
 from trellis.app.machine_options import MachineOptions
 from trellis.app.offers import ModelChoice, offered_models
@@ -29,6 +34,8 @@ from trellis.errors import InvalidInputError
 from trellis.runtime import ModelFiles, check_machine_options
 
 EXAMPLES = ROOT / "assets" / "example_image"
+END_SECONDS = 8.0  # after which the program ends although something hangs
+HEAD_SECONDS = 30.0  # in which the head of a request must come
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +74,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
                 timer = threading.Timer(0.5, webbrowser.open, args=(address,))
                 timer.daemon = True
                 timer.start()
-            _Server(app, engine).run(sockets=[listener])
+            run_until_told(app, engine, listener)
         finally:
             engine.close()
     return 0
@@ -134,27 +141,69 @@ def _say_addresses(settings: ApiSettings, listener: socket.socket, has_page: boo
     return address
 
 
-class _Server(uvicorn.Server):
-    """Ends its jobs as soon as it is told to end: clients that wait for one get their answer."""
+class PatientProtocol(H11Protocol):
+    """Closes connections that do not bring the head of a request in time."""
 
-    def __init__(self, app: FastAPI, engine: WorkerEngine) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                log_level=logging.WARNING,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=4,
-            )
-        )
-        self._engine = engine
+    head_seconds = HEAD_SECONDS
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not handed on to uvicorn, which would raise the signal again when everything has ended well.
-        if self.should_exit:
-            self.force_exit = True
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._look_later(before=self)  # no request can be that
+
+    def _look_later(self, before: object) -> None:
+        self.loop.call_later(self.head_seconds, self._look, before)
+
+    def _look(self, before: object) -> None:
+        """Close the connection if it is without a request, and `before` says that it was so at the last look."""
+        if self.transport.is_closing():
             return
-        _log.info("Ending (%s)", signal.Signals(sig).name)
-        self.should_exit = True
-        threading.Thread(target=self._engine.close, name="close engine").start()
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and before in (self, self.cycle):
+            self.transport.close()
+        else:
+            self._look_later(before=self.cycle if idle else None)
+
+
+def run_until_told(app: FastAPI, engine: Engine, listener: socket.socket) -> None:
+    """Serve until a signal says to end; then end the engine's jobs at once, so that clients that wait are answered.
+
+    The server has a thread of its own: signals come to the main thread, which hears them whatever hangs. What has not
+    ended END_SECONDS later is given up, with all processes that were started.
+    """
+    config = uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=4,
+    )
+    server = uvicorn.Server(config)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if server.should_exit:
+            server.force_exit = True
+            return
+        _log.info("Ending (%s)", signal.Signals(number).name)
+        server.should_exit = True
+        threading.Thread(target=engine.close, name="close engine", daemon=True).start()
+        patience = threading.Timer(END_SECONDS, _give_up)
+        patience.daemon = True
+        patience.start()
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), end)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.5)  # on Windows a wait without end hears no Ctrl+C
+
+
+def _give_up() -> None:
+    _log.error("Something hangs: the program ends without waiting for it")
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    os._exit(1)

@@ -1,6 +1,7 @@
-"""Reading pictures: any file Pillow knows, turned upright, in 8-bit RGB or RGBA, of a bearable size."""
+"""Reading pictures: files of the usual formats, turned upright, in 8-bit RGB or RGBA, of a bearable size."""
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
@@ -15,33 +16,54 @@ from trellis.runtime import ModelFiles
 MAX_SIDE = 1024  # larger pictures are reduced before anything else
 MAX_PIXELS = 100_000_000  # 400 MB decoded
 MIN_SIDE = 8
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # readers of rarer ones start programs or are fragile
+BAND = 256  # rows of a deep picture that are converted at a time
 
 PictureSource = str | Path | bytes | Image.Image
 
+# What Pillow's readers raise for damaged files, next to their own errors.
+_DAMAGE = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    ZeroDivisionError,
+)
 
-def load_picture(source: PictureSource) -> tuple[Image.Image, tuple[str, ...]]:
+
+def load_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, tuple[str, ...]]:
     """Read a picture file, its bytes or a Pillow image as RGB or RGBA with both sides in 8..1024, and notes about it.
 
-    The EXIF rotation is applied, colours of other modes (CMYK, 16-bit grey, palette) are converted, an animation gives
-    its first frame. Raises InvalidInputError for anything that is not a usable picture.
+    The file is of one of FORMATS. The EXIF rotation is applied, colours of other modes (CMYK, 16-bit grey, palette) are
+    converted, an animation gives its first frame. Raises InvalidInputError for anything that is not a usable picture,
+    before it is decoded where it has more than `max_pixels` pixels.
     """
     notes: list[str] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own, stricter limit follows
             picture = _open(source)
-            _check_size(picture)
-            if getattr(picture, "is_animated", False):
+            _check_size(picture, max_pixels)
+            if getattr(picture, "is_animated", False) and picture.format != "MPO":  # some cameras' JPEG
                 notes.append("The picture is an animation; its first frame is used.")
                 picture.seek(0)
-            if picture.format == "JPEG":
+            if picture.format in ("JPEG", "MPO"):
                 picture.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a large JPEG at a fraction of its size
             picture.load()
             picture = _to_8_bit(ImageOps.exif_transpose(picture))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except _DAMAGE as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise InvalidInputError(f"{_name(source)} cannot be read as a picture: {error}") from error
+        known = ", ".join(FORMATS)
+        raise InvalidInputError(f"{_name(source)} cannot be read as a picture ({known}): {_reason(error)}.") from error
     return _reduce(picture), tuple(notes)
 
 
@@ -59,24 +81,35 @@ def _name(source: PictureSource) -> str:
     return str(source) if isinstance(source, (str, Path)) else "The picture"
 
 
+def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its text names an object in memory
+        return "it is of no such format"
+    return str(error).rstrip(".") or type(error).__name__
+
+
 def _open(source: PictureSource) -> Image.Image:
     if isinstance(source, Image.Image):
         return source.copy()
     if isinstance(source, bytes):
-        return Image.open(io.BytesIO(source))
+        return Image.open(io.BytesIO(source), formats=FORMATS)
     path = Path(source)
     if not path.is_file():
         raise InvalidInputError(f"There is no picture file {path}.")
-    return Image.open(path)
+    return Image.open(path, formats=FORMATS)
 
 
-def _check_size(picture: Image.Image) -> None:
+def _check_size(picture: Image.Image, max_pixels: int) -> None:
     width, height = picture.size
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         megapixels = width * height / 1e6
         raise InvalidInputError(
             f"The picture of {width} x {height} is too large ({megapixels:.0f} megapixels); "
-            f"reduce it below {MAX_PIXELS / 1e6:.0f} megapixels (1024 x 1024 is enough)."
+            f"reduce it below {max_pixels / 1e6:.0f} megapixels (1024 x 1024 is enough)."
+        )
+    if max(width, height) > MAX_SIDE and min(width, height) * MAX_SIDE < MIN_SIDE * max(width, height):
+        raise InvalidInputError(
+            f"The picture of {width} x {height} is too long and thin; crop it so that its longer side is at most "
+            f"{MAX_SIDE // MIN_SIDE} times the shorter one."
         )
     if min(width, height) < MIN_SIDE:
         raise InvalidInputError(
@@ -86,12 +119,17 @@ def _check_size(picture: Image.Image) -> None:
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, dtype=np.float64)
+        values = np.asarray(picture)
         # 16-bit files fill 0..65535; floating point pictures are taken as 0..1 unless they exceed it.
         top = 65535.0 if values.max() > 255 else (255.0 if values.max() > 1 else 1.0)
-        picture = Image.fromarray((values.clip(0, top) / top * 255).round().astype(np.uint8))
+        scaled = np.empty(values.shape, np.uint8)
+        for begin in range(0, len(values), BAND):  # the whole of a large picture in float64 would take a gigabyte
+            band = np.nan_to_num(values[begin : begin + BAND].astype(np.float64))
+            scaled[begin : begin + BAND] = (band.clip(0, top) / top * 255).round()
+        picture = Image.fromarray(scaled)
     has_alpha = picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in picture.info
-    return picture.convert("RGBA" if has_alpha else "RGB")
+    mode = "RGBA" if has_alpha else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _reduce(picture: Image.Image) -> Image.Image:

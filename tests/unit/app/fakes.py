@@ -16,6 +16,7 @@ from trellis.progress import Progress
 
 STAGES = (("background", 1), ("structure", 8), ("details", 8))
 ENDINGS = {"mesh_ply": "_mesh.ply", "base_color": "_base_color.png", "normal_map": "_normal.png"}
+PICTURE = Path(__file__).with_name("picture.png")  # 32 x 24, as the reader of pictures leaves them
 SH_C0 = 0.28209479177387814
 
 

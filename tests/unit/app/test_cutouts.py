@@ -1,5 +1,7 @@
 """The ways of removing a background: what is offered, and what is fetched for them."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from trellis.app.picture_reader import PictureReader, ReadPicture
 from trellis.app.ui import cutouts
 from trellis.app.ui.cutouts import CutoutTable, must_fetch, offered_ways
 from trellis.errors import CheckpointError, TrellisError
@@ -44,13 +47,27 @@ def test_the_network_is_fetched_when_it_is_chosen(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(cutouts, "get_model", get_model)
     picture = Image.new("RGB", (64, 64), (230, 230, 235))
     picture.paste((200, 40, 30), (20, 20, 44, 44))
-    picture.save(tmp_path / "a.png")
-    paths, files = [str(tmp_path / "a.png")], ModelFiles()
-    CutoutTable(files).cut_out("page", paths, "auto")
-    assert asked == []
-    with pytest.raises(CheckpointError, match="not to be had"):
-        CutoutTable(files).cut_out("page", paths, "rembg")
-    assert asked == [("u2net", files)]
-    with pytest.raises(TrellisError, match="offline"):
-        CutoutTable(ModelFiles(offline=True)).cut_out("page", paths, "rembg")
-    assert len(asked) == 1
+    reader = PictureReader(tmp_path / "uploads")
+    reader.folder.mkdir()
+    picture.save(reader.folder / "a.png")
+    paths, files = [str(reader.folder / "a.png")], ModelFiles()
+
+    def cut_out(files: ModelFiles, way: str) -> list[ReadPicture]:
+        with ThreadPoolExecutor(1) as thread:  # the browser tests' loop may run in this one
+            return thread.submit(asyncio.run, CutoutTable(reader, files).cut_out(paths, way)).result()
+
+    try:
+        [cutout] = cut_out(files, "auto")
+        red, _, _, alpha = Image.open(cutout.path).getpixel((32, 32))
+        assert red == 200 and alpha > 250
+        assert Image.open(cutout.path).getpixel((4, 4))[3] == 0
+        assert cutout.thumbnail.startswith("data:image/png;base64,") and "GrabCut" in cutout.notes[0]
+        assert asked == []
+        with pytest.raises(CheckpointError, match="not to be had"):
+            cut_out(files, "rembg")
+        assert asked == [("u2net", files)]
+        with pytest.raises(TrellisError, match="offline"):
+            cut_out(ModelFiles(offline=True), "rembg")
+        assert len(asked) == 1
+    finally:
+        reader.close()

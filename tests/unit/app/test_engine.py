@@ -10,13 +10,11 @@ import pytest
 import trimesh
 from PIL import Image
 
-from tests.unit.app.fakes import FakePipeline
+from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import KEPT_ASSETS, Engine, QueueFullError, UnknownJobError
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import GenerationRequest
 from trellis.errors import CheckpointError, InvalidInputError
-
-PICTURE = Image.new("RGBA", (32, 24), (200, 60, 40, 255))
 
 
 @pytest.fixture
@@ -157,12 +155,8 @@ def test_the_queue_is_bounded_and_has_room_again(start: Callable[..., Engine]) -
     assert wait(engine, engine.submit(GenerationRequest(formats=("glb",)), [PICTURE])).state is JobState.DONE
 
 
-def test_bad_pictures_are_refused_before_the_queue(start: Callable[..., Engine], tmp_path: Path) -> None:
+def test_a_job_without_pictures_is_refused_before_the_queue(start: Callable[..., Engine], tmp_path: Path) -> None:
     engine = start(FakePipeline)
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"not a picture")
-    with pytest.raises(InvalidInputError, match=r"broken\.png"):
-        engine.submit(GenerationRequest(), [broken])
     with pytest.raises(InvalidInputError, match="between 1 and"):
         engine.submit(GenerationRequest(), [])
     assert not (tmp_path / "jobs").exists()
@@ -295,11 +289,13 @@ def test_a_job_is_made_of_pictures_or_of_a_prompt(start: Callable[..., Engine]) 
             engine.submit(GenerationRequest(), pictures, prompt=prompt)
 
 
-def test_several_pictures_reach_the_pipeline_in_order(start: Callable[..., Engine]) -> None:
+def test_several_pictures_reach_the_pipeline_in_order(start: Callable[..., Engine], tmp_path: Path) -> None:
     pipeline = FakePipeline()
     engine = start(lambda: pipeline)
-    pictures = [Image.new("RGB", (16 + index, 16)) for index in range(12)]
+    pictures = [tmp_path / f"{index}.png" for index in range(12)]
+    for index, picture in enumerate(pictures):
+        Image.new("RGB", (16 + index, 16)).save(picture)
     request = GenerationRequest(formats=("ply",), multi_image="multidiffusion")
     assert wait(engine, engine.submit(request, pictures)).state is JobState.DONE
-    assert pipeline.calls[0]["sizes"] == [picture.size for picture in pictures]
+    assert pipeline.calls[0]["sizes"] == [(16 + index, 16) for index in range(12)]
     assert pipeline.calls[0]["multi_image"] == "multidiffusion"

@@ -34,6 +34,7 @@ class AskedEngine:
 
     def __init__(self, *, plan: dict[str, Any] | None = None, source: GenerationRequest | None = None) -> None:
         self.plan = plan or {}
+        self.pictures = None
         self.opening = False
         self.asked: Any = None
         self._source = source
@@ -124,6 +125,6 @@ def test_files_made_again_follow_the_same_rule(source: str | None, texture: int,
     """A result that was made with `source` chosen, on a program that was started with prototype."""
     engine = AskedEngine(source=GenerationRequest.from_dict({"preset": source}).under("prototype"))
     handlers = handlers_of(engine)
-    handlers._finished["page"] = ("job", "mug")
+    handlers._session(BROWSER).finished = ("job", "mug")
     last(handlers.extract(BROWSER, *settings(SHOWN_FILES, texture_size=texture)))
     assert engine.asked.under("prototype").texture_size == expected

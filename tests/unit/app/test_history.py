@@ -9,16 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from tests.unit.app.fakes import FakePipeline
+from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.history import HistoryLimits, folder_bytes, restore_jobs, surplus_jobs
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import GenerationRequest
 from trellis.errors import InvalidInputError
 
-PICTURE = Image.new("RGBA", (32, 24), (200, 60, 40, 255))
 REQUEST = GenerationRequest(seed=5, formats=("ply",))
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from tests.contract.sources import ROOT
-from tests.unit.app.fakes import FakePipeline
+from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import Choice, GenerationRequest, options
@@ -44,7 +43,7 @@ def client(engine: Engine) -> Iterator[TestClient]:
 
 
 def finished_job(engine: Engine) -> str:
-    job_id = engine.submit(GenerationRequest(formats=("glb", "ply")), [Image.new("RGB", (16, 16))])
+    job_id = engine.submit(GenerationRequest(formats=("glb", "ply")), [PICTURE])
     while not engine.view(job_id).state.final:
         time.sleep(0.01)
     return job_id
@@ -65,7 +64,7 @@ def test_only_results_are_served(client: TestClient, engine: Engine, name: str) 
 
 
 def test_an_obj_comes_with_its_material_and_pictures_in_one_archive(client: TestClient, engine: Engine) -> None:
-    job_id = engine.submit(GenerationRequest(formats=("glb", "obj", "ply")), [Image.new("RGB", (16, 16))])
+    job_id = engine.submit(GenerationRequest(formats=("glb", "obj", "ply")), [PICTURE])
     while not engine.view(job_id).state.final:
         time.sleep(0.01)
     for bundle, names in (
@@ -117,7 +116,7 @@ def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -
     assert cookie.startswith(f"{COOKIE}=") and "HttpOnly" in cookie and "SameSite=Strict" in cookie
     secret = client.cookies[COOKIE]
     assert "set-cookie" not in client.get("/").headers  # kept from then on
-    job_id = engine.submit(GenerationRequest(formats=("glb",)), [Image.new("RGB", (16, 16))], owner=owner_of(secret))
+    job_id = engine.submit(GenerationRequest(formats=("glb",)), [PICTURE], owner=owner_of(secret))
     while not engine.view(job_id).state.final:
         time.sleep(0.01)
     addresses = [f"/results/{job_id}/{name}" for name in ("asset.glb", "draft.png", "bundle/all.zip")]
@@ -160,6 +159,7 @@ def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
 # Where what people can come upon is said: remarks on a result, and errors that a picture, a prompt or the queue causes.
 SAYING = ("app/engine.py", "app/jobs.py", "app/sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
 SAYING += ("export/picture_blend.py", "conditioning/framing.py", "conditioning/grabcut.py", "conditioning/pictures.py")
+SAYING += ("app/picture_reader.py",)
 NOT_ON_THE_PAGE = (
     "model ",
     "Give pictures or",

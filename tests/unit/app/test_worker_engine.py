@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from tests.unit.app.fakes import PICTURE
 from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app.jobs import JobState, JobView
@@ -20,7 +20,6 @@ from trellis.app.shares import fetching
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import CANCEL_PATIENCE, PipelineSource
 
-PICTURE = Image.new("RGBA", (32, 24), (200, 60, 40, 255))
 EVERY_STEP = [(stage, step + 1) for stage, total in STAGES for step in range(total)]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -237,12 +236,12 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     import subprocess
 
     script = (
-        "import sys, time, os; from pathlib import Path; from PIL import Image\n"
+        "import sys, time, os; from pathlib import Path\n"
         "from trellis.app.request import GenerationRequest; from trellis.app.worker_engine import WorkerEngine\n"
         "from trellis.app.worker_process import PipelineSource\n"
         f"source = PipelineSource('tests.unit.app.process_fakes:open_pipeline', {{'folder': {str(tmp_path)!r}}})\n"
         f"engine = WorkerEngine(source, Path({str(tmp_path)!r}) / 'jobs', model='fake')\n"
-        "engine.submit(GenerationRequest(), [Image.new('RGB', (16, 16))])\n"
+        f"engine.submit(GenerationRequest(), [Path({str(PICTURE)!r})])\n"
         "time.sleep(600)\n"
     )
     Control(tmp_path).set(stage="structure", step=1, fault="hang")

@@ -17,7 +17,7 @@ from trellis.app.api.docs_page import docs_page
 from trellis.app.api.documented import ERRORS
 from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import add_error_handlers
-from trellis.app.api.guards import HostGuard, OriginGuard, SafeHeaders, TokenGuard
+from trellis.app.api.guards import HostGuard, OriginGuard, PatienceGuard, SafeHeaders, TokenGuard
 from trellis.app.api.job_routes import job_routes
 from trellis.app.api.late_page import LatePage
 from trellis.app.api.legacy import legacy_routes
@@ -95,6 +95,7 @@ def _middleware(settings: ApiSettings) -> list[Middleware]:
     layers.append(Middleware(OriginGuard, settings=settings))
     if settings.token is not None:
         layers.append(Middleware(TokenGuard, token=settings.token))
+    layers.append(Middleware(PatienceGuard, seconds=settings.body_seconds))
     return layers
 
 

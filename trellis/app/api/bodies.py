@@ -1,9 +1,15 @@
-"""Reading what clients send: JSON and forms, up to a limit, piece by piece, with errors that name the field."""
+"""Reading what clients send: JSON and forms, up to a limit, piece by piece, with errors that name the field.
+
+A body is put on disk as it comes, and only one request's is taken apart at a time (`Jobs.reading`): what is in memory
+does not grow with the number of clients.
+"""
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, NoReturn
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
@@ -14,6 +20,9 @@ from trellis.app.sources import MAX_PICTURES
 
 MAX_FIELDS = 256
 MAX_FILES = MAX_PICTURES + 1  # one more than a job takes, so that its own check names the field
+IN_MEMORY = 2**20  # longer bodies are on disk
+PIECE = 2**18
+TEXT_SHARE = 2  # text takes up to three times its size while it is read: so much shorter than files it must be
 DRAIN_FACTOR = 4  # a body over the limit is read on up to so many times the limit, so that the client hears the answer
 
 
@@ -33,26 +42,39 @@ async def limited_stream(request: Request, limit: int) -> AsyncGenerator[bytes, 
     except ClientDisconnect as error:
         raise ApiError(400, "The request ended before its body was complete.") from error
     if too_long:
-        raise ApiError(413, f"The request is larger than {limit / 2**20:.0f} MB; send smaller or fewer pictures.")
+        raise ApiError(
+            413,
+            f"The request is larger than {limit / 2**20:.0f} MB; send smaller or fewer pictures, as files of a form "
+            "rather than as text.",
+        )
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body, at most `limit` bytes."""
-    return b"".join([piece async for piece in limited_stream(request, limit)])
+@asynccontextmanager
+async def received(request: Request, limit: int) -> AsyncIterator[IO[bytes]]:
+    """The whole body as a file: at most `limit` bytes, and fewer where it is text (TEXT_SHARE)."""
+    if media_type(request) != "multipart/form-data":
+        limit //= TEXT_SHARE
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as body:
+        try:
+            async for piece in limited_stream(request, limit):
+                body.write(piece)
+            body.seek(0)
+        except OSError as error:
+            raise ApiError(
+                507, f"The server has no room for the request ({error.strerror}); try again later."
+            ) from error
+        yield body
 
 
-async def read_json(request: Request, limit: int) -> dict[str, Any]:
+async def read_json(body: IO[bytes]) -> dict[str, Any]:
     """The object that a JSON body holds; raises ApiError for anything else, NaN and infinities included."""
-    body = await read_body(request, limit)
-    if len(body) > 2**20:
-        return await asyncio.to_thread(parse_json, body)
-    return parse_json(body)
+    return await asyncio.to_thread(parse_json, body)
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
+def parse_json(body: IO[bytes]) -> dict[str, Any]:
     """See `read_json`."""
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
+        value = json.loads(_text_of(body), parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ApiError(400, "The JSON of the request is nested too deeply.") from error
     except ValueError as error:  # also bytes that are no Unicode, and integers of thousands of digits
@@ -60,6 +82,11 @@ def parse_json(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ApiError(422, f"The body must be a JSON object, not {type(value).__name__}.")
     return value
+
+
+def _text_of(body: IO[bytes]) -> str:
+    data = body.read()
+    return data.decode(json.detect_encoding(data), "surrogatepass")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -80,17 +107,36 @@ def is_form(request: Request) -> bool:
     return media_type(request) in ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
-async def read_form(request: Request, limit: int) -> FormData:
-    """The fields and files of a form; close it after use. Raises ApiError for anything else."""
-    stream = limited_stream(request, limit)
+@asynccontextmanager
+async def opened_form(request: Request, body: IO[bytes], limit: int) -> AsyncIterator[FormData]:
+    """The fields and files of a form, closed afterwards; raises ApiError for anything else."""
+    form = await _read_form(request, body, limit)
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+async def _read_form(request: Request, body: IO[bytes], limit: int) -> FormData:
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        while piece := body.read(PIECE):
+            yield piece
+            await asyncio.sleep(0)  # other requests have their turn
+        yield b""
+
     parser: MultiPartParser | FormParser
     try:
         if media_type(request) == "multipart/form-data":
             parser = MultiPartParser(
-                request.headers, stream, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=limit
+                request.headers,
+                stream(),
+                max_files=MAX_FILES,
+                max_fields=MAX_FIELDS,
+                max_part_size=limit // TEXT_SHARE,
             )
         elif media_type(request) == "application/x-www-form-urlencoded":
-            parser = FormParser(request.headers, stream, max_fields=MAX_FIELDS, max_part_size=limit)
+            parser = FormParser(request.headers, stream(), max_fields=MAX_FIELDS, max_part_size=limit)
         else:
             raise ApiError(415, "Send a form: multipart/form-data or application/x-www-form-urlencoded.")
         return await parser.parse()
@@ -110,15 +156,14 @@ def text_field(form: FormData, name: str) -> str | None:
     return values[-1]
 
 
-async def file_field(form: FormData, name: str) -> list[bytes]:
-    """The content of every file uploaded under a name; an empty choice of a browser's form is left out."""
-    contents = []
+def file_field(form: FormData, name: str) -> list[IO[bytes]]:
+    """Every file uploaded under a name, open until the form is closed; an empty choice of a browser's is left out."""
+    files: list[IO[bytes]] = []
     for value in form.getlist(name):
         if not isinstance(value, UploadFile):
             if value == "":
                 continue
             raise FieldError(name, f"{name} must be a file, not text.")
-        content = await value.read()
-        if content or value.filename:
-            contents.append(content)
-    return contents
+        if value.size or value.filename:
+            files.append(value.file)
+    return files

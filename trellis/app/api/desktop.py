@@ -7,16 +7,15 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, PlainTextResponse
-from PIL import Image
 
-from trellis.app.api.bodies import read_json
+from trellis.app.api.bodies import read_json, received
 from trellis.app.api.documented import ERRORS, desktop_body, file_answer
 from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.api.legacy_models import Generation, Interrupt, Ping, Status
 from trellis.app.api.legacy_options import desktop_request
 from trellis.app.api.panel import panel_text
-from trellis.app.api.pictures import decode_base64, read_pictures
+from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.slot import Slot, SlotState, Work
 from trellis.app.sources import MAX_PICTURES
@@ -52,7 +51,8 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
         """
 
         async def prepare() -> Work:
-            return await read_work(await read_json(request, settings.max_upload_bytes), jobs, settings)
+            async with received(request, settings.max_upload_bytes) as body, jobs.reading:
+                return await read_work(await read_json(body), jobs, settings)
 
         try:
             outcome = await slot.generate(prepare)
@@ -119,11 +119,8 @@ async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSetti
     texts = _picture_texts(values.get(PICTURES_KEY)) if prompt is None else []
     jobs.models.choose(model, prompt=prompt, pictures=len(texts))
 
-    def read() -> list[Image.Image]:
-        contents = [(field, decode_base64(field, text)) for field, text in texts]
-        return read_pictures(contents, max_pixels=settings.max_picture_pixels)
-
-    return Work(request, Source(await jobs.read(read), prompt, model))
+    pictures = await read_pictures(jobs.pictures, texts, max_pixels=settings.max_picture_pixels)
+    return Work(request, Source(pictures, prompt, model))
 
 
 def _text(values: Mapping[str, object], key: str) -> str | None:

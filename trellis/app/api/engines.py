@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
 from trellis.app.engine import Engine
 from trellis.app.jobs import JobView
+from trellis.app.picture_reader import PictureReader, ReadPicture
 from trellis.app.request import GenerationRequest
 from trellis.app.sources import Models
 
@@ -20,7 +20,7 @@ POLL_SECONDS = 0.1
 class Source:
     """What a job is made of: pictures or a prompt, and the model where one is stated."""
 
-    pictures: list[Image.Image] = field(default_factory=list)
+    pictures: list[ReadPicture] = field(default_factory=list)
     prompt: str | None = None
     model: str | None = None
 
@@ -30,11 +30,16 @@ class Jobs:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.reading = asyncio.Lock()  # whoever takes a request's body apart holds it
         self._submitting = asyncio.Semaphore(2)  # the rest of the threads stays free for short work
 
     @property
     def busy(self) -> bool:
         return self.engine.busy
+
+    @property
+    def pictures(self) -> PictureReader:
+        return self.engine.pictures
 
     @property
     def models(self) -> Models:
@@ -43,19 +48,15 @@ class Jobs:
     async def submit(self, request: GenerationRequest, source: Source) -> str:
         """Queue a job and return its id; raises QueueFullError, InvalidInputError."""
         async with self._submitting:
+            pictures = [picture.path for picture in source.pictures]
             return await run_in_threadpool(
-                self.engine.submit, request, source.pictures, prompt=source.prompt, model=source.model
+                self.engine.submit, request, pictures, prompt=source.prompt, model=source.model
             )
 
     async def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
         """Queue a job for other files of a job's asset; raises UnknownJobError, InvalidInputError, QueueFullError."""
         async with self._submitting:
             return await run_in_threadpool(self.engine.extract, job_id, values)
-
-    async def read(self, reader: Callable[[], list[Image.Image]]) -> list[Image.Image]:
-        """Decode pictures, no more than two requests' at a time."""
-        async with self._submitting:
-            return await run_in_threadpool(reader)
 
     async def view(self, job_id: str) -> JobView:
         """The job now; raises UnknownJobError."""

@@ -1,7 +1,9 @@
 """Who is let in: host names, origins and the token, before any route or page sees a request."""
 
+import asyncio
 import ipaddress
 import secrets
+import time
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -16,6 +18,7 @@ COOKIE = "trellis_token"
 HEADER = "x-trellis-token"
 QUERY = "token"
 GUARDED = ("http", "websocket")
+BODY_PIECE = 1 << 16  # bytes that a body must bring within the time it is given, or end
 
 
 class HostGuard:
@@ -146,3 +149,45 @@ class SafeHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+class PatienceGuard:
+    """Ends requests whose bodies do not go on: such a client keeps a connection, a file and a turn."""
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self.app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        whole = stalled = answered = False
+        received, deadline = 0, time.monotonic() + self._seconds
+
+        async def patient() -> Message:
+            nonlocal whole, stalled, received, deadline
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                whole = stalled = True
+                return {"type": "http.disconnect"}
+            whole = message["type"] != "http.request" or not message.get("more_body", False)
+            received += len(message.get("body", b""))
+            if received >= BODY_PIECE:
+                received, deadline = 0, time.monotonic() + self._seconds
+            return message
+
+        async def send_once(message: Message) -> None:
+            nonlocal answered
+            if not stalled:
+                await send(message)
+            elif not answered:
+                answered = True
+                answer = error_response(408, "The request did not go on; send it again.", None, {"Connection": "close"})
+                await answer(scope, receive, send)
+
+        await self.app(scope, patient, send_once)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from trellis.app.api.bodies import is_json, read_json
+from trellis.app.api.bodies import is_json, read_json, received
 from trellis.app.api.documented import ERRORS, file_answer, files_body, job_body, job_links
 from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError
@@ -52,7 +52,8 @@ def _add_submissions(router: APIRouter, jobs: Jobs, settings: ApiSettings, submi
         await jobs.view(job_id)
         if not is_json(request):
             raise ApiError(415, "Send JSON (application/json).")
-        values = await read_json(request, settings.max_upload_bytes)
+        async with received(request, settings.max_upload_bytes) as body, jobs.reading:
+            values = await read_json(body)
         checked_request(values)
         new_id = await jobs.extract(job_id, values)
         submitted[new_id] = None

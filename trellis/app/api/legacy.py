@@ -1,21 +1,19 @@
 """The form routes of the StableProjectorz server: one or several pictures, directly or with a preview first."""
 
-from collections.abc import Callable
-
 from fastapi import APIRouter, Request
-from PIL import Image
 from starlette.datastructures import FormData
 
-from trellis.app.api.bodies import file_field, read_form, text_field
+from trellis.app.api.bodies import file_field, opened_form, received, text_field
 from trellis.app.api.desktop import MODEL_URL
 from trellis.app.api.documented import ERRORS, form_body, resume_query
 from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import FieldError
 from trellis.app.api.legacy_models import Generation, PreviewUrls
 from trellis.app.api.legacy_options import FORM, form_request, resume_options
-from trellis.app.api.pictures import decode_base64, read_pictures
+from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.slot import Slot, SlotStatus, Work
+from trellis.app.picture_reader import Content
 from trellis.app.sources import MAX_PICTURES
 
 PREVIEW_URLS = PreviewUrls(gaussian="/download/preview/gaussian", mesh="/download/preview/mesh")
@@ -76,33 +74,21 @@ async def read_work(
     request: Request, fields: tuple[str, str], jobs: Jobs, settings: ApiSettings, *, preview: bool
 ) -> Work:
     """The checked request and pictures of a form; raises ApiError naming the field."""
-    async with _Form(await read_form(request, settings.max_upload_bytes)) as form:
+    limit = settings.max_upload_bytes
+    async with received(request, limit) as body, jobs.reading, opened_form(request, body, limit) as form:
         values = {name: text_field(form, name) for name in (*FORM, "output_format")}
         options = form_request(values, preview=preview)
-        contents = await _contents(form, fields)
-    pictures = await jobs.read(_reader(contents, settings.max_picture_pixels))
+        contents = _contents(form, fields)
+        pictures = await read_pictures(jobs.pictures, contents, max_pixels=settings.max_picture_pixels)
     return Work(options, Source(pictures), preview=preview)
 
 
-class _Form:
-    """Closes a form, and with it the temporary files of its uploads."""
-
-    def __init__(self, form: FormData) -> None:
-        self.form = form
-
-    async def __aenter__(self) -> FormData:
-        return self.form
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self.form.close()
-
-
-async def _contents(form: FormData, fields: tuple[str, str]) -> list[tuple[str, bytes | str]]:
-    """(field, bytes or base64) of every picture that a form holds."""
+def _contents(form: FormData, fields: tuple[str, str]) -> list[tuple[str, Content]]:
+    """(field, file or base64) of every picture that a form holds."""
     file_name, text_name = fields
-    files = await file_field(form, file_name)
-    found: list[tuple[str, bytes | str]] = [
-        (f"{file_name}[{i}]" if fields is MULTI else file_name, data) for i, data in enumerate(files)
+    found: list[tuple[str, Content]] = [
+        (f"{file_name}[{i}]" if fields is MULTI else file_name, file)
+        for i, file in enumerate(file_field(form, file_name))
     ]
     for index, value in enumerate(form.getlist(text_name)):
         field = f"{text_name}[{index}]" if fields is MULTI else text_name
@@ -115,11 +101,3 @@ async def _contents(form: FormData, fields: tuple[str, str]) -> list[tuple[str, 
         count = f"between 1 and {most} pictures" if fields is MULTI else "one picture"
         raise FieldError(file_name, f"Give {count}, as {file_name} or {text_name}.")
     return found
-
-
-def _reader(contents: list[tuple[str, bytes | str]], max_pixels: int) -> Callable[[], list[Image.Image]]:
-    def read() -> list[Image.Image]:
-        plain = [(name, decode_base64(name, data) if isinstance(data, str) else data) for name, data in contents]
-        return read_pictures(plain, max_pixels=max_pixels)
-
-    return read

@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from trellis.app.picture_reader import MAX_PIXELS
 from trellis.errors import InvalidInputError
 
 DEFAULT_HOST = "127.0.0.1"
@@ -11,8 +12,8 @@ DEFAULT_PORT = 7960
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 SHORTEST_TOKEN = 12
 MAX_UPLOAD_BYTES = 64 * 2**20
-MAX_PICTURE_PIXELS = 50_000_000  # 200 MB decoded; 1024 x 1024 is all that is used of a picture
 BUSY_SECONDS = 30.0
+BODY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ApiSettings:
     Only this computer is served unless `host` says otherwise, and then a `token` or `trust_lan` is needed. With a
     token, every request must bring it. `names` are host names, besides this computer's own, that requests may address;
     `origins` are sites whose pages may call the server (CORS), none by default. `busy_seconds` is how long a client
-    without job ids waits for its turn.
+    without job ids waits for its turn, `body_seconds` how long a request may send next to nothing.
     """
 
     host: str = DEFAULT_HOST
@@ -32,8 +33,9 @@ class ApiSettings:
     names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     max_upload_bytes: int = MAX_UPLOAD_BYTES
-    max_picture_pixels: int = MAX_PICTURE_PIXELS
+    max_picture_pixels: int = MAX_PIXELS
     busy_seconds: float = BUSY_SECONDS
+    body_seconds: float = BODY_SECONDS
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -1,19 +1,19 @@
 """Reading what is submitted to /jobs: JSON with base64 or a form with files, in the terms of the options' table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
-from PIL import Image
 from starlette.datastructures import FormData
 
-from trellis.app.api.bodies import file_field, is_form, is_json, read_form, read_json
+from trellis.app.api.bodies import file_field, is_form, is_json, opened_form, read_json, received
 from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.api.numbers import parse_number
-from trellis.app.api.pictures import decode_base64, read_pictures
+from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
+from trellis.app.picture_reader import Content
 from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
 from trellis.errors import InvalidInputError
 
@@ -30,29 +30,25 @@ class Submission:
 
 async def read_submission(request: Request, jobs: Jobs, settings: ApiSettings) -> Submission:
     """The checked request, and pictures or prompt, of a submission; raises ApiError or SourceError naming the field."""
-    contents: list[tuple[str, bytes | str]]
-    if is_json(request):
-        values = await read_json(request, settings.max_upload_bytes)
-        contents = list(_texts(values.pop("pictures", [])))
-    elif is_form(request):
-        form = await read_form(request, settings.max_upload_bytes)
-        try:
-            files = await file_field(form, "pictures")
-            contents = [(f"pictures[{index}]", data) for index, data in enumerate(files)]
-            values = form_values(form)
-        finally:
-            await form.close()
-    else:
+    if not is_json(request) and not is_form(request):
         raise ApiError(415, "Send JSON (application/json) or a form with files (multipart/form-data).")
+    async with received(request, settings.max_upload_bytes) as body, jobs.reading:
+        if is_json(request):
+            values = await read_json(body)
+            return await _checked(values, _texts(values.pop("pictures", [])), jobs, settings)
+        async with opened_form(request, body, settings.max_upload_bytes) as form:
+            files = [(f"pictures[{index}]", file) for index, file in enumerate(file_field(form, "pictures"))]
+            return await _checked(form_values(form), files, jobs, settings)
+
+
+async def _checked(
+    values: dict[str, Any], contents: Sequence[tuple[str, Content]], jobs: Jobs, settings: ApiSettings
+) -> Submission:
     prompt, model = (_text(name, values.pop(name)) if name in values else None for name in SOURCE_FIELDS)
     jobs.models.choose(model, prompt=prompt, pictures=len(contents))  # before the work of reading pictures
     checked = checked_request(values)
-
-    def read() -> list[Image.Image]:
-        plain = [(name, decode_base64(name, data) if isinstance(data, str) else data) for name, data in contents]
-        return read_pictures(plain, max_pixels=settings.max_picture_pixels)
-
-    return Submission(checked, Source(await jobs.read(read), prompt, model))
+    pictures = await read_pictures(jobs.pictures, contents, max_pixels=settings.max_picture_pixels)
+    return Submission(checked, Source(pictures, prompt, model))
 
 
 def _text(name: str, value: object) -> str:

@@ -1,22 +1,19 @@
 """What is cut out of the pictures before anything is generated: shown, kept, or done again in another way."""
 
-import base64
-import io
-import threading
+import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image
-
-from trellis.conditioning import PreparedImage, prepare_image
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.app.picture_reader import PictureReader, ReadPicture
+from trellis.app.ui.uploads import uploaded_file
+from trellis.errors import InvalidInputError
 from trellis.models.acquire import U2NET, U2NET_FILE, get_model
 from trellis.runtime import ModelFiles, matting_model_path
 
-THUMBNAIL = 192  # pixels
+KEPT = 256  # pictures; each is a file, and a small one in memory
 WAYS = {  # of `trellis.conditioning.BACKGROUND_MODES`
     "auto": "Automatic",
     "rembg": "Network (u2net)",
@@ -25,36 +22,34 @@ WAYS = {  # of `trellis.conditioning.BACKGROUND_MODES`
 }
 
 
-@dataclass(frozen=True)
-class Cutouts:
-    """The cut-outs of one choice of pictures and way: RGBA pictures, and remarks on them."""
-
-    pictures: tuple[Image.Image, ...]
-    notes: tuple[str, ...]
-    thumbnails: tuple[str, ...]  # addresses that hold the picture itself
-
-
 class CutoutTable:
-    """The last cut-outs of every open page; asking twice for the same works once."""
+    """What was last cut out of the uploaded pictures of all pages; asking twice for the same works once."""
 
-    def __init__(self, files: ModelFiles) -> None:
+    def __init__(self, reader: PictureReader, files: ModelFiles) -> None:
+        self._reader = reader
         self._files = files
-        self._last: dict[str, tuple[tuple[str, ...], Cutouts]] = {}
-        self._lock = threading.Lock()  # one at a time: it takes a core
+        self._known: OrderedDict[tuple[str, str], ReadPicture] = OrderedDict()  # by path and way, the oldest first
 
-    def cut_out(self, session: str, paths: Sequence[str], way: str) -> Cutouts:
-        """The cut-outs of picture files; raises InvalidInputError, which names the file and not its folder."""
-        wanted = (way, *paths)
-        with self._lock:
-            known, cutouts = self._last.get(session, ((), None))
-            if cutouts is None or known != wanted:
-                cutouts = _cut_out_all(paths, way, self._files)
-                self._last[session] = (wanted, cutouts)
-            return cutouts
+    async def cut_out(self, paths: Sequence[str], way: str) -> list[ReadPicture]:
+        """The cut-outs of uploaded files; raises InvalidInputError, which names the file and not its folder."""
+        uploads = [uploaded_file(path, self._reader.folder) for path in paths]
+        if must_fetch(way) and not self._files.offline:
+            await asyncio.to_thread(get_model, U2NET, runtime=self._files)
+        return [await self._cut_out(path, way) for path in uploads]
 
-    def forget(self, session: str) -> None:
-        """Drop the cut-outs of a page that was closed."""
-        self._last.pop(session, None)
+    async def _cut_out(self, path: Path, way: str) -> ReadPicture:
+        key = (str(path), way)
+        cutout = self._known.get(key)
+        if cutout is None:
+            try:
+                cutout = await asyncio.wrap_future(self._reader.cut_out(path, way))
+            except InvalidInputError as error:
+                message = str(error).replace(str(path), path.name)
+                raise InvalidInputError(message if path.name in message else f"{path.name}: {message}") from error
+            self._known[key] = cutout
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return cutout
 
 
 def offered_ways(files: ModelFiles) -> list[tuple[str, str]]:
@@ -73,36 +68,11 @@ def must_fetch(way: str) -> bool:
     return way == "rembg" and not matting_model_path().is_file()
 
 
-def cutouts_panel(cutouts: Cutouts) -> str:
+def cutouts_panel(cutouts: Sequence[ReadPicture]) -> str:
     """The cut-outs as the networks will see them."""
     pictures = "".join(
-        f'<img src="{source}" alt="Cut-out {index + 1}">' for index, source in enumerate(cutouts.thumbnails)
+        f'<img src="{cutout.thumbnail}" alt="Cut-out {index + 1}">' for index, cutout in enumerate(cutouts)
     )
-    notes = "".join(f"<p>{escape(note)}</p>" for note in cutouts.notes)
+    remarks = dict.fromkeys(note for cutout in cutouts for note in cutout.notes)
+    notes = "".join(f"<p>{escape(note)}</p>" for note in remarks)
     return f'<div class="cutouts" data-state="ready"><div class="cutout-row">{pictures}</div>{notes}</div>'
-
-
-def _cut_out_all(paths: Sequence[str], way: str, files: ModelFiles) -> Cutouts:
-    if must_fetch(way) and not files.offline:
-        get_model(U2NET, runtime=files)
-    prepared = []
-    for path in paths:
-        try:
-            prepared.append(prepare_image(path, size=THUMBNAIL, background=way, runtime=files))
-        except TrellisError as error:
-            name = Path(path).name
-            message = str(error).replace(path, name)
-            raise InvalidInputError(message if name in message else f"{name}: {message}") from error
-    notes = dict.fromkeys(note for picture in prepared for note in picture.notes)
-    return Cutouts(
-        tuple(picture.cutout.convert("RGBA") for picture in prepared),
-        tuple(notes),
-        tuple(_thumbnail(picture) for picture in prepared),
-    )
-
-
-def _thumbnail(picture: PreparedImage) -> str:
-    framed = picture.cutout.convert("RGBA").crop(picture.box).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    framed.save(stream, format="png")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -1,8 +1,10 @@
 """What the page does when something on it is used, and what each open page waits for and shows."""
 
 import asyncio
+import threading
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from trellis.runtime import ModelFiles
 POLL_SECONDS = 0.25
 VIEWER_KINDS = ("glb", "ply")
 HISTORY_SHOWN = 24
+MOST_SESSIONS = 256  # open pages that are remembered; a page that is forgotten keeps what it shows
 GIB = 1 << 30
 
 Updates = dict[Any, Any]  # new values by component
@@ -51,18 +54,27 @@ class Shown:
         return [value for value in values if value is not None]
 
 
+@dataclass
+class Session:
+    """What belongs to one open page: the job that it waits for, the job that it shows and the name of its files, the
+    last panel of files, and past jobs in the order of their pictures."""
+
+    job: str | None = None
+    finished: tuple[str, str] | None = None
+    results: str = ""
+    history: list[str] = field(default_factory=list)
+
+
 class Handlers:
-    """What the buttons do. Everything that belongs to one open page is kept under its session."""
+    """What the buttons do."""
 
     def __init__(self, engine: Engine, shown: Shown, files: ModelFiles, *, machine: str) -> None:
         self._engine = engine
         self._shown = shown
         self._machine = machine
-        self._cutouts = CutoutTable(files)
-        self._jobs: dict[str, str] = {}
-        self._finished: dict[str, tuple[str, str]] = {}  # the job that is shown, and the name of its files
-        self._results: dict[str, str] = {}  # the last panel of files
-        self._history: dict[str, list[str]] = {}  # the jobs in the order of their pictures
+        self._cutouts = CutoutTable(engine.pictures, files)
+        self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()  # the longest unused first
+        self._lock = threading.Lock()
 
     async def open(self, browser: gr.Request) -> AsyncIterator[Updates]:
         """What a page shows first: past results of this browser; and the machine, as soon as the engine knows it."""
@@ -72,7 +84,7 @@ class Handlers:
                 await asyncio.sleep(POLL_SECONDS)
             yield self._machine_update()
 
-    async def cut_out(self, browser: gr.Request, pictures: list[Any] | None, way: str) -> AsyncIterator[str]:
+    async def cut_out(self, pictures: list[Any] | None, way: str) -> AsyncIterator[str]:
         """Show what is cut out of the pictures; nothing is generated yet."""
         paths = _paths(pictures)
         if not paths:
@@ -81,7 +93,7 @@ class Handlers:
         busy = "Fetching u2net, then cutting out…" if must_fetch(way) else "Cutting out…"
         yield f'<div class="cutouts" data-state="busy" role="status"><p>{busy}</p></div>'
         try:
-            cutouts = await asyncio.to_thread(self._cutouts.cut_out, browser.session_hash or "", paths, way)
+            cutouts = await self._cutouts.cut_out(paths, way)
         except TrellisError as error:
             yield f'<div class="cutouts" data-state="failed">{fragments.message_panel(str(error))}</div>'
             return
@@ -99,15 +111,14 @@ class Handlers:
     ) -> AsyncIterator[Updates]:
         """Submit a job for the pictures and show its steps until it ends."""
         paths = _paths(pictures)
-        session = browser.session_hash or ""
         try:
             if not paths:
                 raise InvalidInputError("Choose a picture first: drop one in the field above or click an example.")
             request = _request(settings, random_seed, seed)
-            cutouts = await asyncio.to_thread(self._cutouts.cut_out, session, paths, way)
-            name = Path(paths[0]).stem
+            cutouts = await self._cutouts.cut_out(paths, way)
+            files, name = [cutout.path for cutout in cutouts], Path(paths[0]).stem
             job_id = await asyncio.to_thread(
-                self._engine.submit, request, cutouts.pictures, model=model, owner=_owner(browser), name=name
+                self._engine.submit, request, files, model=model, owner=_owner(browser), name=name
             )
         except TrellisError as error:
             yield {self._shown.progress: fragments.message_panel(str(error))}
@@ -133,9 +144,10 @@ class Handlers:
     async def extract(self, browser: gr.Request, *settings: Any) -> AsyncIterator[Updates]:
         """Make other files of the asset that this page shows, without sampling it again."""
         try:
-            if browser.session_hash not in self._finished:
+            finished = self._session(browser).finished
+            if finished is None:
                 raise InvalidInputError("There is no model yet: generate one first.")
-            source, name = self._finished[browser.session_hash]
+            source, name = finished
             request = self._engine.view(source).request
             values = stated_values(SHOWN_FILES, list(settings))
             values = without_untouched(values, preset=None if request is None else request.preset)
@@ -150,8 +162,8 @@ class Handlers:
         self, browser: gr.Request, job_id: str, name: str, *, seed: int | None = None
     ) -> AsyncIterator[Updates]:
         """Show the steps of a job until it ends, then its files as `name`."""
-        session, shown = browser.session_hash or "", self._shown
-        self._jobs[session] = job_id
+        session, shown = self._session(browser), self._shown
+        session.job = job_id
         seed_update = {} if seed is None else {shown.seed: seed}
         view = self._engine.view(job_id)
         yield {shown.progress: fragments.job_panel(view)} | self._buttons(session, running=True) | seed_update
@@ -162,21 +174,22 @@ class Handlers:
                 updates[shown.results], drafted = fragments.draft_panel(view), True
             yield updates
             await asyncio.sleep(POLL_SECONDS)
-        self._jobs.pop(session, None)
+        session.job = None
         if view.state is JobState.DONE:
-            updates = self._result_update(session, view, name) | self._history_update(browser)
+            history = await asyncio.to_thread(self._history_update, browser)
+            updates = self._result_update(session, view, name) | history
         else:
-            updates = {shown.results: self._results.get(session, "")}
+            updates = {shown.results: session.results}
         yield {shown.progress: fragments.job_panel(view)} | updates | self._machine_update() | self._buttons(session)
 
     def choose(self, browser: gr.Request, choice: gr.SelectData) -> Updates:
         """Show a past result."""
-        session = browser.session_hash or ""
-        ids = self._history.get(session, [])
+        session = self._session(browser)
         try:
-            if session in self._jobs or not isinstance(choice.index, int) or choice.index >= len(ids):
+            known = isinstance(choice.index, int) and 0 <= choice.index < len(session.history)
+            if session.job is not None or not known:
                 return {self._shown.progress: gr.skip()}
-            view = self._engine.view(ids[choice.index])
+            view = self._engine.view(session.history[choice.index])
         except UnknownJobError as error:
             return {self._shown.progress: fragments.message_panel(str(error))} | self._history_update(browser)
         seed = {} if view.request is None else {self._shown.seed: view.request.seed}
@@ -185,10 +198,10 @@ class Handlers:
 
     def remove(self, browser: gr.Request) -> Updates:
         """Delete the result that is shown, with its files."""
-        session = browser.session_hash or ""
-        if session in self._finished and session not in self._jobs:
-            job_id, _ = self._finished.pop(session)
-            self._results.pop(session, None)
+        session = self._session(browser)
+        if session.finished is not None and session.job is None:
+            job_id, _ = session.finished
+            session.finished, session.results = None, ""
             try:
                 self._engine.remove(job_id)
             except UnknownJobError:
@@ -198,29 +211,37 @@ class Handlers:
 
     def cancel(self, browser: gr.Request) -> None:
         """Stop the job that this page waits for: its button was pressed or the page was closed."""
-        job_id = self._jobs.get(browser.session_hash or "")
+        job_id = self._session(browser).job
         if job_id is not None:
             self._engine.cancel(job_id)
 
     def close(self, browser: gr.Request) -> None:
         """Forget a page that was closed, and stop its job."""
         self.cancel(browser)
-        session = browser.session_hash or ""
-        self._cutouts.forget(session)
-        for table in (self._finished, self._results, self._history):
-            table.pop(session, None)
+        with self._lock:
+            self._sessions.pop(_key(browser), None)
 
-    def _result_update(self, session: str, view: JobView, name: str) -> Updates:
-        self._finished[session] = (view.id, name)
-        self._results[session] = fragments.results_panel(view, name)
+    def _session(self, browser: gr.Request) -> Session:
+        """What belongs to a page; of more pages than are remembered, the longest unused one is forgotten."""
+        key = _key(browser)
+        with self._lock:
+            session = self._sessions.setdefault(key, Session())
+            self._sessions.move_to_end(key)
+            while len(self._sessions) > MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+        return session
+
+    def _result_update(self, session: Session, view: JobView, name: str) -> Updates:
+        session.finished = (view.id, name)
+        session.results = fragments.results_panel(view, name)
         addresses = {
             kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
         }
-        return {self._shown.results: self._results[session], self._shown.viewer: addresses or None}
+        return {self._shown.results: session.results, self._shown.viewer: addresses or None}
 
     def _history_update(self, browser: gr.Request) -> Updates:
         views = [view for view in self._engine.history(_owner(browser)) if view.draft is not None][:HISTORY_SHOWN]
-        self._history[browser.session_hash or ""] = [view.id for view in views]
+        self._session(browser).history = [view.id for view in views]
         return {self._shown.history: gr.Gallery([_entry(view) for view in views], visible=bool(views))}
 
     def _machine_update(self) -> Updates:
@@ -240,10 +261,10 @@ class Handlers:
             parts += [f"{plan['peak_device_memory'] / GIB:.1f} GB used at most", f"RAM: {ram}"]
         return {self._shown.machine: fragments.machine_line(parts)}
 
-    def _buttons(self, session: str, *, running: bool = False) -> Updates:
+    def _buttons(self, session: Session, *, running: bool = False) -> Updates:
         shown = self._shown
-        has_result = session in self._finished and not running
-        kept = has_result and self._engine.view(self._finished[session][0]).kept
+        has_result = session.finished is not None and not running
+        kept = session.finished is not None and not running and self._engine.view(session.finished[0]).kept
         updates: Updates = {
             shown.generate: gr.Button("Generating…" if running else "Generate", interactive=not running),
             shown.cancel: gr.Button(interactive=running),
@@ -269,6 +290,11 @@ def _owner(browser: gr.Request) -> str:
     """Whose page it is; where the browser keeps no cookies, the page owns itself."""
     cookies = getattr(browser, "cookies", None) or {}
     return owner_of(cookies.get(COOKIE)) or f"{PAGE_OWNER}{browser.session_hash}"
+
+
+def _key(browser: gr.Request) -> tuple[str, str]:
+    """Tells open pages apart; nobody reaches another's by its session alone."""
+    return _owner(browser), browser.session_hash or ""
 
 
 def _name(view: JobView) -> str:

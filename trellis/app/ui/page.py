@@ -22,7 +22,7 @@ from trellis.app.ui.controls import (
 )
 from trellis.app.ui.cutouts import offered_ways
 from trellis.app.ui.handlers import Handlers, Shown
-from trellis.runtime import ModelFiles
+from trellis.runtime import ModelFiles, name_upload_folder
 
 Part = Any  # a component: which events it has depends on its kind
 STATIC = Path(__file__).parent / "static"
@@ -63,6 +63,7 @@ def create_page(
     knows, `models` what may be chosen (default: the engine's own), `files` whether the network that cuts pictures out
     may be fetched.
     """
+    name_upload_folder(engine.pictures.folder)
     models, files = models or [ModelChoice(name, name) for name in engine.models.names], files or ModelFiles()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         with gr.Row(elem_id="top"):
@@ -274,16 +275,16 @@ def _connect(
     if "examples" in inputs:
         paths = [str(path) for path in examples]
         chosen = inputs["examples"].click(
-            lambda index: [paths[index]], inputs["examples"], inputs["pictures"], queue=False, **QUIET
+            lambda index: [paths[index]], inputs["examples"], inputs["pictures"], concurrency_limit=None, **QUIET
         )
         chosen.then(handlers.cut_out, **cut_out).then(handlers.generate, **generate)
     if "generate_text" in inputs:
         texts = [inputs["prompt"], inputs["text_model"], *seeds, *settings]
         gr.on([inputs["generate_text"].click, inputs["prompt"].submit], handlers.generate_text, inputs=texts, **long)
-    inputs["cancel"].click(handlers.cancel, queue=False, **QUIET)
+    inputs["cancel"].click(handlers.cancel, concurrency_limit=None, **QUIET)
     following = [controls[name] for name in FOLLOWING]
     choosers = [controls["quality"], controls["preset"]]
-    gr.on([item.input for item in choosers], following_values, choosers, following, queue=False, **QUIET)
+    gr.on([item.input for item in choosers], following_values, choosers, following, concurrency_limit=None, **QUIET)
     shown.again.click(handlers.extract, inputs=[controls[name] for name in SHOWN_FILES], **long)
     shown.history.select(handlers.choose, outputs=shown.components, **QUIET)
     shown.remove.click(handlers.remove, outputs=shown.components, **QUIET)

@@ -16,13 +16,16 @@ from trellis.app.bundles import bundle_file
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.jobs import JobView
 from trellis.app.ui.fragments import VIEWER_ROUTE
+from trellis.app.ui.guard import PageGuard
 from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
 from trellis.app.ui.look import STYLE_SHEET, create_theme
 from trellis.app.ui.owners import PAGE_OWNER, OwnerCookie, owner_of_headers
+from trellis.app.ui.uploads import add_upload_route
 from trellis.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
-MAX_UPLOAD = "64mb"
+MOST_UPLOAD = 256 << 20  # bytes of one upload: several photographs are dropped together
+MOST_SESSIONS = 256  # whose values Gradio keeps, about 0.3 MB each
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
     ".mp4": "video/mp4",
@@ -89,6 +92,9 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], exa
     `hosts` are the names that requests may address ("*" for any), against pages that point a name of theirs here.
     """
     app = FastAPI(title="TRELLIS", docs_url=None, redoc_url=None, openapi_url=None)
+    uploads, shown = engine.pictures.folder, sorted({path.resolve().parent for path in examples})
+    inputs = {number: len(event.inputs) for number, event in page.fns.items()}
+    app.add_middleware(PageGuard, uploads=uploads, shown=shown, inputs=inputs)
     app.add_middleware(OwnerCookie)
     app.add_middleware(SameOriginOnly)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
@@ -114,15 +120,19 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], exa
         except InvalidInputError:
             return _answer(None)
 
+    add_upload_route(app, uploads, MOST_UPLOAD)
+    # A page that is mounted is not launched, and Gradio opens any file that a client names before it is.
+    page.has_launched = True
+    page.state_session_capacity = MOST_SESSIONS
     return gradio.mount_gradio_app(
         app,
         page,
         path="/",
         head=f'<script src="{LANGUAGE_ROUTE}"></script>',
-        allowed_paths=sorted({str(path.resolve().parent) for path in examples}),
+        allowed_paths=[str(folder) for folder in shown],
         footer_links=[],
         run_history=False,
-        max_file_size=MAX_UPLOAD,
+        max_file_size=MOST_UPLOAD,
         theme=create_theme(),
         css=STYLE_SHEET.read_text(encoding="utf-8"),
         favicon_path=str(STATIC / "favicon.png"),

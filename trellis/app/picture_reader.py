@@ -1,0 +1,231 @@
+"""Reading the pictures of clients in a process of its own, one at a time: no picture harms the server.
+
+A picture of a few kilobytes can take gigabytes and minutes, and a decoder's fault ends its process. So a child reads
+them (`trellis.app.picture_worker`); it is ended when it takes too much memory or time, and started again for the next.
+"""
+
+import json
+import logging
+import queue
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from trellis.errors import InvalidInputError, TrellisError
+
+PROGRAM = Path(__file__).with_name("picture_worker.py")
+MAX_PIXELS = 50_000_000  # 200 MB decoded; 1024 x 1024 is all that is used of a picture
+MEMORY_LIMIT = 3 << 29  # bytes of the child; the largest picture takes 0.6 GB, u2net about as much
+TIME_LIMIT = 120.0  # seconds a picture; the slowest are a second or two
+IDLE_SECONDS = 300.0  # without a picture; then the child ends
+WATCH_SECONDS = 0.02
+PIECE = 1 << 18
+
+Content = str | IO[bytes]  # base64, or a file that is open
+
+
+class ReadPicture:
+    """A picture that was read: `path` is a PNG file, RGB or RGBA, both sides at most 1024; `notes` are remarks on it.
+
+    The file is deleted when nobody holds this object any more. `thumbnail` is the address of a small picture of it, as
+    pages show it, where it was cut out.
+    """
+
+    def __init__(self, path: Path, notes: tuple[str, ...] = (), thumbnail: str = "") -> None:
+        self.path = path
+        self.notes = notes
+        self.thumbnail = thumbnail
+        weakref.finalize(self, path.unlink, missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Order:
+    values: dict[str, Any]
+    content: Content | None
+    result: "Future[ReadPicture]"
+
+
+class PictureReader:
+    """Reads pictures one after the other in a child process; its files are in `folder`, which is emptied first.
+
+    Both methods return at once; their futures raise InvalidInputError for what is no usable picture, OSError where the
+    result cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, memory_limit: int = MEMORY_LIMIT, time_limit: float = TIME_LIMIT) -> None:
+        self.folder = folder.absolute()
+        self._memory_limit = memory_limit
+        self._time_limit = time_limit
+        self._orders: queue.Queue[_Order | None] = queue.Queue()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closed = False
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def read(self, content: Content, *, max_pixels: int = MAX_PIXELS) -> "Future[ReadPicture]":
+        """Read a picture that is base64 text or an open file, from its beginning."""
+        values = {"order": "read", "base64": isinstance(content, str), "max_pixels": max_pixels}
+        return self._submit(values, content)
+
+    def cut_out(self, path: Path, way: str, *, max_pixels: int = MAX_PIXELS) -> "Future[ReadPicture]":
+        """Cut the object out of a picture file; `way` is one of `trellis.conditioning.BACKGROUND_MODES`.
+
+        No network is fetched for it. Whoever calls has made sure that clients may name the file.
+        """
+        values = {"order": "cut_out", "path": str(path.absolute()), "way": way, "max_pixels": max_pixels}
+        return self._submit(values, None)
+
+    def close(self) -> None:
+        """End the child; what still waits is not read, and its futures are cancelled."""
+        with self._starting:
+            self._closed = True
+            self._orders.put(None)
+        child = self._child
+        if child is not None:
+            child.kill()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _submit(self, values: dict[str, Any], content: Content | None) -> "Future[ReadPicture]":
+        order = _Order(values, content, Future())
+        with self._starting:
+            if self._closed:
+                order.result.cancel()
+            elif self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="picture reader", daemon=True)
+                self._thread.start()
+            self._orders.put(order)
+        return order.result
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                order = self._orders.get(timeout=None if self._child is None else IDLE_SECONDS)
+            except queue.Empty:
+                self._end_child()
+                continue
+            if order is None:
+                break
+            if self._closed:
+                order.result.cancel()
+            if not order.result.set_running_or_notify_cancel():
+                continue
+            try:
+                picture = self._carry_out(order)
+            except (TrellisError, OSError) as error:
+                order.result.set_exception(error)
+            else:
+                order.result.set_result(picture)
+            del order  # and with it the picture, while this waits for the next
+        self._end_child()
+
+    def _carry_out(self, order: _Order) -> ReadPicture:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.folder / f"{uuid.uuid4().hex}.png"
+        answer = self._converse(order.values | {"target": str(target)}, order.content)
+        if "error" not in answer:
+            return ReadPicture(target, tuple(answer["notes"]), answer.get("thumbnail", ""))
+        target.unlink(missing_ok=True)
+        if answer["kind"] == "storage":
+            raise OSError(answer["errno"] or 0, answer["error"], str(self.folder))
+        if answer["kind"] == "input":
+            raise InvalidInputError(answer["error"])
+        if answer["kind"] == "memory":
+            raise InvalidInputError("The picture takes too much memory to read; reduce it to 1024 x 1024 pixels.")
+        if answer["kind"] == "time":
+            raise InvalidInputError("The picture takes too long to read; reduce it to 1024 x 1024 pixels.")
+        raise InvalidInputError(f"The picture stopped its reader ({answer['error']}); save it again as PNG or JPEG.")
+
+    def _converse(self, values: dict[str, Any], content: Content | None) -> dict[str, Any]:
+        child = self._started()
+        assert child.stdin is not None and child.stdout is not None
+        line = b""
+        with self._watched(child) as ended_for:
+            try:
+                child.stdin.write(json.dumps(values).encode() + b"\n")
+                for piece in _pieces(content):
+                    child.stdin.write(struct.pack(">I", len(piece)) + piece)
+                child.stdin.flush()
+                line = child.stdout.readline()
+            except OSError:  # it has ended
+                line = b""
+        if line.endswith(b"\n"):
+            return dict(json.loads(line))
+        code = self._end_child()
+        return {"error": f"code {code}", "kind": next(iter(ended_for), "fault")}
+
+    @contextmanager
+    def _watched(self, child: "subprocess.Popen[bytes]") -> Iterator[list[str]]:
+        """End the child where it goes beyond its limits meanwhile; yields the reasons for which it was ended."""
+        done = threading.Event()
+        reasons: list[str] = []
+        deadline = time.monotonic() + self._time_limit
+
+        def watch() -> None:
+            while not done.wait(WATCH_SECONDS):
+                try:
+                    size = psutil.Process(child.pid).memory_info().rss
+                except psutil.Error:  # it has ended
+                    return
+                if size > self._memory_limit or time.monotonic() > deadline:
+                    reasons.append("memory" if size > self._memory_limit else "time")
+                    child.kill()
+                    return
+
+        watcher = threading.Thread(target=watch, name="picture watch", daemon=True)
+        watcher.start()
+        try:
+            yield reasons
+        finally:
+            done.set()
+            watcher.join()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        if self._child is None or self._child.poll() is not None:
+            self._end_child()
+            # -P: the modules beside the program are not for import by their bare names.
+            command = [sys.executable, "-P", str(PROGRAM)]
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self._child
+
+    def _end_child(self) -> int | None:
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        child.kill()
+        code = child.wait()
+        for stream in (child.stdin, child.stdout):
+            assert stream is not None
+            try:
+                stream.close()
+            except OSError as error:  # what was still to be written has no reader
+                logging.getLogger(__name__).debug("Closing a pipe of the picture reader: %s", error)
+        return code
+
+
+def _pieces(content: Content | None) -> Iterator[bytes]:
+    """The content in pieces, the last of them empty; nothing where there is none."""
+    if content is None:
+        return
+    if isinstance(content, str):
+        for begin in range(0, len(content), PIECE):
+            yield content[begin : begin + PIECE].encode("utf-8", "replace")
+    else:
+        content.seek(0)
+        while piece := content.read(PIECE):
+            yield piece
+    yield b""
