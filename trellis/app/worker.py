@@ -27,6 +27,7 @@ import psutil
 from trellis.app.logs import configure_logging
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, Progress, StepInfo
+from trellis.runtime import is_out_of_memory
 
 if TYPE_CHECKING:
     from trellis.runtime import Runtime
@@ -183,10 +184,10 @@ def describe(error: BaseException) -> dict[str, Any]:
         kind = "cancelled"
     elif isinstance(error, InvalidInputError):
         kind = "input"
+    elif is_out_of_memory(error):
+        kind = "memory"
     elif isinstance(error, TrellisError):
         kind = "deliberate"
-    elif isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        kind = "memory"
     else:
         kind = "fault"
     message = str(error) if isinstance(error, TrellisError) else type(error).__name__
