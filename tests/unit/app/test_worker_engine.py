@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
+from tests.unit.app.process_fakes import CANCEL_ARRIVED, MEMORY_FAULTS, STAGES, Control
 from tests.unit.app.waiting import wait_until
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import CUT_OFF, JobState, JobView
 from trellis.app.presets import PRESETS
 from trellis.app.request import GenerationRequest
 from trellis.app.shares import fetching
@@ -228,8 +228,25 @@ def test_close_ends_a_running_job_and_the_process(start: Callable[..., WorkerEng
     started = time.monotonic()
     engine.close()
     assert time.monotonic() - started < CANCEL_PATIENCE
-    assert {engine.view(job_id).state for job_id in ids} == {JobState.CANCELLED}
+    assert {engine.view(job_id).state for job_id in ids} == {JobState.FAILED}
+    assert {engine.view(job_id).message for job_id in ids} == {CUT_OFF}
     assert pid is not None and not alive(pid)
+
+
+@pytest.mark.parametrize("fault", MEMORY_FAULTS)
+def test_memory_that_ran_out_goes_with_its_process(
+    start: Callable[..., WorkerEngine], control: Control, fault: str
+) -> None:
+    engine = start()
+    assert wait(engine, submit(engine)).state is JobState.DONE
+    first = engine.process.pid
+    control.set(stage="latent", step=2, fault=fault)
+    view = wait(engine, submit(engine, seed=1))
+    assert view.state is JobState.FAILED and view.message.startswith("There was not enough memory")
+    assert first is not None and not alive(first)
+    control.set()
+    assert wait(engine, submit(engine, seed=2)).state is JobState.DONE
+    assert engine.process.pid not in (None, first)
 
 
 @posix
