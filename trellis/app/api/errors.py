@@ -1,7 +1,9 @@
 """Errors of the interface: a status code, one sentence, and the field that it is about."""
 
 import json
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,6 +14,7 @@ from starlette.routing import compile_path
 
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.sources import SourceError
+from trellis.app.storage import StorageError, storage_error
 from trellis.errors import InvalidInputError, TrellisError
 
 RETRY_SECONDS = "5"
@@ -65,6 +68,17 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(QueueFullError)
     async def queue_full(_: Request, error: QueueFullError) -> Response:
         return error_response(503, str(error), None, {"Retry-After": RETRY_SECONDS})
+
+    @app.exception_handler(StorageError)
+    async def not_stored(_: Request, error: StorageError) -> Response:
+        return error_response(error.status, str(error), None, {"Retry-After": RETRY_SECONDS})
+
+    @app.exception_handler(OSError)
+    async def not_received(request: Request, error: OSError) -> Response:
+        found = storage_error(error, Path(tempfile.gettempdir()))  # where large uploads are kept
+        if found is None:
+            raise error
+        return await not_stored(request, found)
 
     @app.exception_handler(SourceError)
     async def wrong_source(_: Request, error: SourceError) -> Response:
