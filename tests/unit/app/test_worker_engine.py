@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -149,6 +150,20 @@ def test_whatever_happens_to_one_job_the_next_ones_succeed(
     wait(engine, waiting)
     last = wait(engine, submit(engine, seed=3))
     assert last.state is JobState.DONE, last.message
+
+
+@posix
+def test_a_request_to_end_is_for_the_parent(start: Callable[..., WorkerEngine], control: Control) -> None:
+    """As a service manager sends it to every process: what happens to the job is the parent's to say."""
+    engine = start()
+    control.set(stage="structure", step=1, fault="wait")
+    job_id = submit(engine)
+    wait_at(engine, control, job_id, "structure", 1)
+    assert engine.process.pid is not None
+    os.kill(engine.process.pid, signal.SIGTERM)
+    time.sleep(0.2)
+    control.set()
+    assert wait(engine, job_id).state is JobState.DONE
 
 
 @posix
