@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trellis.errors import Cancelled
+
+PROBE_BYTES = 1 << 16
+
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path` that replaces `path` when the body succeeds.
 
     Missing folders are created. When the body raises, the temporary file is removed and `path` keeps what it was.
-    The temporary name ends like `path`, because encoders choose the format by the suffix.
+    The temporary name ends like `path`, because encoders choose the format by the suffix. Where nothing more can be
+    written there, an error of the body, whatever its words, becomes the system's OSError.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,6 +28,12 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         yield aside
         aside.chmod(0o644)  # mkstemp makes it private to the user; an asset is an ordinary file
         aside.replace(path)
+    except Cancelled:
+        raise
+    except Exception:
+        with aside.open("ab") as file:
+            file.write(bytes(PROBE_BYTES))
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

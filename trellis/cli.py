@@ -23,7 +23,10 @@ SOME_FAILED = 3  # exit status of `batch`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 on success, 1 on a deliberate error (one sentence on stderr), 130 when interrupted."""
+    """Run one command; 0 on success, 1 on a deliberate error (one sentence on stderr), 130 when interrupted.
+
+    `serve` that cannot start ends with 2, as the page's own program does.
+    """
     parser = build_parser()
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(name)s: %(message)s")
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(parsed.run(parsed))
     except TrellisError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if parsed.run is run_serve else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

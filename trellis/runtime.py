@@ -5,6 +5,7 @@ torch is imported where it is used, not here: the server's own process reads opt
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -37,6 +38,18 @@ PRECISIONS = {  # name: torch's type
 }
 MODEL_FOLDER = Path(__file__).resolve().parents[1] / "models"
 DEVICES = ("auto", "cpu", "cuda", "mps")
+# What libraries say of memory that is short: the accelerator's, torch (also on Windows), C++, numpy, OpenCV, Warp.
+OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "alloc_failed",
+    "allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+    "unable to allocate",
+    "insufficient memory",
+    "failed to allocate",
+)
 # The one name of an optional package that says the accelerator (ops/rasterize/nvdiffrast_adapter.py).
 NVDIFFRAST_CONTEXT = "RasterizeCudaContext"
 
@@ -265,12 +278,10 @@ def used_bytes(device: torch.device) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was short, on a device, in one of its libraries or on the host."""
-    import torch
-
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     text = str(error).lower()
-    return any(part in text for part in ("out of memory", "alloc_failed", "can't allocate memory"))
+    return any(part in text for part in OUT_OF_MEMORY_WORDS)
 
 
 def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -34,6 +34,31 @@ def test_weak_tokens_are_refused(token: str) -> None:
         ApiSettings(token=token)
 
 
+def test_the_operator_s_token_is_as_strong_and_another_one() -> None:
+    with pytest.raises(InvalidInputError, match="operator-token must have at least 12"):
+        ApiSettings(operator_token="short")
+    with pytest.raises(InvalidInputError, match="operator-token must be another"):
+        ApiSettings(token=TOKEN, operator_token=TOKEN)
+
+
+def test_the_operator_s_token_opens_what_the_other_opens(
+    create_client: Create, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator = "operators-token"
+    client = create_client(token=TOKEN, operator_token=operator)
+    assert client.get("/ping").status_code == 401
+    for headers in ({"X-Trellis-Token": operator}, {"Cookie": f"trellis_token={operator}"}):
+        assert client.get("/ping", headers=headers).status_code == 200
+    with caplog.at_level(logging.INFO, logger="trellis"):
+        for path in (f"/{operator}/interrupt", f"/interrupt?token={operator}"):
+            assert client.post(path).status_code == 200
+    assert "POST" in caplog.text and operator not in caplog.text
+    page = client.get(f"/docs?token={operator}", headers={"Accept": "text/html"}, follow_redirects=False)
+    assert page.status_code == 303 and operator in page.headers["set-cookie"]
+    assert TOKEN not in page.headers["set-cookie"]
+    assert create_client(operator_token=operator).get("/ping").status_code == 200  # nothing else is asked for
+
+
 @pytest.mark.parametrize("origin", ["*", "example.org", "https://example.org/path", "file://x", ""])
 def test_origins_are_sites(origin: str) -> None:
     with pytest.raises(InvalidInputError, match="origin"):

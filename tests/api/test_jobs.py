@@ -1,20 +1,28 @@
 """The job interface: submit, watch, cancel, fetch, delete; every route and every error."""
 
 import base64
+import errno
 import json
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.conftest import png
+from tests.api.conftest import HOME, png
 from tests.unit.app.fakes import PICTURE as STORED
-from tests.unit.app.process_fakes import STAGES, Control
+from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
 from tests.unit.app.waiting import wait_until
+from trellis.app import jobs
+from trellis.app.api.application import create_api
+from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import CUT_OFF, JobState, JobView
+from trellis.app.request import GenerationRequest
 from trellis.app.shares import STAGE_ENDS, seconds_left, share_done
 from trellis.progress import StepInfo
 
@@ -144,14 +152,100 @@ def test_other_files_of_the_same_asset(client: TestClient, control: Control) -> 
     assert client.post(f"/jobs/{first['id']}/files", content=b"x").status_code == 415
 
 
-def test_the_list_shows_what_was_submitted_here_and_nothing_of_the_page(client: TestClient, engine: Engine) -> None:
-    from trellis.app.request import GenerationRequest
+def listed(client: TestClient, **headers: str) -> list[str]:
+    return [job["id"] for job in client.get("/jobs", headers=headers).json()["jobs"]]
 
-    engine.submit(GenerationRequest(formats=("glb",)), [STORED])
+
+def test_the_list_shows_what_was_submitted_here_and_nothing_of_the_page(client: TestClient, engine: Engine) -> None:
+    engine.submit(GenerationRequest(formats=("glb",)), [STORED], owner="a digest")
     ids = [submit(client)["id"] for _ in range(2)]
-    assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == ids
+    assert listed(client) == ids
     client.delete(f"/jobs/{ids[0]}")
-    assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == ids[1:]
+    assert listed(client) == ids[1:]
+
+
+@pytest.mark.parametrize("token", [None, "a-token-for-all"])
+def test_a_client_sees_its_own_jobs_and_an_operator_all(engine: Engine, tmp_path: Path, token: str | None) -> None:
+    operator = {"Authorization": "Bearer operators-token"}
+    application = create_api(engine, ApiSettings(token=token, operator_token="operators-token"))
+    headers = {} if token is None else {"X-Trellis-Token": token}
+    mine, others = (
+        TestClient(application, base_url=HOME, client=(address, 50000), headers=headers)
+        for address in ("192.168.1.5", "192.168.1.6")
+    )
+    of_page = engine.submit(GenerationRequest(formats=("glb",)), [STORED], owner="a digest")
+    first, second = submit(mine)["id"], submit(others)["id"]
+    wait(mine, first)
+    again = others.post(f"/jobs/{first}/files", json={"formats": ["glb"]}).json()["id"]
+    wait(others, again)
+    assert (listed(mine), listed(others)) == ([first], [second, again])
+    assert listed(others, **operator) == [of_page, first, second, again]
+    assert others.get(f"/jobs/{first}").status_code == 200  # who knows the id needs no list
+    assert listed(mine, Authorization="Bearer operators-toke") == [first]
+
+    later = Engine(lambda: None, tmp_path / "jobs", model="fake")  # type: ignore[arg-type,return-value]
+    restarted = create_api(later, ApiSettings(operator_token="operators-token"))
+    assert listed(TestClient(restarted, base_url=HOME, client=("192.168.1.6", 1))) == [second, again]
+    assert len(listed(TestClient(restarted, base_url=HOME), **operator)) == 4
+    later.close()
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EROFS, 503), (errno.EACCES, 503)])
+def test_results_that_cannot_be_written_are_said_and_the_rest_works_on(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    done = wait(client, submit(client)["id"])
+    write = jobs.write_bytes
+
+    def refuse(path: Path, data: bytes) -> Path:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(jobs, "write_bytes", refuse)
+    for answer in (
+        client.post("/jobs", json={"pictures": [TEXT]}),
+        client.post(f"/jobs/{done['id']}/files", json={"formats": ["glb"]}),
+        client.post("/generate_no_preview", data={"image_base64": TEXT}),
+    ):
+        assert answer.status_code == status and "of the results" in answer.json()["detail"], answer.text
+    told = client.post("/generate", json={"single_multi_img_input": [TEXT]})
+    assert told.status_code == 200 and told.json()["status"] == "FAILED" and "of the results" in told.json()["message"]
+    assert listed(client) == [done["id"]] and client.get(done["files"][0]["url"]).status_code == 200
+    assert [folder.name for folder in engine._folder.iterdir()] == [done["id"]]
+    monkeypatch.setattr(jobs, "write_bytes", write)
+    wait(client, submit(client)["id"])
+
+
+def test_uploads_that_find_no_room_are_said(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(SpooledTemporaryFile):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trellis.app.api.bodies.SpooledTemporaryFile", FullDisk)
+    answer = client.post("/jobs", files={"pictures": ("a.png", PICTURE, "image/png")})
+    assert answer.status_code == 507 and "full" in answer.json()["detail"]
+    told = client.post("/generate", json={"single_multi_img_input": [TEXT]}).json()
+    assert told["status"] == "FAILED" and "full" in told["message"]
+
+
+def test_a_generation_that_the_end_of_the_program_cuts_off_is_not_called_cancelled(
+    client: TestClient, engine: Engine, control: Control
+) -> None:
+    control.set(stage="structure", step=2, fault="wait")
+    answers: list[dict[str, Any]] = []
+    caller = threading.Thread(
+        target=lambda: answers.append(client.post("/generate", json={"single_multi_img_input": [TEXT]}).json())
+    )
+    caller.start()
+    wait_until(lambda: "structure 2" in control.lines())
+    waiting = submit(client)
+    ending = threading.Thread(target=engine.close)
+    ending.start()
+    wait_until(lambda: CANCEL_ARRIVED in control.lines())
+    control.set()
+    ending.join()
+    caller.join()
+    assert [(answer["status"], answer["message"]) for answer in answers] == [("FAILED", CUT_OFF)]
+    assert wait(client, waiting["id"], "failed")["message"] == CUT_OFF
 
 
 def test_a_failed_job_says_why(client: TestClient, control: Control) -> None:

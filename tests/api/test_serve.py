@@ -51,6 +51,7 @@ def test_the_arguments_become_settings(tmp_path: Path) -> None:
     [
         (["--host", "0.0.0.0"], "token"),
         (["--token", "short"], "token"),
+        (["--operator-token", "short"], "operator-token"),
         (["--token-file", "/nowhere/at/all"], "token file"),
         (["--max-upload", "0"], "max-upload"),
         (["--port", "70000"], "port"),
@@ -177,7 +178,7 @@ def test_more_devices_get_a_process_each() -> None:
     ],
 )
 def test_the_arguments_say_which_results_stay(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], limits: HistoryLimits
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], limits: HistoryLimits
 ) -> None:
     made = []
 
@@ -188,7 +189,7 @@ def test_the_arguments_say_which_results_stay(
     monkeypatch.setattr(serve, "WorkerEngine", make)
     monkeypatch.setattr(serve, "configure_logging", lambda level: None)
     with pytest.raises(TrellisError, match="far enough"):
-        serve.serve(parsed("--port", "0", "--offline", *arguments))
+        serve.serve(parsed("--port", "0", "--offline", "--output", str(tmp_path), *arguments))
     assert made == [limits]
     with pytest.raises(InvalidInputError, match="jobs must be at least 0"):
-        serve.serve(parsed("--port", "0", "--offline", "--keep-jobs", "-1"))
+        serve.serve(parsed("--port", "0", "--offline", "--output", str(tmp_path), "--keep-jobs", "-1"))

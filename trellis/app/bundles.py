@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 from trellis.app.jobs import JobView
+from trellis.app.storage import storing
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
 
@@ -24,13 +25,16 @@ def bundled_files(view: JobView, bundle: str) -> list[Path]:
 
 
 def bundle_file(view: JobView, bundle: str) -> Path | None:
-    """The zip archive of a bundle, made beside the files at the first call; None without its files."""
+    """The zip archive of a bundle, made beside the files at the first call; None without its files.
+
+    Raises StorageError.
+    """
     files = bundled_files(view, bundle)
     if not files or (BUNDLES[bundle] is not None and bundle not in view.files):
         return None
     archive_path = files[0].with_name(f"{bundle}_files.zip")
     if not archive_path.is_file():
-        with written_aside(archive_path) as aside, zipfile.ZipFile(aside, "w") as archive:
+        with storing(archive_path.parent), written_aside(archive_path) as aside, zipfile.ZipFile(aside, "w") as archive:
             for path in files:
                 packed = path.suffix in COMPRESSIBLE
                 archive.write(path, path.name, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)

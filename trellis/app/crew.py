@@ -79,10 +79,12 @@ class Crew(Generic[Tool]):
 
     def _begin(self, member: _Member[Tool], task: Task[Tool], done: Done) -> None:
         def end(future: "Future[Any]") -> None:
-            done(future)
-            with self._lock:
-                member.load -= 1
-            self._hand_out()
+            try:
+                done(future)
+            finally:  # whatever `done` raises, which is logged: the next task has its turn
+                with self._lock:
+                    member.load -= 1
+                self._hand_out()
 
         if not self._closed:
             member.thread.submit(task, member.tool).add_done_callback(end)

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from trellis.app.crew import Crew
 from trellis.app.generation import generate_files
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
-from trellis.app.jobs import Job, JobOrigin, JobState, JobView
+from trellis.app.jobs import CUT_OFF, Job, JobOrigin, JobState, JobView
 from trellis.app.picture_reader import PictureReader
 from trellis.app.request import GenerationRequest
 from trellis.app.sources import Models
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import Progress, StepInfo
+from trellis.runtime import is_out_of_memory
 
 if TYPE_CHECKING:
     from trellis.pipeline import ImageTo3D
@@ -106,8 +107,9 @@ class Engine:
         """Queue a job for pictures of one object, or for a prompt, and return its id.
 
         pictures: files that the reader made, which the job has under names of its own; model: one of `models`
-        (default: the first that takes what is given); owner and name: see `JobOrigin`. Raises
-        InvalidInputError for a prompt or model that cannot be used, QueueFullError when the queue is full.
+        (default: the first that takes what is given); owner and name: see `JobOrigin`. Raises InvalidInputError for a
+        prompt or model that cannot be used, QueueFullError when the queue is full, StorageError when the results cannot
+        be written.
         """
         origin = JobOrigin(self.models.choose(model, prompt=prompt, pictures=len(pictures)), owner, name, prompt)
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
@@ -115,20 +117,22 @@ class Engine:
             created = self._moment()
             return self._queue(Job.create(request, pictures, root=self._folder, origin=origin, created=created))
 
-    def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
+    def extract(self, job_id: str, values: Mapping[str, Any], *, owner: str | None = None) -> str:
         """Queue a job for other files of a finished job's asset, without sampling it again, and return its id.
 
-        `values` are options of the files; what they leave out is at its default. Raises UnknownJobError,
-        InvalidInputError for a bad option or an asset that is not kept any more, QueueFullError.
+        `values` are options of the files; what they leave out is at its default. owner: that of the job if None. Raises
+        UnknownJobError, InvalidInputError for a bad option or an asset that is not kept any more, QueueFullError,
+        StorageError.
         """
         with self._submitting:
             self._check_room()
             with self._lock:  # the asset cannot go in between
                 source = self._find(job_id)
                 request = source.request.with_files(values)
-                if not source.kept_file.is_file():
+                if not source.has_asset:
                     raise InvalidInputError("The asset of this job is not kept any more: generate it again.")
-                job = Job.create_again(request, source, root=self._folder, created=self._moment())
+                owner = source.origin.owner if owner is None else owner
+                job = Job.create_again(request, source, root=self._folder, owner=owner, created=self._moment())
             return self._queue(job)
 
     def _moment(self) -> float:
@@ -158,7 +162,7 @@ class Engine:
                 message=job.message,
                 notes=job.notes,
                 files=dict(job.files),
-                kept=job.state is JobState.DONE and job.kept_file.is_file(),
+                kept=job.state is JobState.DONE and job.has_asset,
                 draft=job.draft,
                 origin=job.origin,
                 request=job.request,
@@ -201,10 +205,11 @@ class Engine:
             self._stop(self._find(job_id))
 
     def close(self) -> None:
-        """Cancel all jobs and wait for their end."""
+        """Stop all jobs, which are told that the program ended before them, and wait for their end."""
         with self._submitting, self._lock:
             self._closed = True
             for job in self._unfinished():
+                job.cut_off = job.cut_off or not job.cancel.cancelled
                 self._stop(job)
         self.pictures.close()
         self._crew.close()
@@ -220,6 +225,13 @@ class Engine:
     def _stop(self, job: Job) -> None:
         job.cancel.cancel()
         if job.state is JobState.QUEUED:
+            self._end_early(job)
+
+    def _end_early(self, job: Job) -> None:
+        """End a job as what stopped it: somebody's wish, or the end of the program."""
+        if job.cut_off:
+            job.finish(JobState.FAILED, message=CUT_OFF)
+        else:
             job.finish(JobState.CANCELLED, message="Cancelled.")
 
     def _delete(self, job: Job) -> None:
@@ -230,9 +242,9 @@ class Engine:
     def _give_up_assets(self, count: int) -> None:
         """Delete the kept assets of all ended jobs but the last `count` that have one."""
         with self._lock:
-            ended = [job for job in self._jobs.values() if job.state.final and job.kept_file.is_file()]
+            ended = [job for job in self._jobs.values() if job.state.final and job.has_asset]
             for job in sorted(ended, key=lambda job: job.created, reverse=True)[count:]:
-                job.kept_file.unlink(missing_ok=True)
+                job.give_up_asset()
 
     def _forget_surplus(self) -> None:
         """Delete what is beyond the limits of the history."""
@@ -290,7 +302,7 @@ class Engine:
                 files, notes = future.result()
                 job.finish(JobState.DONE, files=files, notes=notes)
             elif isinstance(error, Cancelled):
-                job.finish(JobState.CANCELLED, message="Cancelled.")
+                self._end_early(job)
             else:
                 job.finish(JobState.FAILED, message=explain(error))
             if job.id in self._removed:
@@ -309,6 +321,6 @@ def explain(error: BaseException) -> str:
     """One sentence for people; the log has the rest."""
     if isinstance(error, TrellisError):
         return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if is_out_of_memory(error):
         return "There was not enough memory; a smaller texture size or a smaller model needs less."
     return f"Something went wrong inside the program ({type(error).__name__}); the log has the details."

@@ -10,6 +10,7 @@ from PIL import Image
 
 from trellis.app.jobs import DRAFT_FILE, KEPT_FILE
 from trellis.app.request import GenerationRequest
+from trellis.app.storage import storing
 from trellis.atomic import written_aside
 from trellis.progress import Progress
 
@@ -35,26 +36,28 @@ def generate_files(
 
     source: pictures of one object, or a text for a text pipeline. With `keep` the asset itself stays in the folder as
     KEPT_FILE, where it is already no network runs, and a first look at the asset is there as DRAFT_FILE before its
-    files are made. What the request leaves open is as the pipeline's memory preset sets it.
+    files are made. What the request leaves open is as the pipeline's memory preset sets it. Raises StorageError where
+    the folder cannot be written.
     """
     runtime = getattr(pipeline, "runtime", None)
     request = request.under(None if runtime is None else runtime.preset)
     kept = folder / KEPT_FILE
-    if keep and kept.is_file():
-        asset = pipeline.load_asset(kept)
-    else:
-        asset = pipeline(source if isinstance(source, str) else list(source), progress=progress, **request.sampling)
-        if keep:
-            asset.store(kept)
-    notes = list(asset.notes)
-    files = asset.save(
-        folder,
-        name=name,
-        progress=progress,
-        on_note=notes.append,
-        on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
-        **request.files,
-    )
+    with storing(folder):
+        if keep and kept.is_file():
+            asset = pipeline.load_asset(kept)
+        else:
+            asset = pipeline(source if isinstance(source, str) else list(source), progress=progress, **request.sampling)
+            if keep:
+                asset.store(kept)
+        notes = list(asset.notes)
+        files = asset.save(
+            folder,
+            name=name,
+            progress=progress,
+            on_note=notes.append,
+            on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
+            **request.files,
+        )
     return files, tuple(notes)
 
 

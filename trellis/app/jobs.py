@@ -3,16 +3,19 @@
 import dataclasses
 import enum
 import json
+import logging
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trellis.app.request import GenerationRequest
+from trellis.app.storage import StorageError, storage_error, storing
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
 from trellis.progress import CancelToken, StepInfo
@@ -22,6 +25,9 @@ DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 CUT_OFF = "The program ended before this job had its result: generate it again."
+CLIENT_OWNER = "client "  # begins the owner of a job that a program asked for, before the address it called from
+
+_log = logging.getLogger(__name__)
 
 
 class JobState(enum.StrEnum):
@@ -42,7 +48,8 @@ class JobState(enum.StrEnum):
 class JobOrigin:
     """Where a job comes from.
 
-    model: its name; owner: whose job it is, a digest that cannot be turned back ("" for who knows the job's id);
+    model: its name; owner: whose job it is, a digest that cannot be turned back, or a program by its address (see
+    CLIENT_OWNER; "" for who knows the job's id);
     name: what people call it, such as the picture's name; prompt: the text it is made from, in place of pictures;
     source: the id of the job whose asset it takes.
     """
@@ -100,29 +107,34 @@ class Job:
     files: dict[str, Path] = field(default_factory=dict)
     cancel: CancelToken = field(default_factory=CancelToken)
     plan: dict[str, Any] = field(default_factory=dict)  # how the model was opened, as far as it is known
+    cut_off: bool = False  # the program ends before it
     stage_begin: tuple[float, int] = (0.0, 0)  # when the present stage was first told of, and its step then
 
     @classmethod
     def create(
         cls, request: GenerationRequest, pictures: Sequence[Path], *, root: Path, origin: JobOrigin, created: float
     ) -> "Job":
-        """Make the job's folder under `root`, with its pictures (PNG) and its request, under a new unguessable id."""
-        job_id = secrets.token_hex(16)
-        folder = root / job_id
-        folder.mkdir(parents=True)
-        own = tuple(_share(path, folder / f"picture_{index}.png") for index, path in enumerate(pictures))
-        return cls(request, folder, own, job_id, origin, created)._recorded()
+        """Make the job's folder under `root`, with its pictures (PNG) and its request, under a new unguessable id.
+
+        Raises StorageError.
+        """
+        with _new_folder(root) as folder:
+            own = tuple(_share(path, folder / f"picture_{index}.png") for index, path in enumerate(pictures))
+            return cls(request, folder, own, folder.name, origin, created)._recorded()
 
     @classmethod
-    def create_again(cls, request: GenerationRequest, source: "Job", *, root: Path, created: float) -> "Job":
-        """Make a job for other files of the asset that `source` kept; its folder shares that and the pictures."""
-        job_id = secrets.token_hex(16)
-        folder = root / job_id
-        folder.mkdir(parents=True)
-        pictures = tuple(_share(path, folder / path.name) for path in source.pictures)
-        _share(source.kept_file, folder / KEPT_FILE)
-        origin = dataclasses.replace(source.origin, source=source.id)
-        return cls(request, folder, pictures, job_id, origin, created)._recorded()
+    def create_again(
+        cls, request: GenerationRequest, source: "Job", *, root: Path, owner: str, created: float
+    ) -> "Job":
+        """Make a job for other files of the asset that `source` kept; its folder shares that and the pictures.
+
+        Raises StorageError.
+        """
+        with _new_folder(root) as folder:
+            pictures = tuple(_share(path, folder / path.name) for path in source.pictures)
+            _share(source.kept_file, folder / KEPT_FILE)
+            origin = dataclasses.replace(source.origin, source=source.id, owner=owner)
+            return cls(request, folder, pictures, folder.name, origin, created)._recorded()
 
     @classmethod
     def restore(cls, folder: Path) -> "Job":
@@ -183,23 +195,34 @@ class Job:
         return self
 
     def take_plan(self, plan: dict[str, Any]) -> None:
-        """Keep how the model was opened, and what its memory preset set in the request."""
+        """Keep how the model was opened, and what its memory preset set in the request; raises StorageError."""
         self.plan = plan
         settled = self.request.under(plan.get("preset"))
         if settled != self.request:
             self.request = settled
-            self._recorded()
+            with storing(self.folder):
+                self._recorded()
 
     @property
     def draft(self) -> Path | None:
         """The first picture of the asset, if it is there."""
         path = self.folder / DRAFT_FILE
-        return path if path.is_file() else None
+        return path if _is_there(path) else None
 
     @property
     def kept_file(self) -> Path:
         """Where the asset itself is, if it was kept."""
         return self.folder / KEPT_FILE
+
+    @property
+    def has_asset(self) -> bool:
+        """Whether the asset itself is there."""
+        return _is_there(self.kept_file)
+
+    def give_up_asset(self) -> None:
+        """Delete the asset itself, where the folder lets that be done."""
+        with suppress(OSError):
+            self.kept_file.unlink(missing_ok=True)
 
     def record_step(self, info: StepInfo) -> None:
         if self.stages and self.stages[-1].stage == info.stage:
@@ -229,6 +252,7 @@ class Job:
         files: dict[str, Path] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
+        """End the job and record that; one that is done, but cannot be recorded, has failed for that reason."""
         self.state = state
         self.message = message
         self.notes = notes
@@ -243,7 +267,20 @@ class Job:
             "stages": [dataclasses.asdict(info) for info in self.stages],
             "plan": self.plan,
         }
-        _write_json(self.folder / RESULT_FILE, record)
+        try:
+            _write_json(self.folder / RESULT_FILE, record)
+        except OSError as error:
+            _log.warning("The end of job %s is not recorded: %s", self.id, error)
+            if state is JobState.DONE:
+                reason = storage_error(error, self.folder) or StorageError(full=False, reason=str(error.strerror))
+                self._drop_files()  # nobody could find them after a restart, and their room is needed
+                self.finish(JobState.FAILED, message=str(reason))
+
+    def _drop_files(self) -> None:
+        self.give_up_asset()
+        for path in self.files.values():
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     @property
     def seconds(self) -> float:
@@ -251,6 +288,27 @@ class Job:
         if self.started is None:
             return 0.0
         return (time.monotonic() if self.finished is None else self.finished) - self.started
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file is there and its folder lets that be seen."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+@contextmanager
+def _new_folder(root: Path) -> Iterator[Path]:
+    """A folder under a new unguessable id, gone again when the body raises; what cannot be written is StorageError."""
+    folder = root / secrets.token_hex(16)
+    try:
+        with storing(root):
+            folder.mkdir(parents=True)
+            yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _share(path: Path, other: Path) -> Path:

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 import psutil
 
+from trellis.app.storage import storing
 from trellis.errors import InvalidInputError, TrellisError
 
 PROGRAM = Path(__file__).with_name("picture_worker.py")
@@ -61,8 +62,8 @@ class _Order:
 class PictureReader:
     """Reads pictures one after the other in a child process; its files are in `folder`, which is emptied first.
 
-    Both methods return at once; their futures raise InvalidInputError for what is no usable picture, OSError where the
-    result cannot be written.
+    Both methods return at once; their futures raise InvalidInputError for what is no usable picture, StorageError where
+    the result cannot be written.
     """
 
     def __init__(self, folder: Path, *, memory_limit: int = MEMORY_LIMIT, time_limit: float = TIME_LIMIT) -> None:
@@ -126,7 +127,7 @@ class PictureReader:
                 continue
             try:
                 picture = self._carry_out(order)
-            except (TrellisError, OSError) as error:
+            except TrellisError as error:
                 order.result.set_exception(error)
             else:
                 order.result.set_result(picture)
@@ -134,14 +135,15 @@ class PictureReader:
         self._end_child()
 
     def _carry_out(self, order: _Order) -> ReadPicture:
-        self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"{uuid.uuid4().hex}.png"
-        answer = self._converse(order.values | {"target": str(target)}, order.content)
+        with storing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            answer = self._converse(order.values | {"target": str(target)}, order.content)
+            if answer.get("kind") == "storage":
+                raise OSError(answer["errno"] or 0, answer["error"], str(self.folder))
         if "error" not in answer:
             return ReadPicture(target, tuple(answer["notes"]), answer.get("thumbnail", ""))
         target.unlink(missing_ok=True)
-        if answer["kind"] == "storage":
-            raise OSError(answer["errno"] or 0, answer["error"], str(self.folder))
         if answer["kind"] == "input":
             raise InvalidInputError(answer["error"])
         if answer["kind"] == "memory":

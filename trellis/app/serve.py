@@ -26,6 +26,7 @@ from trellis.app.engine import Engine
 from trellis.app.logs import configure_logging
 from trellis.app.machine_options import MachineOptions
 from trellis.app.offers import ModelChoice, offered_models
+from trellis.app.output_folder import claimed
 from trellis.app.server_options import ROOT, history_limits, settings_from
 from trellis.app.ui.quick_import import without_editor_stubs
 from trellis.app.worker_engine import WorkerEngine
@@ -44,15 +45,16 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     """Serve until the process is told to end; 0 then. Raises InvalidInputError for arguments that cannot be used.
 
     `arguments` are those of `add_server_options`. The address is taken before anything else, so that a second start
-    says at once that the port is in use. This process imports nothing that takes long (torch, say) before it answers,
-    and only the page's libraries at all: its work is done in worker processes.
+    says at once that the port is in use; then the folder of the results, which one server uses at a time. This process
+    imports nothing that takes long (torch, say) before it answers, and only the page's libraries at all: its work is
+    done in worker processes.
     """
     configure_logging(logging.DEBUG if arguments.verbose else logging.INFO)
     settings = settings_from(arguments)
     check_machine_options(arguments.device, arguments.precision)
     files = ModelFiles.locate(offline=arguments.offline)
     models = offered_models(arguments.model, files)
-    with listen(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port) as listener, claimed(arguments.output):
         engine = WorkerEngine(
             pipeline_source(arguments),
             arguments.output,

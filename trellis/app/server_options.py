@@ -28,6 +28,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, default=ROOT / "outputs", metavar="DIR", help="folder of the results (outputs)")
     add("--token", help=f"require this token of every request; {NEW_TOKEN!r} makes one and says it")
     add("--token-file", type=Path, metavar="FILE", help="read the token from a file")
+    add(
+        "--operator-token",
+        metavar="TOKEN",
+        help="another token, which shows everybody's jobs in GET /jobs",
+    )
     add("--trust-lan", action="store_true", help="allow a --host that other computers can reach, without a token")
     add("--allow-name", action="append", default=[], metavar="NAME", help="another host name that requests may address")
     add("--allow-origin", action="append", default=[], metavar="URL", help="a site whose pages may call the interface")
@@ -88,6 +93,7 @@ def settings_from(arguments: argparse.Namespace) -> ApiSettings:
         host=arguments.host,
         port=arguments.port,
         token=token,
+        operator_token=arguments.operator_token,
         trust_lan=arguments.trust_lan,
         names=tuple(arguments.allow_name),
         origins=tuple(arguments.allow_origin),

@@ -27,11 +27,13 @@ import psutil
 from trellis.app.logs import configure_logging
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, Progress, StepInfo
+from trellis.runtime import is_out_of_memory
 
 if TYPE_CHECKING:
     from trellis.runtime import Runtime
 
 LOADING_STAGE = "load model"
+UNREPORTED = 70  # exit code of a process that has no memory left to say how its job ended
 
 _log = logging.getLogger(__name__)
 
@@ -98,9 +100,12 @@ class Worker:
         """Report how an order ended; the log has the cause of what nobody expected."""
         self._tokens.pop(job, None)
         error = future.exception()
-        if error is not None and not isinstance(error, TrellisError):
-            _log.error("Job %s failed", job, exc_info=error)
-        self.report(future.result() if error is None else describe(error))
+        try:
+            if error is not None and not isinstance(error, TrellisError):
+                _log.error("Job %s failed", job, exc_info=error)
+            self.report(future.result() if error is None else describe(error))
+        except MemoryError:
+            os._exit(UNREPORTED)  # without a word the other side would wait for ever
 
     def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
         """The final report of an order."""
@@ -183,10 +188,10 @@ def describe(error: BaseException) -> dict[str, Any]:
         kind = "cancelled"
     elif isinstance(error, InvalidInputError):
         kind = "input"
+    elif is_out_of_memory(error):
+        kind = "memory"
     elif isinstance(error, TrellisError):
         kind = "deliberate"
-    elif isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        kind = "memory"
     else:
         kind = "fault"
     message = str(error) if isinstance(error, TrellisError) else type(error).__name__
@@ -199,6 +204,8 @@ def main(orders: TextIO) -> None:
     `orders` must not be the process's standard input (`trellis.app.worker_process` says why).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in a terminal is for the parent, which ends this process
+    # So is the end of a service, which is told to all its processes; unlike SIG_IGN, a handler is not handed on.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     channel = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
     os.dup2(2, 1)
     sys.stdout = sys.stderr

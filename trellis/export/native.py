@@ -1,5 +1,6 @@
 """Runs uninterruptible native code in a child program that is killed when the job is cancelled."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ def run_native(operation: str, arrays: dict[str, NDArray], *, progress: Progress
     dies raises NativeCrashError with the last line it said. Nothing of the child outlives the call.
     """
     progress.cancel.raise_if_cancelled()
-    with tempfile.TemporaryDirectory(prefix="trellis-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"trellis-{os.getpid()}-") as folder:
         source, target, said = (Path(folder) / name for name in ("in.npz", "out.npz", "said.txt"))
         np.savez(source, allow_pickle=False, **arrays)
         # -P: the modules beside the worker are not for import by their bare names.

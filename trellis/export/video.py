@@ -63,8 +63,17 @@ def _encode(path: Path, frames: Iterator[np.ndarray], *, shape: tuple[int, ...],
         raise TrellisError(f"ffmpeg could not write the video: {error}") from error
     finally:
         writer.close()
-    if not path.exists() or path.stat().st_size == 0:
-        raise TrellisError("ffmpeg wrote no video; is there space on the disk?")
+    if not _is_complete(path):
+        raise TrellisError("ffmpeg did not finish the video; the log has what it said.")
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether the index of the video stands before its pictures, where ffmpeg moves it in the end.
+
+    ffmpeg that ends early, on a full disk say, leaves a file that no player opens, and imageio-ffmpeg does not tell.
+    """
+    with path.open("rb") as file:
+        return b"moov" in file.read(256)
 
 
 def _check(shape: tuple[int, ...], dtype: np.dtype, expected: tuple[int, ...]) -> None:

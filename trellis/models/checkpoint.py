@@ -15,7 +15,7 @@ from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models.hub import ModelLocation
 from trellis.models.network import Network
 from trellis.models.pipeline_config import read_json
-from trellis.models.registry import class_name_of, create_model
+from trellis.models.registry import class_name_of, create_model, parse_config
 
 CPU = torch.device("cpu")
 NAMES_SHOWN = 5
@@ -45,7 +45,7 @@ def load_model(
     else:
         stem = str(source).removesuffix(".json").removesuffix(".safetensors")
         description, weights = Path(f"{stem}.json"), Path(f"{stem}.safetensors")
-    model = _describe(description)
+    model = _describe(description, weights)
     model.set_precision(dtype)
     model.set_attention(attention)
     model.set_sparse_conv(sparse_conv[0], algorithm=sparse_conv[1])
@@ -53,25 +53,39 @@ def load_model(
     return model.eval()
 
 
-def _describe(path: Path) -> Network[Any]:
-    """The network of a `.json` file, without memory for its weights."""
+def _describe(path: Path, weights: Path) -> Network[Any]:
+    """The network of a `.json` file, without memory for its weights, and without more blocks than these have."""
     content = read_json(path)
     if not isinstance(content.get("name"), str) or not isinstance(content.get("args"), dict):
         raise CheckpointError(f'{path} must hold {{"name": class, "args": {{...}}}}.')
     try:
+        parse_config(content["name"], content["args"])
+        tensors = len(_names(weights))
+        for name, value in content["args"].items():
+            if "blocks" in name and value > tensors:
+                raise CheckpointError(f"{path}: {name} = {value} does not fit the {tensors} tensors of {weights.name}.")
         with torch.device("meta"):
             return create_model(content["name"], content["args"])
-    except (InvalidInputError, TypeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, RuntimeError) as error:  # wrong values
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _names(path: Path) -> set[str]:
+    """The names of a file's tensors, of which only the header is read; raises CheckpointError for a damaged file."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or cannot be read: {error}") from error
 
 
 def _read_weights(path: Path, expected: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """The tensors of a file in the dtypes of `expected`; every name and shape must agree."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing.")
+    _check_names(path, _names(path), set(expected))
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            _check_names(path, set(file.keys()), set(expected))
             for key, tensor in expected.items():
                 shape = list(file.get_slice(key).get_shape())
                 if shape != list(tensor.shape):

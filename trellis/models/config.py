@@ -6,11 +6,28 @@ from typing import Any, Self
 
 from trellis.errors import InvalidInputError
 
+LARGEST = 1 << 16  # of every number; those of the published networks stay below 5000
+MOST_LEVELS = 64  # of every list
+
 
 def choose(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     """Raise InvalidInputError unless `value` is one of the closed set `allowed`."""
     if value not in allowed:
         raise InvalidInputError(f"{name} = {value!r} is not supported; choose one of {', '.join(map(repr, allowed))}.")
+
+
+def check_sizes(name: str, value: Any) -> None:
+    """Raise InvalidInputError for a number in an argument, or in what it holds, that no network of this family has."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_sizes(f"{name}.{key}", inner)
+    elif isinstance(value, (list, tuple)):
+        if len(value) > MOST_LEVELS:
+            raise InvalidInputError(f"{name} has {len(value)} entries; at most {MOST_LEVELS} are supported.")
+        for index, inner in enumerate(value):
+            check_sizes(f"{name}[{index}]", inner)
+    elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:
+        raise InvalidInputError(f"{name} = {value!r:.40} is no size of a network; at most {LARGEST} is supported.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +39,7 @@ class ModelConfig:
 
     @classmethod
     def from_args(cls, args: Mapping[str, Any]) -> Self:
-        """Parse the `args` of a checkpoint; an unknown or missing key raises InvalidInputError naming it."""
+        """Parse the `args` of a checkpoint; an unknown or missing key and an absurd size raise InvalidInputError."""
         known = {f.name: f for f in fields(cls)}
         unknown = sorted(set(args) - set(known))
         if unknown:
@@ -32,6 +49,8 @@ class ModelConfig:
         missing = [name for name, f in known.items() if _is_required(f) and name not in args]
         if missing:
             raise InvalidInputError(f"{cls.__name__}: missing argument {', '.join(missing)}.")
+        for name, value in args.items():
+            check_sizes(name, value)
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in args.items()}
         return cls(**values)
 

@@ -1,6 +1,7 @@
 """`pipeline.json`: which networks a model has and how it samples."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ SAMPLER = "FlowEulerGuidanceIntervalSampler"
 REQUIRED_ROLES = ("sparse_structure_flow_model", "sparse_structure_decoder", "slat_flow_model")
 OPTIONAL_ROLES = ("slat_decoder_gs", "slat_decoder_rf", "slat_decoder_mesh", "sparse_structure_encoder", "slat_encoder")
 PIPELINE_FILE = "pipeline.json"
+LARGEST_JSON = 1 << 24  # bytes; the published ones have a few thousand
+MOST_STEPS = 1000
+MOST_CHANNELS = 1024  # of a structured latent; the published ones have 8
+LARGEST_PICTURE = 4096  # that an image encoder takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +33,9 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         low, high = self.cfg_interval
-        if self.steps < 1 or self.rescale_t <= 0 or not 0 <= low <= high <= 1:
+        numbers = (self.cfg_strength, self.rescale_t, self.sigma_min)
+        fits = isinstance(self.steps, int) and 1 <= self.steps <= MOST_STEPS and self.rescale_t > 0
+        if not fits or not all(map(math.isfinite, numbers)) or not 0 <= low <= high <= 1:
             raise CheckpointError(f"Sampler values out of range: {self}.")
 
     @classmethod
@@ -73,6 +80,8 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         if self.name not in PIPELINES:
             raise CheckpointError(f"Unknown pipeline {self.name!r}; known are {', '.join(PIPELINES)}.")
+        if not all(isinstance(path, str) for path in self.models.values()):
+            raise CheckpointError("models must name a path for every network.")
         missing = [role for role in REQUIRED_ROLES if role not in self.models]
         if missing:
             raise CheckpointError(f"The pipeline has no {', '.join(missing)}.")
@@ -80,10 +89,14 @@ class PipelineConfig:
         if unknown:
             raise CheckpointError(f"Unknown roles {', '.join(unknown)}; known: {', '.join(OPTIONAL_ROLES)}.")
         mean, std = self.latent_statistics
-        if len(mean) != len(std) or not mean or min(std) <= 0:
-            raise CheckpointError("slat_normalization needs as many positive std values as mean values.")
-        if isinstance(self.image_cond_model, dict) and set(self.image_cond_model) != {"path", "image_size"}:
+        if not 1 <= len(mean) == len(std) <= MOST_CHANNELS or min(std) <= 0 or not all(map(math.isfinite, mean + std)):
+            raise CheckpointError(
+                f"slat_normalization needs as many positive std values as mean values, at most {MOST_CHANNELS}."
+            )
+        if not isinstance(self.image_cond_model, (str, type(None))) and not _is_encoder(self.image_cond_model):
             raise CheckpointError('image_cond_model must be a name or {"path": ..., "image_size": ...}.')
+        if not isinstance(self.text_cond_model, (str, type(None))):
+            raise CheckpointError("text_cond_model must be a name.")
         if self.image_cond_model is None and self.text_cond_model is None:
             raise CheckpointError("The pipeline names neither image_cond_model nor text_cond_model.")
 
@@ -104,7 +117,7 @@ class PipelineConfig:
             )
         except KeyError as error:
             raise CheckpointError(f"{PIPELINE_FILE} has no entry {error}.") from error
-        except (TypeError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{PIPELINE_FILE} is not a pipeline: {error}.") from error
 
     @classmethod
@@ -131,13 +144,23 @@ class PipelineConfig:
         write_bytes(path, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
 
 
+def _is_encoder(value: Any) -> bool:
+    """Whether a value states an image encoder of the model's own."""
+    if not isinstance(value, dict) or set(value) != {"path", "image_size"}:
+        return False
+    size = value["image_size"]
+    return isinstance(value["path"], str) and isinstance(size, int) and 1 <= size <= LARGEST_PICTURE
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises CheckpointError naming the file."""
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise CheckpointError(f"{path} is larger than any description of a network or a pipeline.")
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} must hold a JSON object.")

@@ -37,14 +37,22 @@ def create_model(class_name: str, args: Mapping[str, Any]) -> Network[Any]:
     With `use_fp16` the torso is float16, as in a checkpoint file; call `set_precision` to change that.
     Raises InvalidInputError for an unknown class, argument or value.
     """
-    plain = class_name.removeprefix("Elastic")
-    if plain not in CLASSES:
-        raise InvalidInputError(f"Unknown network class {class_name!r}; choose one of {', '.join(CLASSES)}.")
-    network, config = CLASSES[plain]
-    model = network(config.from_args(args))
+    config = parse_config(class_name, args)
+    model = CLASSES[_plain(class_name)][0](config)
     if model.config.use_fp16:
         model.set_precision(torch.float16)
     return model
+
+
+def parse_config(class_name: str, args: Mapping[str, Any]) -> ModelConfig:
+    """The checked configuration of a published class; raises InvalidInputError as `create_model` does."""
+    if _plain(class_name) not in CLASSES:
+        raise InvalidInputError(f"Unknown network class {class_name!r}; choose one of {', '.join(CLASSES)}.")
+    return CLASSES[_plain(class_name)][1].from_args(args)
+
+
+def _plain(class_name: str) -> str:
+    return class_name.removeprefix("Elastic")
 
 
 def class_name_of(model: Network[Any]) -> str:

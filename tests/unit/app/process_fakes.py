@@ -20,7 +20,9 @@ from trellis.runtime import Runtime
 
 STAGES = (("prepare", 1), ("encode", 1), ("structure", 4), ("latent", 4), ("decode", 2), ("texture", 5), ("preview", 3))
 GENERATING = 5  # so many of the stages make the asset, the others write files
-FAULTS = ("none", "error", "input", "memory", "exit", "kill", "segfault", "hang", "wait")
+MEMORY_FAULTS = ("memory", "memory of torch", "memory of numpy")
+FAULTS = ("none", "error", "input", *MEMORY_FAULTS, "exit", "kill", "segfault", "hang", "wait")
+HUGE = 1 << 50  # bytes that no machine has
 CANCEL_ARRIVED = "told to stop"
 
 
@@ -71,6 +73,12 @@ def commit(fault: str) -> None:
         raise InvalidInputError("The picture shows nothing.")
     if fault == "memory":
         raise RuntimeError("The device is out of memory: tried to allocate")
+    if fault == "memory of torch":
+        import torch
+
+        torch.empty(HUGE, dtype=torch.uint8)
+    if fault == "memory of numpy":
+        np.empty(HUGE, dtype=np.uint8)
     if fault == "exit":
         os._exit(3)
     if fault == "kill":

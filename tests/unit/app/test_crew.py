@@ -35,6 +35,19 @@ def test_one_tool_takes_tasks_in_their_order_and_tells_of_each_end() -> None:
     crew.close()
 
 
+def test_whatever_hearing_of_an_end_raises_the_next_task_has_its_turn() -> None:
+    crew, ends = Crew(["a"]), []
+
+    def fail(future: "Future[Any]") -> None:
+        ends.append(future.result())
+        raise OSError("nobody can write this down")
+
+    for name in ("first", "second"):
+        crew.submit(noting([], name), fail)
+    wait_until(lambda: ends == ["first", "second"])
+    crew.close()
+
+
 def test_a_tool_that_comes_later_begins_with_its_own_task_and_then_helps() -> None:
     crew, gate = Crew(["a"]), threading.Event()
     log: Log = []

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import KEPT_ASSETS, Engine, QueueFullError, UnknownJobError
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import CUT_OFF, JobState, JobView
 from trellis.app.request import GenerationRequest
 from trellis.errors import CheckpointError, InvalidInputError
 
@@ -170,12 +170,17 @@ def test_unknown_ids_are_refused(start: Callable[..., Engine]) -> None:
         engine.cancel("0" * 32)
 
 
-def test_close_cancels_what_is_left(start: Callable[..., Engine]) -> None:
+def test_close_ends_what_is_left_and_says_so(start: Callable[..., Engine]) -> None:
     pipeline = FakePipeline(step_seconds=0.05)
     engine = start(lambda: pipeline)
-    ids = [engine.submit(GenerationRequest(), [PICTURE]) for _ in range(3)]
+    ids = [engine.submit(GenerationRequest(), [PICTURE]) for _ in range(4)]
+    wait(engine, ids[0], lambda view: view.state is JobState.RUNNING)
+    engine.cancel(ids[1])
     engine.close()
-    assert {engine.view(job_id).state for job_id in ids} == {JobState.CANCELLED}
+    engine.close()
+    views = [engine.view(job_id) for job_id in ids]
+    assert views[1].state is JobState.CANCELLED  # that was somebody's wish
+    assert {(view.state, view.message) for view in (views[0], *views[2:])} == {(JobState.FAILED, CUT_OFF)}
     with pytest.raises(QueueFullError, match="shutting down"):
         engine.submit(GenerationRequest(), [PICTURE])
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.app.fakes import PICTURE
-from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
+from tests.unit.app.process_fakes import CANCEL_ARRIVED, MEMORY_FAULTS, STAGES, Control
 from tests.unit.app.waiting import wait_until
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import CUT_OFF, JobState, JobView
 from trellis.app.presets import PRESETS
 from trellis.app.request import GenerationRequest
 from trellis.app.shares import fetching
@@ -151,6 +152,20 @@ def test_whatever_happens_to_one_job_the_next_ones_succeed(
 
 
 @posix
+def test_a_request_to_end_is_for_the_parent(start: Callable[..., WorkerEngine], control: Control) -> None:
+    """As a service manager sends it to every process: what happens to the job is the parent's to say."""
+    engine = start()
+    control.set(stage="structure", step=1, fault="wait")
+    job_id = submit(engine)
+    wait_at(engine, control, job_id, "structure", 1)
+    assert engine.process.pid is not None
+    os.kill(engine.process.pid, signal.SIGTERM)
+    time.sleep(0.2)
+    control.set()
+    assert wait(engine, job_id).state is JobState.DONE
+
+
+@posix
 def test_a_process_killed_between_jobs_is_replaced(start: Callable[..., WorkerEngine], control: Control) -> None:
     engine = start()
     assert wait(engine, submit(engine)).state is JobState.DONE
@@ -227,8 +242,25 @@ def test_close_ends_a_running_job_and_the_process(start: Callable[..., WorkerEng
     started = time.monotonic()
     engine.close()
     assert time.monotonic() - started < CANCEL_PATIENCE
-    assert {engine.view(job_id).state for job_id in ids} == {JobState.CANCELLED}
+    assert {engine.view(job_id).state for job_id in ids} == {JobState.FAILED}
+    assert {engine.view(job_id).message for job_id in ids} == {CUT_OFF}
     assert pid is not None and not alive(pid)
+
+
+@pytest.mark.parametrize("fault", MEMORY_FAULTS)
+def test_memory_that_ran_out_goes_with_its_process(
+    start: Callable[..., WorkerEngine], control: Control, fault: str
+) -> None:
+    engine = start()
+    assert wait(engine, submit(engine)).state is JobState.DONE
+    first = engine.process.pid
+    control.set(stage="latent", step=2, fault=fault)
+    view = wait(engine, submit(engine, seed=1))
+    assert view.state is JobState.FAILED and view.message.startswith("There was not enough memory")
+    assert first is not None and not alive(first)
+    control.set()
+    assert wait(engine, submit(engine, seed=2)).state is JobState.DONE
+    assert engine.process.pid not in (None, first)
 
 
 @posix

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -101,6 +102,63 @@ def test_damaged_and_missing_files_are_named(stem):
         load_model(stem.parent / "nothing")
 
 
+def rewrite(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"num_blocks": 10**7}, "num_blocks = 10000000 is no size"),
+        ({"num_blocks": 10**4}, "num_blocks = 10000 does not fit the 1. tensors of net.safetensors"),
+        ({"model_channels": 10**9}, "model_channels = 1000000000 is no size"),
+        ({"model_channels": 2**16}, "shape"),
+        ({"in_channels": -1}, "net.json: "),
+        ({"num_heads": float("nan")}, "num_heads = nan is no size"),
+        ({"mlp_ratio": 1e300}, "mlp_ratio = 1e.300 is no size"),
+        ({"num_heads": None, "num_head_channels": 64}, "net.json: "),
+        ({"model_channels": "32"}, "net.json: "),
+        ({"num_blocks": [1]}, "net.json: "),
+        ({"representation_config": {"num_gaussians": 10**9}}, "representation_config.num_gaussians = 1000000000 is no"),
+        ({"attn_mode": [0] * 1000}, "attn_mode has 1000 entries"),
+    ],
+)
+def test_absurd_sizes_are_refused_before_anything_is_built(stem, args, message):
+    rewrite(stem.with_suffix(".json"), lambda content: content["args"].update(args))
+    started = time.monotonic()
+    with pytest.raises(CheckpointError, match=message):
+        load_model(stem)
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_file_is_named_before_anything_is_built(stem, monkeypatch, keep):
+    weights = stem.with_suffix(".safetensors")
+    weights.write_bytes(weights.read_bytes()[:keep])
+    monkeypatch.setattr("trellis.models.checkpoint.create_model", None)
+    with pytest.raises(CheckpointError, match=r"net.safetensors is damaged or cannot be read"):
+        load_model(stem)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "nul", '{"name": 1, "args": {}}', "[" * 10**5, '{"a": ' * 10**5, "\x00", "9" * 5000]
+)
+@pytest.mark.parametrize("file", ["net.json", "pipeline.json"])
+def test_wrong_json_is_named(stem, text, file):
+    (stem.parent / file).write_text(text)
+    with pytest.raises(CheckpointError, match=file):
+        load_model(stem) if file == "net.json" else PipelineConfig.read(stem.parent / file)
+
+
+def test_endless_json_is_not_read(stem):
+    with stem.with_suffix(".json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(CheckpointError, match="larger than any description"):
+        load_model(stem)
+
+
 def test_values_that_overflow_are_not_saved(stem, tmp_path):
     model = load_model(stem)
     with torch.no_grad():
@@ -128,6 +186,19 @@ def test_pipeline_round_trip(tmp_path):
         (("args", "slat_normalization"), {"mean": [0.0], "std": [0.0]}, "positive"),
         (("args", "image_cond_model"), {"path": "x"}, "image_size"),
         (("name",), "Other", "TrellisImageTo3DPipeline"),
+        (("args",), [], "is not a pipeline"),
+        (("args", "models"), "abc", "is not a pipeline"),
+        (("args", "models"), dict.fromkeys(ROLES, 5), "path for every network"),
+        (("args", "slat_sampler"), "Euler", "is not a pipeline"),
+        (("args", "slat_sampler"), {**SAMPLER, "params": {**SAMPLER["params"], "steps": 10**9}}, "out of range"),
+        (("args", "slat_sampler"), {**SAMPLER, "params": {**SAMPLER["params"], "steps": "25"}}, "out of range"),
+        (("args", "slat_sampler"), {**SAMPLER, "params": {**SAMPLER["params"], "rescale_t": float("nan")}}, "range"),
+        (("args", "slat_sampler"), {**SAMPLER, "params": {**SAMPLER["params"], "cfg_strength": "5"}}, "unknown"),
+        (("args", "slat_normalization"), {"mean": [0.0] * 10**6, "std": [1.0] * 10**6}, "at most 1024"),
+        (("args", "slat_normalization"), {"mean": [float("nan")], "std": [1.0]}, "slat_normalization"),
+        (("args", "slat_normalization"), {"mean": ["0"], "std": ["1"]}, "is not a pipeline"),
+        (("args", "image_cond_model"), 5, "must be a name"),
+        (("args", "image_cond_model"), {"path": "x", "image_size": 10**9}, "image_size"),
     ],
 )
 def test_wrong_pipelines_are_refused(path, value, message):

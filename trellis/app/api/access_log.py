@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 class AccessLog:
     """Logs method, path, status and time of requests, without query or token; failed ones at a higher level."""
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, tokens: tuple[str, ...]) -> None:
         self.app = app
-        self._token = token
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,6 +54,6 @@ class AccessLog:
 
     def _path(self, scope: Scope) -> str:
         path = str(scope["path"])
-        if self._token is not None:
-            path = path.replace(self._token, "***")
+        for token in self._tokens:
+            path = path.replace(token, "***")
         return path.encode("unicode_escape").decode()[:200]

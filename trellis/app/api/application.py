@@ -78,7 +78,7 @@ def create_api(engine: Engine, settings: ApiSettings, *, page: LatePage | None =
 def _middleware(settings: ApiSettings) -> list[Middleware]:
     """From the outermost to the innermost."""
     layers = [
-        Middleware(AccessLog, token=settings.token),
+        Middleware(AccessLog, tokens=settings.tokens),
         Middleware(SafeHeaders),
         Middleware(HostGuard, settings=settings),
     ]
@@ -93,8 +93,8 @@ def _middleware(settings: ApiSettings) -> list[Middleware]:
             )
         )
     layers.append(Middleware(OriginGuard, settings=settings))
-    if settings.token is not None:
-        layers.append(Middleware(TokenGuard, token=settings.token))
+    if settings.tokens:
+        layers.append(Middleware(TokenGuard, token=settings.token, operator_token=settings.operator_token))
     layers.append(Middleware(PatienceGuard, seconds=settings.body_seconds))
     return layers
 

@@ -8,7 +8,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from tempfile import SpooledTemporaryFile
+from pathlib import Path
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import IO, Any, NoReturn
 
 from starlette.datastructures import FormData, UploadFile
@@ -17,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.sources import MAX_PICTURES
+from trellis.app.storage import storing
 
 MAX_FIELDS = 256
 MAX_FILES = MAX_PICTURES + 1  # one more than a job takes, so that its own check names the field
@@ -51,18 +53,16 @@ async def limited_stream(request: Request, limit: int) -> AsyncGenerator[bytes, 
 
 @asynccontextmanager
 async def received(request: Request, limit: int) -> AsyncIterator[IO[bytes]]:
-    """The whole body as a file: at most `limit` bytes, and fewer where it is text (TEXT_SHARE)."""
+    """The whole body as a file: at most `limit` bytes, and fewer where it is text (TEXT_SHARE).
+
+    Raises StorageError, also out of its body, where there is no room for that.
+    """
     if media_type(request) != "multipart/form-data":
         limit //= TEXT_SHARE
-    with SpooledTemporaryFile(max_size=IN_MEMORY) as body:
-        try:
-            async for piece in limited_stream(request, limit):
-                body.write(piece)
-            body.seek(0)
-        except OSError as error:
-            raise ApiError(
-                507, f"The server has no room for the request ({error.strerror}); try again later."
-            ) from error
+    with storing(Path(gettempdir())), SpooledTemporaryFile(max_size=IN_MEMORY) as body:
+        async for piece in limited_stream(request, limit):
+            body.write(piece)
+        body.seek(0)
         yield body
 
 

@@ -19,6 +19,7 @@ from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.slot import Slot, SlotState, Work
 from trellis.app.sources import MAX_PICTURES
+from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 
 OPERATIONS = ("make_meshes_and_tex",)
@@ -56,7 +57,7 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
 
         try:
             outcome = await slot.generate(prepare)
-        except (ApiError, InvalidInputError) as error:
+        except (ApiError, InvalidInputError, StorageError) as error:
             _log.info("/generate: %s", error)
             return Generation(status=SlotState.FAILED, progress=0, message=str(error))
         return Generation(status=SlotState.COMPLETE, progress=100, message=outcome.message, model_url=MODEL_URL)

@@ -29,7 +29,8 @@ _MEANINGS = {
     422: "A field has a value that cannot be used.",
     499: "The generation was cancelled.",
     500: "The generation failed; the detail says why.",
-    503: "The queue is full or no turn came in time; try again later.",
+    503: "The queue is full, no turn came in time or the results cannot be written; try again later.",
+    507: "The disk of the results is full.",
 }
 ERRORS: dict[int, dict[int | str, dict[str, Any]]] = {
     status: {status: {"model": Problem, "description": meaning}} for status, meaning in _MEANINGS.items()

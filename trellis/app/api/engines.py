@@ -45,18 +45,23 @@ class Jobs:
     def models(self) -> Models:
         return self.engine.models
 
-    async def submit(self, request: GenerationRequest, source: Source) -> str:
-        """Queue a job and return its id; raises QueueFullError, InvalidInputError."""
+    async def submit(self, request: GenerationRequest, source: Source, *, owner: str = "") -> str:
+        """Queue a job and return its id; raises QueueFullError, InvalidInputError, StorageError."""
         async with self._submitting:
             pictures = [picture.path for picture in source.pictures]
             return await run_in_threadpool(
-                self.engine.submit, request, pictures, prompt=source.prompt, model=source.model
+                self.engine.submit,
+                request,
+                pictures,
+                prompt=source.prompt,
+                model=source.model,
+                owner=owner,
             )
 
-    async def extract(self, job_id: str, values: Mapping[str, Any]) -> str:
-        """Queue a job for other files of a job's asset; raises UnknownJobError, InvalidInputError, QueueFullError."""
+    async def extract(self, job_id: str, values: Mapping[str, Any], *, owner: str | None = None) -> str:
+        """Queue a job for other files of a job's asset; see `Engine.extract`."""
         async with self._submitting:
-            return await run_in_threadpool(self.engine.extract, job_id, values)
+            return await run_in_threadpool(self.engine.extract, job_id, values, owner=owner)
 
     async def view(self, job_id: str) -> JobView:
         """The job now; raises UnknownJobError."""

@@ -12,6 +12,7 @@ from starlette.routing import compile_path
 
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.sources import SourceError
+from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError, TrellisError
 
 RETRY_SECONDS = "5"
@@ -65,6 +66,10 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(QueueFullError)
     async def queue_full(_: Request, error: QueueFullError) -> Response:
         return error_response(503, str(error), None, {"Retry-After": RETRY_SECONDS})
+
+    @app.exception_handler(StorageError)
+    async def not_stored(_: Request, error: StorageError) -> Response:
+        return error_response(error.status, str(error), None, {"Retry-After": RETRY_SECONDS})
 
     @app.exception_handler(SourceError)
     async def wrong_source(_: Request, error: SourceError) -> Response:

@@ -1,4 +1,4 @@
-"""Who is let in: host names, origins and the token, before any route or page sees a request."""
+"""Who is let in: host names, origins and tokens, before any route or page sees a request."""
 
 import asyncio
 import ipaddress
@@ -8,6 +8,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +18,7 @@ from trellis.app.api.settings import LOCAL_NAMES, ApiSettings
 COOKIE = "trellis_token"
 HEADER = "x-trellis-token"
 QUERY = "token"
+OPERATOR = "trellis.operator"  # in the scope of a request that passed
 GUARDED = ("http", "websocket")
 BODY_PIECE = 1 << 16  # bytes that a body must bring within the time it is given, or end
 
@@ -77,61 +79,78 @@ def _place(origin: str) -> str | None:
 
 
 class TokenGuard:
-    """Lets only requests pass that bring the token: in a header, a cookie, the query, or as first element of the path.
+    """Lets only requests pass that bring a token: in a header, a cookie, the query, or as first element of the path.
 
     The last two are for clients that cannot send headers; the token is taken out before anything else sees the
-    address, and a browser gets it as a cookie, so that the page's own requests pass.
+    address, and a browser gets it as a cookie, so that the page's own requests pass. The operator's token does what the
+    other does, and `is_operator` knows the request; without the other token, all requests pass.
     """
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, operator_token: str | None) -> None:
         self.app = app
-        self._token = token
+        self._open = token is None
+        self._operator_token = operator_token
+        self._tokens = [one for one in (token, operator_token) if one is not None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in GUARDED:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        stripped = self._without_token(scope)
-        if stripped is None and not self._in_headers(headers):
+        token, inner = self._in_address(scope)
+        token = token or self._in_headers(headers)
+        if token is None and not self._open:
             answer = error_response(401, "A token is required.", None, {"WWW-Authenticate": "Bearer"})
             await answer(scope, receive, send)
-        elif stripped is None:
-            await self.app(scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            place = quote(stripped["path"]) + (
-                "?" + stripped["query_string"].decode() if stripped["query_string"] else ""
-            )
+        elif inner is not scope and _is_browser_s(scope, headers):
+            place = quote(inner["path"]) + ("?" + inner["query_string"].decode() if inner["query_string"] else "")
             redirect = RedirectResponse("/" + place.lstrip("/"), status_code=303)
-            redirect.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            redirect.set_cookie(COOKIE, token or "", httponly=True, samesite="strict")
             await redirect(scope, receive, send)
         else:
-            await self.app(stripped, receive, send)
+            await self.app({**inner, OPERATOR: token is not None and token == self._operator_token}, receive, send)
 
-    def _in_headers(self, headers: Headers) -> bool:
+    def _in_headers(self, headers: Headers) -> str | None:
+        """The known token of a header or cookie, if there is one."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._matches(given.strip()):
-            return True
-        if self._matches(headers.get(HEADER, "")):
-            return True
+        found = self._known(given.strip()) if scheme.lower() == "bearer" else None
+        found = found or self._known(headers.get(HEADER, ""))
+        if found is not None:
+            return found
         try:
             morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
-            return False
-        return morsel is not None and self._matches(morsel.value)
+            return None
+        return None if morsel is None else self._known(morsel.value)
 
-    def _without_token(self, scope: Scope) -> Scope | None:
-        """The request as if it had been sent without the token that its address holds; None where it holds none."""
+    def _in_address(self, scope: Scope) -> tuple[str | None, Scope]:
+        """The known token that the address holds, and the request as if it had been sent without."""
         first, _, rest = scope["path"].lstrip("/").partition("/")
-        if self._matches(first):
+        token = self._known(first)
+        if token is not None:
             path = "/" + rest
-            return {**scope, "path": path, "raw_path": quote(path).encode()}
+            return token, {**scope, "path": path, "raw_path": quote(path).encode()}
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        kept = [(name, value) for name, value in query if not (name == QUERY and self._matches(value))]
-        return {**scope, "query_string": urlencode(kept).encode()} if len(kept) < len(query) else None
+        for name, value in query:
+            token = token or (self._known(value) if name == QUERY else None)
+        if token is None:
+            return None, scope
+        kept = [(name, value) for name, value in query if not (name == QUERY and self._known(value))]
+        return token, {**scope, "query_string": urlencode(kept).encode()}
 
-    def _matches(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode())
+    def _known(self, given: str) -> str | None:
+        """The token that is meant; compared in constant time."""
+        data = given.encode("utf-8", "surrogateescape")
+        return next((token for token in self._tokens if secrets.compare_digest(data, token.encode())), None)
+
+
+def is_operator(request: Request) -> bool:
+    """Whether a request brought the operator's token."""
+    return bool(request.scope.get(OPERATOR))
+
+
+def _is_browser_s(scope: Scope, headers: Headers) -> bool:
+    return scope["type"] == "http" and scope["method"] == "GET" and "text/html" in headers.get("accept", "")
 
 
 class SafeHeaders:

@@ -57,7 +57,7 @@ class JobModel(BaseModel):
 
 
 class JobList(BaseModel):
-    """The jobs that were submitted here, the oldest first."""
+    """Jobs, the oldest first."""
 
     jobs: list[JobModel]
 
@@ -99,18 +99,16 @@ def result_model(view: JobView) -> ResultModel:
 
 
 def file_models(view: JobView) -> list[FileModel]:
-    """The result files that are there."""
-    return [
-        FileModel(
-            kind=kind,
-            name=path.name,
-            url=f"/jobs/{view.id}/files/{path.name}",
-            bytes=path.stat().st_size,
-            media_type=media_type(path),
-        )
-        for kind, path in view.files.items()
-        if path.is_file()
-    ]
+    """The result files that are there and can be looked at."""
+    models = []
+    for kind, path in view.files.items():
+        try:
+            size = path.stat().st_size
+        except OSError:
+            continue
+        address = f"/jobs/{view.id}/files/{path.name}"
+        models.append(FileModel(kind=kind, name=path.name, url=address, bytes=size, media_type=media_type(path)))
+    return models
 
 
 def media_type(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The job interface: submit, watch, cancel, fetch. A job belongs to whoever knows its unguessable id."""
+"""The job interface: submit, watch, cancel, fetch. A job is for whoever knows its unguessable id."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,37 +12,36 @@ from trellis.app.api.bodies import is_json, read_json, received
 from trellis.app.api.documented import ERRORS, file_answer, files_body, job_body, job_links
 from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError
+from trellis.app.api.guards import is_operator
 from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type, result_model
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.submissions import checked_request, read_submission
 from trellis.app.engine import UnknownJobError
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import CLIENT_OWNER, JobState, JobView
 
 EVENT_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
-SUBMITTED = job_links() | ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503]
+SUBMITTED = job_links() | ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503] | ERRORS[507]
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events until the job ends."}
 }
 
 
 def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
-    """The routes under /jobs; the list shows what was submitted here, not what people do on the page."""
+    """The routes under /jobs."""
     router = APIRouter(prefix="/jobs", tags=["Jobs"])
-    submitted: dict[str, None] = {}
-    _add_submissions(router, jobs, settings, submitted)
-    _add_views(router, jobs, submitted)
+    _add_submissions(router, jobs, settings)
+    _add_views(router, jobs)
     _add_results(router, jobs)
     return router
 
 
-def _add_submissions(router: APIRouter, jobs: Jobs, settings: ApiSettings, submitted: dict[str, None]) -> None:
+def _add_submissions(router: APIRouter, jobs: Jobs, settings: ApiSettings) -> None:
     @router.post("", status_code=202, responses=SUBMITTED, openapi_extra=job_body(jobs.models))
     async def submit(request: Request, response: Response) -> JobModel:
         """Queue a job for pictures of one object, sent as files of a form or as base64 in JSON, or for a prompt."""
         submission = await read_submission(request, jobs, settings)
-        job_id = await jobs.submit(submission.request, submission.source)
-        submitted[job_id] = None
+        job_id = await jobs.submit(submission.request, submission.source, owner=owner_of(request))
         response.headers["Location"] = f"/jobs/{job_id}"
         return await _shown(jobs, job_id)
 
@@ -55,17 +54,17 @@ def _add_submissions(router: APIRouter, jobs: Jobs, settings: ApiSettings, submi
         async with received(request, settings.max_upload_bytes) as body, jobs.reading:
             values = await read_json(body)
         checked_request(values)
-        new_id = await jobs.extract(job_id, values)
-        submitted[new_id] = None
+        new_id = await jobs.extract(job_id, values, owner=owner_of(request))
         response.headers["Location"] = f"/jobs/{new_id}"
         return await _shown(jobs, new_id)
 
 
-def _add_views(router: APIRouter, jobs: Jobs, submitted: dict[str, None]) -> None:
+def _add_views(router: APIRouter, jobs: Jobs) -> None:
     @router.get("")
-    async def list_jobs() -> JobList:
-        """List the jobs that were submitted here."""
-        views = [view for view in await jobs.views() if view.id in submitted]
+    async def list_jobs(request: Request) -> JobList:
+        """List the jobs that were submitted to /jobs from the address of this request; all jobs for an operator."""
+        owner, everything = owner_of(request), is_operator(request)
+        views = [view for view in await jobs.views() if everything or view.origin.owner == owner]
         return JobList(jobs=await run_in_threadpool(lambda: [job_model(view) for view in views]))
 
     @router.get("/{job_id}", responses=ERRORS[404])
@@ -91,7 +90,6 @@ def _add_views(router: APIRouter, jobs: Jobs, submitted: dict[str, None]) -> Non
     async def delete(job_id: str) -> Response:
         """Stop a job if it has not ended, forget it and delete its files."""
         await jobs.remove(job_id)
-        submitted.pop(job_id, None)
         return Response(status_code=204)
 
 
@@ -125,6 +123,11 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         if path is None:
             raise ApiError(404, "This job has no file of that name.", field="name")
         return FileResponse(path, media_type=media_type(path), filename=path.name)
+
+
+def owner_of(request: Request) -> str:
+    """The owner of what a request submits: the address that it comes from."""
+    return CLIENT_OWNER + (request.client.host if request.client is not None else "")
 
 
 async def _shown(jobs: Jobs, job_id: str) -> JobModel:

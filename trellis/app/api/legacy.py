@@ -17,7 +17,7 @@ from trellis.app.picture_reader import Content
 from trellis.app.sources import MAX_PICTURES
 
 PREVIEW_URLS = PreviewUrls(gaussian="/download/preview/gaussian", mesh="/download/preview/mesh")
-FAILURES = ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[499] | ERRORS[500] | ERRORS[503]
+FAILURES = ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[499] | ERRORS[500] | ERRORS[503] | ERRORS[507]
 # names of the file field and of the base64 field
 SINGLE = ("file", "image_base64")
 MULTI = ("file_list", "image_list_base64")
@@ -49,7 +49,7 @@ def legacy_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
 
     @router.post(
         "/resume_from_preview",
-        responses=ERRORS[409] | ERRORS[422] | ERRORS[499] | ERRORS[500] | ERRORS[503],
+        responses=ERRORS[409] | ERRORS[422] | ERRORS[499] | ERRORS[500] | ERRORS[503] | ERRORS[507],
         openapi_extra=resume_query(),
     )
     async def resume_from_preview(request: Request) -> Generation:

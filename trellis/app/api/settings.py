@@ -21,14 +21,16 @@ class ApiSettings:
     """Settings of the server; raises InvalidInputError for what would open it unasked.
 
     Only this computer is served unless `host` says otherwise, and then a `token` or `trust_lan` is needed. With a
-    token, every request must bring it. `names` are host names, besides this computer's own, that requests may address;
-    `origins` are sites whose pages may call the server (CORS), none by default. `busy_seconds` is how long a client
-    without job ids waits for its turn, `body_seconds` how long a request may send next to nothing.
+    token, every request must bring it, or the `operator_token`, whose bearer sees the jobs of all. `names` are host
+    names, besides this computer's own, that requests may address; `origins` are sites whose pages may call the server
+    (CORS), none by default. `busy_seconds` is how long a client without job ids waits for its turn, `body_seconds` how
+    long a request may send next to nothing.
     """
 
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     token: str | None = None
+    operator_token: str | None = None
     trust_lan: bool = False
     names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
@@ -40,12 +42,13 @@ class ApiSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise InvalidInputError(f"port must be from 0 to 65535, not {self.port}.")
-        if self.token is not None:
-            allowed = self.token.isascii() and all(sign.isalnum() or sign in "-_" for sign in self.token)
-            if len(self.token) < SHORTEST_TOKEN or not allowed:
+        for name, token in (("token", self.token), ("operator-token", self.operator_token)):
+            if token is not None and not is_strong(token):
                 raise InvalidInputError(
-                    f"token must have at least {SHORTEST_TOKEN} characters, all of them letters, digits, - or _."
+                    f"{name} must have at least {SHORTEST_TOKEN} characters, all of them letters, digits, - or _."
                 )
+        if self.token is not None and self.token == self.operator_token:
+            raise InvalidInputError("operator-token must be another than token.")
         if not is_local(self.host) and self.token is None and not self.trust_lan:
             raise InvalidInputError(
                 f"host {self.host} lets other computers use this program: give a token that they must know, "
@@ -57,9 +60,20 @@ class ApiSettings:
                 raise InvalidInputError(f"origin must look like https://example.org, not {origin!r}.")
 
     @property
+    def tokens(self) -> tuple[str, ...]:
+        """What no log may say."""
+        return tuple(token for token in (self.token, self.operator_token) if token is not None)
+
+    @property
     def local(self) -> bool:
         """Only this computer can reach the server."""
         return is_local(self.host)
+
+
+def is_strong(token: str) -> bool:
+    """Whether a token cannot be guessed and has a place in an address."""
+    allowed = token.isascii() and all(sign.isalnum() or sign in "-_" for sign in token)
+    return allowed and len(token) >= SHORTEST_TOKEN
 
 
 def is_local(host: str) -> bool:

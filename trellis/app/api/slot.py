@@ -19,6 +19,7 @@ from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import SAMPLING_OPTIONS, GenerationRequest
 from trellis.app.shares import share_done
+from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 
 _log = logging.getLogger(__name__)
@@ -130,8 +131,8 @@ class Slot:
     async def generate(self, prepare: Callable[[], Awaitable[Work]]) -> SlotStatus:
         """Read a request with `prepare`, wait for a turn, carry it out: COMPLETE or PREVIEW_READY.
 
-        Raises what `prepare` raises, ApiError 503 when no turn came in time, 499 when it was cancelled, and 500 with
-        the reason when the generation failed.
+        Raises what `prepare` raises, ApiError 503 when no turn came in time, 499 when it was cancelled, 507 or 503 when
+        it cannot be written, and 500 with the reason when the generation failed.
         """
         visit = Visit(time.monotonic() + self._busy_seconds)
         self._visits.append(visit)
@@ -149,7 +150,7 @@ class Slot:
         except TimeoutError as error:
             outcome = SlotStatus(SlotState.FAILED, 0, BUSY_MESSAGE)
             raise ApiError(503, BUSY_MESSAGE) from error
-        except (ApiError, InvalidInputError) as error:
+        except (ApiError, InvalidInputError, StorageError) as error:
             outcome = SlotStatus(SlotState.FAILED, 0, str(error))
             raise
         except UnknownJobError as error:  # somebody who knows its id deleted it
@@ -204,7 +205,7 @@ class Slot:
         if view.state is JobState.QUEUED:
             await self._jobs.cancel(visit.job_id)
             view = await self._jobs.wait(visit.job_id, lambda view: view.state.final)
-            if view.state is not JobState.DONE:
+            if view.state is JobState.CANCELLED:
                 raise ApiError(
                     499 if visit.interrupted else 503, CANCELLED_MESSAGE if visit.interrupted else BUSY_MESSAGE
                 )

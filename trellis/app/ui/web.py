@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trellis.app.bundles import bundle_file
 from trellis.app.engine import Engine, UnknownJobError
-from trellis.app.jobs import JobView
+from trellis.app.jobs import CLIENT_OWNER, JobView
+from trellis.app.storage import StorageError
 from trellis.app.ui.fragments import VIEWER_ROUTE
 from trellis.app.ui.guard import PageGuard
 from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
@@ -119,6 +120,8 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], exa
             return _answer(None if view is None else bundle_file(view, bundle))
         except InvalidInputError:
             return _answer(None)
+        except StorageError as error:
+            raise HTTPException(error.status, str(error)) from error
 
     add_upload_route(app, uploads, MOST_UPLOAD)
     # A page that is mounted is not launched, and Gradio opens any file that a client names before it is.
@@ -158,8 +161,9 @@ def _own_job(engine: Engine, job_id: str, request: Request) -> JobView | None:
     except UnknownJobError:
         return None
     owner = view.origin.owner
-    # A browser without cookies owns its jobs by the page alone, and reaches them by their id.
-    return view if owner in ("", owner_of_headers(request.headers)) or owner.startswith(PAGE_OWNER) else None
+    # A browser without cookies owns its jobs by the page alone, a program by its address: both reach them by their id.
+    own = owner in ("", owner_of_headers(request.headers)) or owner.startswith((PAGE_OWNER, CLIENT_OWNER))
+    return view if own else None
 
 
 def _result_path(view: JobView, name: str) -> Path | None:
