@@ -60,6 +60,7 @@ GPU_TESTS = (
 RENDER_TESTS = (
     "tests/backends/test_rasterize_gpu.py",
     "tests/backends/test_edge_collapse.py",
+    "tests/backends/test_export_gpu.py",
     "tests/backends/test_visibility.py",
     "tests/unit/export/test_hidden.py",
     "tests/unit/encoding/test_voxelize.py",
@@ -74,7 +75,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
     (Job("sparse-conv", module("benchmarks.sparse_conv"), 20, 90),),
     (Job("profile", generation("--precision", "float16", "--profile", "--repeats", "1", "--steps", "5", "--stages",
                                "structure flow", "latent flow", "mesh decoder", "flexicubes"), 40, 120),),
-    (preset("minimal", "2.2", 28),),
+    (preset("minimal", "3", 28),),
     (preset("sequential", "4", 24),),
     (preset("balanced", "6", 22),),
     (

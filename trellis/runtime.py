@@ -50,6 +50,10 @@ OUT_OF_MEMORY_WORDS = (
     "insufficient memory",
     "failed to allocate",
 )
+# What a program takes of a CUDA card beside torch's memory: its context at most, and what comes after that is made
+# (kernels, captured launches, Warp). Measured on an H200; contexts of smaller cards are smaller.
+CONTEXT_BYTES = 5 << 27
+LATER_BYTES = 1 << 29
 # The one name of an optional package that says the accelerator (ops/rasterize/nvdiffrast_adapter.py).
 NVDIFFRAST_CONTEXT = "RasterizeCudaContext"
 
@@ -224,6 +228,9 @@ def release_cached_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+_limits: dict[int, int] = {}  # bytes that this program may use in all, by the number of the CUDA device
+
+
 def _index(device: torch.device) -> int:
     """The number of a CUDA device, also where it is called just "cuda"."""
     import torch
@@ -231,19 +238,41 @@ def _index(device: torch.device) -> int:
     return torch.cuda.current_device() if device.index is None else device.index
 
 
-def limit_memory(device: torch.device, size: int) -> None:
-    """Refuse to allocate more than `size` bytes on a CUDA device, as a smaller card would.
+def _context_bytes(device: torch.device) -> int:
+    """What a CUDA device holds beside torch's memory, CONTEXT_BYTES at most: other programs cannot be told apart."""
+    import torch
 
-    Raises InvalidInputError for another device or a size that the card does not have.
+    return min(used_bytes(device) - torch.cuda.memory_reserved(device), CONTEXT_BYTES)
+
+
+def limit_memory(device: torch.device, size: int) -> None:
+    """Use no more than `size` bytes of a CUDA device in all, as on a smaller card.
+
+    Tensors get what that leaves beside the context and LATER_BYTES. Raises InvalidInputError for another device, and
+    for a size that leaves them nothing or that the card does not have.
     """
     import torch
 
     if device.type != "cuda":
         raise InvalidInputError(f"Memory can be limited on a CUDA device only, not on {device}.")
     total = torch.cuda.get_device_properties(device).total_memory
-    if not 0 < size <= total:
-        raise InvalidInputError(f"The memory limit must be between 0 and the card's {total / 2**30:.1f} GiB.")
-    torch.cuda.set_per_process_memory_fraction(size / total, _index(device))
+    beside = _context_bytes(device) + LATER_BYTES
+    if not beside < size <= total:
+        least, most = beside / 2**30, total / 2**30
+        raise InvalidInputError(f"The memory limit must be between {least:.1f} GiB and the card's {most:.1f} GiB.")
+    torch.cuda.set_per_process_memory_fraction((size - beside) / total, _index(device))
+    _limits[_index(device)] = size
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """Bytes of a CUDA device that this program may use in all, what it uses now counted in; None where not known."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    mine = torch.cuda.memory_reserved(device) + _context_bytes(device)
+    return min(free + mine, _limits.get(_index(device), total))
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -394,21 +423,35 @@ class GraphReplay:
     def _capture(self, key: Hashable, function: Callable[[], torch.Tensor]) -> bool:
         import torch
 
+        tries_left = 2
+        while True:
+            tries_left -= 1
+            try:
+                self._captured[key] = self._recorded(function)
+                break
+            except RuntimeError as error:  # short of memory, or an operation that cannot be captured
+                if not (tries_left and is_out_of_memory(error)):
+                    logger.warning("a step is launched piece by piece, its capture failed: %s", error)
+                    self._mode, self.gave_up = "off", True
+                    return False
+            # A capture takes memory of its own, none of what torch keeps for other work. Here and not above, where the
+            # error still holds tensors of the failed capture.
+            release_cached_memory(self._device)
+        torch.cuda.current_stream(self._device).wait_stream(_capture_stream(self._device))
+        return True
+
+    def _recorded(self, function: Callable[[], torch.Tensor]) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
+        """What `function` launches, captured, and the tensor that a replay writes; raises RuntimeError."""
+        import torch
+
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self._captured.values()))[0].pool() if self._captured else torch.cuda.graph_pool_handle()
         stream = _capture_stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
-        try:
-            with torch.cuda.stream(stream):
-                graph.capture_begin(pool, capture_error_mode="thread_local")
-                try:
-                    out = function()
-                finally:
-                    graph.capture_end()
-        except RuntimeError as error:  # short of memory, or an operation that cannot be captured
-            logger.warning("a step is launched piece by piece, its capture failed: %s", error)
-            self._mode, self.gave_up = "off", True
-            return False
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        self._captured[key] = (graph, out)
-        return True
+        with torch.cuda.stream(stream):
+            graph.capture_begin(pool, capture_error_mode="thread_local")
+            try:
+                out = function()
+            finally:
+                graph.capture_end()
+        return graph, out

@@ -20,7 +20,7 @@ from trellis.ops import attention, reference, sparse_conv, sparse_conv_choice, s
 from trellis.ops.neighbours import neighbour_table
 from trellis.ops.rasterize import backends as rasterize
 from trellis.ops.segments import Segments
-from trellis.runtime import Runtime, device_name, free_bytes, synchronize, total_bytes
+from trellis.runtime import Runtime, available_bytes, device_name, synchronize, total_bytes
 
 # How packages of others fail on machines that they do not know.
 FAULTS = (RuntimeError, ImportError, OSError, LookupError, AssertionError, AttributeError, TypeError, ValueError)
@@ -88,9 +88,9 @@ def _machine(runtime: Runtime) -> tuple[str, ...]:
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}",
         f"device {runtime.device}: {device_name(runtime.device)}, {torch.get_num_threads()} CPU threads",
     ]
-    free, total = free_bytes(runtime.device), total_bytes(runtime.device)
-    if free is not None and total is not None:
-        lines.append(f"memory of the device: {total / GIB:.1f} GiB, {free / GIB:.1f} GiB free")
+    available, total = available_bytes(runtime.device), total_bytes(runtime.device)
+    if available is not None and total is not None:
+        lines.append(f"memory of the device: {total / GIB:.1f} GiB, {available / GIB:.1f} GiB for this program in all")
     return tuple(lines)
 
 
@@ -202,7 +202,7 @@ def _plan(runtime: Runtime, preset: str) -> tuple[str, ...]:
         f"attention: {runtime.attention or 'chosen at every call (sdpa; varlen for ragged windows on a GPU)'}",
         f"sparse convolution: {runtime.sparse_conv or 'the faster of builtin and triton, measured once a layer width'}"
         + (f" ({runtime.spconv_algo})" if runtime.sparse_conv == "spconv" else ""),
-        f"preset {name}: {PRESETS[name].help}",
+        f"preset {name}: {PRESETS[name].help} Needs {PRESETS[name].needs / GIB:.2f} GiB of a graphics card in all.",
         f"  networks: {plan.residency}{budget}; pieces of {plan.chunk_bytes >> 20} MiB; conditions "
         f"{'together' if plan.together else 'one at a time'}; captured launches {plan.graphs}",
     )

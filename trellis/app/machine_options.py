@@ -15,7 +15,8 @@ class MachineOptions:
     """A model, and the machine's part in opening it.
 
     `precision` of None is the memory preset's, else the device's; `attention` and `sparse_conv` of None are the fastest
-    that work; `memory_limit` is the most GPU memory in GiB, None: all of it. See `Runtime.detect` and `PRESETS`.
+    that work; `memory_limit` is the most GPU memory in GiB that the program takes in all, None: all there is. See
+    `Runtime.detect` and `PRESETS`.
     """
 
     model: str = DEMO_MODEL
@@ -55,4 +56,4 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=PRESET_NAMES, default=default.preset, help="how memory is used (auto: by what is free)")
     add("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
     add("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolutions (the faster of builtin and triton)")
-    add("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this")
+    add("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this in all")

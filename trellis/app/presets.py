@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trellis.errors import InvalidInputError
-from trellis.runtime import Runtime, free_bytes
+from trellis.runtime import Runtime, available_bytes
 
 if TYPE_CHECKING:
     from trellis.memory import MemoryPlan
@@ -22,7 +22,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings for graphics cards with at least `needs` bytes free.
+    """Settings for graphics cards with at least `needs` bytes for all that the program takes there, libraries included.
 
     memory: values of `trellis.memory.MemoryPlan` other than its defaults; precision: one of
     `trellis.runtime.PRECISIONS`, None for the device's own (half on a GPU that computes in it as fast or faster, full
@@ -47,27 +47,27 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     "fastest": Preset(
         "Everything stays on the graphics card; steps are captured launches.",
-        needs=6 * GIB,
+        needs=29 * GIB // 4,
     ),
     "balanced": Preset(
         "The networks last used stay on the graphics card.",
-        needs=4 * GIB,
+        needs=21 * GIB // 4,
         memory={"residency": "budget", "budget": 5 * GIB // 2, "chunk_bytes": 64 * MIB},
     ),
     "sequential": Preset(
         "Each network comes to the graphics card for its stage and leaves it again.",
-        needs=3 * GIB,
+        needs=7 * GIB // 2,
         memory={"residency": "offload", "chunk_bytes": 64 * MIB, "graphs": "off"},
     ),
     "minimal": Preset(
         "As sequential, in small pieces and one condition at a time: the least memory.",
-        needs=2 * GIB,
+        needs=3 * GIB,
         memory={"residency": "offload", "chunk_bytes": 16 * MIB, "together": False, "graphs": "off"},
         request={"texture_size": 1024, "preview_size": 256},
     ),
     "prototype": Preset(
         "A quick look: few steps, a small texture and a short preview.",
-        needs=3 * GIB,
+        needs=7 * GIB // 2,
         memory={"residency": "offload", "chunk_bytes": 64 * MIB, "graphs": "off"},
         request={
             "structure_steps": 8,
@@ -91,7 +91,7 @@ def choose_preset(name: str, runtime: Runtime) -> str:
         raise InvalidInputError(f"Unknown preset {name!r}; choose one of {', '.join(PRESET_NAMES)}.")
     if name != AUTO:
         return name
-    free = free_bytes(runtime.device)
-    if free is None:
+    available = available_bytes(runtime.device)
+    if available is None:
         return BY_MEMORY[0]
-    return next((known for known in BY_MEMORY if PRESETS[known].needs <= free), BY_MEMORY[-1])
+    return next((known for known in BY_MEMORY if PRESETS[known].needs <= available), BY_MEMORY[-1])

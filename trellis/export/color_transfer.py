@@ -10,6 +10,8 @@ COLOR_CELL, PLACE_CELL = 1 / 12, 1 / 3
 MAX_ANCHORS = 384
 # Share of the surface, at the kernel's centre, from which on half the change is carried over.
 EVIDENCE = 0.002
+# Sums of integers do not depend on the order of their terms, which a GPU does not keep.
+FIXED_POINT = 1 << 24
 _PIECE = 65536
 
 
@@ -37,12 +39,20 @@ def _anchors(
     cells = torch.cat([colors / COLOR_CELL, points / PLACE_CELL], 1).floor().long()
     _, cell = torch.unique(cells, dim=0, return_inverse=True)
     count = int(cell.max()) + 1 if len(cell) else 0
-    mass = weight.new_zeros(count).index_add_(0, cell, weight)
-    sums = weight.new_zeros(count, 9).index_add_(0, cell, weight[:, None] * torch.cat([keys, change], 1))
+    mass = _sums(weight, cell, count)
+    # A column at a time: integers are twice as large as the numbers.
+    columns = torch.cat([keys, change], 1).unbind(1)
+    sums = torch.stack([_sums(weight * column, cell, count) for column in columns], 1)
     kept = mass.argsort(descending=True, stable=True)[:MAX_ANCHORS]
     kept = kept[mass[kept] > 0]
     means = sums[kept] / mass[kept, None]
     return means[:, :6], means[:, 6:], mass[kept]
+
+
+def _sums(values: Tensor, cell: Tensor, count: int) -> Tensor:
+    """Sums [count] of `values` [n] by their cell [n], the same bits in any order."""
+    whole = (values * FIXED_POINT).round().long()
+    return whole.new_zeros(count).index_add_(0, cell, whole) / FIXED_POINT
 
 
 def _regressed(keys: Tensor, anchors: Tensor, change: Tensor, mass: Tensor) -> Tensor:

@@ -91,8 +91,9 @@ def _without_smallest_parts(mesh: Mesh, most: int) -> Mesh:
     count, part = face_parts(mesh.faces, len(mesh.vertices))
     if count <= most:
         return mesh
-    areas = sum_by(torch.linalg.vector_norm(face_vectors(mesh), dim=1), part, count)
+    # On the CPU, which adds up in one order.
+    areas = sum_by(torch.linalg.vector_norm(face_vectors(mesh), dim=1), part, count).cpu()
     order = areas.argsort(stable=True)[: count - most]
-    dropped = torch.zeros(count, dtype=torch.bool, device=part.device)
+    dropped = torch.zeros(count, dtype=torch.bool)
     dropped[order[areas[order].cumsum(0) <= SPARE_AREA * areas.sum()]] = True
-    return with_faces(mesh, mesh.faces[~dropped[part]])
+    return with_faces(mesh, mesh.faces[~dropped.to(part.device)[part]])

@@ -25,10 +25,10 @@ def test_the_table_is_complete_and_valid() -> None:
 
 @pytest.mark.parametrize(
     ("free", "expected"),
-    [(80 * GIB, "fastest"), (5 * GIB, "balanced"), (3.5 * GIB, "sequential"), (2.5 * GIB, "minimal"), (1, "minimal")],
+    [(80 * GIB, "fastest"), (6 * GIB, "balanced"), (4 * GIB, "sequential"), (3.2 * GIB, "minimal"), (1, "minimal")],
 )
 def test_auto_goes_by_free_memory(monkeypatch: pytest.MonkeyPatch, free: float, expected: str) -> None:
-    monkeypatch.setattr(presets, "free_bytes", lambda device: int(free))
+    monkeypatch.setattr(presets, "available_bytes", lambda device: int(free))
     assert choose_preset("auto", CPU) == expected
 
 

@@ -41,3 +41,15 @@ def test_right_colours_and_a_picture_without_weight_change_nothing() -> None:
     torch.testing.assert_close(same, colors, atol=1e-6, rtol=0)
     none = transferred(colors, points, seen=seen, target=1 - colors[seen], weight=torch.zeros(len(seen)))
     assert torch.equal(none, colors)
+
+
+def test_the_order_of_what_is_seen_changes_no_bit() -> None:
+    """A GPU adds in another order every time."""
+    points, _, seen = surface(40_000)
+    generator = torch.Generator().manual_seed(3)
+    colors = torch.rand(len(points), 3, generator=generator)
+    target, weight = torch.rand(len(seen), 3, generator=generator), torch.rand(len(seen), generator=generator)
+    result = transferred(colors, points, seen=seen, target=target, weight=weight)
+    order = torch.randperm(len(seen), generator=generator)
+    again = transferred(colors, points, seen=seen[order], target=target[order], weight=weight[order])
+    assert torch.equal(again, result) and not torch.equal(result, colors)

@@ -54,7 +54,7 @@ def photograph(mesh: Mesh, camera: Cameras) -> np.ndarray:
     images = render_mesh(mesh, camera, size=PICTURE, supersampling=3)
     mask = images.mask[0]
     rgba = torch.cat([images.color[0] / mask.clamp_min(1e-3), mask[None]])
-    return (rgba.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return (rgba.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
 @pytest.fixture(scope="module")
