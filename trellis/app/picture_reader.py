@@ -121,18 +121,19 @@ class PictureReader:
                 continue
             if order is None:
                 break
-            if self._closed:
-                order.result.cancel()
-            if not order.result.set_running_or_notify_cancel():
-                continue
-            try:
-                picture = self._carry_out(order)
-            except TrellisError as error:
-                order.result.set_exception(error)
-            else:
-                order.result.set_result(picture)
+            self._answer(order)
             del order  # and with it the picture, while this waits for the next
         self._end_child()
+
+    def _answer(self, order: _Order) -> None:
+        if self._closed:
+            order.result.cancel()
+        if not order.result.set_running_or_notify_cancel():
+            return
+        try:
+            order.result.set_result(self._carry_out(order))
+        except TrellisError as error:
+            order.result.set_exception(error)
 
     def _carry_out(self, order: _Order) -> ReadPicture:
         target = self.folder / f"{uuid.uuid4().hex}.png"
