@@ -7,8 +7,8 @@ import torch
 import trimesh
 
 from tests.unit.encoding.meshes import source, sphere
-from trellis.encoding import normalize_mesh, sample_surface
-from trellis.encoding.sampling import face_normals
+from trellis.encoding.sampling import face_normals, sample_surface
+from trellis.encoding.source_mesh import normalize_mesh
 from trellis.errors import InvalidInputError
 
 
