@@ -98,8 +98,9 @@ def _global_transforms(document: GltfDocument) -> dict[int, NDArray[np.float64]]
 
 
 def _node_parts(
-    document: GltfDocument, index: int, transforms: dict[int, NDArray[np.float64]], materials: MaterialReader
+    document: GltfDocument, index: int, transforms: dict[int, NDArray], materials: MaterialReader
 ) -> Iterator[MeshPart]:
+    """The primitives of a node, in the frame of the scene."""
     node = document.entry("nodes", index)
     if "mesh" not in node:
         return
@@ -121,19 +122,14 @@ def _node_parts(
             if np.linalg.det(matrix[:3, :3]) < 0:
                 faces = faces[:, ::-1]
         material, use = materials.read(primitive.get("material"))
-        place, color = attributes.get(f"TEXCOORD_{use.coordinates}"), attributes.get("COLOR_0")
+        uvs = colors = None
         with np.errstate(over="ignore", invalid="ignore"):  # `assemble` finds what does not fit float32
-            yield MeshPart(
-                vertices=positions.astype(np.float32),
-                faces=faces.astype(np.uint32),
-                uvs=None
-                if place is None
-                else use.move(document.accessor(place, "VEC2", count=count)).astype(np.float32),
-                colors=None
-                if color is None
-                else document.accessor(color, "VEC3", "VEC4", count=count).astype(np.float32),
-                material=material,
-            )
+            if (place := attributes.get(f"TEXCOORD_{use.coordinates}")) is not None:
+                uvs = document.accessor(place, "VEC2", count=count) @ use.matrix[:, :2].T + use.matrix[:, 2]
+                uvs = uvs.astype(np.float32)
+            if (place := attributes.get("COLOR_0")) is not None:
+                colors = document.accessor(place, "VEC3", "VEC4", count=count).astype(np.float32)
+            yield MeshPart(positions.astype(np.float32), faces.astype(np.uint32), uvs, colors, material)
 
 
 def _morphed(document: GltfDocument, primitive: dict[str, Any], weights: list[float]) -> NDArray[np.float64]:
@@ -144,9 +140,7 @@ def _morphed(document: GltfDocument, primitive: dict[str, Any], weights: list[fl
     return positions
 
 
-def _joint_matrices(
-    document: GltfDocument, skin: int, transforms: dict[int, NDArray[np.float64]]
-) -> NDArray[np.float64]:
+def _joint_matrices(document: GltfDocument, skin: int, transforms: dict[int, NDArray]) -> NDArray[np.float64]:
     """Matrices [J, 4, 4] from the resting mesh to the world, one a joint."""
     entry = document.entry("skins", skin)
     joints = entry["joints"]
@@ -192,10 +186,8 @@ def _faces(document: GltfDocument, primitive: dict[str, Any], count: int) -> NDA
     mode = primitive.get("mode", TRIANGLES)
     if mode not in (TRIANGLES, STRIP, FAN):
         return np.zeros((0, 3), np.int64)
-    if "indices" in primitive:
-        order = document.accessor(primitive["indices"], "SCALAR")[:, 0].astype(np.int64)
-    else:
-        order = np.arange(count)
+    indices = primitive.get("indices")
+    order = np.arange(count) if indices is None else document.accessor(indices, "SCALAR")[:, 0].astype(np.int64)
     if mode == TRIANGLES:
         if len(order) % 3:
             raise document.damaged(f"{len(order)} corners do not make triangles")

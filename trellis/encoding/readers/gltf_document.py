@@ -137,22 +137,16 @@ def parse_document(files: SourceFiles) -> GltfDocument:
 
 def _chunks(name: str, data: memoryview) -> tuple[bytes, memoryview | None]:
     """The JSON and the binary chunk of a GLB file."""
-    cut = InvalidInputError(f"{name} is not a usable GLB file: it is cut short or damaged.")
-    if len(data) < 20:
-        raise cut
-    version, length = struct.unpack_from("<II", data, 4)
+    version, length = struct.unpack_from("<II", data, 4) if len(data) >= 12 else (GLB_VERSION, 0)
     if version != GLB_VERSION:
         raise InvalidInputError(f"{name} is GLB version {version}; save it as glTF 2.0.")
-    if length > len(data):
-        raise cut
     found: dict[int, memoryview] = {}
     place = 12
-    while place + 8 <= length:
+    while place + 8 <= length <= len(data):
         size, kind = struct.unpack_from("<II", data, place)
-        if place + 8 + size > length:
-            raise cut
-        found.setdefault(kind, data[place + 8 : place + 8 + size])
+        if kind in (JSON_CHUNK, BINARY_CHUNK):
+            found.setdefault(kind, data[place + 8 : place + 8 + size])
         place += 8 + size
-    if JSON_CHUNK not in found:
-        raise cut
+    if JSON_CHUNK not in found or place > length:
+        raise InvalidInputError(f"{name} is not a usable GLB file: it is cut short or damaged.")
     return bytes(found[JSON_CHUNK]), found.get(BINARY_CHUNK)

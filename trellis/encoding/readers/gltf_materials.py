@@ -1,7 +1,7 @@
 """Materials, pictures and texture coordinates of glTF files."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,11 @@ ALPHA_MODES = {"OPAQUE": "opaque", "MASK": "mask", "BLEND": "blend"}
 TRANSFORM, WEBP, OLD_GLOSS = "KHR_texture_transform", "EXT_texture_webp", "KHR_materials_pbrSpecularGlossiness"
 
 
-@dataclass(frozen=True)
-class TextureUse:
-    """Which set of texture coordinates a material reads, and the matrix [2, 3] that moves them."""
+class TextureUse(NamedTuple):
+    """Which set of texture coordinates a material reads, and the matrix [2, 3] that moves them into the picture."""
 
     coordinates: int = 0
-    matrix: NDArray[np.float64] = field(default_factory=lambda: np.eye(2, 3))
-
-    def move(self, uvs: NDArray) -> NDArray:
-        """Coordinates [n, 2] in the picture."""
-        return uvs @ self.matrix[:, :2].T + self.matrix[:, 2]
+    matrix: NDArray[np.float64] = np.eye(2, 3)
 
 
 @dataclass
