@@ -18,6 +18,7 @@ MIB = 1 << 20
 # One program reads all files, each in a fork of its own, whose peak of resident memory starts where it was forked.
 PROGRAM = """
 import json, os, resource, sys
+import trimesh.exchange.stl  # once, here: it is not a cost of a file
 from trellis.encoding.load import load_mesh
 from trellis.errors import InvalidInputError
 

@@ -40,7 +40,7 @@ class LoadLimits:
 
     file_bytes: of the file and those that it names together; faces; vertices; texture_pixels: of all pictures together;
     parts: materials, and times that a mesh is placed in the scene. Reading takes less than 40 bytes for each of a text
-    file, 300 a vertex or face and 16 a pixel (tests/unit/encoding/test_hostile.py measures it).
+    file, 300 a vertex or face, 2,000 a part and 16 a pixel (tests/unit/encoding/test_hostile.py measures it).
     """
 
     file_bytes: int = 1024 * _MIB

@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 from numpy.typing import NDArray
-from trimesh.exchange.stl import load_stl
 
 from trellis.encoding.readers.files import SourceFiles
 from trellis.encoding.readers.parts import MeshPart, assemble
@@ -19,6 +18,8 @@ _VERTEX = re.compile(rb"^[ \t]*vertex\b", re.MULTILINE | re.IGNORECASE)
 
 def read_stl(files: SourceFiles, *, up: str = "z") -> SourceMesh:
     """Read an STL file. Raises InvalidInputError for a file that is damaged or empty."""
+    from trimesh.exchange.stl import load_stl  # at the call: it takes over a second to import
+
     data, name = files.read(), files.path.name
     count = int.from_bytes(data[80:HEADER], "little") if len(data) >= HEADER else 0
     # Binary files may begin with "solid" too: the length decides.
