@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 
-from trellis.encoding import SourceMesh, sample_surface, voxelize
 from trellis.encoding.local_features import local_features
+from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
+from trellis.encoding.source_mesh import SourceMesh
+from trellis.encoding.voxelize import voxelize
 from trellis.representations import Mesh
 
 

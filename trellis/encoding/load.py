@@ -24,9 +24,10 @@ def load_mesh(path: str | Path, *, up: str = "auto", limits: LoadLimits | None =
     up: the axis that points upwards in an OBJ, PLY or STL file; `auto` takes y for OBJ and z for PLY and STL, as these
     are mostly written; a y-up file's front is +z. glTF says so itself: y up, front +z. Scenes are flattened, animated
     ones stand at rest. Colours come from textures, base colours and vertex colours.
-    Pictures and other files are read from the folder of `path` alone, never from a network.
-    Raises InvalidInputError for a file that is missing, of another format, too large, damaged or without a surface,
-    and for one that names files outside of its folder.
+    Pictures and other files are read from the folder of `path` alone, never from a network. Where one is missing or
+    lies elsewhere, its material keeps its plain colour; this, and faces with fewer than three corners, are counted in
+    the `notes` of the mesh.
+    Raises InvalidInputError for a file that is missing, of another format, too large, damaged or without a surface.
     """
     if up not in UP_CHOICES:
         raise InvalidInputError(f"Unknown up axis {up!r}; choose one of {', '.join(UP_CHOICES)}.")
@@ -37,6 +38,8 @@ def load_mesh(path: str | Path, *, up: str = "auto", limits: LoadLimits | None =
         "%s: %d faces, %d vertices, %d materials, %d textures",
         path.name, len(mesh.faces), len(mesh.vertices), len(mesh.materials), len(mesh.textures),
     )  # fmt: skip
+    for note in mesh.notes:
+        logger.warning("%s: %s", path.name, note)
     return mesh
 
 

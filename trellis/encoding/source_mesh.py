@@ -1,6 +1,6 @@
 """A mesh as a file describes it: many materials, pictures with their wrapping, colours of vertices, alpha."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,7 +53,8 @@ class SourceMesh:
 
     vertices [V, 3] float32; faces [F, 3] int64, counter-clockwise seen from outside; uvs [V, 2] float32, origin at the
     top left of the picture; vertex_colors [V, 4] float32, linear rgb and alpha that multiply the rest;
-    face_materials [F] int64 into `materials`. All tensors lie on one device.
+    face_materials [F] int64 into `materials`. All tensors lie on one device. notes: sentences on what its file says and
+    is not in it.
     """
 
     vertices: Tensor
@@ -62,7 +63,8 @@ class SourceMesh:
     vertex_colors: Tensor
     face_materials: Tensor
     materials: tuple[Material, ...] = (Material(),)
-    textures: tuple[Texture, ...] = field(default=())
+    textures: tuple[Texture, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count, faces = len(self.vertices), len(self.faces)

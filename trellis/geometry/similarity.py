@@ -24,13 +24,6 @@ class Similarity:
         x, y, z = (-value / self.scale for value in self.shift)
         return Similarity(1 / self.scale, (x, y, z))
 
-    def matrix(self) -> Tensor:
-        """The same map as a float64 matrix [4, 4] that acts on columns."""
-        result = torch.eye(4, dtype=torch.float64) * self.scale
-        result[:3, 3] = torch.tensor(self.shift, dtype=torch.float64)
-        result[3, 3] = 1
-        return result
-
     def _shift(self, points: Tensor) -> Tensor:
         return torch.tensor(self.shift, dtype=torch.float64, device=points.device)
 

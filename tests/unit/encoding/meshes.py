@@ -12,7 +12,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from trellis.encoding import SourceMesh
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.representations import Mesh
 
 TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float32)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.unit.encoding.meshes import CHECKER
-from trellis.encoding import Material, SourceMesh, Texture, sample_surface, surface_colors
-from trellis.encoding.colors import sample_texture
-from trellis.encoding.source_mesh import linear_from_srgb, srgb_from_linear
+from trellis.encoding.colors import sample_texture, surface_colors
+from trellis.encoding.sampling import sample_surface
+from trellis.encoding.source_mesh import Material, SourceMesh, Texture, linear_from_srgb, srgb_from_linear
 from trellis.errors import InvalidInputError
 
 

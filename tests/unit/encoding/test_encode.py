@@ -12,9 +12,11 @@ from torch import Tensor
 from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from tests.unit.encoding.meshes import sphere
-from trellis.encoding import SourceMesh, load_mesh, normalize_mesh, sample_surface
 from trellis.encoding.encode import EncodedMesh, encode_file, encode_mesh
+from trellis.encoding.load import load_mesh
+from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
+from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError
 from trellis.export import clean
 from trellis.models import create_model, load_model, resolve_model, save_model

@@ -3,9 +3,9 @@
 import torch
 
 from tests.unit.encoding.meshes import source, sphere
-from trellis.encoding import SourceMesh
 from trellis.encoding.local_features import FEATURES, SHELL, local_features, sub_centres
 from trellis.encoding.solid import SolidField
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.representations import Mesh
 from trellis.representations.flexicubes import extract_mesh
 from trellis.training.procedural import (

@@ -1,5 +1,6 @@
 """OBJ, PLY and STL: what they say arrives, in both encodings, and damaged files say what is wrong."""
 
+import re
 import struct
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import torch
 import trimesh
 
 from tests.unit.encoding.meshes import CHECKER, png, sphere
-from trellis.encoding import LoadLimits, SourceMesh, load_mesh, surface_colors
+from trellis.encoding.colors import surface_colors
+from trellis.encoding.load import load_mesh
+from trellis.encoding.readers.files import LoadLimits
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import InvalidInputError
 
 OBJ = """\
@@ -33,6 +37,8 @@ f -5//1 -4//1 \\
 MTL = (
     "newmtl plain\nKd 1 0.5 0\nd 0.25\nnewmtl painted\nKd 0 0 0\nmap_Kd -s 2 3 1 -o 0.5 0.25 -clamp on my picture.png\n"
 )
+
+PAINTED = "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl a\nf 1 2 3\n"
 
 
 def middle_color(mesh: SourceMesh, face: int) -> torch.Tensor:
@@ -80,15 +86,16 @@ def test_obj_vertex_colours(tmp_path: Path) -> None:
         ({"a.obj": "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 4\n"}, "a vertex that is not there"),
         ({"a.obj": "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1/1 2/2 3/3\n"}, "a vertex that is not there"),
         ({"a.obj": "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 0 1 2\n"}, "line 4"),
-        ({"a.obj": "v 0 0 0\nf 1 1\n"}, "three corners"),
+        ({"a.obj": "v 0 0 0\nf 1 1\n"}, "1 points but no faces"),
         ({"a.obj": "v 0 0\nf 1 1 1\n"}, "fewer than 3 numbers"),
-        ({"a.obj": "v 0 0 x\nv 0 0 0\nv 0 1 0\nf 1 2 3\n"}, "no number"),
+        ({"a.obj": "v 0 0 x\nv 0 0 0\nv 0 1 0\nf 1 2 3\n"}, "line 1: .*could not convert"),
+        ({"a.obj": "v 0 0 0\nf 1 9999999999999 1\n"}, "line 2: .*entry 9999999999999"),
+        ({"a.obj": "v 0 0 nan\nv 1 0 0\nv 0 1 inf\nf 1 2 3\n"}, "not a finite number"),
         ({"a.obj": "v 0 0 0\nv 1 0 0\n"}, "2 points but no faces"),
         ({"a.obj": ""}, "holds no mesh"),
         ({"a.obj": "v 0 0 0\nf 1 1 1\n"}, "no faces"),
-        ({"a.obj": "mtllib gone.mtl\nv 0 0 0\n"}, "gone.mtl does not exist"),
-        ({"a.obj": "mtllib a.mtl\n", "a.mtl": "newmtl a\nKd red\n"}, "statement 2"),
-        ({"a.obj": "mtllib a.mtl\n", "a.mtl": "newmtl a\nmap_Kd a.png\n", "a.png": "none"}, "a.png cannot be read"),
+        ({"a.obj": PAINTED, "a.mtl": "newmtl a\nKd red\n"}, "material a: .*red"),
+        ({"a.obj": PAINTED, "a.mtl": "newmtl a\nmap_Kd a.png\n", "a.png": "none"}, "a.png cannot be read"),
         ({"a.ply": "ply\nformat ascii 1.0\n"}, "no header"),
         ({"a.ply": "ply\nelement vertex 1\nproperty float x\nend_header\n0\n"}, "no format"),
         ({"a.ply": "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nend_header\n0\n"}, "cut short"),
@@ -103,6 +110,53 @@ def test_obj_vertex_colours(tmp_path: Path) -> None:
 def test_damaged_files_say_what_is_wrong(tmp_path: Path, files: dict[str, str | bytes], said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         load_mesh(written(tmp_path, files))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"a.obj": PAINTED + "f 1 2\nf 3\nf\n"},
+            ["1 pictures or material.*a.mtl does not exist", "3 faces with fewer"],
+        ),
+        ({"a.obj": PAINTED, "a.mtl": "newmtl a\nKd 1 0 0\nmap_Kd gone.png\n"}, ["gone.png does not exist"]),
+        ({"a.obj": PAINTED, "a.mtl": "newmtl a\nKd 1 0 0\nmap_Kd C:\\me\\a.png\n"}, ["an absolute path"]),
+        (
+            {
+                "a.ply": "ply\nformat ascii 1.0\ncomment TextureFile gone.png\nelement vertex 3\nproperty float x\n"
+                "property float y\nproperty float z\nelement face 2\nproperty list uchar int vertex_index\n"
+                "end_header\n0 0 0\n1 0 0\n0 1 0\n2 0 1\n3 0 1 2\n"
+            },
+            ["gone.png does not exist", "1 faces with fewer than three corners"],
+        ),
+    ],
+)
+def test_what_is_missing_is_counted_and_the_rest_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, files: dict[str, str | bytes], said: list[str]
+) -> None:
+    mesh = load_mesh(written(tmp_path, files))
+    assert len(mesh.faces) == 1 and len(mesh.notes) == len(said)
+    for note, words in zip(mesh.notes, said):
+        assert re.search(words, note) and note in caplog.text
+    if "Kd 1 0 0" in str(files.get("a.mtl")):
+        assert middle_color(mesh, 0).tolist() == pytest.approx([1, 0, 0, 1], abs=1e-6)
+
+
+def test_negative_numbers_of_an_obj_count_from_where_they_stand(tmp_path: Path) -> None:
+    """Kinds of corners may differ from face to face, and a line may go on behind a number."""
+    rows = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvn 0 0 1\nf -3 -2 -1\nf -3//1 -2//1 -1//1\nv 5 5 5\nvt 0.5 0.5\n"
+    mesh = load_mesh(written(tmp_path, {"a.obj": rows + "f -4/1 -3/1\\\n -2/1\nf 1 2 4 3 1 2\n"}))
+    assert mesh.corners()[:3].tolist() == [[[0, 0, 0], [1, 0, 0], [0, 0, 1]]] * 3
+    assert mesh.uvs[mesh.faces[2]].tolist() == [[0.5, 0.5]] * 3 and len(mesh.faces) == 5
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_stl_text_with_words_in_its_names(tmp_path: Path, newline: str) -> None:
+    """Two solids whose names hold keywords."""
+    facet = "facet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\n"
+    text = f"solid vertex endfacet\n{facet}endsolid vertex\nsolid b\n{facet}endsolid\n"
+    mesh = load_mesh(written(tmp_path, {"a.stl": text.replace("\n", newline)}))
+    assert mesh.corners().tolist() == [[[0, 0, 0], [1, 0, 0], [0, 1, 0]]] * 2
 
 
 @pytest.mark.parametrize("encoding", ["binary", "ascii"])

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.encoding.meshes import CHECKER, TRIANGLE, GltfBuilder, png
-from trellis.encoding import LoadLimits, load_mesh
+from trellis.encoding.load import load_mesh
+from trellis.encoding.readers.files import LoadLimits
 from trellis.errors import InvalidInputError
 
 SECRET = "secret.bin"
@@ -44,6 +45,13 @@ def folder(tmp_path: Path) -> Path:
     return inside
 
 
+def recorded(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of the files that are read from now on."""
+    names, read_bytes = set(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (names.add(path.name), read_bytes(path))[1])
+    return names
+
+
 def gltf_with_buffer(uri: str, path: Path) -> Path:
     builder = GltfBuilder()
     builder.node(mesh=builder.mesh())
@@ -60,15 +68,30 @@ def test_gltf_buffers(folder: Path, uri: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(("uri", "said"), [pair for pair in OUTSIDE if pair[0] not in ("a\0.bin", ".")])
-def test_obj_libraries_and_pictures(folder: Path, uri: str, said: str) -> None:
+def test_obj_libraries_and_pictures(folder: Path, uri: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They add colours alone: the mesh is read without them, a note says so, and nothing is opened."""
     path = folder / "a.obj"
+    opened = recorded(monkeypatch)
     path.write_text(f"mtllib {uri}\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    with pytest.raises(InvalidInputError, match=said):
-        load_mesh(path)
+    assert [said in note for note in load_mesh(path).notes] == [True]
     path.write_text("mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl a\nf 1 2 3\n")
     (folder / "a.mtl").write_text(f"newmtl a\nmap_Kd {uri}\n")
-    with pytest.raises(InvalidInputError, match=said):
-        load_mesh(path)
+    mesh = load_mesh(path)
+    assert [said in note for note in mesh.notes] == [True] and mesh.textures == ()
+    assert opened == {"a.obj", "a.mtl"}
+
+
+def test_gltf_pictures(folder: Path) -> None:
+    for uri, said in OUTSIDE:
+        builder = GltfBuilder()
+        builder.add("images", uri=uri)
+        builder.add("textures", source=0)
+        color = {"baseColorTexture": {"index": 0}, "baseColorFactor": [0, 1, 0, 1]}
+        builder.add("materials", pbrMetallicRoughness=color)
+        builder.node(mesh=builder.mesh(material=0))
+        mesh = load_mesh(builder.write(folder / "a.glb"))
+        assert [said in note for note in mesh.notes] == [True], uri
+        assert mesh.materials[0].texture is None and mesh.materials[0].base_color == (0, 1, 0, 1)
 
 
 def test_files_beside_it_are_read(folder: Path) -> None:

@@ -8,8 +8,10 @@ import torch
 import trimesh
 
 from tests.unit.encoding.meshes import source
-from trellis.encoding import SourceMesh, load_mesh, sample_surface
+from trellis.encoding.load import load_mesh
+from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.export import TexturedMesh, write_glb, write_mesh_ply
 from trellis.export.obj import write_obj
 from trellis.export.stl import write_stl
@@ -80,7 +82,7 @@ def test_mesh_ply(tmp_path: Path) -> None:
 
 def test_stl_is_scaled_but_otherwise_the_same(tmp_path: Path) -> None:
     """STL is in millimetres: after normalisation the solid is the one that was written."""
-    from trellis.encoding import normalize_mesh
+    from trellis.encoding.source_mesh import normalize_mesh
 
     mesh = source(trimesh.creation.cylinder(radius=0.2, height=0.8, sections=24))
     path = write_stl(Mesh(mesh.vertices, mesh.faces.int()), tmp_path / "a.stl")

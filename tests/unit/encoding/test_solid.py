@@ -6,10 +6,10 @@ import torch
 import trimesh
 
 from tests.unit.encoding.meshes import source, sphere
-from trellis.encoding import SourceMesh
 from trellis.encoding.local_features import shell_voxels
 from trellis.encoding.orientation import is_closed, outward_faces
 from trellis.encoding.solid import PLATE, SolidField
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.progress import CancelToken, Progress
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.unit.encoding.meshes import source, sphere
-from trellis.encoding import voxelize
+from trellis.encoding.voxelize import voxelize
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.progress import CancelToken, Progress
 from trellis.representations import Mesh

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.export.shapes import sphere
 from tests.unit.export.textured_samples import COLORS, textured_box
-from trellis.encoding import load_mesh
+from trellis.encoding.load import load_mesh
 from trellis.export import write_glb, write_mesh_ply, write_obj, write_stl
 
 

@@ -6,7 +6,7 @@ import torch
 import trimesh
 
 from trellis.errors import InvalidInputError
-from trellis.ops.winding_number import is_inside
+from trellis.ops.winding_number import inside_query
 
 
 def tensors(shape: trimesh.Trimesh) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,24 +22,24 @@ def test_torus(backend: str) -> None:
     distance = ((x.square() + y.square()).sqrt() - 0.3).square() + z.square() - 0.1**2
     sure = distance.abs() > 3e-3
     shape = trimesh.creation.torus(0.3, 0.1, major_sections=40, minor_sections=40)
-    found = is_inside(POINTS, *tensors(shape), backend=backend)
+    found = inside_query(*tensors(shape), backend=backend)(POINTS)
     assert torch.equal(found[sure], (distance < 0)[sure]) and 30 < found.sum() < 300
     shape.invert()
-    assert not is_inside(POINTS, *tensors(shape), backend=backend).any()
+    assert not inside_query(*tensors(shape), backend=backend)(POINTS).any()
 
 
 def test_back_ends_agree_on_an_open_surface() -> None:
     shape = trimesh.creation.icosphere(subdivisions=3, radius=0.4)
     shape.update_faces(shape.triangles_center[:, 2] > -0.2)
-    one, other = (is_inside(POINTS, *tensors(shape), backend=backend) for backend in ("reference", "warp"))
+    one, other = (inside_query(*tensors(shape), backend=backend)(POINTS) for backend in ("reference", "warp"))
     assert (one != other).float().mean() < 2e-3 and 100 < one.sum() < 900
 
 
 def test_bad_input() -> None:
     vertices, faces = tensors(trimesh.creation.box())
     with pytest.raises(InvalidInputError, match="warp, reference"):
-        is_inside(POINTS, vertices, faces, backend="other")
+        inside_query(vertices, faces, backend="other")
     with pytest.raises(InvalidInputError, match="no faces"):
-        is_inside(POINTS, vertices, faces[:0])
-    assert is_inside(POINTS[:0], vertices, faces, backend="reference").shape == (0,)
-    assert is_inside(POINTS[:0], vertices, faces).shape == (0,)
+        inside_query(vertices, faces[:0])
+    assert inside_query(vertices, faces, backend="reference")(POINTS[:0]).shape == (0,)
+    assert inside_query(vertices, faces)(POINTS[:0]).shape == (0,)

@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from trellis.encoding.readers.assemble import MeshPart, assemble
 from trellis.encoding.readers.files import SourceFiles
-from trellis.encoding.readers.gltf_accessors import GltfDocument, parse_document
+from trellis.encoding.readers.gltf_document import GltfDocument, parse_document
 from trellis.encoding.readers.gltf_materials import OLD_GLOSS, TRANSFORM, WEBP, MaterialReader
+from trellis.encoding.readers.parts import MeshPart, assemble, cut_polygons
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import InvalidInputError
+from trellis.geometry.rotations import quaternion_to_matrix
 
 TRIANGLES, STRIP, FAN = 4, 5, 6
 UNDERSTOOD = {TRANSFORM, WEBP, OLD_GLOSS, "KHR_mesh_quantization", "KHR_lights_punctual"}
 MAX_DEPTH = 256  # of the tree of nodes
+SKINNED_TOGETHER = 1 << 16  # vertices; each has a matrix of its own meanwhile
 
 
 def read_gltf(files: SourceFiles) -> SourceMesh:
@@ -28,6 +31,7 @@ def read_gltf(files: SourceFiles) -> SourceMesh:
     try:
         _check_extensions(document)
         transforms = _global_transforms(document)
+        _check_size(document, transforms)
         materials = MaterialReader(document)
         parts = [part for index in transforms for part in _node_parts(document, index, transforms, materials)]
     except InvalidInputError:
@@ -47,18 +51,26 @@ def _check_extensions(document: GltfDocument) -> None:
         )
 
 
+def _check_size(document: GltfDocument, nodes: dict[int, NDArray]) -> None:
+    """Hold what the scene states, each mesh as often as it is placed, against the limits before anything is read."""
+    vertices = faces = parts = 0
+    for node in (document.entry("nodes", index) for index in nodes):
+        for primitive in document.entry("meshes", node["mesh"])["primitives"] if "mesh" in node else ():
+            count = document.count(primitive["attributes"]["POSITION"]) if "POSITION" in primitive["attributes"] else 0
+            corners = document.count(primitive["indices"]) if "indices" in primitive else count
+            vertices, parts = vertices + count, parts + 1
+            faces += corners // 3 if primitive.get("mode", TRIANGLES) == TRIANGLES else corners
+            for name, value in (("vertices", vertices), ("faces", faces), ("parts", parts)):
+                document.files.limits.check(name, value)
+
+
 def _local_transform(node: dict[str, Any]) -> NDArray[np.float64]:
     if "matrix" in node:
         return np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
-    x, y, z, w = np.array(node.get("rotation", (0, 0, 0, 1)), dtype=np.float64)
-    length = x * x + y * y + z * z + w * w
-    s = 2 / length if length > 0 else 0.0
     result = np.eye(4)
-    result[:3, :3] = [
-        [1 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],
-        [s * (x * y + w * z), 1 - s * (x * x + z * z), s * (y * z - w * x)],
-        [s * (x * z - w * y), s * (y * z + w * x), 1 - s * (x * x + y * y)],
-    ]
+    if any(node.get("rotation", ())):
+        x, y, z, w = (float(value) for value in node["rotation"])
+        result[:3, :3] = quaternion_to_matrix(torch.tensor([w, x, y, z], dtype=torch.float64)).numpy()
     result[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), dtype=np.float64).reshape(3)
     result[:3, 3] = np.array(node.get("translation", (0, 0, 0)), dtype=np.float64).reshape(3)
     return result
@@ -67,6 +79,7 @@ def _local_transform(node: dict[str, Any]) -> NDArray[np.float64]:
 def _global_transforms(document: GltfDocument) -> dict[int, NDArray[np.float64]]:
     """Matrices [4, 4] of the nodes of the scene, in the order of the tree (all roots when no scene is stated)."""
     nodes = document.json.get("nodes", [])
+    document.files.limits.check("parts", len(nodes))
     if "scenes" in document.json:
         roots = document.entry("scenes", document.json.get("scene", 0)).get("nodes", [])
     else:
@@ -85,8 +98,9 @@ def _global_transforms(document: GltfDocument) -> dict[int, NDArray[np.float64]]
 
 
 def _node_parts(
-    document: GltfDocument, index: int, transforms: dict[int, NDArray[np.float64]], materials: MaterialReader
+    document: GltfDocument, index: int, transforms: dict[int, NDArray], materials: MaterialReader
 ) -> Iterator[MeshPart]:
+    """The primitives of a node, in the frame of the scene."""
     node = document.entry("nodes", index)
     if "mesh" not in node:
         return
@@ -98,55 +112,35 @@ def _node_parts(
         if "POSITION" not in attributes:
             continue
         positions = _morphed(document, primitive, weights)
-        faces = _faces(document, primitive, len(positions))
+        count = len(positions)
+        faces = _faces(document, primitive, count)
         if joints is not None and "JOINTS_0" in attributes:
-            matrices = _skin_matrices(document, attributes, joints, len(positions))
-            positions = np.einsum("nij,nj->ni", matrices[:, :3, :3], positions) + matrices[:, :3, 3]
-            mirrored = False
+            positions = _skinned(document, attributes, joints, positions)
         else:
             matrix = transforms[index]
             positions = positions @ matrix[:3, :3].T + matrix[:3, 3]
-            mirrored = bool(np.linalg.det(matrix[:3, :3]) < 0)
+            if np.linalg.det(matrix[:3, :3]) < 0:
+                faces = faces[:, ::-1]
         material, use = materials.read(primitive.get("material"))
-        uvs = _attribute(document, attributes, f"TEXCOORD_{use.coordinates}", (2,), len(positions))
-        yield MeshPart(
-            vertices=positions,
-            faces=faces[:, ::-1] if mirrored else faces,
-            uvs=None if uvs is None else use.move(uvs),
-            colors=_attribute(document, attributes, "COLOR_0", (3, 4), len(positions)),
-            material=material,
-        )
-
-
-def _attribute(
-    document: GltfDocument, attributes: dict[str, int], name: str, widths: tuple[int, ...], count: int
-) -> NDArray | None:
-    """Values [count, width] of an attribute, or None when it is not there."""
-    if name not in attributes:
-        return None
-    kinds = {2: "VEC2", 3: "VEC3", 4: "VEC4"}
-    kind = document.entry("accessors", attributes[name])["type"]
-    width = next((width for width in widths if kinds[width] == kind), widths[0])
-    values = document.accessor(attributes[name], width=width)
-    if len(values) != count:
-        raise document.damaged(f"{name} has {len(values)} entries for {count} vertices")
-    return values
+        uvs = colors = None
+        with np.errstate(over="ignore", invalid="ignore"):  # `assemble` finds what does not fit float32
+            if (place := attributes.get(f"TEXCOORD_{use.coordinates}")) is not None:
+                uvs = document.accessor(place, "VEC2", count=count) @ use.matrix[:, :2].T + use.matrix[:, 2]
+                uvs = uvs.astype(np.float32)
+            if (place := attributes.get("COLOR_0")) is not None:
+                colors = document.accessor(place, "VEC3", "VEC4", count=count).astype(np.float32)
+            yield MeshPart(positions.astype(np.float32), faces.astype(np.uint32), uvs, colors, material)
 
 
 def _morphed(document: GltfDocument, primitive: dict[str, Any], weights: list[float]) -> NDArray[np.float64]:
-    positions = document.accessor(primitive["attributes"]["POSITION"], width=3).astype(np.float64)
+    positions = document.accessor(primitive["attributes"]["POSITION"], "VEC3").astype(np.float64)
     for target, weight in zip(primitive.get("targets", []), weights):
         if "POSITION" in target and weight:
-            offsets = document.accessor(target["POSITION"], width=3)
-            if len(offsets) != len(positions):
-                raise document.damaged("a morph target has another number of vertices than its mesh")
-            positions = positions + float(weight) * offsets
+            positions = positions + float(weight) * document.accessor(target["POSITION"], "VEC3", count=len(positions))
     return positions
 
 
-def _joint_matrices(
-    document: GltfDocument, skin: int, transforms: dict[int, NDArray[np.float64]]
-) -> NDArray[np.float64]:
+def _joint_matrices(document: GltfDocument, skin: int, transforms: dict[int, NDArray]) -> NDArray[np.float64]:
     """Matrices [J, 4, 4] from the resting mesh to the world, one a joint."""
     entry = document.entry("skins", skin)
     joints = entry["joints"]
@@ -155,29 +149,36 @@ def _joint_matrices(
     world = np.stack([transforms[joint] for joint in joints])
     if "inverseBindMatrices" not in entry:
         return world
-    inverse = document.accessor(entry["inverseBindMatrices"], width=16)
+    inverse = document.accessor(entry["inverseBindMatrices"], "MAT4")
     if len(inverse) < len(joints):
         raise document.damaged("a skin has fewer matrices than joints")
     return world @ inverse[: len(joints)].reshape(-1, 4, 4).transpose(0, 2, 1)
 
 
-def _skin_matrices(
-    document: GltfDocument, attributes: dict[str, int], joints: NDArray[np.float64], count: int
+def _skinned(
+    document: GltfDocument, attributes: dict[str, int], joints: NDArray[np.float64], positions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The weighted mean [count, 4, 4] of the joints of each vertex."""
-    result, total = np.zeros((count, 4, 4)), np.zeros((count, 1, 1))
+    """Each vertex moved by the weighted mean of its joints; without weights it hangs on the first."""
+    places, weights = [], []
     for number in range(len(attributes)):
-        places = _attribute(document, attributes, f"JOINTS_{number}", (4,), count)
-        weights = _attribute(document, attributes, f"WEIGHTS_{number}", (4,), count)
-        if places is None or weights is None:
+        if not {f"JOINTS_{number}", f"WEIGHTS_{number}"} <= attributes.keys():
             break
-        if len(places) and not 0 <= places.min() <= places.max() < len(joints):
-            raise document.damaged("a vertex names a joint that is not there")
-        for place, weight in zip(places.astype(np.int64).T, weights.T):
-            result += weight[:, None, None] * joints[place]
-            total += weight[:, None, None]
-    # Without weights a vertex hangs on the first joint.
-    return np.where(total > 0, result / np.where(total > 0, total, 1), joints[0])
+        places.append(document.accessor(attributes[f"JOINTS_{number}"], "VEC4", count=len(positions)).astype(np.int64))
+        weights.append(document.accessor(attributes[f"WEIGHTS_{number}"], "VEC4", count=len(positions)))
+    if not places:
+        return positions @ joints[0, :3, :3].T + joints[0, :3, 3]
+    place, weight = np.concatenate(places, 1), np.concatenate(weights, 1)
+    if len(place) and not 0 <= place.min() <= place.max() < len(joints):
+        raise document.damaged("a vertex names a joint that is not there")
+    total = weight.sum(1, keepdims=True)
+    weight = np.where(total > 0, weight / np.where(total > 0, total, 1), np.arange(weight.shape[1]) == 0)
+    place = np.where(total > 0, place, 0)
+    moved = np.empty_like(positions)
+    for start in range(0, len(positions), SKINNED_TOGETHER):
+        rows = slice(start, start + SKINNED_TOGETHER)
+        matrices = np.einsum("nk,nkij->nij", weight[rows], joints[place[rows], :3])
+        moved[rows] = np.einsum("nij,nj->ni", matrices[:, :, :3], positions[rows]) + matrices[:, :, 3]
+    return moved
 
 
 def _faces(document: GltfDocument, primitive: dict[str, Any], count: int) -> NDArray[np.int64]:
@@ -185,18 +186,14 @@ def _faces(document: GltfDocument, primitive: dict[str, Any], count: int) -> NDA
     mode = primitive.get("mode", TRIANGLES)
     if mode not in (TRIANGLES, STRIP, FAN):
         return np.zeros((0, 3), np.int64)
-    if "indices" in primitive:
-        order = document.accessor(primitive["indices"], width=1)[:, 0].astype(np.int64)
-    else:
-        order = np.arange(count)
+    indices = primitive.get("indices")
+    order = np.arange(count) if indices is None else document.accessor(indices, "SCALAR")[:, 0].astype(np.int64)
     if mode == TRIANGLES:
         if len(order) % 3:
             raise document.damaged(f"{len(order)} corners do not make triangles")
         return order.reshape(-1, 3)
-    if len(order) < 3:
-        return np.zeros((0, 3), np.int64)
-    if mode == FAN:
-        return np.stack([np.full(len(order) - 2, order[0]), order[1:-1], order[2:]], 1)
+    if mode == FAN or len(order) < 3:
+        return order[cut_polygons([len(order)])]
     faces = np.stack([order[:-2], order[1:-1], order[2:]], 1)
     faces[1::2] = faces[1::2, [1, 0, 2]]
     return faces

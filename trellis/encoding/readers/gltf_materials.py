@@ -1,12 +1,12 @@
 """Materials, pictures and texture coordinates of glTF files."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trellis.encoding.readers.gltf_accessors import GltfDocument
+from trellis.encoding.readers.gltf_document import GltfDocument
 from trellis.encoding.source_mesh import Material, Texture
 
 # Numbers of the glTF 2.0 specification.
@@ -15,16 +15,11 @@ ALPHA_MODES = {"OPAQUE": "opaque", "MASK": "mask", "BLEND": "blend"}
 TRANSFORM, WEBP, OLD_GLOSS = "KHR_texture_transform", "EXT_texture_webp", "KHR_materials_pbrSpecularGlossiness"
 
 
-@dataclass(frozen=True)
-class TextureUse:
-    """Which set of texture coordinates a material reads, and the matrix [3, 3] that moves them."""
+class TextureUse(NamedTuple):
+    """Which set of texture coordinates a material reads, and the matrix [2, 3] that moves them into the picture."""
 
     coordinates: int = 0
-    matrix: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
-
-    def move(self, uvs: NDArray) -> NDArray:
-        """Coordinates [n, 2] in the picture."""
-        return uvs @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+    matrix: NDArray[np.float64] = np.eye(2, 3)
 
 
 @dataclass
@@ -35,7 +30,7 @@ class MaterialReader:
     materials: list[Material] = field(default_factory=list)
     textures: list[Texture] = field(default_factory=list)
     _known: dict[int | None, tuple[int, TextureUse]] = field(default_factory=dict)
-    _pictures: dict[int, Texture] = field(default_factory=dict)
+    _pictures: dict[int, Texture | None] = field(default_factory=dict)
 
     def read(self, index: int | None) -> tuple[int, TextureUse]:
         """The number in `materials` of the file's material `index` (None: the default one)."""
@@ -46,8 +41,7 @@ class MaterialReader:
         return self._known[index]
 
     def _material(self, entry: dict[str, Any]) -> tuple[Material, TextureUse]:
-        surface = entry.get("pbrMetallicRoughness", {})
-        old = entry.get("extensions", {}).get(OLD_GLOSS)
+        old, surface = entry.get("extensions", {}).get(OLD_GLOSS), entry.get("pbrMetallicRoughness", {})
         if old is not None:
             factor, reference = old.get("diffuseFactor"), old.get("diffuseTexture")
         else:
@@ -59,29 +53,31 @@ class MaterialReader:
         if mode not in ALPHA_MODES:
             raise self.document.damaged(f"the alpha mode {mode!r} does not exist")
         texture, use = (None, TextureUse()) if reference is None else self._texture(reference)
-        cutoff = float(entry.get("alphaCutoff", 0.5))
-        return Material(color, texture, ALPHA_MODES[mode], cutoff), use
+        return Material(color, texture, ALPHA_MODES[mode], float(entry.get("alphaCutoff", 0.5))), use
 
-    def _texture(self, reference: dict[str, Any]) -> tuple[int, TextureUse]:
+    def _texture(self, reference: dict[str, Any]) -> tuple[int | None, TextureUse]:
         entry = self.document.entry("textures", reference["index"])
         source = entry.get("extensions", {}).get(WEBP, {}).get("source", entry.get("source"))
         if source is None:
             raise self.document.damaged("a texture has no picture in a format that is read (PNG, JPEG, WebP)")
         sampler = self.document.entry("samplers", entry["sampler"]) if "sampler" in entry else {}
         across, down = (WRAPS.get(sampler.get(key, 10497), "repeat") for key in ("wrapS", "wrapT"))
-        self.textures.append(replace(self._picture(source), wrap=(across, down)))
         moved = reference.get("extensions", {}).get(TRANSFORM, {})
         use = TextureUse(int(moved.get("texCoord", reference.get("texCoord", 0))), _matrix(moved))
+        picture = self._picture(source)
+        if picture is None:
+            return None, use
+        self.textures.append(replace(picture, wrap=(across, down)))
         return len(self.textures) - 1, use
 
-    def _picture(self, index: int) -> Texture:
+    def _picture(self, index: int) -> Texture | None:
+        """Picture `index`, None when its file is not there."""
         entry = self.document.entry("images", index)
         if index not in self._pictures:
-            if "bufferView" in entry:
-                data = self.document.view_bytes(entry["bufferView"])
-            else:
-                data = self.document.files.referenced(str(entry["uri"]))
-            self._pictures[index] = self.document.files.picture(data, str(entry.get("name", index)))
+            files = self.document.files
+            inside = "bufferView" in entry
+            data = self.document.view_bytes(entry["bufferView"]) if inside else files.optional(str(entry["uri"]))
+            self._pictures[index] = None if data is None else files.picture(data, str(entry.get("name", index)))
         return self._pictures[index]
 
 
@@ -91,4 +87,4 @@ def _matrix(transform: dict[str, Any]) -> NDArray[np.float64]:
     sx, sy = (float(value) for value in transform.get("scale", (1, 1)))
     tx, ty = (float(value) for value in transform.get("offset", (0, 0)))
     c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c * sx, s * sy, tx], [-s * sx, c * sy, ty], [0, 0, 1]])
+    return np.array([[c * sx, s * sy, tx], [-s * sx, c * sy, ty]])

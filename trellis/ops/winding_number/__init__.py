@@ -1,5 +1,5 @@
 """Inside or outside of a triangle mesh by its winding number: a Warp back end and a plain torch reference."""
 
-from trellis.ops.winding_number.query import inside_query, is_inside
+from trellis.ops.winding_number.query import inside_query
 
-__all__ = ["inside_query", "is_inside"]
+__all__ = ["inside_query"]

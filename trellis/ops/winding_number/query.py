@@ -11,7 +11,13 @@ THRESHOLD = 0.5  # halfway between outside (0) and inside (1); a mesh with holes
 
 
 def inside_query(vertices: Tensor, faces: Tensor, *, backend: str = "warp") -> Callable[[Tensor], Tensor]:
-    """A function from points [n, 3] to bool [n], as `is_inside` for one mesh; what it needs is built once."""
+    """A function from points [n, 3] to bool [n]: whether the mesh's generalised winding number there is above 0.5.
+
+    vertices [V, 3], faces [F, 3], counter-clockwise seen from outside; all tensors on one device. Meshes may have holes
+    and overlap themselves. `warp` sums distant faces in groups; `reference` adds the solid angle of every face.
+    Source: Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers" (2013).
+    Raises InvalidInputError for an empty mesh or an unknown back end.
+    """
     if backend not in BACKENDS:
         raise InvalidInputError(f"Unknown back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
     if not len(faces):
@@ -23,14 +29,3 @@ def inside_query(vertices: Tensor, faces: Tensor, *, backend: str = "warp") -> C
         from trellis.ops.winding_number.reference import build
     inside = build(vertices.detach().float().contiguous(), faces, THRESHOLD)
     return lambda points: inside(points.detach().float().contiguous())
-
-
-def is_inside(points: Tensor, vertices: Tensor, faces: Tensor, *, backend: str = "warp") -> Tensor:
-    """Bool [n]: the generalised winding number of the mesh at `points` [n, 3] is above 0.5.
-
-    vertices [V, 3], faces [F, 3], counter-clockwise seen from outside; all tensors on one device. Meshes may have holes
-    and overlap themselves. `warp` sums distant faces in groups; `reference` adds the solid angle of every face.
-    Source: Jacobson et al., "Robust inside-outside segmentation using generalized winding numbers" (2013).
-    Raises InvalidInputError for an empty mesh or an unknown back end.
-    """
-    return inside_query(vertices, faces, backend=backend)(points)

@@ -15,6 +15,7 @@ from trellis.errors import InvalidInputError
 GLB_MAGIC, GLB_VERSION, JSON_CHUNK, BINARY_CHUNK = b"glTF", 2, 0x4E4F534A, 0x004E4942
 COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+LARGEST_DOCUMENT = 3_000_000  # values; Python takes about 100 bytes for one
 
 
 @dataclass
@@ -22,9 +23,9 @@ class GltfDocument:
     """The JSON part of a file, its binary chunk, and the files it names; buffers are read once."""
 
     json: dict[str, Any]
-    binary: bytes | None
+    binary: memoryview | None
     files: SourceFiles
-    _buffers: dict[int, bytes] = field(default_factory=dict)
+    _buffers: dict[int, memoryview] = field(default_factory=dict)
 
     def entry(self, kind: str, index: Any) -> dict[str, Any]:
         """Entry `index` of the top-level list `kind`; raises InvalidInputError when it is not there."""
@@ -39,12 +40,19 @@ class GltfDocument:
         """The error that says so."""
         return InvalidInputError(f"{self.files.path.name} is not a usable glTF file: {what}.")
 
-    def buffer(self, index: int) -> bytes:
-        """All bytes of a buffer."""
+    def view_bytes(self, index: int) -> memoryview:
+        """The bytes of a buffer view."""
+        view = self.entry("bufferViews", index)
+        data, start, length = self._buffer(view["buffer"]), int(view.get("byteOffset", 0)), int(view["byteLength"])
+        if start < 0 or length < 0 or start + length > len(data):
+            raise self.damaged(f"buffer view {index} reaches beyond its buffer")
+        return data[start : start + length]
+
+    def _buffer(self, index: int) -> memoryview:
         entry = self.entry("buffers", index)
         if index not in self._buffers:
             if "uri" in entry:
-                data = self.files.referenced(str(entry["uri"]))
+                data = memoryview(self.files.referenced(str(entry["uri"])))
             elif index == 0 and self.binary is not None:
                 data = self.binary
             else:
@@ -54,28 +62,30 @@ class GltfDocument:
             self._buffers[index] = data
         return self._buffers[index]
 
-    def view_bytes(self, index: int) -> bytes:
-        """The bytes of a buffer view."""
-        view = self.entry("bufferViews", index)
-        data, start, length = self.buffer(view["buffer"]), int(view.get("byteOffset", 0)), int(view["byteLength"])
-        if start < 0 or length < 0 or start + length > len(data):
-            raise self.damaged(f"buffer view {index} reaches beyond its buffer")
-        return data[start : start + length]
-
-    def accessor(self, index: int, *, width: int) -> NDArray[np.float64] | NDArray[np.int64]:
-        """Values [count, width]: integers as int64, or float64 where they are floats or normalised integers."""
+    def count(self, index: int) -> int:
+        """How many entries an accessor states, checked against the limits."""
         entry = self.entry("accessors", index)
-        count, component = int(entry["count"]), COMPONENTS.get(entry["componentType"])
-        if component is None or WIDTHS.get(entry["type"]) != width:
-            raise self.damaged(f"accessor {index} has the type {entry['type']} of {entry['componentType']}")
+        count = int(entry["count"])
         if count < 0:
             raise self.damaged(f"accessor {index} has {count} entries")
-        self.files.limits.check("vertices", count // 3 if width == 1 else count)
+        self.files.limits.check("vertices", count * max(WIDTHS.get(entry["type"], 1) // 4, 1))
+        return count
+
+    def accessor(self, index: int, *kinds: str, count: int | None = None) -> NDArray[np.float64] | NDArray[np.int64]:
+        """Values [count, width]: integers as int64, or float64 where they are floats or normalised integers.
+
+        kinds: the types that it may have; count: the entries that it must have.
+        """
+        entry = self.entry("accessors", index)
+        stated, component, width = self.count(index), COMPONENTS.get(entry["componentType"]), WIDTHS.get(entry["type"])
+        if component is None or width is None or entry["type"] not in kinds:
+            raise self.damaged(f"accessor {index} has the type {entry['type']} of {entry['componentType']}")
+        if count not in (None, stated):
+            raise self.damaged(f"accessor {index} has {stated} entries instead of {count}")
         dtype = np.dtype(component)
-        if "bufferView" in entry:
-            values = self._strided(entry["bufferView"], int(entry.get("byteOffset", 0)), count, width, dtype)
-        else:
-            values = np.zeros((count, width), dtype)
+        values = (
+            self._entries(entry, stated, width, dtype) if "bufferView" in entry else np.zeros((stated, width), dtype)
+        )
         if "sparse" in entry:
             values = self._with_sparse(values, entry["sparse"], width, dtype)
         if dtype.kind == "f":
@@ -84,63 +94,59 @@ class GltfDocument:
             return np.maximum(values.astype(np.float64) / np.iinfo(dtype).max, -1)
         return values.astype(np.int64)
 
-    def _strided(self, view: int, offset: int, count: int, width: int, dtype: np.dtype) -> NDArray:
-        """A copy [count, width] of entries that lie `byteStride` apart in a view."""
+    def _entries(self, place: dict[str, Any], count: int, width: int, dtype: np.dtype) -> NDArray:
+        """Entries [count, width] that lie `byteStride` apart in a view, as an array over its bytes."""
+        view, offset, packed = place["bufferView"], int(place.get("byteOffset", 0)), width * dtype.itemsize
         data = self.view_bytes(view)
-        packed = width * dtype.itemsize
         stride = int(self.entry("bufferViews", view).get("byteStride", packed))
         if offset < 0 or stride < packed or (count and offset + (count - 1) * stride + packed > len(data)):
             raise self.damaged(f"buffer view {view} is too short for what is read from it")
         if not count:
             return np.zeros((0, width), dtype)
-        return np.ndarray((count, width), dtype, data, offset, (stride, dtype.itemsize)).copy()
+        return np.ndarray((count, width), dtype, data, offset, (stride, dtype.itemsize))
 
     def _with_sparse(self, values: NDArray, sparse: dict[str, Any], width: int, dtype: np.dtype) -> NDArray:
-        count, places, news = int(sparse["count"]), sparse["indices"], sparse["values"]
-        index_type = COMPONENTS.get(places["componentType"], "")
+        count, index_type = int(sparse["count"]), COMPONENTS.get(sparse["indices"]["componentType"], "")
         if "u" not in index_type or not 0 <= count <= len(values):
             raise self.damaged("a sparse accessor is wrong")
-        rows = self._strided(places["bufferView"], int(places.get("byteOffset", 0)), count, 1, np.dtype(index_type))
+        rows = self._entries(sparse["indices"], count, 1, np.dtype(index_type))[:, 0]
         if count and int(rows.max()) >= len(values):
             raise self.damaged("a sparse accessor names an entry that is not there")
-        values[rows[:, 0]] = self._strided(news["bufferView"], int(news.get("byteOffset", 0)), count, width, dtype)
+        values = values.copy()
+        values[rows] = self._entries(sparse["values"], count, width, dtype)
         return values
 
 
 def parse_document(files: SourceFiles) -> GltfDocument:
     """The document of a .glb or .gltf file, told apart by their first bytes; raises InvalidInputError."""
-    data = files.read()
-    text, binary = _chunks(files, data) if data[:4] == GLB_MAGIC else (data, None)
+    data, name = files.read(), files.path.name
+    text, binary = _chunks(name, memoryview(data)) if data[:4] == GLB_MAGIC else (data, None)
+    if sum(text.count(sign) for sign in (b",", b"[", b"{")) > LARGEST_DOCUMENT:
+        raise InvalidInputError(f"{name} is not a usable glTF file: its text has over {LARGEST_DOCUMENT:,} values.")
     try:
         content = json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{files.path.name} is not a usable glTF file: its text is damaged: {error}") from error
+        raise InvalidInputError(f"{name} is not a usable glTF file: its text is damaged: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("asset"), dict):
-        raise InvalidInputError(f"{files.path.name} is not a glTF file: it has no asset entry.")
+        raise InvalidInputError(f"{name} is not a glTF file: it has no asset entry.")
     version = str(content["asset"].get("version", ""))
     if not version.startswith("2."):
-        raise InvalidInputError(f"{files.path.name} is glTF {version or 'of no version'}; save it as glTF 2.0.")
+        raise InvalidInputError(f"{name} is glTF {version or 'of no version'}; save it as glTF 2.0.")
     return GltfDocument(content, binary, files)
 
 
-def _chunks(files: SourceFiles, data: bytes) -> tuple[bytes, bytes | None]:
+def _chunks(name: str, data: memoryview) -> tuple[bytes, memoryview | None]:
     """The JSON and the binary chunk of a GLB file."""
-    cut = InvalidInputError(f"{files.path.name} is not a usable GLB file: it is cut short or damaged.")
-    if len(data) < 20:
-        raise cut
-    version, length = struct.unpack_from("<II", data, 4)
+    version, length = struct.unpack_from("<II", data, 4) if len(data) >= 12 else (GLB_VERSION, 0)
     if version != GLB_VERSION:
-        raise InvalidInputError(f"{files.path.name} is GLB version {version}; save it as glTF 2.0.")
-    if length > len(data):
-        raise cut
-    found: dict[int, bytes] = {}
+        raise InvalidInputError(f"{name} is GLB version {version}; save it as glTF 2.0.")
+    found: dict[int, memoryview] = {}
     place = 12
-    while place + 8 <= length:
+    while place + 8 <= length <= len(data):
         size, kind = struct.unpack_from("<II", data, place)
-        if place + 8 + size > length:
-            raise cut
-        found.setdefault(kind, data[place + 8 : place + 8 + size])
+        if kind in (JSON_CHUNK, BINARY_CHUNK):
+            found.setdefault(kind, data[place + 8 : place + 8 + size])
         place += 8 + size
-    if JSON_CHUNK not in found:
-        raise cut
-    return found[JSON_CHUNK], found.get(BINARY_CHUNK)
+    if JSON_CHUNK not in found or place > length:
+        raise InvalidInputError(f"{name} is not a usable GLB file: it is cut short or damaged.")
+    return bytes(found[JSON_CHUNK]), found.get(BINARY_CHUNK)
