@@ -6,9 +6,10 @@ import math
 import torch
 
 from trellis.errors import InvalidInputError
-from trellis.export.topology import face_parts, face_vectors, sum_by, with_faces
+from trellis.export.topology import face_corners, face_parts, sum_by, with_faces
 from trellis.ops.closest_point import closest_point
 from trellis.ops.edge_collapse import collapse_edges
+from trellis.ops.half_edges import face_vectors
 from trellis.ops.rasterize import rendering_device
 from trellis.progress import Progress
 from trellis.representations import Mesh
@@ -91,7 +92,7 @@ def _without_smallest_parts(mesh: Mesh, most: int) -> Mesh:
     count, part = face_parts(mesh.faces, len(mesh.vertices))
     if count <= most:
         return mesh
-    areas = sum_by(torch.linalg.vector_norm(face_vectors(mesh), dim=1), part, count)
+    areas = sum_by(torch.linalg.vector_norm(face_vectors(face_corners(mesh)), dim=1), part, count)
     order = areas.argsort(stable=True)[: count - most]
     dropped = torch.zeros(count, dtype=torch.bool, device=part.device)
     dropped[order[areas[order].cumsum(0) <= SPARE_AREA * areas.sum()]] = True
