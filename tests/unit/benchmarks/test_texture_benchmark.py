@@ -10,8 +10,8 @@ from tests.unit.export.shapes import sphere
 from trellis.export import TexturedMesh
 from trellis.export.projection import VIEWS, view_cameras
 from trellis.geometry.rotations import quaternion_to_matrix
+from trellis.ops.rasterize.scenes import SH_C0
 from trellis.representations import GaussianCloud
-from trellis.representations.gaussians import SH_C0
 
 
 def ball_of_discs() -> TextureAsset:

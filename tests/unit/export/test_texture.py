@@ -14,9 +14,9 @@ from trellis.export.native import NativeCrashError, run_native
 from trellis.export.projection import gaussian_colors
 from trellis.export.surface import Surface
 from trellis.export.unwrap import UnwrapOptions, unwrap
+from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.representations import GaussianCloud, Mesh
-from trellis.representations.gaussians import SH_C0
 
 RADIUS = 0.4
 

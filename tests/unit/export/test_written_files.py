@@ -18,9 +18,9 @@ from tests.unit.export.shapes import painted, sphere
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.export import files
 from trellis.export.files import FORMATS, FileOptions, FileSources, write_files
+from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress
 from trellis.representations import GaussianCloud, Mesh
-from trellis.representations.gaussians import SH_C0
 
 FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size": 64}
 
