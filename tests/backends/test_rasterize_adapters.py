@@ -22,7 +22,9 @@ from trellis.ops.rasterize import (
     splat_gaussians,
 )
 from trellis.ops.rasterize.scenes import NEAR, SH_C0, Gaussians
-from trellis.rendering import render_gaussians, render_mesh, render_radiance_field
+from trellis.rendering.gaussians import render_gaussians
+from trellis.rendering.mesh import render_mesh
+from trellis.rendering.radiance_field import render_radiance_field
 from trellis.runtime import NVDIFFRAST_CONTEXT
 
 GOLDENS = load_file(renders.__file__.replace("renders.py", "data/render_goldens.safetensors"))

@@ -19,13 +19,10 @@ from trellis.ops.rasterize import (
     rasterize_triangles,
     splat_gaussians,
 )
-from trellis.rendering import (
-    TurntableConfig,
-    render_gaussians,
-    render_mesh,
-    render_radiance_field,
-    turntable,
-)
+from trellis.rendering.gaussians import render_gaussians
+from trellis.rendering.mesh import render_mesh
+from trellis.rendering.radiance_field import render_radiance_field
+from trellis.rendering.turntable import TurntableConfig, turntable
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,7 +11,9 @@ from tests.parity import renders
 from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.ops.rasterize import gaussians, splat_gaussians, warp_gaussians, warp_projection
 from trellis.ops.rasterize.scenes import SH_C0, Gaussians
-from trellis.rendering import render_gaussians, render_mesh, render_radiance_field
+from trellis.rendering.gaussians import render_gaussians
+from trellis.rendering.mesh import render_mesh
+from trellis.rendering.radiance_field import render_radiance_field
 
 GOLDENS = load_file(renders.__file__.replace("renders.py", "data/render_goldens.safetensors"))
 LEVEL = 1 / 255

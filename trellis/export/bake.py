@@ -127,8 +127,3 @@ def dilated(texels: Texels, values: Tensor) -> Tensor:
 def as_bytes(image: Tensor) -> NDArray[np.uint8]:
     """Values in [0, 1] as uint8 on the CPU."""
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-
-
-def texture_image(texels: Texels, colors: Tensor) -> NDArray[np.uint8]:
-    """The picture [size, size, 3] uint8 of texel `colors` [n, 3] in [0, 1] (sRGB), `dilated`."""
-    return as_bytes(dilated(texels, colors))

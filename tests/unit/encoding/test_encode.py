@@ -16,7 +16,7 @@ from trellis.encoding import SourceMesh, load_mesh, normalize_mesh, sample_surfa
 from trellis.encoding.encode import EncodedMesh, encode_file, encode_mesh
 from trellis.encoding.solid import SolidField
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError
-from trellis.export import clean
+from trellis.export.clean import clean
 from trellis.models import create_model, load_model, resolve_model, save_model
 from trellis.models.hub import NANO_FOLDER
 from trellis.progress import CancelToken, Progress

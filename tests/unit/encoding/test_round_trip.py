@@ -10,10 +10,11 @@ import trimesh
 from tests.unit.encoding.meshes import source
 from trellis.encoding import SourceMesh, load_mesh, sample_surface
 from trellis.encoding.solid import SolidField
-from trellis.export import TexturedMesh, write_glb, write_mesh_ply
+from trellis.export.glb import write_glb
 from trellis.export.obj import write_obj
+from trellis.export.ply import write_mesh_ply
 from trellis.export.stl import write_stl
-from trellis.representations import Mesh
+from trellis.representations import Mesh, TexturedMesh
 
 SIZE = 128
 

@@ -7,7 +7,7 @@ import trimesh
 
 from tests.unit.export.shapes import as_mesh, flipped, joined, painted, reader, sphere, without_faces
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export import CleanOptions, clean
+from trellis.export.clean import CleanOptions, clean
 from trellis.export.holes import boundary_loops, triangulate_loop
 from trellis.export.manifold import split_touching
 from trellis.export.surface import Surface, vertex_normals

@@ -8,7 +8,7 @@ import torch
 import trimesh
 
 from tests.unit.export.shapes import as_mesh, flipped, joined, painted, reader, sphere, without_faces
-from trellis.export import CleanOptions, clean
+from trellis.export.clean import CleanOptions, clean
 from trellis.export.topology import face_parts
 from trellis.geometry.cameras import orbit_cameras
 from trellis.rendering.mesh import rasterize_mesh

@@ -7,13 +7,12 @@ import pytest
 import torch
 import trimesh
 
-from tests.unit.export.shapes import as_mesh, sphere
+from tests.unit.export.shapes import as_mesh, sphere, textured_mesh
 from trellis.errors import InvalidInputError
-from trellis.export import ExportOptions, UnwrapOptions, textured_mesh
 from trellis.export.glb import glb_bytes
 from trellis.export.normals import corner_normals
 from trellis.export.surface import Surface
-from trellis.export.unwrap import unwrap
+from trellis.export.unwrap import UnwrapOptions, unwrap
 from trellis.ops.half_edges import face_vectors
 from trellis.representations import Mesh
 
@@ -33,9 +32,7 @@ def test_a_box_gets_24_vertices_with_the_normals_of_its_faces():
 
 
 def test_written_box_has_flat_faces_for_another_reader():
-    textured = textured_mesh(
-        as_mesh(trimesh.creation.box(extents=(0.8, 0.6, 0.4))), None, options=ExportOptions(texture_size=512)
-    )
+    textured = textured_mesh(as_mesh(trimesh.creation.box(extents=(0.8, 0.6, 0.4))))
     shape = trimesh.load(io.BytesIO(glb_bytes(textured)), file_type="glb", process=False).geometry["object"]
     assert len(shape.vertices) == 24
     assert np.abs(shape.vertex_normals[shape.faces] - shape.face_normals[:, None]).max() < 1e-6

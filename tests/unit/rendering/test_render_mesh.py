@@ -6,8 +6,7 @@ import torch
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import orbit_cameras
 from trellis.ops.rasterize import warp_meshes
-from trellis.rendering import rasterize_mesh, render_mesh
-from trellis.rendering.mesh import face_normals
+from trellis.rendering.mesh import face_normals, rasterize_mesh, render_mesh
 from trellis.representations import Mesh
 
 BACKENDS = pytest.mark.parametrize("backend", ["reference", "warp"])
