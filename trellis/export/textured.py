@@ -43,7 +43,7 @@ def textured_mesh(
     views: ViewOptions,
     progress: Progress,
 ) -> TexturedMesh:
-    """Bake the unwrapped mesh: the colours of the Gaussians, or where there are none of `full`, and the relief of `full`.
+    """Bake the unwrapped mesh: the colours of the Gaussians, or without some those of `full`, and its relief.
 
     picture [S, S, 4] uint8: the cut-out input picture as the networks saw it (straight RGBA, framed by
     `frame_object`), laid over the texture where it sees the surface.

@@ -61,11 +61,15 @@ def cut_vertices(faces: Ints, joined: Neighbours) -> tuple[Ints, Ints]:
 
 
 def border_half_edges(joined: Neighbours) -> Ints:
-    """Half edges [m] that no joined pair uses: the borders of the charts."""
+    """Half edges [m] that no joined pair uses: the borders of the charts.
+
+    First sides of faces come before second and third ones: of two that cross, the later is cut out.
+    """
     free = np.ones(3 * joined.face_count, dtype=bool)
     free[joined.first] = False
     free[joined.second] = False
-    return np.flatnonzero(free)
+    half = np.flatnonzero(free)
+    return half[np.argsort(half % 3, kind="stable")]
 
 
 def sums(group: Ints, values: NDArray, count: int) -> Floats:
