@@ -1,8 +1,10 @@
 """From a decoded mesh to what its files hold: clean -> simplify -> unwrap -> bake."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +19,7 @@ from trellis.export.surface import Surface
 from trellis.export.textured import check_sources, textured_mesh
 from trellis.export.unwrap import Unwrapped, unwrap
 from trellis.progress import Progress
-from trellis.representations import GaussianCloud, Mesh, TexturedMesh
+from trellis.representations import GaussianCloud, Mesh, RadianceField, TexturedMesh
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +30,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FileSources:
-    """What files are made of: representations, and the picture [S, S, 4] uint8 of the object cut out and framed."""
+    """What files are made of: representations, and the picture [S, S, 4] uint8 of the object cut out and framed.
+
+    store_field: writes the file that `Asset.load` reads the radiance field from again, and returns its path.
+    """
 
     gaussians: GaussianCloud | None
     mesh: Mesh | None
     picture: NDArray[np.uint8] | None = None
+    radiance_field: RadianceField | None = None
+    store_field: Callable[[Path], Path] | None = None
 
 
 def required(representation: T | None, name: str) -> T:
     """The representation itself; raises InvalidInputError when the asset was generated without it."""
     if representation is None:
-        raise InvalidInputError(f"This asset has no {name}: generate it with representations that include {name!r}.")
+        raise InvalidInputError(f"This asset has no {name.replace('_', ' ')}: generate a new one that includes it.")
     return representation
 
 

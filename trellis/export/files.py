@@ -93,6 +93,7 @@ class _Writer:
             "mesh_ply": lambda: write_mesh_ply(self.chain.light, self.folder / f"{self.name}_mesh.ply"),
             "ply": lambda: write_gaussian_ply(self.gaussians, self.path("ply")),
             "splat": lambda: write_splat(self.gaussians, self.path("splat")),
+            "radiance_field": self.write_field,
             "mp4": self.write_preview,
         }
         written = writers[item]()
@@ -117,12 +118,18 @@ class _Writer:
             self.notes.append("The mesh could not be closed everywhere: check the STL before you print it.")
         return write_stl(solid, self.path("stl"), longest_side=self.options.stl_size)
 
+    def write_field(self) -> Path:
+        store = self.chain.sources.store_field
+        assert store is not None  # whoever has the field can store it
+        return store(self.folder / f"{self.name}_radiance_field.safetensors")
+
     def write_preview(self) -> Path:
         shown = self.options.shown
         frames = turntable(
             gaussians=self.chain.sources.gaussians,
             mesh=self.chain.cleaned if {"normals", "colors"} & set(shown) else None,
             textured=self.textured if "textured" in shown else None,
+            radiance_field=self.chain.sources.radiance_field,
             config=self.options.preview,
             progress=self.chain.progress,
         )

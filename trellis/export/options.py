@@ -18,9 +18,16 @@ FORMATS = {
     "maps": ("mesh",),
     "ply": ("gaussians",),
     "splat": ("gaussians",),
+    "radiance_field": ("radiance_field",),
     "mp4": (),  # what its content takes
 }
-PREVIEW_CONTENT = {"gaussians": "gaussians", "normals": "mesh", "colors": "mesh", "textured": "mesh"}
+PREVIEW_CONTENT = {
+    "gaussians": "gaussians",
+    "normals": "mesh",
+    "colors": "mesh",
+    "textured": "mesh",
+    "radiance_field": "radiance_field",
+}
 TEXTURED = ("glb", "obj", "usdz", "maps")  # the formats that show the textured mesh
 TEXTURE_SIZES = (512, 1024, 2048, 4096)
 TEXTURE_MODES = ("fast", "best")

@@ -17,6 +17,7 @@ from PIL import Image
 from plyfile import PlyData
 
 from tests.unit.export.shapes import painted, sphere
+from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.export import files
 from trellis.export.chain import FileSources
@@ -24,7 +25,7 @@ from trellis.export.files import write_files
 from trellis.export.options import FORMATS, FileOptions
 from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress
-from trellis.representations import GaussianCloud, Mesh
+from trellis.representations import GaussianCloud, Mesh, RadianceField
 
 FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size": 64}
 
@@ -40,7 +41,14 @@ def sources() -> FileSources:
         rotations=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
         opacities=torch.full((count, 1), 0.95),
     )
-    return FileSources(gaussians, mesh)
+    field = RadianceField(
+        positions=torch.rand(3, 3),
+        trivec=torch.rand(3, 1, 3, 2),
+        density=torch.rand(3, 1),
+        features_dc=torch.rand(3, 1, 3),
+        resolution=16,
+    )
+    return FileSources(gaussians, mesh, None, field, lambda path: write_bytes(path, b"a field" * 200))
 
 
 def write(
