@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -59,8 +58,8 @@ class CutoutTable:
 
 def offered_ways(files: ModelFiles) -> list[tuple[str, str]]:
     """Label and name of the ways; a label says what is fetched first. Offline, only those that need nothing."""
-    ways = {way: label for way, label in WAYS.items() if way != "rembg" or find_spec("rembg") is not None}
-    if "rembg" in ways and must_fetch("rembg"):
+    ways = dict(WAYS)
+    if must_fetch("rembg"):
         if files.offline:
             del ways["rembg"]
         else:
