@@ -203,6 +203,7 @@ class Engine:
         """Stop a job: at once while it waits, at its next step while it runs; a finished job stays as it is."""
         with self._lock:
             self._stop(self._find(job_id))
+            self._forget_surplus()
 
     def close(self) -> None:
         """Stop all jobs, which are told that the program ended before them, and wait for their end."""

@@ -18,6 +18,7 @@ from trellis.app.api.panel import panel_text
 from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.slot import Slot, SlotState, Work
+from trellis.app.result_file import ResultFile
 from trellis.app.sources import MAX_PICTURES
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
@@ -105,7 +106,7 @@ def _add_downloads(router: APIRouter, slot: Slot) -> None:
 
 def download(path: Path, media_type: str, name: str) -> FileResponse:
     """A file as the answer, not kept by caches: the next one has the same address."""
-    return FileResponse(path, media_type=media_type, filename=name, headers={"Cache-Control": "no-store"})
+    return ResultFile(path, media_type=media_type, filename=name, headers={"Cache-Control": "no-store"})
 
 
 async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSettings) -> Work:

@@ -18,6 +18,7 @@ from trellis.app.api.settings import ApiSettings
 from trellis.app.api.submissions import checked_request, read_submission
 from trellis.app.engine import UnknownJobError
 from trellis.app.jobs import CLIENT_OWNER, JobState, JobView
+from trellis.app.result_file import ResultFile
 
 EVENT_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
@@ -108,7 +109,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         path = (await jobs.view(job_id)).draft
         if path is None:
             raise ApiError(404, "This job has no first look (yet).")
-        return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
+        return ResultFile(path, media_type="image/png", headers={"Cache-Control": "no-store"})
 
     @router.get(
         "/{job_id}/files/{name}",
@@ -122,7 +123,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         path = next((path for path in view.files.values() if path.name == name and path.is_file()), None)
         if path is None:
             raise ApiError(404, "This job has no file of that name.", field="name")
-        return FileResponse(path, media_type=media_type(path), filename=path.name)
+        return ResultFile(path, media_type=media_type(path), filename=path.name)
 
 
 def owner_of(request: Request) -> str:
