@@ -39,13 +39,13 @@ def fetch_models(
 ) -> list[str]:
     """Fetch the named models one after another; returns a line for each place.
 
-    Raises InvalidInputError for no or another name, CheckpointError when a model is not to be had.
+    Raises InvalidInputError for no or another name, FetchError when a model is not to be had.
     """
     if not parsed.names:
         raise InvalidInputError(f"models get needs a name: {', '.join(NAMES)}.")
     lines = []
     for name in parsed.names:
         with progress() as reports:
-            places = get_model(name.split("/")[-1], runtime=runtime, progress=reports)
+            places = get_model(name, runtime=runtime, progress=reports)
         lines += [f"{name}: {place}" for place in places]
     return lines
