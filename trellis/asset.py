@@ -18,7 +18,9 @@ from torch import Tensor
 from trellis.atomic import written_aside
 from trellis.conditioning import PreparedImage
 from trellis.errors import InvalidInputError
-from trellis.export.files import FileOptions, FileSources, write_files
+from trellis.export.chain import FileSources
+from trellis.export.files import write_files
+from trellis.export.options import FileOptions
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 

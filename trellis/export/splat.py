@@ -8,8 +8,8 @@ import torch
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
 from trellis.export.ply import from_viewer_cloud, to_viewer_cloud
+from trellis.ops.rasterize.scenes import SH_C0
 from trellis.representations import GaussianCloud
-from trellis.representations.gaussians import SH_C0
 
 # Unsigned bytes hold a colour as 0..255 and a quaternion's number q as 128 q + 128.
 RECORD = np.dtype([("position", "<f4", (3,)), ("scale", "<f4", (3,)), ("rgba", "u1", (4,)), ("rotation", "u1", (4,))])

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from trellis.errors import InvalidInputError
-from trellis.export import load_splat, write_splat
+from trellis.export.splat import load_splat, write_splat
 from trellis.representations import GaussianCloud
 
 
