@@ -44,6 +44,7 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
     from trellis.app.machine_options import MachineOptions
     from trellis.app.presets import PRESETS, choose_preset
     from trellis.models.acquire import obtain_model
+    from trellis.ops.rasterize import ADAPTERS, require_adapter
     from trellis.text_pipeline import open_model
 
     options = MachineOptions(**values)
@@ -54,6 +55,8 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
     name = choose_preset(options.preset, options.detect())
     runtime = replace(options.detect(precision=options.precision or PRESETS[name].precision), preset=name)
+    if runtime.rasterizer in ADAPTERS:
+        require_adapter(runtime.rasterizer, runtime.device)
     obtain_model(options.model, runtime=runtime, progress=progress)
     _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
     return open_model(options.model, runtime=runtime, plan=PRESETS[name].plan)
@@ -160,6 +163,7 @@ def resolved_plan(pipeline: Any) -> dict[str, Any]:
         "attention": runtime.attention,
         "sparse_conv": runtime.sparse_conv,
         "spconv_algo": runtime.spconv_algo,
+        "rasterizer": runtime.rasterizer,
         "preset": runtime.preset,
         "residency": pipeline.host.plan.residency,
         "memory_plan": asdict(pipeline.host.plan),

@@ -24,7 +24,15 @@ def test_diagnosis_of_a_cpu() -> None:
     assert "not installed" in works["triton"].remark or "float32 on cpu" in works["triton"].remark
     assert any(finding.subject == "nano" for finding in found.models)
     text = "\n".join(found.lines())
-    for part in (torch.__version__, "preset fastest", "Sparse convolution", "sdpa", "Plan", "faster of builtin and"):
+    for part in (
+        torch.__version__,
+        "preset fastest",
+        "rendering: builtin",
+        "Sparse convolution",
+        "sdpa",
+        "Plan",
+        "faster of builtin and",
+    ):
         assert part in text
 
 
