@@ -17,7 +17,9 @@ ACTIONS = ("list", "get")
 def add_models_options(parser: argparse.ArgumentParser) -> None:
     """Add what `models` understands: nothing or `list`, and `get NAME...`."""
     parser.add_argument("action", nargs="?", default="list", choices=ACTIONS, help="list (default) or get")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"for get: {', '.join(NAMES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"for get: {', '.join(NAMES)}, or owner/name of the hub"
+    )
 
 
 def models_lines(runtime: Runtime) -> list[str]:

@@ -1,6 +1,7 @@
 """Files of a hub, by huggingface_hub: sizes ahead, resumed and checked; a file is whole, or it is not there."""
 
 import hashlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -125,6 +126,7 @@ def _append(remote: RemoteFile, part: Path, on_bytes: Callable[[int], None]) -> 
     from huggingface_hub.file_download import http_get
 
     constants.DOWNLOAD_CHUNK_SIZE = PIECE
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each attempt would be a warning
     if part.is_file() and part.stat().st_size > remote.size:
         part.unlink()
     with part.open("ab") as file:

@@ -98,10 +98,10 @@ def choose_backend(name: str, *tensors: Tensor, among: tuple[str, ...]) -> str:
 def require_adapter(name: str, device: torch.device) -> None:
     """Raise MissingDependencyError where the package `name` is not installed or does not draw on `device`."""
     if importlib.util.find_spec(name) is None:
-        raise MissingDependencyError(f"{name} is not installed: {ADAPTERS[name]}, or choose the warp back end.")
+        raise MissingDependencyError(f"{name} is not installed: {ADAPTERS[name]}, or leave it to the built-in ones.")
     if device.type in _NO_GPU:
         raise MissingDependencyError(
-            f"{name} draws on NVIDIA GPUs only, not on device {device}; choose the warp or the reference back end."
+            f"{name} draws on NVIDIA GPUs only, not on device {device}; leave it to the built-in ones."
         )
 
 
