@@ -20,7 +20,8 @@ from trellis.conditioning import ImageEncoder, PreparedImage, encoder_image_size
 from trellis.conditioning.pictures import PictureSource
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
 from trellis.memory import Effort, MemoryPlan, ModelHost
-from trellis.models import FlowSession, ModelLocation, SamplerConfig, load_model, resolve_model
+from trellis.models import FlowSession, ModelLocation, SamplerConfig, load_model
+from trellis.models.acquire import obtain_model
 from trellis.models.latent_decoders import GaussianDecoder, MeshDecoder, RadianceFieldDecoder
 from trellis.models.latent_flow import LatentFlow
 from trellis.models.structure_flow import StructureFlow
@@ -67,11 +68,11 @@ class ImageTo3D:
     ) -> "ImageTo3D":
         """Open a model: "nano" (embedded), a folder, or a repository on the hub such as microsoft/TRELLIS-image-large.
 
-        Networks are loaded at their first use; `plan` says where they live then. Raises CheckpointError when the model
-        cannot be found or is damaged.
+        Networks are loaded at their first use; `plan` says where they live then. A model of the hub that is not here
+        is fetched first. Raises CheckpointError when the model cannot be found or is damaged, FetchError.
         """
         runtime = runtime or Runtime.detect()
-        location = resolve_model(str(model), runtime=runtime)
+        location = obtain_model(str(model), runtime=runtime)
         config = location.config
         if config.image_cond_model is None:
             raise CheckpointError(f"{model} is a text model: it takes no pictures.")

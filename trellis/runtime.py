@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 GRAPH_MODES = ("auto", "on", "off")
 ATTENTION_BACKENDS = ("sdpa", "cudnn", "varlen", "flash-attn", "xformers")
 SPARSE_CONV_BACKENDS = ("builtin", "triton", "spconv")
+RASTERIZERS = ("builtin", "gsplat", "kaolin", "nvdiffrast")
 SPCONV_ALGORITHMS = ("auto", "native", "implicit_gemm")
 PRECISIONS = {  # name: torch's type
     "full": "float32",
@@ -114,6 +115,7 @@ class Runtime(ModelFiles):
     attention: str | None = None  # one of ATTENTION_BACKENDS; None: chosen at every call
     sparse_conv: str | None = None  # one of SPARSE_CONV_BACKENDS; None: the faster of builtin and triton
     spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS
+    rasterizer: str = "builtin"  # one of RASTERIZERS, for the pictures that it draws; the others are drawn by builtin
     preset: str | None = None
 
     @classmethod
@@ -125,6 +127,7 @@ class Runtime(ModelFiles):
         offline: bool = False,
         attention: str | None = None,
         sparse_conv: str | None = None,
+        rasterizer: str = "builtin",
     ) -> Runtime:
         """Choose a device (`auto` takes the first GPU, else the CPU) and a precision (half on CUDA, else full).
 
@@ -133,6 +136,8 @@ class Runtime(ModelFiles):
         Raises InvalidInputError for an unknown device, precision or back end, or a device that is not there.
         """
         check_machine_options(device, precision)
+        if rasterizer not in RASTERIZERS:
+            raise InvalidInputError(f"Unknown rasterizer {rasterizer!r}; choose one of {', '.join(RASTERIZERS)}.")
         import torch
 
         if device == "auto":
@@ -151,6 +156,7 @@ class Runtime(ModelFiles):
             attention=_choice("ATTN_BACKEND", attention, ATTENTION_BACKENDS),
             sparse_conv=_choice("SPARSE_BACKEND", sparse_conv, SPARSE_CONV_BACKENDS),
             spconv_algo=_choice("SPCONV_ALGO", None, SPCONV_ALGORITHMS) or "auto",
+            rasterizer=rasterizer,
         )
 
 

@@ -11,7 +11,8 @@ from trellis.asset import Asset
 from trellis.conditioning import TextEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.memory import Effort, MemoryPlan, ModelHost
-from trellis.models import ModelLocation, resolve_model
+from trellis.models import ModelLocation
+from trellis.models.acquire import obtain_model
 from trellis.pipeline import REPRESENTATIONS, ImageTo3D, network_loaders, override, stage_roles
 from trellis.progress import Progress
 from trellis.runtime import Runtime
@@ -33,7 +34,7 @@ class TextTo3D(ImageTo3D):
     ) -> "TextTo3D":
         """Open a text model: a folder or a repository on the hub; raises CheckpointError when it cannot be found."""
         runtime = runtime or Runtime.detect()
-        location = resolve_model(str(model), runtime=runtime)
+        location = obtain_model(str(model), runtime=runtime)
         encoder = location.config.text_cond_model
         if encoder is None:
             raise CheckpointError(f"{model} is an image model: it takes no text.")
@@ -98,6 +99,6 @@ class TextTo3D(ImageTo3D):
 
 def open_model(model: str | Path, *, runtime: Runtime, plan: MemoryPlan | None = None) -> ImageTo3D:
     """The pipeline of a model, for pictures or for texts, as its pipeline.json says."""
-    location = resolve_model(str(model), runtime=runtime)
+    location = obtain_model(str(model), runtime=runtime)
     kind = TextTo3D if location.config.image_cond_model is None else ImageTo3D
     return kind.from_pretrained(model, runtime=runtime, plan=plan)

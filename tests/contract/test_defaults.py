@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from trellis.app.request import NOT_OF_FILES, GenerationRequest, Subset, default_of, options
+from trellis.app.request import NOT_OF_FILES, Choice, GenerationRequest, Subset, default_of, options
 from trellis.export.options import FORMATS, PREVIEW_CONTENT, FileOptions
+from trellis.export.unwrap import UNWRAP_METHODS
 from trellis.pipeline import ImageTo3D
 
 
@@ -28,3 +29,4 @@ def test_a_request_offers_everything_that_can_be_written() -> None:
     for name, known in (("formats", FORMATS), ("preview_content", PREVIEW_CONTENT)):
         domain = options()[name].domain
         assert isinstance(domain, Subset) and set(domain.values) == set(known)
+    assert options()["unwrap"].domain == Choice(UNWRAP_METHODS)

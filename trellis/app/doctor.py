@@ -210,6 +210,7 @@ def _plan(runtime: Runtime, preset: str) -> tuple[str, ...]:
         f"attention: {runtime.attention or 'chosen at every call (sdpa; varlen for ragged windows on a GPU)'}",
         f"sparse convolution: {runtime.sparse_conv or 'the faster of builtin and triton, measured once a layer width'}"
         + (f" ({runtime.spconv_algo})" if runtime.sparse_conv == "spconv" else ""),
+        f"rendering: {runtime.rasterizer}",
         f"preset {name}: {PRESETS[name].help} Needs {PRESETS[name].needs / GIB:.2f} GiB of a graphics card in all.",
         f"  networks: {plan.residency}{budget}; {sizes}; captured launches {plan.graphs}",
     )

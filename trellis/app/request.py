@@ -224,6 +224,12 @@ class GenerationRequest:
         "fast projects views of the Gaussians; best takes more views and fits the texture to their pixels.",
         Choice(("fast", "best")),
     )
+    unwrap: str = _option(
+        "builtin",
+        "Texture coordinates",
+        "builtin takes seconds; xatlas takes minutes from 100,000 faces on.",
+        Choice(("builtin", "xatlas")),
+    )
     blend_picture: bool = _option(
         True, "Blend in the picture", "Lays the picture itself over the texture where it sees the surface.", Switch()
     )

@@ -24,7 +24,15 @@ def test_diagnosis_of_a_cpu() -> None:
     assert "not installed" in works["triton"].remark or "float32 on cpu" in works["triton"].remark
     assert any(finding.subject == "nano" for finding in found.models)
     text = "\n".join(found.lines())
-    for part in (torch.__version__, "preset fastest", "Sparse convolution", "attention: sdpa", "Plan", "builtin"):
+    for part in (
+        torch.__version__,
+        "preset fastest",
+        "rendering: builtin",
+        "Sparse convolution",
+        "attention: sdpa",
+        "Plan",
+        "builtin",
+    ):
         assert part in text
     plan = "\n".join(found.plan)
     for untrue in ("stays on the graphics card", "captured", "triton", "varlen"):  # of a machine without a card
