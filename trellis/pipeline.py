@@ -5,8 +5,7 @@ pictures -> PreparedImage -> condition [B, L, C] -> voxels int32 [N, 4] -> struc
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,6 @@ from trellis.sparse import SparseTensor, VoxelLayout
 DECODERS = {"gaussians": "slat_decoder_gs", "mesh": "slat_decoder_mesh", "radiance_field": "slat_decoder_rf"}
 REPRESENTATIONS = tuple(DECODERS)
 ENCODER_ROLE = "image_encoder"
-KEPT_SESSION = "session"  # name of what the structure's stage keeps, see `Effort`
 
 
 class ImageTo3D:
@@ -292,8 +290,6 @@ class ImageTo3D:
         except RuntimeError as error:
             if not is_out_of_memory(error) or coords.device.type == "cpu":
                 raise
-            if self.host.drop_kept():
-                return self.extract_surface(features)
             release_cached_memory(coords.device)
             mesh = extract_mesh(coords.cpu(), feats.cpu(), resolution=features.resolution)
         return mesh.to(self.runtime.device)
@@ -343,7 +339,6 @@ def itself(values: Tensor) -> Tensor:
     return values
 
 
-@contextmanager
 def open_session(
     flow: StructureFlow | LatentFlow,
     conditions: Sequence[Tensor],
@@ -352,27 +347,12 @@ def open_session(
     *,
     null: Tensor,
     layout: VoxelLayout | None = None,
-) -> Iterator[FlowSession]:
-    """A session at the times of the sampler.
-
-    The structure's grid is the same for all objects: its session stays for the next one where that may be.
-    """
+) -> FlowSession:
+    """A session at the times of the sampler."""
     conditions = [condition.to(effort.device) for condition in conditions]
     times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
     null = null.to(effort.device)
-    kept = effort.kept if layout is None else None
-    session: FlowSession | None = kept.pop(KEPT_SESSION, None) if kept is not None else None
-    if session is None or not session.restart(conditions, null=null, times=times):
-        session = None  # its memory goes before that of the next comes
-        lasting = kept is not None and len(conditions) == 1
-        options: dict[str, Any] = {"layout": layout, "graphs": effort.graphs, "lasting": lasting}
-        session = FlowSession(flow, conditions, null=null, times=times, **options)
-    with ExitStack() as stack:
-        stack.enter_context(session)
-        yield session
-        if kept is not None and session.can_restart:  # and nothing went wrong
-            stack.pop_all()
-            kept[KEPT_SESSION] = session
+    return FlowSession(flow, conditions, null=null, times=times, layout=layout, graphs=effort.graphs)
 
 
 def sample_flow(

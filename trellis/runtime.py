@@ -332,11 +332,6 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def has_captures(device: torch.device) -> bool:
-    """Work of the device can be captured and launched as one, see `GraphReplay`."""
-    return device.type == "cuda"
-
-
 @cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
     """The one stream for captures: cuBLAS keeps work space for every stream, not to be in a graph's pool."""
@@ -357,20 +352,16 @@ class GraphReplay:
     the device what to do took as long as doing it: the device waited for the host. A captured function must read and
     write the same tensors at every call, and must have run once before (its tables are cached then). One memory pool
     serves all keys.
-    lasting: it will be used for more than one object. Unless mode is "off", every key is captured before its first
-    result, so that all results come from the same launches.
     """
 
     PAYS_FROM = 0.95  # share of the device's time that the host needs to launch the work; it is never much above 1
     LEAST_CALLS = 5  # a capture takes about as long as this many launches save, and the device waits for it
 
-    def __init__(self, device: torch.device, *, mode: str = "auto", lasting: bool = False) -> None:
+    def __init__(self, device: torch.device, *, mode: str = "auto") -> None:
         if mode not in GRAPH_MODES:
             raise InvalidInputError(f"Unknown graph mode {mode!r}; choose one of {', '.join(GRAPH_MODES)}.")
         self._device = device
-        self._mode = mode if has_captures(device) else "off"
-        self._lasting = lasting
-        self.gave_up = False  # a capture failed
+        self._mode = mode if device.type == "cuda" else "off"
         self._calls: dict[Hashable, int] = {}
         self._timed: dict[Hashable, tuple[float, torch.cuda.Event, torch.cuda.Event]] = {}
         self._captured: dict[Hashable, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
@@ -381,9 +372,6 @@ class GraphReplay:
             graph, out = self._captured[key]
             graph.replay()
             return out.clone()
-        if self._lasting and self._mode != "off":
-            function()
-            return self.run(key, function, remaining=remaining) if self._capture(key, function) else function()
         calls = self._calls[key] = self._calls.get(key, 0) + 1
         if self._mode == "off" or calls == 1:
             return function()
@@ -432,7 +420,7 @@ class GraphReplay:
             except RuntimeError as error:  # short of memory, or an operation that cannot be captured
                 if not (tries_left and is_out_of_memory(error)):
                     logger.warning("a step is launched piece by piece, its capture failed: %s", error)
-                    self._mode, self.gave_up = "off", True
+                    self._mode = "off"
                     return False
             # A capture takes memory of its own, none of what torch keeps for other work. Here and not above, where the
             # error still holds tensors of the failed capture.
