@@ -26,8 +26,8 @@ from trellis.atomic import write_bytes
 from trellis.memory import RESIDENCIES, MemoryPlan, ModelHost
 from trellis.models import Network
 from trellis.ops.attention import BACKENDS
+from trellis.ops.captures import GRAPH_MODES
 from trellis.runtime import (
-    GRAPH_MODES,
     SPARSE_CONV_BACKENDS,
     Runtime,
     allocated_bytes,

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.runtime import GRAPH_MODES, free_bytes, is_out_of_memory, pinned, release_cached_memory
+from trellis.ops.captures import GRAPH_MODES
+from trellis.runtime import free_bytes, is_out_of_memory, pinned, release_cached_memory
 
 logger = logging.getLogger(__name__)
 

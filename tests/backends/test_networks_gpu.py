@@ -11,9 +11,10 @@ from benchmarks.stages import Stages
 from tests.unit.nn import test_inference
 from trellis.memory import MemoryPlan
 from trellis.ops import head_norm, linear_gelu, residual_norm
+from trellis.ops.captures import GraphReplay
 from trellis.pipeline import ENCODER_ROLE, ImageTo3D, stage_roles
 from trellis.progress import Progress
-from trellis.runtime import GraphReplay, Runtime
+from trellis.runtime import Runtime
 
 pytestmark = [
     pytest.mark.gpu,

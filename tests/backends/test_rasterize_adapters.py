@@ -22,7 +22,6 @@ from trellis.ops.rasterize import (
     splat_gaussians,
 )
 from trellis.rendering import render_gaussians, render_mesh, render_radiance_field
-from trellis.runtime import NVDIFFRAST_CONTEXT
 
 GOLDENS = load_file(renders.__file__.replace("renders.py", "data/render_goldens.safetensors"))
 
@@ -168,7 +167,7 @@ def triangle_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     if request.param == "nvdiffrast":
         module = fake(monkeypatch, "nvdiffrast", "nvdiffrast.torch")
         module.rasterize = nvdiffrast_rasterize  # type: ignore[attr-defined]
-        setattr(module, NVDIFFRAST_CONTEXT, FakeContext)
+        module.RasterizeCudaContext = FakeContext  # type: ignore[attr-defined]
     else:
         module = fake(monkeypatch, "kaolin", "kaolin.render", "kaolin.render.mesh")
         module.rasterize = kaolin_rasterize  # type: ignore[attr-defined]

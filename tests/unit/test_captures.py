@@ -7,8 +7,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from trellis import runtime
-from trellis.runtime import GraphReplay
+from trellis.ops import captures
+from trellis.ops.captures import GraphReplay
 
 CUDA = torch.device("cuda")
 
@@ -55,9 +55,9 @@ def released(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    monkeypatch.setattr(runtime, "_capture_stream", lambda device: Stream())
+    monkeypatch.setattr(captures, "_capture_stream", lambda device: Stream())
     devices: list[torch.device] = []
-    monkeypatch.setattr(runtime, "release_cached_memory", devices.append)
+    monkeypatch.setattr(captures, "release_cached_memory", devices.append)
     return devices
 
 
@@ -86,7 +86,7 @@ def test_the_failed_capture_is_gone_when_memory_is_released(
     released: list[torch.device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, alive = Work(torch.OutOfMemoryError(SHORT)), []
-    monkeypatch.setattr(runtime, "release_cached_memory", lambda device: alive.append(work.held[1]()))
+    monkeypatch.setattr(captures, "release_cached_memory", lambda device: alive.append(work.held[1]()))
     captured(work)
     assert alive == [None]
 

@@ -15,7 +15,7 @@ from trellis.models.latent_flow import LatentFlow
 from trellis.models.structure_flow import StructureFlow
 from trellis.nn.inference import ConditionContext, condition_context
 from trellis.ops.attention_choice import fastest_backend
-from trellis.runtime import GraphReplay
+from trellis.ops.captures import GraphReplay
 from trellis.sparse import SparseTensor, VoxelLayout
 
 ATTENTIONS = ("self_attn", "cross_attn")  # of a block

@@ -12,7 +12,7 @@ from tests.parity import golden
 from trellis.errors import InvalidInputError
 from trellis.models import FlowSession, create_model
 from trellis.nn.conv import SparseConv3d
-from trellis.runtime import GraphReplay
+from trellis.ops.captures import GraphReplay
 from trellis.sparse import SparseTensor
 
 CASES = json.loads((Path(golden.__file__).parent / "data/goldens.json").read_text())["cases"]

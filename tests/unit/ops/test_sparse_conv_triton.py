@@ -13,9 +13,10 @@ from trellis.errors import InvalidInputError, MissingDependencyError
 from trellis.models import create_model
 from trellis.nn.decoding import run_subdivision
 from trellis.ops import fastest, sparse_conv, sparse_conv_choice, sparse_conv_gather
+from trellis.ops.captures import GraphReplay
 from trellis.ops.neighbours import neighbour_table
 from trellis.ops.sparse_conv_choice import TILES, Tile, agrees, kernel_for, tiles_for
-from trellis.runtime import GraphReplay, free_bytes, peak_allocated_bytes, reset_peak_memory
+from trellis.runtime import free_bytes, peak_allocated_bytes, reset_peak_memory
 from trellis.sparse import SparseTensor
 
 CPU = torch.device("cpu")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.runtime import has_float64, is_gpu
 
 GAUSSIAN_BACKENDS = ("auto", "reference", "warp", "gsplat")
 TRIANGLE_BACKENDS = ("auto", "reference", "warp", "nvdiffrast", "kaolin")
@@ -23,7 +24,6 @@ ADAPTERS = {
     "use only; it needs NVIDIA's compiler nvcc and a C++ compiler)",
     "kaolin": "install it as https://kaolin.readthedocs.io says for your release of torch (Apache-2.0)",
 }
-_NO_GPU = ("cpu", "mps")  # devices that none of them draws on
 
 
 @functools.cache
@@ -33,7 +33,7 @@ def warp_usable(device: torch.device) -> bool:
         return False
     if device.type == "cpu":
         return True
-    if device.type == "mps" or torch.version.hip is not None:
+    if not is_gpu(device) or torch.version.hip is not None:
         return False
     # Warp may be newer than the driver; then it finds no GPU although torch does.
     from trellis.ops import warp_device
@@ -97,7 +97,7 @@ def choose_backend(name: str, *tensors: Tensor, among: tuple[str, ...]) -> str:
 def _check_adapter(name: str, device: torch.device) -> None:
     if importlib.util.find_spec(name) is None:
         raise MissingDependencyError(f"{name} is not installed: {ADAPTERS[name]}, or choose the warp back end.")
-    if device.type in _NO_GPU:
+    if not is_gpu(device):
         raise MissingDependencyError(
             f"{name} draws on NVIDIA GPUs only, not on device {device}; choose the warp or the reference back end."
         )
@@ -109,7 +109,7 @@ def rendering_device(device: torch.device, backend: str, *tensors: Tensor) -> to
     A wanted gradient of `tensors` keeps the work on the device, except on Apple's.
     """
     check_backend(backend)
-    if device.type == "mps":
+    if not has_float64(device):
         return torch.device("cpu")
     needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     cpu = torch.device("cpu")
