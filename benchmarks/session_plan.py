@@ -50,7 +50,6 @@ def preset(name: str, limit: str, expected: int) -> Job:
 FLOWS = ("--stages", "structure flow", "latent flow", "all")
 GPU_TESTS = (
     "tests/backends/test_networks_gpu.py",
-    "tests/unit/ops/test_attention_choice.py",
     "tests/unit/ops/test_packed_attention.py",
     "tests/unit/ops/test_sparse_conv_spconv.py",
     "tests/unit/ops/test_sparse_conv_triton.py",

@@ -22,7 +22,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 logger = logging.getLogger(__name__)
 
-ATTENTION_BACKENDS = ("sdpa", "cudnn", "varlen", "flash-attn", "xformers")
+ATTENTION_BACKENDS = ("sdpa", "varlen", "flash-attn", "xformers")
 SPARSE_CONV_BACKENDS = ("builtin", "triton", "spconv")
 SPCONV_ALGORITHMS = ("auto", "native", "implicit_gemm")
 PRECISIONS = {  # name: torch's type

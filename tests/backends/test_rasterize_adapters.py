@@ -33,7 +33,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, *names: str) -> ModuleType:
         module = ModuleType(name)
         module.__spec__ = importlib.machinery.ModuleSpec(name, None)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(backends, "_NO_GPU", ())
+    monkeypatch.setattr(backends, "is_gpu", lambda device: True)
     return module
 
 
@@ -71,7 +71,7 @@ def test_a_package_that_does_not_load_says_so(monkeypatch: pytest.MonkeyPatch) -
     package = ModuleType("nvdiffrast")
     package.__spec__ = spec
     monkeypatch.setitem(sys.modules, "nvdiffrast", package)
-    monkeypatch.setattr(backends, "_NO_GPU", ())
+    monkeypatch.setattr(backends, "is_gpu", lambda device: True)
     with pytest.raises(MissingDependencyError, match="installed but does not load"):
         rasterize_triangles(*random_triangles(0), size=SIZE, backend="nvdiffrast")
 

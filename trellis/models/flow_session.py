@@ -14,11 +14,9 @@ from trellis.errors import InvalidInputError
 from trellis.models.latent_flow import LatentFlow
 from trellis.models.structure_flow import StructureFlow
 from trellis.nn.inference import ConditionContext, condition_context
-from trellis.ops.attention_choice import fastest_backend
 from trellis.ops.captures import GraphReplay
 from trellis.sparse import SparseTensor, VoxelLayout
 
-ATTENTIONS = ("self_attn", "cross_attn")  # of a block
 TIME_DIGITS = 6  # times that agree to so many decimals are one step
 
 
@@ -60,7 +58,6 @@ class FlowSession:
         self._step_time = self._time[0].clone()
         self._step_modulations = self._modulations[0].clone()
         self._state: Tensor | None = None
-        self._choose_attention()
         self._replay = GraphReplay(self._device, mode=graphs if model.can_be_captured else "off")
 
     def __enter__(self) -> "FlowSession":
@@ -95,20 +92,6 @@ class FlowSession:
             return conditional, null
 
         return both
-
-    def _choose_attention(self) -> None:
-        """The structure flow's grid has always the same length: take the back end that is fastest for it."""
-        if not isinstance(self._model, StructureFlow):
-            return
-        tokens = self._model.pos_emb.shape[0]
-        for name, keys in zip(ATTENTIONS, (tokens, len(self._contexts[0][0].keys))):
-            for block in self._model.blocks:
-                attention = getattr(block, name)
-                if attention.backend is None:
-                    width = attention.to_out.in_features // attention.heads
-                    attention.measured = fastest_backend(
-                        self._device, self._dtype, q_length=tokens, k_length=keys, heads=attention.heads, width=width
-                    )
 
     @torch.no_grad()
     def _prepare_times(self, times: Sequence[float]) -> tuple[Tensor, Tensor]:
