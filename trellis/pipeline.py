@@ -29,8 +29,8 @@ from trellis.representations import GaussianCloud, GaussianConfig, Mesh, Radianc
 from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
 from trellis.sampling import (
+    SPEEDS,
     TIME_SCALE,
-    Shortcuts,
     combine_images,
     euler_sample,
     extrapolate,
@@ -92,14 +92,14 @@ class ImageTo3D:
         multi_image: str = "stochastic",
         background: str = "auto",
         representations: Sequence[str] = ("gaussians", "mesh"),
-        shortcuts: Shortcuts | None = None,
+        speed: str = "exact",
         progress: Progress | None = None,
     ) -> Asset:
         """Generate an asset from one picture or several pictures of the same object.
 
-        Sampler values left at None are the model's own; `shortcuts` make sampling faster and change its result a
-        little. Raises InvalidInputError for unusable pictures or options,
-        Cancelled within one step of a wish to stop.
+        Sampler values left at None are the model's own; `speed`, one of `trellis.sampling.SPEEDS`, changes the result a
+        little unless it is exact. Raises InvalidInputError for unusable pictures or options, Cancelled within one step
+        of a wish to stop.
         """
         progress = progress or Progress()
         unknown = [item for item in representations if item not in REPRESENTATIONS]
@@ -112,11 +112,9 @@ class ImageTo3D:
         prepared = self.prepare(pictures, background=background, progress=progress)
         with self.host.in_order(stage_roles(ENCODER_ROLE, representations)):
             conditions = self.encode(prepared, progress=progress)
-            structure = self.sample_structure(
-                conditions, structure_sampler, generator, multi_image, progress, shortcuts
-            )
+            structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress, speed)
             voxels = self.decode_structure(structure)
-            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
+            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, speed)
             return self.decode(latent, representations, prepared, progress)
 
     def load_asset(self, path: str | Path) -> Asset:
@@ -156,7 +154,7 @@ class ImageTo3D:
         generator: torch.Generator,
         multi_image: str,
         progress: Progress,
-        shortcuts: Shortcuts | None = None,
+        speed: str = "exact",
     ) -> Tensor:
         """The latent grid [1, C, r, r, r] of the structure."""
         config = self.host.config("sparse_structure_flow_model")
@@ -173,7 +171,7 @@ class ImageTo3D:
                     "structure",
                     progress,
                     together=effort.together,
-                    shortcuts=shortcuts,
+                    speed=speed,
                 )
 
         return self.host.run("sparse_structure_flow_model", work, values=itself).to(self.runtime.device)
@@ -198,7 +196,7 @@ class ImageTo3D:
         generator: torch.Generator,
         multi_image: str,
         progress: Progress,
-        shortcuts: Shortcuts | None = None,
+        speed: str = "exact",
     ) -> SparseTensor:
         """The structured latent [N, 8] on `voxels`, in the units of the decoders."""
         config = self.host.config("slat_flow_model")
@@ -217,7 +215,7 @@ class ImageTo3D:
                     "latent",
                     progress,
                     together=effort.together,
-                    shortcuts=shortcuts,
+                    speed=speed,
                 )
 
         latent = self.host.run("slat_flow_model", work, values=itself).to(self.runtime.device)
@@ -364,13 +362,16 @@ def sample_flow(
     progress: Progress,
     *,
     together: bool = True,
-    shortcuts: Shortcuts | None = None,
+    speed: str = "exact",
 ) -> Tensor:
     """Integrate a flow under guidance, from `noise`, for the conditions of the session.
 
     together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
+    Raises InvalidInputError for a speed that is not one of `trellis.sampling.SPEEDS`.
     """
-    shortcuts = shortcuts or Shortcuts()
+    if speed not in SPEEDS:
+        raise InvalidInputError(f"Unknown speed {speed!r}; choose one of {', '.join(SPEEDS)}.")
+    velocity_every, guidance_every = SPEEDS[speed]
     conditional = combine_images(
         [session.velocity(index) for index in range(len(session))],
         multi_image,
@@ -381,11 +382,11 @@ def sample_flow(
         conditional,
         session.null_velocity(),
         strength=sampler.cfg_strength,
-        interval=shortcuts.interval(sampler.cfg_interval),
+        interval=sampler.cfg_interval,
         both=session.pair(0) if together and len(session) == 1 else None,
-        every=shortcuts.guidance_every,
+        every=guidance_every,
     )
-    velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=shortcuts.velocity_every)
+    velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=velocity_every)
     return euler_sample(
         velocity, noise, steps=sampler.steps, rescale_t=sampler.rescale_t, progress=progress, stage=stage
     )
