@@ -159,7 +159,7 @@ def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
 
 
 # Where what people can come upon is said: remarks on a result, and errors that a picture, a prompt or the queue causes.
-SAYING = ("app/engine.py", "app/jobs.py", "app/sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
+SAYING = ("app/engine.py", "app/jobs.py", "app/job_sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
 SAYING += ("export/picture_blend.py", "conditioning/framing.py", "conditioning/grabcut.py", "conditioning/pictures.py")
 SAYING += ("app/picture_reader.py",)
 NOT_ON_THE_PAGE = (
