@@ -16,7 +16,6 @@ from trellis.models.acquire import obtain_model
 from trellis.pipeline import REPRESENTATIONS, ImageTo3D, network_loaders, override, stage_roles
 from trellis.progress import Progress
 from trellis.runtime import Runtime
-from trellis.sampling import Shortcuts
 
 TEXT_ROLE = "text_encoder"
 
@@ -54,7 +53,7 @@ class TextTo3D(ImageTo3D):
         latent_guidance: float | None = None,
         multi_image: str = "stochastic",
         representations: Sequence[str] = ("gaussians", "mesh"),
-        shortcuts: Shortcuts | None = None,
+        speed: str = "exact",
         progress: Progress | None = None,
     ) -> Asset:
         """Generate an asset from a text; options as in `ImageTo3D` (`multi_image` has nothing to decide here).
@@ -73,11 +72,9 @@ class TextTo3D(ImageTo3D):
 
         with self.host.in_order(stage_roles(TEXT_ROLE, representations)):
             conditions = [self.encode_text(prompt.strip(), progress=progress)]
-            structure = self.sample_structure(
-                conditions, structure_sampler, generator, multi_image, progress, shortcuts
-            )
+            structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress, speed)
             voxels = self.decode_structure(structure)
-            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
+            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, speed)
             return self.decode(latent, representations, (), progress)
 
     def encode_text(self, prompt: str, *, progress: Progress) -> Tensor:

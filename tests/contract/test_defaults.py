@@ -9,6 +9,7 @@ from trellis.app.request import NOT_OF_FILES, Choice, GenerationRequest, Subset,
 from trellis.export.options import FORMATS, PREVIEW_CONTENT, FileOptions
 from trellis.export.unwrap import UNWRAP_METHODS
 from trellis.pipeline import ImageTo3D
+from trellis.sampling import MULTI_IMAGE_MODES, SPEEDS
 
 
 @pytest.mark.parametrize("function", [FileOptions, ImageTo3D.__call__], ids=["files", "generate"])
@@ -23,6 +24,12 @@ def test_every_option_of_a_request_is_one_of_the_pipeline_or_of_the_files() -> N
     assert set(request.sampling) | set(request.files) | set(NOT_OF_FILES) == set(options())
     assert set(request.files) == set(inspect.signature(FileOptions).parameters)
     assert set(request.sampling) <= set(inspect.signature(ImageTo3D.__call__).parameters)
+
+
+def test_a_request_offers_every_way_of_sampling() -> None:
+    for name, known in (("multi_image", MULTI_IMAGE_MODES), ("speed", SPEEDS)):
+        domain = options()[name].domain
+        assert isinstance(domain, Choice) and domain.values == tuple(known)
 
 
 def test_a_request_offers_everything_that_can_be_written() -> None:

@@ -22,6 +22,7 @@ SAMPLING_OPTIONS = (
     "latent_steps",
     "latent_guidance",
     "multi_image",
+    "speed",
 )
 SETUP_OPTIONS = ("preset", "precision")  # how the model is opened
 NOT_OF_FILES = (*SETUP_OPTIONS, "quality")
@@ -201,6 +202,13 @@ class GenerationRequest:
         "Several pictures",
         "stochastic takes the pictures in turn, multidiffusion averages them at every step.",
         Choice(("stochastic", "multidiffusion")),
+    )
+    speed: str = _option(
+        "exact",
+        "Speed",
+        "fast leaves out every second evaluation of the networks, fastest also every second one of their guidance: "
+        "0.6 and 0.5 of the steps' time, for 99.5 % and 99.2 % of the same voxels on the embedded model.",
+        Choice(("exact", "fast", "fastest")),
     )
     simplify: float = _option(
         0.95, "Simplify", "Share of the mesh's faces that is removed; 0 keeps them all.", Range(0, 0.99, 0.01)

@@ -26,7 +26,7 @@ from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
 from trellis.app.logs import configure_logging
 from trellis.app.machine_options import MachineOptions
-from trellis.app.offers import ModelChoice, offered_models
+from trellis.app.model_choices import ModelChoice, offered_models
 from trellis.app.output_folder import claimed
 from trellis.app.server_options import ROOT, history_limits, settings_from
 from trellis.app.ui.quick_import import without_editor_stubs

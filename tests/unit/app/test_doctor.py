@@ -17,7 +17,7 @@ def test_diagnosis_of_a_cpu() -> None:
     assert [finding.subject for finding in found.attention] == list(attention.BACKENDS)
     works = {finding.subject: finding for finding in (*found.attention, *found.convolution)}
     assert works["sdpa"].works and "agrees with the reference" in works["sdpa"].remark
-    assert works["builtin"].works and not works["cudnn"].works and "float32 on cpu" in works["cudnn"].remark
+    assert works["builtin"].works and not works["varlen"].works and "float32 on cpu" in works["varlen"].remark
     assert not works["flash-attn"].works and "not installed" in works["flash-attn"].remark
     assert all("untested on hardware" in f.remark for f in found.rendering if f.subject not in ("warp", "reference"))
     assert not works["triton"].works

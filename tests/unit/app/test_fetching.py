@@ -7,7 +7,7 @@ import pytest
 from tests.unit.models.hub_server import FakeHub
 from tests.unit.models.test_acquire import ENCODER, FIRST, MODEL, SECOND, hub, runtime
 from trellis.app.jobs import JobState, JobView
-from trellis.app.shares import fetching
+from trellis.app.stage_progress import fetching
 from trellis.errors import Cancelled, FetchError
 from trellis.models.acquire import obtain_model
 from trellis.progress import CancelToken, Progress, StepInfo

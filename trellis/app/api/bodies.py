@@ -17,7 +17,7 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import ClientDisconnect, Request
 
 from trellis.app.api.errors import ApiError, FieldError
-from trellis.app.sources import MAX_PICTURES
+from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.storage import storing
 
 MAX_FIELDS = 256

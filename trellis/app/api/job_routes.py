@@ -9,11 +9,11 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from trellis.app.api.bodies import is_json, read_json, received
-from trellis.app.api.documented import ERRORS, file_answer, files_body, job_body, job_links
-from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError
 from trellis.app.api.guards import is_operator
 from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type, result_model
+from trellis.app.api.jobs import Jobs
+from trellis.app.api.openapi import ERRORS, file_answer, files_body, job_body, job_links
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.submissions import checked_request, read_submission
 from trellis.app.engine import UnknownJobError

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.picture_reader import PictureReader, ReadPicture
-from trellis.app.sources import MAX_PICTURES
 from trellis.app.ui.uploads import uploaded_file
 from trellis.errors import InvalidInputError
 from trellis.models.acquire import U2NET, U2NET_FILE, get_model

@@ -18,7 +18,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from trellis.app.sources import MAX_PICTURES
+from trellis.app.job_sources import MAX_PICTURES
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.runtime import has_float64, is_gpu
 
 GAUSSIAN_BACKENDS = ("auto", "reference", "warp", "gsplat")
 TRIANGLE_BACKENDS = ("auto", "reference", "warp", "nvdiffrast", "kaolin")
@@ -24,7 +25,6 @@ ADAPTERS = {
     "kaolin": "install it as https://kaolin.readthedocs.io says for your release of torch (Apache-2.0; "
     "`--extra kaolin` installs nothing, for that release has no build)",
 }
-_NO_GPU = ("cpu", "mps")  # devices that none of them draws on
 
 
 @functools.cache
@@ -34,7 +34,7 @@ def warp_usable(device: torch.device) -> bool:
         return False
     if device.type == "cpu":
         return True
-    if device.type == "mps" or torch.version.hip is not None:
+    if not is_gpu(device) or torch.version.hip is not None:
         return False
     # Warp may be newer than the driver; then it finds no GPU although torch does.
     from trellis.ops import warp_device
@@ -99,7 +99,7 @@ def require_adapter(name: str, device: torch.device) -> None:
     """Raise MissingDependencyError where the package `name` is not installed or does not draw on `device`."""
     if importlib.util.find_spec(name) is None:
         raise MissingDependencyError(f"{name} is not installed: {ADAPTERS[name]}, or leave it to the built-in ones.")
-    if device.type in _NO_GPU:
+    if not is_gpu(device):
         raise MissingDependencyError(
             f"{name} draws on NVIDIA GPUs only, not on device {device}; leave it to the built-in ones."
         )
@@ -111,7 +111,7 @@ def rendering_device(device: torch.device, backend: str, *tensors: Tensor) -> to
     A wanted gradient of `tensors` keeps the work on the device, except on Apple's.
     """
     check_backend(backend)
-    if device.type == "mps":
+    if not has_float64(device):
         return torch.device("cpu")
     needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     cpu = torch.device("cpu")
