@@ -64,7 +64,7 @@ def splat_gaussians(
     positions [n, 3] world; rotations [n, 4] quaternions (w, x, y, z); scales [n, 3] standard deviations along the
     rotated axes; opacities [n]; colors [n, 3]; extrinsics [V, 4, 4] world to camera, intrinsics [V, 3, 3] normalised;
     `size` pixels a side; filter_2d: variance in squared pixels added to the screen covariance, opacity
-    being scaled by the change of area (source: spec "Rendering and export", Gaussians).
+    being scaled by the change of area (source: docs/developer/model-facts.md, section 14).
     alpha = min(0.99, opacity exp(power)); alphas under 1/255 are skipped; a pixel is finished when its transmittance
     would fall under 1e-4. Differentiable on the reference back end and gsplat.
     Raises InvalidInputError for an unknown back end or an image without pixels.

@@ -62,9 +62,9 @@ def integrate_voxels(
     """Volume-render V cameras: color [V, 3, size, size] over black and remaining transmittance [V, size, size].
 
     extrinsics [V, 4, 4] world to camera; intrinsics [V, 3, 3] normalised. Samples lie at integer multiples of
-    `field.step` from the camera; a ray ends once its transmittance is under 1e-3 (source: spec "Rendering and export",
-    Radiance field). The cameras must be outside the voxels. Differentiable on the reference back end.
-    Raises InvalidInputError for an unknown back end.
+    `field.step` from the camera; a ray ends once its transmittance is under 1e-3. The cameras must be outside the
+    voxels. Differentiable on the reference back end. Source: docs/developer/model-facts.md, section 15. Raises
+    InvalidInputError for an unknown back end.
     """
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
