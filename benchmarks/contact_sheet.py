@@ -25,7 +25,7 @@ from trellis.atomic import write_bytes
 from trellis.errors import TrellisError
 from trellis.geometry.axes import from_gltf_frame
 from trellis.geometry.cameras import orbit_cameras
-from trellis.rendering import render_textured_mesh
+from trellis.rendering.textured_mesh import render_textured_mesh
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "assets" / "example_image"

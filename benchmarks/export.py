@@ -26,14 +26,17 @@ import torch
 from benchmarks.atlas_quality import measure_atlas
 from benchmarks.export_scene import Scene, build_scene
 from trellis.atomic import write_bytes
-from trellis.export import CleanOptions, ExportOptions, UnwrapOptions, ViewOptions, clean, simplify, textured_mesh
 from trellis.export.bake import dilated, mesh_colors, surface_texels, unwrapped_mesh
+from trellis.export.chain import ExportChain, FileSources
+from trellis.export.clean import CleanOptions, clean
 from trellis.export.glb import glb_bytes
-from trellis.export.projection import gaussian_colors
+from trellis.export.options import FileOptions
+from trellis.export.projection import ViewOptions, gaussian_colors
+from trellis.export.simplify import simplify
 from trellis.export.surface import Surface
-from trellis.export.unwrap import Unwrapped, unwrap
+from trellis.export.unwrap import UnwrapOptions, Unwrapped, unwrap
 from trellis.progress import Progress
-from trellis.rendering import TurntableConfig, turntable
+from trellis.rendering.turntable import TurntableConfig, turntable
 from trellis.representations import Mesh
 from trellis.runtime import Runtime, device_name, peak_allocated_bytes, reset_peak_memory, synchronize
 
@@ -216,7 +219,7 @@ class Bench:
         return ViewOptions(count=self.options.views, size=self.options.view_size)
 
     def texture(self, unwrapped: Unwrapped) -> torch.Tensor:
-        """Views of the Gaussians, projected onto the texture, as `textured_mesh` does in its fast mode."""
+        """Views of the Gaussians, projected onto the texture, as the export does in its fast mode."""
         texels = surface_texels(unwrapped, self.options.texture, device=self.device)
         colors = gaussian_colors(
             texels,
@@ -234,8 +237,10 @@ class Bench:
 
     def export(self) -> bytes:
         """From the mesh as decoded to the bytes of a GLB file."""
-        options = ExportOptions(simplify=1 - KEPT, texture_size=self.options.texture, views=self.views)
-        return glb_bytes(textured_mesh(self.scene.mesh, self.scene.gaussians, options=options))
+        options = FileOptions(simplify=1 - KEPT, texture_size=self.options.texture)
+        return glb_bytes(
+            ExportChain(FileSources(self.scene.gaussians, self.scene.mesh), options, views=self.views).textured
+        )
 
 
 def faces_of(mesh: Mesh) -> dict[str, Any]:

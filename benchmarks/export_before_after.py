@@ -7,7 +7,6 @@ asset (above), and the export as it is (below). The lights are a viewer's three,
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -18,13 +17,14 @@ from torch import Tensor
 
 from benchmarks.texture_assets import TextureAsset, assets
 from trellis.atomic import write_bytes
-from trellis.export import ExportOptions, TexturedMesh, textured_mesh
+from trellis.export.chain import ExportChain, FileSources
 from trellis.export.clean import clean
+from trellis.export.options import FileOptions
 from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.ops.rasterize import rasterize_triangles
 from trellis.rendering.mesh import render_mesh
 from trellis.rendering.textured_mesh import LIGHTS, render_textured_mesh
-from trellis.representations import Mesh
+from trellis.representations import Mesh, TexturedMesh
 from trellis.runtime import Runtime
 
 SIZE = 320
@@ -113,9 +113,10 @@ def clay(mesh: Mesh, camera: Cameras) -> Tensor:
 def pairs(asset: TextureAsset) -> list[tuple[Tensor, Tensor]]:
     """(with the fault, as we export it) of every column."""
     camera, front = orbit_cameras([0.6], [0.45]), orbit_cameras([np.pi + 0.6], [0.6])
-    options = ExportOptions(faces=FACES, texture_size=1024)
-    plain = textured_mesh(asset.mesh, asset.gaussians, options=replace(options, blend_picture=False))
-    ours = textured_mesh(asset.mesh, asset.gaussians, picture=asset.picture, options=options)
+    sources = FileSources(asset.gaussians, asset.mesh, asset.picture)
+    plain, ours = (
+        ExportChain(sources, FileOptions(faces=FACES, blend_picture=blend)).textured for blend in (False, True)
+    )
     texture = torch.from_numpy(ours.texture) / 255
     far = [draw(ours, camera, texture=from_afar(part)) for part in (with_gaps(ours), texture)]
     cut = with_hole(clean(asset.mesh), camera)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
+from trellis.ops.rasterize.scenes import SH_C0
 from trellis.representations import GaussianCloud, Mesh
 from trellis.representations.flexicubes import COLOR, COLOR_CHANNELS, SDF, extract_mesh
-from trellis.representations.gaussians import SH_C0
 
 FINE = 4  # fine voxels along the side of a structure voxel
 GAUSSIANS_PER_VOXEL = 32

@@ -22,8 +22,9 @@ from torch import Tensor
 from trellis.atomic import write_bytes
 from trellis.export.clean import clean
 from trellis.export.simplify import simplify
-from trellis.export.topology import EdgeTable, face_parts
+from trellis.export.topology import face_parts
 from trellis.ops.closest_point import closest_point
+from trellis.ops.half_edges import EdgeTable
 from trellis.representations import Mesh
 
 SIZES = (54_000, 291_000, 1_080_000)

@@ -25,8 +25,7 @@ import warp as wp
 from benchmarks import rendering_scenes
 from trellis.ops import warp_device
 from trellis.ops.rasterize import BACKENDS
-from trellis.rendering import TurntableConfig, progressive_turntable, turntable
-from trellis.rendering.turntable import SIDES
+from trellis.rendering.turntable import SIDES, TurntableConfig, turntable
 
 # Seconds for 120 frames of 512^2, measured with the published code on one H200, and our target.
 PUBLISHED = {"gaussians": 0.56, "normals": 0.58}
@@ -136,19 +135,6 @@ def measure(asset: dict, config: TurntableConfig, *, scene: str, device: torch.d
     )
 
 
-def first_pictures(asset: dict, config: TurntableConfig, device: torch.device) -> dict[str, float]:
-    """Seconds until a progressive preview has its draft, and its first frame of full size."""
-    synchronize(device)
-    begin = time.perf_counter()
-    frames = progressive_turntable(**asset, config=config)
-    found: dict[str, float] = {}
-    for frame in frames:
-        found["draft" if frame.draft else "frame"] = time.perf_counter() - begin
-        if not frame.draft:
-            break
-    return found
-
-
 @contextmanager
 def kernel_times(device: torch.device) -> Iterator[dict[str, list[float]]]:
     """Fill a table: kernel -> [milliseconds in all, launches], of the GPU's activity or of Warp's launches on a CPU."""
@@ -241,12 +227,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(describe(row), flush=True)
         if options.profile:
             kernels[f"{row.sides} x{row.supersampling}"] = profile(asset, config, device)
-    usual = TurntableConfig(size=options.size, frames=options.frames, backend=options.backend)
-    progressive = first_pictures(asset, usual, device)
-    print("progressive preview: " + ", ".join(f"{kind} after {at:.2f} s" for kind, at in progressive.items()))
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
-        report = {"device": name, "torch": torch.__version__, "rows": rows, "first": progressive, "kernels": kernels}
+        report = {"device": name, "torch": torch.__version__, "rows": rows, "kernels": kernels}
         aside = options.output / "rendering.json.part"
         aside.write_text(json.dumps(report, indent=1), encoding="utf-8")
         aside.replace(options.output / "rendering.json")

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from benchmarks.texture_assets import SOURCES, TextureAsset, assets
 from trellis.atomic import write_bytes
-from trellis.export import ExportOptions, TexturedMesh, textured_mesh
-from trellis.export.textured import TEXTURE_MODES, TEXTURE_SIZES
+from trellis.export.chain import ExportChain, FileSources
+from trellis.export.options import TEXTURE_MODES, TEXTURE_SIZES, FileOptions
 from trellis.geometry.cameras import Cameras, orbit_cameras, uniform_view_angles
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.textured_mesh import render_textured_mesh
+from trellis.representations import TexturedMesh
 from trellis.runtime import Runtime
 from trellis.training.procedural.examples import EXAMPLES
 
@@ -107,9 +108,9 @@ def measure(asset: TextureAsset, options: argparse.Namespace, *, cameras: Camera
     pictures: list[Tensor] = []
     for mode in options.modes:
         for size in options.sizes:
-            wishes = ExportOptions(simplify=options.simplify, texture_size=size, texture_mode=mode)
+            wishes = FileOptions(simplify=options.simplify, texture_size=size, texture_mode=mode)
             start = time.perf_counter()
-            textured = textured_mesh(asset.mesh, asset.gaussians, options=wishes)
+            textured = ExportChain(FileSources(asset.gaussians, asset.mesh), wishes).textured
             seconds = time.perf_counter() - start
             found = compare(textured, asset, cameras=cameras, size=options.view_size)
             pictures = pictures or [found.wanted]

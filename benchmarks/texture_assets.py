@@ -14,9 +14,9 @@ from torch import Tensor
 from trellis import ImageTo3D
 from trellis.conditioning import PreparedImage
 from trellis.geometry.cameras import Cameras
+from trellis.ops.rasterize.scenes import SH_C0
 from trellis.representations import GaussianCloud, Mesh
 from trellis.representations.flexicubes import extract_mesh
-from trellis.representations.gaussians import SH_C0
 from trellis.runtime import Runtime
 from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, render_pictures, sample_objects
 from trellis.training.procedural.examples import EXAMPLES

@@ -10,7 +10,6 @@ from pathlib import Path
 
 QUALITIES = {"balanced": "standard", "standard": "standard", "high": "high", "ultra": "ultra"}
 FORMATS = {"mesh": "glb", "gaussian": "ply", "preview": "mp4"}
-RADIANCE_FIELD = "radiance_field"  # the older scripts' third format
 ALGORITHMS = ("trellis", "trellis2")
 
 
@@ -41,11 +40,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def program_formats(names: str) -> str:
-    """The program's own names of formats that are parted by commas; refuses the radiance field, which has no file."""
-    wanted = [name.strip() for name in names.split(",")]
-    if RADIANCE_FIELD in wanted:
-        raise argparse.ArgumentTypeError("the radiance field is not written to a file; use mesh or gaussian instead")
-    return ",".join(FORMATS.get(name, name) for name in wanted)
+    """The program's own names of formats that are parted by commas."""
+    return ",".join(FORMATS.get(name, name) for name in map(str.strip, names.split(",")))
 
 
 def translated(options: argparse.Namespace) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ from torch import Tensor
 from trellis.atomic import written_aside
 from trellis.conditioning import PreparedImage
 from trellis.errors import InvalidInputError
-from trellis.export.files import FileOptions, FileSources, write_files
+from trellis.export.chain import FileSources
+from trellis.export.files import write_files
+from trellis.export.options import FileOptions
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 
 logger = logging.getLogger(__name__)
 
-STORED_KIND = "trellis asset 1"
+STORED_KIND = "trellis asset 2"
 SMALLEST_PICTURE = 64  # pixels
 REPRESENTATIONS: Mapping[str, type] = {"gaussians": GaussianCloud, "mesh": Mesh, "radiance_field": RadianceField}
 
@@ -71,7 +73,7 @@ class Asset:
             key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
         }
         return write_files(
-            FileSources(self.gaussians, self.mesh, self.picture),
+            FileSources(self.gaussians, self.mesh, self.picture, self.radiance_field, self._store_field),
             folder,
             name=name,
             options=FileOptions(**chosen),
@@ -94,6 +96,9 @@ class Asset:
             framed = framed.resize((SMALLEST_PICTURE, SMALLEST_PICTURE), Image.Resampling.LANCZOS)
         return np.array(framed)
 
+    def _store_field(self, path: Path) -> Path:
+        return replace(self, gaussians=None, mesh=None, prepared=(), notes=()).store(path)
+
     def store(self, path: str | Path) -> Path:
         """Keep the whole asset in one safetensors file, without loss; `Asset.load` reads it. Returns the path."""
         tensors: dict[str, Tensor] = {"coords": self.coords, "latent": self.latent}
@@ -115,7 +120,7 @@ class Asset:
             "representations": constants,
             "pictures": pictures,
         }
-        metadata = {"kind": STORED_KIND, "record": json.dumps(record)}
+        metadata = {STORED_KIND: json.dumps(record)}  # one entry: the library writes several in any order
         flat = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
         with written_aside(path) as aside:
             save_file(flat, aside, metadata=metadata)
@@ -130,10 +135,12 @@ class Asset:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                if metadata.get("kind") != STORED_KIND:
+                older = metadata.get("record") if metadata.get("kind") == "trellis asset 1" else None
+                stored = metadata.get(STORED_KIND, older)
+                if stored is None:
                     raise InvalidInputError(f"{path} is no stored asset.")
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
-                record = json.loads(metadata["record"])
+                record = json.loads(stored)
         except (OSError, SafetensorError, json.JSONDecodeError) as error:
             raise InvalidInputError(f"{path} cannot be read as a stored asset: {error}.") from error
         representations: dict[str, Any] = dict.fromkeys(REPRESENTATIONS)

@@ -153,10 +153,6 @@ class Runtime(ModelFiles):
             spconv_algo=_choice("SPCONV_ALGO", None, SPCONV_ALGORITHMS) or "auto",
         )
 
-    @property
-    def is_cuda(self) -> bool:
-        return self.device.type == "cuda"
-
 
 def check_machine_options(device: str, precision: str | None) -> None:
     """Raise InvalidInputError for a device or precision that does not exist; whether it is here is not looked at."""

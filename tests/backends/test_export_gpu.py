@@ -11,8 +11,9 @@ import torch
 from benchmarks.export_scene import build_scene
 from tests.contract.sources import ROOT
 from tests.unit.export.test_picture_blend import framed, photograph
-from trellis.export import ExportOptions, textured_mesh
+from trellis.export.chain import ExportChain, FileSources
 from trellis.export.glb import glb_bytes
+from trellis.export.options import FileOptions
 from trellis.geometry.cameras import orbit_cameras
 
 PROGRAM = "from tests.backends.test_export_gpu import write_digests; write_digests()"
@@ -27,9 +28,9 @@ def write_digests() -> None:
     picture = photograph(scene.mesh, framed(camera, build_scene(16).mesh).to(GPU))
     picture[..., 1:3] = picture[..., 1:3] * 0.7
     for mode in ("fast", "best"):
-        options = ExportOptions(simplify=0.9, texture_mode=mode, normal_map=True)
+        options = FileOptions(simplify=0.9, texture_mode=mode, normal_map=True)
         for _ in range(TIMES):
-            asset = textured_mesh(scene.mesh, scene.gaussians, picture=picture, options=options)
+            asset = ExportChain(FileSources(scene.gaussians, scene.mesh, picture), options).textured
             assert not asset.notes  # the picture was laid on, which changes all other colours too
             sys.stdout.write(f"{mode} {hashlib.sha256(glb_bytes(asset)).hexdigest()}\n")
 

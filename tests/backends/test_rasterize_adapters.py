@@ -12,16 +12,19 @@ from torch import Tensor
 from tests.backends.test_rasterize_triangles import SIZE, random_triangles
 from tests.parity import renders
 from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.geometry.cameras import Cameras
 from trellis.ops.rasterize import (
     ADAPTERS,
     backends,
-    gaussians,
     interpolate_attributes,
     rasterize_triangles,
     reference,
     splat_gaussians,
 )
-from trellis.rendering import render_gaussians, render_mesh, render_radiance_field
+from trellis.ops.rasterize.scenes import NEAR, SH_C0, Gaussians
+from trellis.rendering.gaussians import render_gaussians
+from trellis.rendering.mesh import render_mesh
+from trellis.rendering.radiance_field import render_radiance_field
 from trellis.runtime import NVDIFFRAST_CONTEXT
 
 GOLDENS = load_file(renders.__file__.replace("renders.py", "data/render_goldens.safetensors"))
@@ -101,25 +104,16 @@ def test_gsplat_is_asked_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
         assert quats.shape == (n, 4) and scales.shape == (n, 3) and opacities.shape == (n,) and colors.shape == (n, 3)
         assert viewmats.shape == (views, 4, 4) and Ks.shape == (views, 3, 3)
         # Ks is in pixels, a pixel's centre at its number plus a half; images are channels-last.
-        color, left = splat_gaussians(
-            means,
-            rotations=quats,
-            scales=scales,
-            opacities=opacities,
-            colors=colors,
-            extrinsics=viewmats,
-            intrinsics=Ks / torch.tensor([width, height, 1.0])[:, None],
-            size=width,
-            filter_2d=eps2d,
-            backend="reference",
-        )
+        cloud = Gaussians(means, (colors - 0.5) / SH_C0, scales, quats, opacities[:, None], eps2d)
+        cameras = Cameras(viewmats, Ks / torch.tensor([width, height, 1.0])[:, None])
+        color, left = splat_gaussians(cloud, cameras, size=width, backend="reference")
         return color.permute(0, 2, 3, 1), 1 - left[..., None], {}
 
     module.rasterization = rasterization  # type: ignore[attr-defined]
     for key in ("gs_a_0_black", "gs_a_1_black", "gs_a_0_white"):
         image = renders.rebuild_image(key, 64, backend="gsplat")
         assert (image - GOLDENS[key]).abs().max() < 1e-3
-    expected = {"near_plane": gaussians.NEAR, "rasterize_mode": "antialiased", "width": 64, "height": 64}
+    expected = {"near_plane": NEAR, "rasterize_mode": "antialiased", "width": 64, "height": 64}
     assert asked == [expected] * 3
 
 

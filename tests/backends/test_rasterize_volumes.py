@@ -1,15 +1,19 @@
 """Gaussian splatting and radiance-field integration: Warp against the reference, both against the golden images."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tests.parity import renders
 from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.ops.rasterize import gaussians, splat_gaussians, warp_gaussians, warp_projection
-from trellis.rendering import render_gaussians, render_mesh, render_radiance_field
+from trellis.ops.rasterize.scenes import SH_C0, Gaussians
+from trellis.rendering.gaussians import render_gaussians
+from trellis.rendering.mesh import render_mesh
+from trellis.rendering.radiance_field import render_radiance_field
 
 GOLDENS = load_file(renders.__file__.replace("renders.py", "data/render_goldens.safetensors"))
 LEVEL = 1 / 255
@@ -43,69 +47,35 @@ def test_mesh_goldens(backend: str) -> None:
         assert difference[..., inner].max() < 0.01 * LEVEL, name
 
 
-@dataclass(frozen=True)
-class Splats:
+def splats(n: int, seed: int) -> Gaussians:
     """Gaussians of all shapes, some beside the image, behind the camera, across its plane, without area or unusable."""
+    g = torch.Generator().manual_seed(seed)
+    positions = torch.randn(n, 3, generator=g) * torch.rand(n, 1, generator=g)
+    rotations = torch.randn(n, 4, generator=g)
+    scales = 0.04 * torch.rand(n, 3, generator=g) + 0.001
+    opacities = torch.rand(n, 1, generator=g) ** 0.3
+    if n:
+        positions[5], positions[6, 0] = torch.nan, torch.inf
+        scales[100:200, 1:] = 0  # needles, which have no area
+        scales[200:210] *= 8
+        opacities[300:400] *= 0.004
+        positions[500:520], scales[500:520] = positions[500], scales[500]  # at equal depth the first is in front
+    return Gaussians(positions, (torch.rand(n, 3, generator=g) - 0.5) / SH_C0, scales, rotations, opacities)
 
-    positions: torch.Tensor
-    rotations: torch.Tensor
-    scales: torch.Tensor
-    opacities: torch.Tensor
-    colors: torch.Tensor
 
-    @classmethod
-    def random(cls, n: int, seed: int) -> "Splats":
-        g = torch.Generator().manual_seed(seed)
-        positions = torch.randn(n, 3, generator=g) * torch.rand(n, 1, generator=g)
-        rotations = torch.randn(n, 4, generator=g)
-        scales = 0.04 * torch.rand(n, 3, generator=g) + 0.001
-        opacities = torch.rand(n, generator=g) ** 0.3
-        if n:
-            positions[5], positions[6, 0] = torch.nan, torch.inf
-            scales[100:200, 1:] = 0  # needles, which have no area
-            scales[200:210] *= 8
-            opacities[300:400] *= 0.004
-            positions[500:520], scales[500:520] = positions[500], scales[500]  # at equal depth the first is in front
-        return cls(positions, rotations, scales, opacities, torch.rand(n, 3, generator=g))
-
-    def draw(self, cameras: Cameras, size: int, *, backend: str, by_tiles: bool = False) -> tuple[torch.Tensor, ...]:
-        options = {
-            "rotations": self.rotations,
-            "scales": self.scales,
-            "opacities": self.opacities,
-            "colors": self.colors,
-            "extrinsics": cameras.extrinsics,
-            "intrinsics": cameras.intrinsics,
-            "size": size,
-            "filter_2d": 0.1,
-        }
-        if backend == "reference":
-            return splat_gaussians(self.positions, backend=backend, **options)
-        limits = (gaussians.NEAR, gaussians.FLOOR, gaussians.TILE, gaussians.MIN_ALPHA)
-        return warp_gaussians.splat_gaussians(self.positions, limits=limits, by_tiles=by_tiles, **options)
+def draw(cloud: Gaussians, cameras: Cameras, size: int, *, backend: str, by_tiles: bool = False) -> tuple[Tensor, ...]:
+    if backend == "reference":
+        return splat_gaussians(cloud, cameras, size=size, backend=backend)
+    return warp_gaussians.splat_gaussians(cloud, cameras, size=size, by_tiles=by_tiles)
 
 
 @pytest.mark.parametrize("size", [64, 75])
 def test_warp_projects_like_the_reference(size: int) -> None:
-    splats, camera = Splats.random(4000, size), orbit_cameras([2.0], [0.3])
-    options = {"rotations": splats.rotations, "scales": splats.scales, "opacities": splats.opacities}
-    options.update(size=size, filter_2d=0.1)
-    screen = gaussians.project_gaussians(
-        splats.positions,
-        colors=torch.arange(4000.0)[:, None],  # tells who is who after the sorting
-        extrinsics=camera.extrinsics[0],
-        intrinsics=camera.intrinsics[0],
-        **options,
-    )
-    limits = (gaussians.NEAR, gaussians.FLOOR, gaussians.TILE, gaussians.MIN_ALPHA)
-    projected = warp_projection.project_gaussians(
-        splats.positions,
-        extrinsics=camera.extrinsics,
-        intrinsics=camera.intrinsics,
-        limits=limits,
-        **options,
-    )
-    who = screen.colors[:, 0].long()
+    cloud, camera = splats(4000, size), orbit_cameras([2.0], [0.3])
+    numbers = torch.arange(4000.0)[:, None] / SH_C0  # tells who is who after the sorting
+    screen = gaussians.project_gaussians(replace(cloud, features_dc=numbers), camera, size)
+    projected = warp_projection.project_gaussians(cloud, camera, size=size)
+    who = screen.colors[:, 0].long()  # and a half
     seen = screen.boxes[:, 2] > screen.boxes[:, 0]
     shown = who[seen]
     assert 500 < len(shown) < 3800
@@ -126,10 +96,10 @@ def test_warp_projects_like_the_reference(size: int) -> None:
 @pytest.mark.parametrize("by_tiles", [True, False])
 @pytest.mark.parametrize("size", [64, 75])
 def test_warp_gaussians_equal_reference(by_tiles: bool, size: int) -> None:
-    splats, cameras = Splats.random(5000, size), orbit_cameras([0.3, 2.2, 4.0], [0.3, -0.5, 1.2])
-    color, transmittance = splats.draw(cameras, size, backend="reference")
+    cloud, cameras = splats(5000, size), orbit_cameras([0.3, 2.2, 4.0], [0.3, -0.5, 1.2])
+    color, transmittance = draw(cloud, cameras, size, backend="reference")
     assert 0.1 < (transmittance < 2e-4).float().mean() < 0.9 and transmittance.max() > 0.05
-    other_color, other_transmittance = splats.draw(cameras, size, backend="warp", by_tiles=by_tiles)
+    other_color, other_transmittance = draw(cloud, cameras, size, backend="warp", by_tiles=by_tiles)
     # A Gaussian at the 1/255 or the 1e-4 threshold may fall on either side by rounding.
     assert ((color - other_color).abs() > 1e-4).float().mean() < 0.002
     assert (color - other_color).abs().max() < 1.5 * LEVEL
@@ -138,23 +108,23 @@ def test_warp_gaussians_equal_reference(by_tiles: bool, size: int) -> None:
 
 def test_budgets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cameras drawn at once, one by one, or split after their lists turned out long: the same bits."""
-    splats, cameras = Splats.random(3000, 1), orbit_cameras([0.3, 2.2, 4.0], [0.3, -0.5, 1.2])
-    whole = splats.draw(cameras, 64, backend="warp", by_tiles=True)
+    cloud, cameras = splats(3000, 1), orbit_cameras([0.3, 2.2, 4.0], [0.3, -0.5, 1.2])
+    whole = draw(cloud, cameras, 64, backend="warp", by_tiles=True)
     for name, value in (("PAIR_BUDGET", 7000), ("ENTRY_BUDGET", 100)):
         with monkeypatch.context() as patch:
             patch.setattr(warp_gaussians, name, value)
-            assert all(map(torch.equal, whole, splats.draw(cameras, 64, backend="warp", by_tiles=True)))
+            assert all(map(torch.equal, whole, draw(cloud, cameras, 64, backend="warp", by_tiles=True)))
 
 
 def test_threads_do_not_show() -> None:
-    splats, cameras = Splats.random(40_000, 2), orbit_cameras([0.3], [0.3])
+    cloud, cameras = splats(40_000, 2), orbit_cameras([0.3], [0.3])
     field, before = renders.radiance_field(), torch.get_num_threads()
     pictures = []
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
             drawn = render_radiance_field(field, cameras, size=100, backend="warp")
-            pictures.append([*splats.draw(cameras, 100, backend="warp"), drawn.color, drawn.alpha])
+            pictures.append([*draw(cloud, cameras, 100, backend="warp"), drawn.color, drawn.alpha])
     finally:
         torch.set_num_threads(before)
     assert all(map(torch.equal, *pictures))
@@ -164,15 +134,15 @@ def test_threads_do_not_show() -> None:
 def test_no_gaussians_leave_the_background(by_tiles: bool) -> None:
     cameras = orbit_cameras([0.3, 2.2], [0.3, -0.5])
     for backend in ("reference", "warp"):
-        color, transmittance = Splats.random(0, 0).draw(cameras, 8, backend=backend, by_tiles=by_tiles)
+        color, transmittance = draw(splats(0, 0), cameras, 8, backend=backend, by_tiles=by_tiles)
         assert color.shape == (2, 3, 8, 8) and (color == 0).all() and (transmittance == 1).all()
 
 
 def test_reference_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    splats, camera = Splats.random(2000, 7), orbit_cameras([0.3], [0.3])
-    whole = splats.draw(camera, 64, backend="reference")
+    cloud, camera = splats(2000, 7), orbit_cameras([0.3], [0.3])
+    whole = draw(cloud, camera, 64, backend="reference")
     monkeypatch.setattr("trellis.ops.rasterize.reference.FRAGMENT_BUDGET", 20_000)
-    bands = splats.draw(camera, 64, backend="reference")
+    bands = draw(cloud, camera, 64, backend="reference")
     torch.testing.assert_close(bands[0], whole[0], atol=1e-6, rtol=0)
     torch.testing.assert_close(bands[1], whole[1], atol=1e-6, rtol=0)
 

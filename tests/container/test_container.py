@@ -274,10 +274,11 @@ def test_the_guides_own_numbers_go_first() -> None:
         script.parser().parse_args(["a.png", "--quality", "best"])
 
 
-def test_the_radiance_field_of_older_scripts_is_refused_with_what_to_use(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        load("reconstruct").parser().parse_args(["a.png", "--formats", "mesh, radiance_field"])
-    assert "the radiance field is not written to a file; use mesh or gaussian instead" in capsys.readouterr().err
+def test_the_formats_of_older_scripts_are_those_of_the_program() -> None:
+    script = load("reconstruct")
+    words = script.parser().parse_args(["a.png", "--formats", "mesh, gaussian, radiance_field"])
+    options = build_parser().parse_args(script.translated(words))
+    assert request_from(options).formats == ("glb", "ply", "radiance_field")
 
 
 @pytest.mark.parametrize("command", ["generate", "batch"])

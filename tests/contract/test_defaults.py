@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from trellis.app.request import NOT_OF_FILES, GenerationRequest, Subset, default_of, options
-from trellis.export.files import FORMATS, PREVIEW_CONTENT, FileOptions
+from trellis.export.options import FORMATS, PREVIEW_CONTENT, FileOptions
 from trellis.pipeline import ImageTo3D
 
 

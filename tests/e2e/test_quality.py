@@ -11,7 +11,7 @@ from tests.e2e.conftest import EXAMPLES
 from trellis import ImageTo3D
 from trellis.asset import Asset
 from trellis.geometry.cameras import orbit_cameras
-from trellis.rendering import render_mesh
+from trellis.rendering.mesh import render_mesh
 
 FRONT = np.pi
 

@@ -13,7 +13,9 @@ from tests.parity import golden
 from tests.parity.compare import Check, UnknownCaseError, missing
 from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.ops.rasterize import FIELD_BACKENDS, GAUSSIAN_BACKENDS, TRIANGLE_BACKENDS
-from trellis.rendering import render_gaussians, render_mesh, render_radiance_field
+from trellis.rendering.gaussians import render_gaussians
+from trellis.rendering.mesh import render_mesh
+from trellis.rendering.radiance_field import render_radiance_field
 from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField
 
 VIEWS = ((0.3, 0.4), (2.1, -0.2))  # yaw, pitch

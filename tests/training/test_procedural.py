@@ -13,12 +13,12 @@ from trellis.training.procedural import (
     HELD_OUT_SEEDS,
     TRAINING_SEEDS,
     VOXEL_FEATURES,
+    ObjectBatch,
     occupancy,
     occupied_coords,
     render_pictures,
     render_views,
     sample_objects,
-    surface_samples,
     voxel_features,
 )
 from trellis.training.procedural.builder import Builder, Slots
@@ -28,6 +28,17 @@ from trellis.training.procedural.pictures import draw_cameras
 from trellis.training.procedural.primitives import support
 
 SEEDS = range(HELD_OUT_SEEDS.start + 10, HELD_OUT_SEEDS.start + 14)
+
+
+def surface_points(batch: ObjectBatch, dense: torch.Tensor, count: int, *, seed: int) -> torch.Tensor:
+    """`count` random points an object on its surface: places in its occupied voxels, projected; [B, count, 3]."""
+    generator = torch.Generator().manual_seed(seed)
+    points = []
+    for grid in dense:
+        cells = grid.nonzero()
+        cells = cells[torch.randint(len(cells), (count,), generator=generator)]
+        points.append((cells + torch.rand(count, 3, generator=generator)) / len(grid) - 0.5)
+    return batch.project(torch.stack(points), steps=3)
 
 
 def test_seed_ranges_are_apart() -> None:
@@ -134,20 +145,21 @@ def test_families_face_one_way(family: str, axis: int) -> None:
 def test_projected_points_lie_on_the_surface_and_normals_point_out() -> None:
     batch = sample_objects(range(24))
     dense = occupancy(batch)
-    samples = surface_samples(batch, dense, 300, generator=torch.Generator().manual_seed(0))
-    distance = batch.sdf(samples.points).abs()
+    points = surface_points(batch, dense, 300, seed=0)
+    normals, colors = batch.normal(points), batch.color(points)
+    distance = batch.sdf(points).abs()
     assert float((distance < 2e-3).float().mean()) > 0.97
-    out = batch.sdf(samples.points + 0.004 * samples.normals) - batch.sdf(samples.points - 0.004 * samples.normals)
+    out = batch.sdf(points + 0.004 * normals) - batch.sdf(points - 0.004 * normals)
     assert float((out > 0.004).float().mean()) > 0.95
-    assert samples.colors.min() >= 0 and samples.colors.max() <= 1.001
-    assert float(samples.colors.std()) > 0.05
+    assert colors.min() >= 0 and colors.max() <= 1.001
+    assert float(colors.std()) > 0.05
 
 
 def test_the_shell_has_no_gaps() -> None:
     """Every surface point's voxel, or a face neighbour, is occupied (thick shell around the surface)."""
     batch = sample_objects(range(24))
     dense = occupancy(batch)
-    points = surface_samples(batch, dense, 500, generator=torch.Generator().manual_seed(2)).points
+    points = surface_points(batch, dense, 500, seed=2)
     cell = ((points + 0.5) * 32).long().clamp(0, 31)
     inside = dense[torch.arange(24)[:, None], cell[..., 0], cell[..., 1], cell[..., 2]]
     assert float(inside.float().mean()) > 0.985
@@ -185,7 +197,7 @@ def test_silhouette_agrees_with_projected_surface() -> None:
     batch = sample_objects(range(6))
     dense = occupancy(batch)
     pictures = render_pictures(batch, views=2, size=96, dense=dense)
-    points = surface_samples(batch, dense, 400, generator=torch.Generator().manual_seed(0)).points
+    points = surface_points(batch, dense, 400, seed=0)
     cameras: Cameras = pictures.cameras
     for index in range(12):
         camera = cameras[index : index + 1]

@@ -46,7 +46,12 @@ def generate_files(
         if keep and kept.is_file():
             asset = pipeline.load_asset(kept)
         else:
-            asset = pipeline(source if isinstance(source, str) else list(source), progress=progress, **request.sampling)
+            asset = pipeline(
+                source if isinstance(source, str) else list(source),
+                progress=progress,
+                representations=request.representations,
+                **request.sampling,
+            )
             if keep:
                 asset.store(kept)
         notes = list(asset.notes)

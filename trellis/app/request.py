@@ -236,8 +236,9 @@ class GenerationRequest:
     formats: tuple[str, ...] = _option(
         ("glb", "ply", "mp4"),
         "Files",
-        "glb, obj, usdz: textured mesh. stl, mesh_ply: its shape. maps: textures. ply, splat: Gaussians. mp4: preview.",
-        Subset(("glb", "obj", "usdz", "stl", "mesh_ply", "maps", "ply", "splat", "mp4")),
+        "glb, obj, usdz: textured mesh. stl, mesh_ply: its shape. maps: textures. ply, splat: Gaussians. "
+        "radiance_field: that, for this program. mp4: preview.",
+        Subset(("glb", "obj", "usdz", "stl", "mesh_ply", "maps", "ply", "splat", "radiance_field", "mp4")),
     )
     texture_format: str = _option(
         "png",
@@ -250,7 +251,7 @@ class GenerationRequest:
         None,
         "Preview shows",
         "Pictures of the video, side by side; none chosen: the mesh of the files (else the Gaussians) beside normals.",
-        Subset(("gaussians", "normals", "colors", "textured")),
+        Subset(("gaussians", "normals", "colors", "textured", "radiance_field")),
         unset="textured, or gaussians where no file holds the textured mesh; and normals",
     )
     preview_frames: int = _option(60, "Preview frames", "Length of the preview video.", Range(1, 600, 1, integer=True))
@@ -269,6 +270,12 @@ class GenerationRequest:
     def sampling(self) -> dict[str, Any]:
         """The options that decide the asset itself; the others decide its files."""
         return {name: getattr(self, name) for name in SAMPLING_OPTIONS}
+
+    @property
+    def representations(self) -> tuple[str, ...]:
+        """What the asset is decoded to: Gaussians and mesh always, for other files of it are made of them."""
+        asked = {*self.formats, *(self.preview_content or ())}
+        return ("gaussians", "mesh", *(["radiance_field"] if "radiance_field" in asked else []))
 
     @property
     def setup(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras, uniform_cameras
 from trellis.ops.rasterize import TriangleSamples, rendering_device
 from trellis.progress import Progress
-from trellis.rendering import rasterize_mesh
+from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
 
 SHADINGS = ("none", "headlight")

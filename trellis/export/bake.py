@@ -14,6 +14,7 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 from trellis.export.unwrap import Unwrapped
 from trellis.ops.closest_point import closest_point
+from trellis.ops.half_edges import face_vectors
 from trellis.ops.rasterize import interpolate_attributes, rasterize_triangles
 from trellis.progress import Progress
 from trellis.representations import Mesh
@@ -67,7 +68,7 @@ def nearest_on_surface(points: Tensor, normals: Tensor, mesh: Mesh) -> tuple[Ten
     repeated from a point lifted off the surface along the normal.
     """
     corners = mesh.vertices[mesh.faces.long()]
-    face_normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    face_normals = face_vectors(corners)
     lift = 0.01 * torch.linalg.vector_norm(mesh.vertices.amax(0) - mesh.vertices.amin(0))
     found = closest_point(points, mesh.vertices, mesh.faces)
     faces, weights = found.faces, found.barycentrics
@@ -126,8 +127,3 @@ def dilated(texels: Texels, values: Tensor) -> Tensor:
 def as_bytes(image: Tensor) -> NDArray[np.uint8]:
     """Values in [0, 1] as uint8 on the CPU."""
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-
-
-def texture_image(texels: Texels, colors: Tensor) -> NDArray[np.uint8]:
-    """The picture [size, size, 3] uint8 of texel `colors` [n, 3] in [0, 1] (sRGB), `dilated`."""
-    return as_bytes(dilated(texels, colors))

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from trellis.export.topology import EdgeTable, connected_parts, diagonal, with_faces
+from trellis.export.topology import diagonal, with_faces
+from trellis.ops.half_edges import EdgeTable, connected_parts
 from trellis.representations import Mesh
 
 COINCIDENT = 1e-9  # of the diagonal: an edge this short has no length
@@ -65,7 +66,7 @@ def _single_faces(faces: Tensor, vertex_count: int) -> Tensor:
 def _without_fins(faces: Tensor, vertex_count: int) -> Tensor:
     """Peel off faces that hang on an edge of three or more faces and end in the open: they enclose nothing."""
     while len(faces):
-        uses = EdgeTable.build(faces, vertex_count).uses()
+        uses = EdgeTable.build(faces, vertex_count).uses().reshape(-1, 3)
         fin = (uses > 2).any(dim=1) & (uses == 1).any(dim=1)
         if not bool(fin.any()):
             break

@@ -13,8 +13,8 @@ from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
 from trellis.export.pictures import check_picture_format, png_bytes, webp_bytes
 from trellis.export.tangents import vertex_tangents
-from trellis.export.textured import TexturedMesh
 from trellis.geometry.axes import to_gltf_frame
+from trellis.representations import TexturedMesh
 
 GENERATOR = "trellis-desktop"
 ROUGHNESS = 0.9

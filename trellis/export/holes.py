@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trellis.export.topology import EdgeTable
+from trellis.ops.half_edges import EdgeTable
 from trellis.representations import Mesh
 
 Floats = NDArray[np.floating]
@@ -36,7 +36,7 @@ def boundary_loops(mesh: Mesh) -> list[Ints]:
     A vertex where several holes touch ends a loop there, so that every loop passes a vertex at most once.
     """
     edges = EdgeTable.build(mesh.faces, len(mesh.vertices))
-    border = edges.border()
+    border = edges.uses() == 1
     # The missing neighbour runs against the existing face.
     return trace_loops(edges.ends[border].cpu().numpy(), edges.starts[border].cpu().numpy())
 

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from trellis.export.topology import EdgeTable, connected_parts, sum_by
+from trellis.export.topology import face_corners, sum_by
+from trellis.ops.half_edges import EdgeTable, corner_fans, following
 from trellis.representations import Mesh
 
 NUDGE = 0.02  # of the way to the neighbours: enough that readers which weld equal positions keep the copies apart
@@ -28,24 +29,18 @@ def split_touching(mesh: Mesh, *, edges_only: bool = False) -> Mesh:
         more = [_pairs_around(mesh, edges, int(e)) for e in torch.nonzero(edges.counts > 2).squeeze(1)]
         extra = torch.tensor([pair for pairs in more for pair in pairs], dtype=torch.int64, device=a.device)
         a, b = torch.cat([a, extra.reshape(-1, 2)[:, 0]]), torch.cat([b, extra.reshape(-1, 2)[:, 1]])
-    fans, fan = _fans(edges, a, b)
+    fans, fan = corner_fans(mesh.faces.long(), a, b)
     corner_vertex = mesh.faces.long().reshape(-1)
     vertex = corner_vertex.new_zeros(fans).scatter(0, fan, corner_vertex)
     split = torch.bincount(vertex, minlength=len(mesh.vertices)) > 1
     if edges_only:
         on_edge = torch.zeros_like(split)
-        halves = edges.order[torch.isin(edges.order, edges.order[_members(edges, crowded)])]
-        on_edge[edges.starts[halves]] = on_edge[edges.ends[halves]] = True
+        shared = edges.uses() > 2
+        on_edge[edges.starts[shared]] = on_edge[edges.ends[shared]] = True
         split &= on_edge
     if not bool(split.any()):
         return mesh
-    return _with_fans(mesh, edges, fan, vertex, split)
-
-
-def _members(edges: EdgeTable, first: Tensor) -> Tensor:
-    """Places in `edges.order` of the edges that begin at `first`."""
-    crowded = torch.isin(edges.first, first)
-    return torch.nonzero(crowded.repeat_interleave(edges.counts)).squeeze(1)
+    return _with_fans(mesh, fan, vertex, split)
 
 
 def _pairs_around(mesh: Mesh, edges: EdgeTable, edge: int) -> list[tuple[int, int]]:
@@ -55,7 +50,7 @@ def _pairs_around(mesh: Mesh, edges: EdgeTable, edge: int) -> list[tuple[int, in
     start, end = int(edges.starts[halves[0]]), int(edges.ends[halves[0]])
     points = mesh.vertices.double()
     axis = torch.nn.functional.normalize(points[end] - points[start], dim=0)
-    thirds = torch.stack([points[int(edges.ends[3 * (h // 3) + (h % 3 + 1) % 3])] for h in halves]) - points[start]
+    thirds = torch.stack([points[int(edges.ends[following(h)])] for h in halves]) - points[start]
     radial = thirds - (thirds @ axis)[:, None] * axis
     x = torch.nn.functional.normalize(radial[0], dim=0)
     y = torch.linalg.cross(axis, x)
@@ -70,16 +65,7 @@ def _pairs_around(mesh: Mesh, edges: EdgeTable, edge: int) -> list[tuple[int, in
     return pairs + list(zip(ahead, back))
 
 
-def _fans(edges: EdgeTable, a: Tensor, b: Tensor) -> tuple[int, Tensor]:
-    """Number of fans and the fan [3 F] of every corner, given the half edges that are joined."""
-    next_a, next_b = 3 * (a // 3) + (a + 1 - 3 * (a // 3)) % 3, 3 * (b // 3) + (b + 1 - 3 * (b // 3)) % 3
-    same = edges.starts[a] == edges.starts[b]  # both faces pass the edge the same way: not orientable
-    left = torch.cat([a, next_a])
-    right = torch.cat([torch.where(same, b, next_b), torch.where(same, next_b, b)])
-    return connected_parts(len(edges.order), left, right)
-
-
-def _with_fans(mesh: Mesh, edges: EdgeTable, fan: Tensor, vertex: Tensor, split: Tensor) -> Mesh:
+def _with_fans(mesh: Mesh, fan: Tensor, vertex: Tensor, split: Tensor) -> Mesh:
     """Copies for all fans but the first of the vertices in `split`; all of their fans are drawn back."""
     count = len(mesh.vertices)
     fans = torch.arange(len(vertex), device=fan.device)
@@ -90,7 +76,7 @@ def _with_fans(mesh: Mesh, edges: EdgeTable, fan: Tensor, vertex: Tensor, split:
     source = torch.cat([torch.arange(count, device=fan.device), vertex[copied]])
     vertices = mesh.vertices[source]
     # Middle of the other corners of each fan's faces.
-    others = mesh.vertices.double()[mesh.faces.long()]
+    others = face_corners(mesh)
     opposite = (others.sum(1, keepdim=True) - others).reshape(-1, 3) / 2
     corner = faces.reshape(-1)
     middle = sum_by(opposite, corner, len(source)) / torch.bincount(corner, minlength=len(source)).clamp_min(1)[:, None]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trellis.atomic import write_bytes
 from trellis.export.pictures import png_bytes
-from trellis.export.textured import TexturedMesh
+from trellis.representations import TexturedMesh
 
 
 def write_maps(textured: TexturedMesh, folder: str | Path, *, name: str) -> dict[str, Path]:

@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from trellis.errors import InvalidInputError
-from trellis.export.surface import Floats, Ints, Surface, directed_edges, paired_half_edges
+from trellis.export.surface import Floats, Ints, Surface
+from trellis.ops.half_edges import EdgeTable, corner_fans, face_vectors
 
 CREASE_DEGREES = 45.0
 
@@ -38,7 +37,7 @@ def corner_normals(surface: Surface, *, crease_degrees: float = CREASE_DEGREES) 
     Groups without a usable face get +z, so that every normal has length 1.
     """
     check_crease(crease_degrees)
-    vectors = surface.face_vectors()
+    vectors = face_vectors(surface.corners())
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = np.where(length > 0, vectors / np.maximum(length, 1e-300), 0.0)
     groups = _corner_groups(surface, unit, crease_degrees)
@@ -56,24 +55,15 @@ def corner_normals(surface: Surface, *, crease_degrees: float = CREASE_DEGREES) 
 
 def _corner_groups(surface: Surface, unit: Floats, crease_degrees: float) -> Ints:
     """Group numbers [F, 3]: corners at one vertex are joined across smooth edges between two faces."""
-    faces, count = surface.faces, len(surface.faces)
-    if not count:
-        return np.zeros((0, 3), dtype=np.int64)
-    a, b = paired_half_edges(faces, len(surface.vertices))
-    edges = directed_edges(faces)
-    opposite = edges[a, 0] != edges[b, 0]  # faces that are wound alike
-    na, nb = unit[a % count], unit[b % count]
+    edges = EdgeTable.build(surface.faces, len(surface.vertices))
+    a, b = edges.pairs()
+    opposite = edges.starts[a] != edges.starts[b]  # faces that are wound alike
+    na, nb = unit[a // 3], unit[b // 3]
     no_area = ~(na.any(axis=1) & nb.any(axis=1))
     # Rounding must not tell the equal angles of a regular shape apart.
     smooth = opposite & (no_area | ((na * nb).sum(axis=1) >= math.cos(math.radians(crease_degrees)) - 1e-6))
-    a, b = a[smooth], b[smooth]
-    # Half edge h runs from corner h // F to the next one of face h % F; the other face passes it backwards.
-    starts = [(h % count) * 3 + h // count for h in (a, b)]
-    ends = [(h % count) * 3 + (h // count + 1) % 3 for h in (a, b)]
-    left, right = np.concatenate([starts[0], ends[0]]), np.concatenate([ends[1], starts[1]])
-    graph = sparse.coo_matrix((np.ones(len(left), dtype=np.int8), (left, right)), shape=(3 * count, 3 * count))
-    _, label = connected_components(graph, directed=False)
-    return label.astype(np.int64).reshape(-1, 3)
+    _, group = corner_fans(surface.faces, a[smooth], b[smooth])
+    return group.reshape(-1, 3)
 
 
 def _corner_angles(surface: Surface) -> Floats:

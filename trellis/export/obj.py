@@ -9,7 +9,7 @@ from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
 from trellis.export.glb import ROUGHNESS, gltf_frame
 from trellis.export.maps import map_names, plain_name, write_maps
-from trellis.export.textured import TexturedMesh
+from trellis.representations import TexturedMesh
 
 MATERIAL = "surface"
 

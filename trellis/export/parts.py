@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from trellis.export.topology import EdgeTable, connected_parts, face_parts, face_vectors, sum_by, with_faces
+from trellis.export.topology import face_corners, face_parts, sum_by, with_faces
+from trellis.ops.half_edges import EdgeTable, connected_parts, face_vectors
 from trellis.representations import Mesh
 
 
@@ -12,7 +13,7 @@ def remove_floaters(mesh: Mesh, *, min_area: float, min_extent: float) -> Mesh:
     count, part = face_parts(mesh.faces, len(mesh.vertices))
     if count < 2:
         return mesh
-    areas = sum_by(torch.linalg.vector_norm(face_vectors(mesh), dim=1), part, count)
+    areas = sum_by(torch.linalg.vector_norm(face_vectors(face_corners(mesh)), dim=1), part, count)
     corners = mesh.vertices[mesh.faces.long()]
     groups = part[:, None].expand(-1, 3)
     low = corners.new_full((count, 3), torch.inf).scatter_reduce(0, groups, corners.amin(1), "amin")
@@ -54,7 +55,7 @@ def orient(mesh: Mesh) -> Mesh:
 
 def _cone_volumes(mesh: Mesh, piece: Tensor, pieces: int) -> Tensor:
     """Signed volume [F] of the cone from the centre of each face's piece: sensible for open pieces too."""
-    corners = mesh.vertices.double()[mesh.faces.long()]
+    corners = face_corners(mesh)
     sizes = torch.bincount(piece, minlength=pieces).clamp_min(1)[:, None]
     centres = sum_by(corners.mean(dim=1), piece, pieces) / sizes
     a, b, c = (corners - centres[piece][:, None]).unbind(1)

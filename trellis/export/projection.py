@@ -12,6 +12,7 @@ from trellis.errors import InvalidInputError
 from trellis.export.bake import Texels
 from trellis.export.refine import TextureEquations
 from trellis.geometry.cameras import Cameras, look_at, uniform_view_angles
+from trellis.ops.half_edges import face_vectors
 from trellis.ops.rasterize import TriangleSamples
 from trellis.progress import Progress
 from trellis.rendering.gaussians import render_gaussians
@@ -226,9 +227,7 @@ def _depth_step(depth: Tensor, cosine: Tensor, sight: Sight) -> Tensor:
 def pixel_cosines(sight: Sight, mesh: Mesh) -> Tensor:
     """Cosine [S, S] between the face behind each pixel and the view, 0 for back faces and the background."""
     corners = mesh.vertices[mesh.faces.long()]
-    normals = torch.nn.functional.normalize(
-        torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), dim=1
-    )
+    normals = torch.nn.functional.normalize(face_vectors(corners), dim=1)
     face = sight.samples.face_id.clamp_min(0).long()
     points = (corners[face] * sight.samples.barycentric[..., None]).sum(2)
     towards = torch.nn.functional.normalize(sight.camera.positions - points, dim=-1)

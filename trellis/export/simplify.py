@@ -6,9 +6,10 @@ import math
 import torch
 
 from trellis.errors import InvalidInputError
-from trellis.export.topology import face_parts, face_vectors, sum_by, with_faces
+from trellis.export.topology import face_corners, face_parts, sum_by, with_faces
 from trellis.ops.closest_point import closest_point
 from trellis.ops.edge_collapse import collapse_edges
+from trellis.ops.half_edges import face_vectors
 from trellis.ops.rasterize import rendering_device
 from trellis.progress import Progress
 from trellis.representations import Mesh
@@ -22,19 +23,22 @@ FACES_A_PART = 12
 SPARE_AREA = 0.02
 
 
-def target_faces(count: int, *, ratio: float | None = None, faces: int | None = None) -> int:
-    """How many of `count` faces stay: `ratio` is the fraction removed in [0, 1), `faces` a number >= 4; not both."""
+def check_target(ratio: float | None, faces: int | None) -> None:
+    """Raise InvalidInputError unless `ratio` is a fraction removed in [0, 1) or `faces` a number >= 4, or neither."""
     if ratio is not None and faces is not None:
         raise InvalidInputError("Give either simplify (a fraction removed) or faces (a target count), not both.")
-    if ratio is not None:
-        if not 0 <= ratio < 1:
-            raise InvalidInputError(f"simplify is the fraction of faces removed, in [0, 1), not {ratio}.")
-        return max(math.ceil(count * (1 - ratio)), min(count, MIN_FACES))
-    if faces is None:
-        return count
-    if faces < MIN_FACES:
+    if ratio is not None and not 0 <= ratio < 1:
+        raise InvalidInputError(f"simplify is the fraction of faces removed, in [0, 1), not {ratio}.")
+    if faces is not None and faces < MIN_FACES:
         raise InvalidInputError(f"faces must be at least {MIN_FACES}, not {faces}.")
-    return min(count, faces)
+
+
+def target_faces(count: int, *, ratio: float | None = None, faces: int | None = None) -> int:
+    """How many of `count` faces stay; `ratio` and `faces` as in `check_target`, without both all of them."""
+    check_target(ratio, faces)
+    if ratio is not None:
+        return max(math.ceil(count * (1 - ratio)), min(count, MIN_FACES))
+    return count if faces is None else min(count, faces)
 
 
 @torch.no_grad()
@@ -92,7 +96,7 @@ def _without_smallest_parts(mesh: Mesh, most: int) -> Mesh:
     if count <= most:
         return mesh
     # On the CPU, which adds up in one order.
-    areas = sum_by(torch.linalg.vector_norm(face_vectors(mesh), dim=1), part, count).cpu()
+    areas = sum_by(torch.linalg.vector_norm(face_vectors(face_corners(mesh)), dim=1), part, count).cpu()
     order = areas.argsort(stable=True)[: count - most]
     dropped = torch.zeros(count, dtype=torch.bool)
     dropped[order[areas[order].cumsum(0) <= SPARE_AREA * areas.sum()]] = True

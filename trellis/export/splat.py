@@ -6,10 +6,8 @@ import numpy as np
 import torch
 
 from trellis.atomic import write_bytes
-from trellis.errors import InvalidInputError
-from trellis.export.ply import from_viewer_cloud, to_viewer_cloud
+from trellis.export.ply import to_viewer_cloud
 from trellis.representations import GaussianCloud
-from trellis.representations.gaussians import SH_C0
 
 # Unsigned bytes hold a colour as 0..255 and a quaternion's number q as 128 q + 128.
 RECORD = np.dtype([("position", "<f4", (3,)), ("scale", "<f4", (3,)), ("rgba", "u1", (4,)), ("rotation", "u1", (4,))])
@@ -32,31 +30,3 @@ def splat_bytes(gaussians: GaussianCloud) -> bytes:
     records["rgba"] = (rgba * 255).round().byte().numpy()[order]
     records["rotation"] = (cloud.rotations * 128 + 128).round().clamp(0, 255).byte().numpy()[order]
     return records.tobytes()
-
-
-def load_splat(path: str | Path, *, filter_2d: float = 0.1) -> GaussianCloud:
-    """Read a .splat file; the inverse of `write_splat` within its 8-bit numbers, in the file's order.
-
-    Raises InvalidInputError for a file that is missing or not made of whole records.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if len(data) % RECORD.itemsize:
-        raise InvalidInputError(f"{path} is no .splat file: its size is no multiple of {RECORD.itemsize} bytes.")
-    records = np.frombuffer(data, dtype=RECORD)
-
-    def column(name: str) -> torch.Tensor:
-        return torch.from_numpy(records[name].astype(np.float32))
-
-    rgba = column("rgba") / 255
-    cloud = GaussianCloud(
-        positions=column("position"),
-        features_dc=(rgba[:, :3] - 0.5) / SH_C0,
-        scales=column("scale"),
-        rotations=torch.nn.functional.normalize((column("rotation") - 128) / 128, dim=1),
-        opacities=rgba[:, 3:],
-        filter_2d=filter_2d,
-    )
-    return from_viewer_cloud(cloud)

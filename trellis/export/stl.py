@@ -11,7 +11,7 @@ from trellis.errors import InvalidInputError
 from trellis.export.holes import HoleLimits, fill_holes
 from trellis.export.manifold import split_touching
 from trellis.export.surface import Floats, Surface
-from trellis.export.topology import EdgeTable
+from trellis.ops.half_edges import EdgeTable, face_vectors
 from trellis.representations import Mesh
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def stl_bytes(mesh: Mesh, *, longest_side: float = LONGEST_SIDE) -> bytes:
         logger.warning("The STL is not closed everywhere.")
     surface = Surface.from_mesh(mesh)
     corners = in_millimetres(surface, longest_side)[surface.faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = face_vectors(corners)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     triangles = np.zeros(len(corners), dtype=TRIANGLE)
     triangles["normal"] = np.where(length > 0, normals / np.where(length > 0, length, 1), 0)

@@ -16,7 +16,7 @@ from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
 from trellis.export.glb import GENERATOR, ROUGHNESS, gltf_frame
 from trellis.export.pictures import png_bytes
-from trellis.export.textured import TexturedMesh
+from trellis.representations import TexturedMesh
 
 ALIGNMENT = 64
 LOCAL_HEADER = 30  # bytes of a zip's header of one file before its name

@@ -10,7 +10,8 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from torch import Tensor
 
 from trellis.export.holes import HoleLimits, Ints, close_loops, loop_is_small, trace_loops
-from trellis.export.topology import EdgeTable, connected_parts, diagonal, face_vectors, sum_by, with_faces
+from trellis.export.topology import diagonal, face_corners, sum_by, with_faces
+from trellis.ops.half_edges import EdgeTable, connected_parts, face_vectors
 from trellis.ops.visibility import outside_visibility
 from trellis.representations import Mesh
 
@@ -58,7 +59,7 @@ def remove_hidden(mesh: Mesh, *, limits: HoleLimits) -> Mesh:
         return mesh
     edges = EdgeTable.build(mesh.faces, len(mesh.vertices))
     a, b = edges.pairs()
-    areas = 0.5 * torch.linalg.vector_norm(face_vectors(mesh), dim=1)
+    areas = 0.5 * torch.linalg.vector_norm(face_vectors(face_corners(mesh)), dim=1)
     count, patch = _patches(mesh, a // 3, b // 3, areas)
     seen = outside_visibility(mesh.vertices, mesh.faces, patches=patch, rays=RAYS, enough=ENOUGH).double()
     if not bool((seen == 0).any()):
@@ -87,7 +88,7 @@ def _patches(mesh: Mesh, left: Tensor, right: Tensor, areas: Tensor) -> tuple[in
     """Number of patches and the patch [F] of each face: connected faces in one cell of a grid."""
     edge = float((areas.mean() * (4 / 3**0.5)).sqrt())  # of equilateral faces of this area
     side = max(PATCH_EDGES * edge, PATCH_EXTENT * diagonal(mesh), 1e-30)
-    centres = mesh.vertices.double()[mesh.faces.long()].mean(dim=1)
+    centres = face_corners(mesh).mean(dim=1)
     cell = ((centres - centres.amin(0)) / side).long()
     rows = cell.amax(0) + 1
     key = (cell[:, 0] * rows[1] + cell[:, 1]) * rows[2] + cell[:, 2]
@@ -210,6 +211,6 @@ def _lids_seen(mesh: Mesh, loops: list[Ints]) -> list[float]:
     patch = torch.zeros(len(closed.faces), dtype=torch.int64, device=mesh.faces.device)
     patch[len(mesh.faces) :] = torch.arange(1, lids + 1, device=patch.device)
     seen = outside_visibility(closed.vertices, closed.faces, patches=patch, rays=RAYS // 4, enough=ENOUGH)[1:]
-    areas = torch.linalg.vector_norm(face_vectors(closed), dim=1)[len(mesh.faces) :]
+    areas = torch.linalg.vector_norm(face_vectors(face_corners(closed)), dim=1)[len(mesh.faces) :]
     plain = (areas * (seen >= PLAINLY_SEEN)).split(lid_faces)
     return [float(part.sum() / whole.sum().clamp_min(1e-30)) for part, whole in zip(plain, areas.split(lid_faces))]

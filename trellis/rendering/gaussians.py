@@ -1,7 +1,5 @@
 """Pictures of Gaussian clouds (mip-splatting)."""
 
-from dataclasses import replace
-
 from trellis.geometry.cameras import Cameras
 from trellis.ops import rasterize
 from trellis.rendering.backgrounds import background_color
@@ -26,28 +24,7 @@ def render_gaussians(
     source = cloud.positions.device
     device = rasterize.rendering_device(source, backend, cloud.positions, cloud.features_dc, cloud.opacities)
     behind = background_color(background)
-    cameras = cameras.to(device)
-    cloud = replace(
-        cloud,
-        positions=cloud.positions.to(device).float(),
-        features_dc=cloud.features_dc.to(device).float(),
-        scales=cloud.scales.to(device).float(),
-        rotations=cloud.rotations.to(device).float(),
-        opacities=cloud.opacities.to(device).float(),
-    )
-    colors = cloud.colors.clamp(min=0)
-    color, transmittance = rasterize.splat_gaussians(
-        cloud.positions,
-        rotations=cloud.rotations,
-        scales=cloud.scales,
-        opacities=cloud.opacities.view(-1),
-        colors=colors,
-        extrinsics=cameras.extrinsics,
-        intrinsics=cameras.intrinsics,
-        size=size,
-        filter_2d=cloud.filter_2d,
-        backend=backend,
-    )
+    color, transmittance = rasterize.splat_gaussians(cloud.to(device), cameras.to(device), size=size, backend=backend)
     if behind.any():  # adding black would copy every image
         color = color + transmittance[:, None] * behind.to(device)[:, None, None]
     return ColorImages(color.to(source), (1 - transmittance).to(source))

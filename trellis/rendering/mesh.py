@@ -8,6 +8,7 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras
 from trellis.ops import rasterize
+from trellis.ops.half_edges import face_vectors
 from trellis.ops.rasterize.meshes import NEAR, project_vertices
 from trellis.representations import Mesh
 
@@ -28,8 +29,7 @@ class MeshImages:
 
 def face_normals(mesh: Mesh) -> Tensor:
     """Unit normals [F, 3] of the faces, counter-clockwise seen from outside; 0 for degenerate faces."""
-    a, b, c = mesh.vertices[mesh.faces.long()].unbind(1)
-    return torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=1, eps=1e-20)
+    return torch.nn.functional.normalize(face_vectors(mesh.vertices[mesh.faces.long()]), dim=1, eps=1e-20)
 
 
 def rasterize_mesh(mesh: Mesh, camera: Cameras, *, size: int, backend: str = "auto") -> rasterize.TriangleSamples:
@@ -58,14 +58,12 @@ def render_mesh(
         mesh.faces.to(device).int(),
         None if mesh.attributes is None else mesh.attributes.to(device).float(),
     )
-    cameras = cameras.to(device)
     images = rasterize.draw_mesh(
         mesh.vertices,
         mesh.faces,
+        cameras.to(device),
         face_values=0.5 * face_normals(mesh) + 0.5,
         vertex_values=mesh.colors,
-        extrinsics=cameras.extrinsics,
-        intrinsics=cameras.intrinsics,
         size=size,
         supersampling=supersampling,
         backend=backend,

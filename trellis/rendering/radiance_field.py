@@ -25,17 +25,7 @@ def render_radiance_field(
     source = field.positions.device
     device = rasterize.rendering_device(source, backend, field.trivec, field.density, field.features_dc)
     behind = background_color(background)
-    cameras = cameras.to(device)
-    voxels = rasterize.VoxelField(
-        (field.positions * field.resolution).floor().long().to(device),
-        field.resolution,
-        field.trivec.to(device).float(),
-        field.density.to(device).float(),
-        field.features_dc.to(device).float(),
-    )
-    color, transmittance = rasterize.integrate_voxels(
-        voxels, cameras.extrinsics, cameras.intrinsics, size=size, backend=backend
-    )
+    color, transmittance = rasterize.integrate_voxels(field.to(device), cameras.to(device), size=size, backend=backend)
     if behind.any():  # adding black would copy every image
         color = color + transmittance[:, None] * behind.to(device)[:, None, None]
     return ColorImages(color.to(source), (1 - transmittance).to(source))

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
+from trellis.ops.rasterize.scenes import Gaussians
 from trellis.representations.config_keys import require_keys
 
-SH_C0 = 0.28209479177387814  # the constant spherical harmonic
 SCALING_ACTIVATIONS = ("softplus",)
 
 
@@ -74,21 +74,8 @@ class GaussianConfig:
         return 14 * self.num_gaussians
 
 
-@dataclass(frozen=True)
-class GaussianCloud:
-    """n Gaussians in world space, every value activated.
-
-    positions [n, 3] in the cube [-0.5, 0.5]^3; features_dc [n, 3] (colour = 0.5 + SH_C0 * features_dc);
-    scales [n, 3] standard deviations including the minimum kernel; rotations [n, 4] unit quaternions (w, x, y, z);
-    opacities [n, 1] in [0, 1]; filter_2d is the low-pass kernel of the screen in squared pixels.
-    """
-
-    positions: Tensor
-    features_dc: Tensor
-    scales: Tensor
-    rotations: Tensor
-    opacities: Tensor
-    filter_2d: float = 0.1
+class GaussianCloud(Gaussians):
+    """Gaussians as a decoder states them."""
 
     @classmethod
     def from_features(
@@ -131,11 +118,3 @@ class GaussianCloud:
             opacities=torch.sigmoid(opacity + raw_opacity_bias).flatten(0, 1),
             filter_2d=config.filter_2d,
         )
-
-    def __len__(self) -> int:
-        return self.positions.shape[0]
-
-    @property
-    def colors(self) -> Tensor:
-        """Unclamped colours [n, 3]."""
-        return 0.5 + SH_C0 * self.features_dc

@@ -1,8 +1,10 @@
-"""Triangle mesh with per-vertex attributes."""
+"""Triangle meshes: with attributes of their vertices, and with a texture."""
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -26,3 +28,22 @@ class Mesh:
         """The same mesh on another device."""
         attributes = None if self.attributes is None else self.attributes.to(device)
         return Mesh(self.vertices.to(device), self.faces.to(device), attributes)
+
+
+@dataclass(frozen=True)
+class TexturedMesh:
+    """A mesh as files carry it, still in the world frame (z-up).
+
+    vertices [V, 3], normals [V, 3] (unit), uvs [V, 2] (origin top left) float32; faces [F, 3] int32, counter-clockwise
+    seen from outside; texture [S, S, 3] uint8, sRGB; normal_map [S, S, 3] uint8, tangent space as glTF has it, or None;
+    notes: what the user should know.
+    """
+
+    vertices: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    uvs: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    texture: NDArray[np.uint8]
+    double_sided: bool = False
+    normal_map: NDArray[np.uint8] | None = None
+    notes: tuple[str, ...] = ()

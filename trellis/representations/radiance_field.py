@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
+from trellis.ops.rasterize.scenes import VoxelField
 from trellis.representations.config_keys import require_keys
 
 
@@ -35,19 +36,8 @@ class RadianceFieldConfig:
         return self.rank * (3 * self.dim + 4)
 
 
-@dataclass(frozen=True)
-class RadianceField:
-    """n voxels of side 1 / resolution in the unit cube.
-
-    positions [n, 3] voxel centres in [0, 1]; trivec [n, R, 3, D] (the +1 already added); density [n, R];
-    features_dc [n, R, 3]; resolution: voxels along the side of the cube.
-    """
-
-    positions: Tensor
-    trivec: Tensor
-    density: Tensor
-    features_dc: Tensor
-    resolution: int
+class RadianceField(VoxelField):
+    """Voxels as a decoder states them; `trivec` has the +1 already added."""
 
     @classmethod
     def from_features(

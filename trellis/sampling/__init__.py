@@ -1,6 +1,6 @@
 """Sampling of rectified flows: schedule, guidance, Euler integration, several images (velocity functions)."""
 
-from trellis.sampling.euler import euler_sample, initial_noise, predict_clean
+from trellis.sampling.euler import euler_sample, initial_noise
 from trellis.sampling.guidance import (
     MULTI_IMAGE_MODES,
     Velocity,
@@ -27,6 +27,5 @@ __all__ = [
     "extrapolate",
     "guide",
     "initial_noise",
-    "predict_clean",
     "timesteps",
 ]

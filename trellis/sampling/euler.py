@@ -44,8 +44,3 @@ def euler_sample(
         t, t_next = times[index], times[index + 1]
         x = x + (t_next - t) * velocity(x, TIME_SCALE * t).to(x.dtype)
     return x
-
-
-def predict_clean(x: Tensor, velocity: Tensor, *, t: float, sigma_min: float = 1e-5) -> Tensor:
-    """The data that state `x` at time t (0..1) with this velocity points to: `(1 - s) x - (s + (1 - s) t) v`."""
-    return (1 - sigma_min) * x - (sigma_min + (1 - sigma_min) * t) * velocity

@@ -12,7 +12,7 @@ from trellis.atomic import written_aside
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
 from trellis.export.clean import clean
 from trellis.pipeline import ImageTo3D
-from trellis.rendering import TurntableConfig, turntable
+from trellis.rendering.turntable import TurntableConfig, turntable
 from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, render_pictures, sample_objects
 
 SIDES = ("colors", "gaussians")

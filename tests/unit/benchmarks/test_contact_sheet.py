@@ -10,7 +10,8 @@ import trimesh
 from PIL import Image
 
 from benchmarks.contact_sheet import VIEWS, draw, main, read_glb, save_png
-from trellis.export import ExportOptions, textured_mesh, write_glb
+from tests.unit.export.shapes import textured_mesh
+from trellis.export.glb import write_glb
 from trellis.representations import Mesh
 
 
@@ -22,7 +23,7 @@ def glb(tmp_path: Path) -> Path:
     blue = vertices[:, 1] + 0.2 > 0.2
     colors = torch.stack([1.0 - blue.float(), torch.zeros(len(blue)), blue.float()], dim=1)
     mesh = Mesh(vertices, torch.from_numpy(np.array(shape.faces, dtype=np.int32)), colors)
-    return write_glb(textured_mesh(mesh, None, options=ExportOptions(texture_size=512)), tmp_path / "box.glb")
+    return write_glb(textured_mesh(mesh), tmp_path / "box.glb")
 
 
 def test_views_show_the_sides_they_name(glb: Path) -> None:

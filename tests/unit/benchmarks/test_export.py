@@ -88,7 +88,8 @@ def test_quality_sees_overlap_and_seams() -> None:
 
 def test_atlas_of_the_scene_is_packed_better_than_by_xatlas() -> None:
     pytest.importorskip("xatlas")
-    from trellis.export import UnwrapOptions, simplify
+    from trellis.export.simplify import simplify
+    from trellis.export.unwrap import UnwrapOptions
 
     surface = Surface.from_mesh(simplify(build_scene(8).mesh, faces=1500))
     ours = measure_atlas(unwrap(surface, 1024))

@@ -7,11 +7,10 @@ import torch
 from benchmarks.texture import Row, compare, decibels, main, means, unseen_cameras
 from benchmarks.texture_assets import TextureAsset, towards
 from tests.unit.export.shapes import sphere
-from trellis.export import TexturedMesh
 from trellis.export.projection import VIEWS, view_cameras
 from trellis.geometry.rotations import quaternion_to_matrix
-from trellis.representations import GaussianCloud
-from trellis.representations.gaussians import SH_C0
+from trellis.ops.rasterize.scenes import SH_C0
+from trellis.representations import GaussianCloud, TexturedMesh
 
 
 def ball_of_discs() -> TextureAsset:

@@ -18,7 +18,7 @@ from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError
-from trellis.export import clean
+from trellis.export.clean import clean
 from trellis.models import create_model, load_model, resolve_model, save_model
 from trellis.models.hub import NANO_FOLDER
 from trellis.progress import CancelToken, Progress

@@ -12,10 +12,11 @@ from trellis.encoding.load import load_mesh
 from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import SourceMesh
-from trellis.export import TexturedMesh, write_glb, write_mesh_ply
+from trellis.export.glb import write_glb
 from trellis.export.obj import write_obj
+from trellis.export.ply import write_mesh_ply
 from trellis.export.stl import write_stl
-from trellis.representations import Mesh
+from trellis.representations import Mesh, TexturedMesh
 
 SIZE = 128
 

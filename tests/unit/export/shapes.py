@@ -1,10 +1,17 @@
 """Small meshes with known properties for the export tests."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import trimesh
+from numpy.typing import NDArray
 
-from trellis.representations import Mesh
+from trellis.export.chain import ExportChain, FileSources
+from trellis.export.options import FileOptions
+from trellis.export.projection import ViewOptions
+from trellis.progress import Progress
+from trellis.representations import GaussianCloud, Mesh, TexturedMesh
 
 
 def painted(points: torch.Tensor) -> torch.Tensor:
@@ -50,3 +57,21 @@ def flipped(mesh: Mesh, which: torch.Tensor | None = None) -> Mesh:
 def reader(mesh: Mesh) -> trimesh.Trimesh:
     """The mesh in trimesh, untouched: an independent judge of volume and closedness."""
     return trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
+
+
+def textured_mesh(
+    mesh: Mesh,
+    gaussians: GaussianCloud | None = None,
+    *,
+    picture: NDArray[np.uint8] | None = None,
+    views: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> TexturedMesh:
+    """What the export makes of `mesh` with these options, by default of all its faces with 512 texels a side.
+
+    views: count and side of the pictures of the Gaussians.
+    """
+    chosen = FileOptions(**{"simplify": None, "texture_size": 512, **options})
+    sources = FileSources(gaussians, mesh, picture)
+    return ExportChain(sources, chosen, progress=progress, views=ViewOptions(*views) if views else None).textured

@@ -13,27 +13,18 @@ import torch
 import trimesh
 from plyfile import PlyData
 
-from tests.unit.export.shapes import painted, reader, sphere
+from tests.unit.export.shapes import painted, reader, sphere, textured_mesh
 from trellis.atomic import write_bytes, written_aside
 from trellis.errors import InvalidInputError
-from trellis.export import (
-    ExportOptions,
-    TexturedMesh,
-    load_gaussian_ply,
-    textured_mesh,
-    write_gaussian_ply,
-    write_glb,
-    write_mesh_ply,
-)
-from trellis.export.glb import glb_bytes
-from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns
+from trellis.export.glb import glb_bytes, write_glb
+from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns, load_gaussian_ply, write_gaussian_ply, write_mesh_ply
 from trellis.geometry.rotations import quaternion_to_matrix
-from trellis.representations import GaussianCloud
+from trellis.representations import GaussianCloud, TexturedMesh
 
 
 @pytest.fixture(scope="module")
 def textured() -> TexturedMesh:
-    return textured_mesh(sphere(4), None, options=ExportOptions(faces=1500, texture_size=512))
+    return textured_mesh(sphere(4), faces=1500)
 
 
 def cloud(count: int = 500) -> GaussianCloud:
@@ -85,7 +76,7 @@ def test_glb_read_by_trimesh_shows_the_painted_sphere(textured, tmp_path):
 
 
 def test_glb_is_the_same_every_time(textured):
-    again = textured_mesh(sphere(4), None, options=ExportOptions(faces=1500, texture_size=512))
+    again = textured_mesh(sphere(4), faces=1500)
     assert glb_bytes(again) == glb_bytes(textured)
 
 

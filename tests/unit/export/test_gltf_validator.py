@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.export.shapes import sphere
+from tests.unit.export.shapes import sphere, textured_mesh
 from tests.unit.export.textured_samples import textured_box
 from tests.unit.export.validator import VALIDATOR, WITHOUT_VALIDATOR, issues_of
-from trellis.export import ExportOptions, TexturedMesh, textured_mesh
 from trellis.export.glb import glb_bytes
+from trellis.representations import TexturedMesh
 
 pytestmark = pytest.mark.skipif(not VALIDATOR, reason=WITHOUT_VALIDATOR)
 
@@ -44,8 +44,7 @@ def test_a_large_mesh_is_valid(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("normal_map", [False, True])
 def test_an_unwrapped_and_baked_mesh_is_valid(normal_map: bool, tmp_path: Path) -> None:
-    options = ExportOptions(faces=1500, texture_size=512, normal_map=normal_map)
-    made = textured_mesh(sphere(4), None, options=options)
+    made = textured_mesh(sphere(4), faces=1500, normal_map=normal_map)
     assert (made.normal_map is not None) == normal_map
     assert issues_of(glb_bytes(made), tmp_path)["messages"] == []
 

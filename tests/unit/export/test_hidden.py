@@ -8,8 +8,8 @@ import torch
 import trimesh
 
 from tests.unit.export.shapes import as_mesh, flipped, joined, painted, reader, sphere, without_faces
-from trellis.export import CleanOptions, clean
-from trellis.export.surface import face_components
+from trellis.export.clean import CleanOptions, clean
+from trellis.export.topology import face_parts
 from trellis.geometry.cameras import orbit_cameras
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
@@ -88,7 +88,7 @@ def test_content_of_a_sphere_with_a_wide_hole_is_seen_and_stays():
     hole = outer.vertices[outer.faces.long()].mean(1)[:, 2] > 0.3
     bowl = without_faces(outer, hole)
     cleaned = clean(joined(bowl, sphere(3, radius=0.15)), options=CleanOptions(max_hole_edges=0))
-    assert face_components(cleaned.faces.long().numpy(), len(cleaned.vertices))[0] == 2
+    assert face_parts(cleaned.faces, len(cleaned.vertices))[0] == 2
 
 
 def test_content_of_a_sphere_with_a_small_hole_goes_and_the_hole_is_closed():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.export.shapes import sphere
+from tests.unit.export.shapes import sphere, textured_mesh
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export import ExportOptions, simplify, textured_mesh
 from trellis.export.bake import Texels, nearest_on_surface, surface_texels
 from trellis.export.normal_map import normal_map, texel_frames, to_tangent_space
+from trellis.export.simplify import simplify
 from trellis.export.surface import Surface, vertex_normals
 from trellis.export.unwrap import Unwrapped, unwrap
 from trellis.progress import CancelToken, Progress
@@ -109,14 +109,13 @@ def test_coordinates_are_what_a_viewer_turns_back():
 def test_export_carries_the_map_on_request(baked):
     full = baked[0]
     colored = Mesh(full.vertices, full.faces, torch.full_like(full.vertices, 0.5))
-    options = ExportOptions(faces=600, texture_size=512, normal_map=True)
-    first = textured_mesh(colored, None, options=options)
+    first = textured_mesh(colored, faces=600, normal_map=True)
     assert first.normal_map is not None and first.normal_map.shape == first.texture.shape
     assert first.normal_map.std(axis=(0, 1))[:2].min() > 5  # relief in red and green
     assert first.normal_map[..., 2].min() > 128  # never from behind
-    again = textured_mesh(colored, None, options=options)
+    again = textured_mesh(colored, faces=600, normal_map=True)
     assert again.normal_map is not None and np.array_equal(first.normal_map, again.normal_map)
-    assert textured_mesh(colored, None, options=ExportOptions(faces=600, texture_size=512)).normal_map is None
+    assert textured_mesh(colored, faces=600).normal_map is None
 
 
 def test_baking_stops_on_cancel_and_names_an_empty_texture(baked):

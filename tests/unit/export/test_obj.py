@@ -9,7 +9,8 @@ from PIL import Image
 
 from tests.unit.export.textured_samples import COLORS, EXTENTS, textured_box, y_up
 from trellis.errors import InvalidInputError
-from trellis.export import TexturedMesh, write_obj
+from trellis.export.obj import write_obj
+from trellis.representations import TexturedMesh
 
 
 def test_trimesh_reads_shape_texture_and_material(tmp_path):

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.export.shapes import joined, sphere
+from tests.unit.export.shapes import joined, sphere, textured_mesh
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export import ExportOptions, textured_mesh
 from trellis.export.bake import Texels, surface_texels, unwrapped_mesh
 from trellis.export.picture_blend import blend, blended_texture
 from trellis.export.picture_camera import ColoredMesh, estimate_camera
@@ -171,16 +170,13 @@ def test_export_lays_the_picture_on_unless_switched_off(scene):
     visible = picture[..., 3] > 200
     rows = slice(PICTURE // 2, PICTURE // 2 + PICTURE // 12)
     picture[rows, :, :3][visible[rows]] = (20, 20, 20)
-    options = ExportOptions(texture_size=512, simplify=0.0)
-    blended = textured_mesh(mesh, None, picture=picture, options=options)
-    plain = textured_mesh(mesh, None, picture=picture, options=ExportOptions(
-        texture_size=512, simplify=0.0, blend_picture=False
-    ))  # fmt: skip
-    without = textured_mesh(mesh, None, options=options)
+    blended = textured_mesh(mesh, picture=picture)
+    plain = textured_mesh(mesh, picture=picture, blend_picture=False)
+    without = textured_mesh(mesh)
     assert np.array_equal(plain.texture, without.texture) and blended.notes == ()
     dark = (blended.texture.max(axis=2) < 60).mean()
     assert dark > 0.01 and (plain.texture.max(axis=2) < 60).mean() == 0
-    assert np.array_equal(textured_mesh(mesh, None, picture=picture, options=options).texture, blended.texture)
+    assert np.array_equal(textured_mesh(mesh, picture=picture).texture, blended.texture)
 
 
 def test_the_search_stops_on_cancel(scene):
@@ -209,7 +205,7 @@ def test_the_search_stops_on_cancel(scene):
 )
 def test_unusable_pictures_are_named(wrong):
     with pytest.raises(InvalidInputError, match="picture to blend in"):
-        textured_mesh(sphere(2), None, picture=wrong)
+        textured_mesh(sphere(2), picture=wrong)
 
 
 def test_a_picture_that_fits_roughly_lends_its_colours_but_no_pixels(scene):

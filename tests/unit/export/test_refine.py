@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.export.shapes import painted, sphere
+from tests.unit.export.shapes import painted, sphere, textured_mesh
 from tests.unit.export.test_texture import RADIUS, on_sphere, shell_of_gaussians
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export import ExportOptions, ViewOptions, textured_mesh
 from trellis.export.refine import RefineOptions, TextureEquations, refine_texture
 from trellis.ops.rasterize import TriangleSamples, rasterize_triangles
 from trellis.progress import CancelToken, Progress, StepInfo
@@ -91,11 +90,10 @@ def test_best_is_closer_to_the_gaussians_than_fast_and_repeats_itself():
     ball = sphere(5, radius=RADIUS)
     stripes = (torch.sin(60 * ball.vertices[:, 2:]) > 0).float().expand(-1, 3) * 0.8 + 0.1
     cloud = shell_of_gaussians(ball, stripes)
-    views = ViewOptions(count=10, size=256)
 
     def result(mode: str, seed: int = 0) -> np.ndarray:
-        options = ExportOptions(simplify=0.5, texture_size=512, texture_mode=mode, views=views)
-        return textured_mesh(sphere(5, radius=RADIUS), cloud, seed=seed, options=options).texture
+        ball = sphere(5, radius=RADIUS)
+        return textured_mesh(ball, cloud, views=(10, 256), seed=seed, simplify=0.5, texture_mode=mode).texture
 
     fast, best = result("fast"), result("best")
     assert best.astype(float).std() > fast.astype(float).std()  # stripes keep more of their contrast
@@ -107,8 +105,7 @@ def test_painted_sphere_within_three_levels_in_best_mode():
     # Small discs: large ones smear the paint by more than the three levels themselves.
     cloud = shell_of_gaussians(fine, painted(fine.vertices))
     cloud = replace(cloud, scales=cloud.scales * torch.tensor([0.5, 0.5, 1.0]))
-    options = ExportOptions(texture_size=512, texture_mode="best", views=ViewOptions(count=24, size=384))
-    result = textured_mesh(ball, cloud, options=options)
+    result = textured_mesh(ball, cloud, views=(24, 384), texture_mode="best")
     uvs = torch.from_numpy(result.uvs)
     seen = torch.nn.functional.grid_sample(
         torch.from_numpy(result.texture).float().permute(2, 0, 1)[None] / 255,
@@ -145,5 +142,3 @@ def test_every_step_can_be_cancelled():
 def test_options_are_checked(wrong):
     with pytest.raises(InvalidInputError):
         RefineOptions(**wrong)
-    with pytest.raises(InvalidInputError, match="fast, best"):
-        ExportOptions(texture_mode="slow")

@@ -8,7 +8,10 @@ import pytest
 from tests.unit.export.shapes import sphere
 from tests.unit.export.textured_samples import COLORS, textured_box
 from trellis.encoding.load import load_mesh
-from trellis.export import write_glb, write_mesh_ply, write_obj, write_stl
+from trellis.export.glb import write_glb
+from trellis.export.obj import write_obj
+from trellis.export.ply import write_mesh_ply
+from trellis.export.stl import write_stl
 
 
 @pytest.mark.parametrize("texture_format", ["png", "webp"])

@@ -6,8 +6,7 @@ import trimesh
 
 from tests.unit.export.shapes import as_mesh, joined, painted, reader, sphere
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export import simplify
-from trellis.export.simplify import target_faces
+from trellis.export.simplify import simplify, target_faces
 from trellis.ops.closest_point import closest_point
 from trellis.progress import Progress
 

@@ -1,4 +1,4 @@
-""".splat records, unpacked one by one, and the way back."""
+""".splat records, unpacked one by one."""
 
 import struct
 
@@ -7,8 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from trellis.errors import InvalidInputError
-from trellis.export import load_splat, write_splat
+from trellis.export.splat import write_splat
 from trellis.representations import GaussianCloud
 
 
@@ -43,23 +42,3 @@ def test_records_are_turned_y_down_and_sorted_by_visibility(tmp_path):
         turned = Rotation.from_quat((np.array(values[10:14]) - 128) / 128, scalar_first=True).as_matrix()
         before = Rotation.from_quat(gaussians.rotations[number].numpy(), scalar_first=True).as_matrix()
         assert np.allclose(turned, frame @ before, atol=0.03)
-
-
-def test_round_trip(tmp_path):
-    gaussians = cloud()
-    order = torch.from_numpy(by_visibility(gaussians))
-    back = load_splat(write_splat(gaussians, tmp_path / "a.splat"), filter_2d=0.3)
-    assert torch.allclose(back.positions, gaussians.positions[order], atol=1e-5)
-    assert torch.allclose(back.scales, gaussians.scales[order], atol=1e-5)
-    assert torch.allclose(back.opacities, gaussians.opacities[order], atol=0.51 / 255)
-    assert torch.allclose(back.colors, gaussians.colors[order].clamp(0, 1), atol=0.51 / 255)
-    assert (back.rotations * gaussians.rotations[order]).sum(dim=1).abs().min() > 0.999
-    assert back.filter_2d == 0.3
-
-
-def test_bad_files_are_named(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"none\.splat"):
-        load_splat(tmp_path / "none.splat")
-    (tmp_path / "cut.splat").write_bytes(bytes(33))
-    with pytest.raises(InvalidInputError, match=r"cut\.splat.*32 bytes"):
-        load_splat(tmp_path / "cut.splat")

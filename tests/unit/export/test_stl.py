@@ -10,7 +10,7 @@ import trimesh
 
 from tests.unit.export.shapes import as_mesh, sphere, without_faces
 from trellis.errors import InvalidInputError
-from trellis.export import write_stl
+from trellis.export.stl import write_stl
 from trellis.representations import Mesh
 
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.unit.export.shapes import joined, painted, sphere
+from tests.unit.export.shapes import joined, painted, sphere, textured_mesh
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export import ExportOptions, TexturedMesh, ViewOptions, simplify, textured_mesh
-from trellis.export.bake import mesh_colors, surface_texels, texture_image
+from trellis.export.bake import as_bytes, dilated, mesh_colors, surface_texels
 from trellis.export.native import NativeCrashError, run_native
-from trellis.export.projection import gaussian_colors
+from trellis.export.projection import ViewOptions, gaussian_colors
+from trellis.export.simplify import simplify
 from trellis.export.surface import Surface
 from trellis.export.unwrap import UnwrapOptions, unwrap
+from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress, StepInfo
-from trellis.representations import GaussianCloud, Mesh
-from trellis.representations.gaussians import SH_C0
+from trellis.representations import GaussianCloud, Mesh, TexturedMesh
 
 RADIUS = 0.4
 
@@ -105,7 +105,7 @@ def test_painted_sphere_comes_back_from_mesh_colours():
     light = simplify(full, faces=2000)
     texels = surface_texels(unwrap(Surface.from_mesh(light), 512), 512)
     assert len(texels) > 50_000
-    image = texture_image(texels, mesh_colors(texels, full)).reshape(-1, 3)
+    image = as_bytes(dilated(texels, mesh_colors(texels, full))).reshape(-1, 3)
     expected = painted(on_sphere(texels.points)) * 255
     error = torch.from_numpy(image[texels.index.numpy()].astype(np.float32)) - expected
     assert error.abs().max() <= 3
@@ -166,16 +166,16 @@ def test_thin_sheet_keeps_two_colours():
 
 def test_gaps_take_the_nearest_colour():
     texels = surface_texels(unwrap(Surface.from_mesh(sphere(2)), 128), 128)
-    image = texture_image(texels, torch.tensor([0.2, 0.4, 0.6]).expand(len(texels), 3))
+    image = as_bytes(dilated(texels, torch.tensor([0.2, 0.4, 0.6]).expand(len(texels), 3)))
     assert (image == np.array([51, 102, 153])).all()
 
 
 def test_every_stage_can_be_cancelled():
-    mesh, options = sphere(3), ExportOptions(texture_size=512)
+    mesh = sphere(3)
     seen: list[int] = []
-    textured_mesh(mesh, None, options=options, progress=Progress(lambda info: seen.append(info.step)))
-    assert seen == [1, 2, 3, 4, 5]
-    for stop in range(1, 5):
+    textured_mesh(mesh, progress=Progress(lambda info: seen.append(info.step)))
+    assert seen == [1, 2, 3, 4]
+    for stop in range(1, 4):
         token = CancelToken()
         reached: list[int] = []
 
@@ -185,20 +185,21 @@ def test_every_stage_can_be_cancelled():
                 token.cancel()
 
         with pytest.raises(Cancelled):
-            textured_mesh(mesh, None, options=options, progress=Progress(listen, token))
+            textured_mesh(mesh, progress=Progress(listen, token))
         assert reached[-1] == stop
 
 
 def test_cancel_is_honoured_in_every_step_of_the_texture():
     ball = sphere(4, radius=RADIUS)
     cloud = shell_of_gaussians(ball, painted(ball.vertices))
-    options = ExportOptions(
-        texture_size=512, texture_mode="best", normal_map=True, views=ViewOptions(count=4, size=64), faces=500
-    )
     picture = np.full((64, 64, 4), 255, dtype=np.uint8)
+
+    def make(progress: Progress) -> None:
+        best = {"texture_mode": "best", "normal_map": True, "faces": 500}
+        textured_mesh(ball, cloud, picture=picture, views=(4, 64), progress=progress, **best)
+
     steps: list[tuple[str, int]] = []
-    textured_mesh(ball, cloud, picture=picture, options=options,
-                  progress=Progress(lambda info: steps.append((info.stage, info.step))))  # fmt: skip
+    make(Progress(lambda info: steps.append((info.stage, info.step))))
     assert {stage for stage, _ in steps} == {"export", "texture", "refine", "picture", "normal_map"}
     for stop in (("texture", 2), ("refine", 3), ("picture", 2), ("normal_map", 1)):
         token, reached = CancelToken(), []
@@ -209,49 +210,32 @@ def test_cancel_is_honoured_in_every_step_of_the_texture():
                 token.cancel()
 
         with pytest.raises(Cancelled):
-            textured_mesh(ball, cloud, picture=picture, options=options, progress=Progress(listen, token))
+            make(Progress(listen, token))
         assert reached == steps[: steps.index(stop) + 1]
 
 
 def test_views_and_texture_depend_on_the_seed_alone():
     ball = sphere(4, radius=RADIUS)
     cloud = shell_of_gaussians(ball, painted(ball.vertices))
-    options = ExportOptions(texture_size=512, faces=500, views=ViewOptions(count=6, size=96))
-    textures = [textured_mesh(ball, cloud, seed=seed, options=options).texture for seed in (0, 0, 7)]
+    textures = [textured_mesh(ball, cloud, views=(6, 96), seed=seed, faces=500).texture for seed in (0, 0, 7)]
     assert np.array_equal(textures[0], textures[1]) and not np.array_equal(textures[0], textures[2])
 
 
 def test_whole_export_from_gaussians():
     full = sphere(4, radius=RADIUS)
-    options = ExportOptions(simplify=0.8, texture_size=512, views=ViewOptions(count=8, size=128))
-    result = textured_mesh(full, shell_of_gaussians(full, painted(full.vertices)), options=options)
+    result = textured_mesh(full, shell_of_gaussians(full, painted(full.vertices)), views=(8, 128), simplify=0.8)
     assert isinstance(result, TexturedMesh)
     assert abs(len(result.faces) - 1024) < 20 and result.texture.shape == (512, 512, 3)
     assert np.allclose(np.linalg.norm(result.normals, axis=1), 1, atol=1e-5)
     assert result.texture.std() > 20
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"texture_size": 1000}, "512, 1024, 2048, 4096"),
-        ({"texture_source": "photo"}, "auto, gaussians, mesh"),
-        ({"simplify": 0.5, "faces": 10}, "not both"),
-        ({"simplify": 1.0}, "fraction"),
-    ],
-)
-def test_options_are_checked(wrong, message):
-    with pytest.raises(InvalidInputError, match=message):
-        ExportOptions(**wrong)
-
-
-def test_sources_of_colour_are_checked():
+def test_sources_of_colour_are_checked_before_any_work():
+    steps: list[StepInfo] = []
     plain = Mesh(sphere(2).vertices, sphere(2).faces)
-    for source in ("auto", "mesh"):
-        with pytest.raises(InvalidInputError, match="colour"):
-            textured_mesh(plain, None, options=ExportOptions(texture_source=source))
-    with pytest.raises(InvalidInputError, match="needs Gaussians"):
-        textured_mesh(sphere(2), None, options=ExportOptions(texture_source="gaussians"))
+    with pytest.raises(InvalidInputError, match="no source of colour"):
+        textured_mesh(plain, progress=Progress(steps.append))
+    assert steps == []
     empty = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int32), torch.zeros(0, 3))
     with pytest.raises(InvalidInputError, match="empty"):
-        textured_mesh(empty, None)
+        textured_mesh(empty)

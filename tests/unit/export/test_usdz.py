@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.unit.export.textured_samples import textured_box, y_up
 from trellis.errors import InvalidInputError
-from trellis.export import TexturedMesh, write_usdz
-from trellis.export.usdz import aligned_archive, usdz_bytes
+from trellis.export.usdz import aligned_archive, usdz_bytes, write_usdz
+from trellis.representations import TexturedMesh
 
 
 def content_starts(data: bytes) -> dict[str, int]:

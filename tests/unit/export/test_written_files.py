@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,12 +17,15 @@ from PIL import Image
 from plyfile import PlyData
 
 from tests.unit.export.shapes import painted, sphere
+from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.export import files
-from trellis.export.files import FORMATS, FileOptions, FileSources, write_files
+from trellis.export.chain import FileSources
+from trellis.export.files import write_files
+from trellis.export.options import FORMATS, FileOptions
+from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress
-from trellis.representations import GaussianCloud, Mesh
-from trellis.representations.gaussians import SH_C0
+from trellis.representations import GaussianCloud, Mesh, RadianceField
 
 FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size": 64}
 
@@ -36,7 +41,14 @@ def sources() -> FileSources:
         rotations=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
         opacities=torch.full((count, 1), 0.95),
     )
-    return FileSources(gaussians, mesh)
+    field = RadianceField(
+        positions=torch.rand(3, 3),
+        trivec=torch.rand(3, 1, 3, 2),
+        density=torch.rand(3, 1),
+        features_dc=torch.rand(3, 1, 3),
+        resolution=16,
+    )
+    return FileSources(gaussians, mesh, None, field, lambda path: write_bytes(path, b"a field" * 200))
 
 
 def write(
@@ -101,9 +113,11 @@ def test_gaussians_are_whole_in_both_formats(written, sources):
         ({"formats": ("glb", "fbx")}, "fbx.*glb, obj"),
         ({"preview_content": ("depth",)}, "depth.*normals"),
         ({"faces": 100, "simplify": 0.5}, "exclude"),
-        ({"simplify": 1.5}, "simplify"),
-        ({"texture_size": 1000}, "texture_size"),
-        ({"texture_mode": "better"}, "better"),
+        ({"preview_content": ()}, "shows nothing.*gaussians"),
+        ({"simplify": 1.0}, "fraction"),
+        ({"faces": 3}, "at least 4"),
+        ({"texture_size": 1000}, "512, 1024, 2048, 4096"),
+        ({"texture_mode": "better"}, "better.*fast, best"),
         ({"texture_format": "jpg"}, "jpg.*png, webp"),
         ({"stl_size": -1}, "longest side"),
         ({"preview_size": 100}, "multiple of 16"),
@@ -116,8 +130,45 @@ def test_options_are_checked_before_any_work(options, said):
 
 
 def test_a_face_count_replaces_the_default_fraction():
-    options = FileOptions(faces=300)
-    assert options.export.faces == 300 and options.export.simplify is None
+    assert FileOptions(faces=300).fraction_removed is None and FileOptions().fraction_removed == 0.95
+
+
+def test_values_are_refused_by_an_optimised_interpreter_too():
+    code = "from trellis.export.options import FileOptions; FileOptions(texture_size=3)"
+    ended = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and "texture_size must be one of" in ended.stderr
+
+
+def test_every_step_is_taken_once_for_all_formats(sources, tmp_path, monkeypatch):
+    steps = {
+        "trellis.export.clean.remove_faults": "clean",
+        "trellis.export.simplify.collapse_edges": "simplify",
+        "trellis.export.unwrap.run_native": "unwrap",
+        "trellis.export.textured.surface_texels": "bake",
+        "trellis.export.textured.blended_texture": "blend",
+    }
+    taken: list[str] = []
+
+    def counted(place: str, step: str) -> None:
+        module, name = place.rsplit(".", 1)
+        function = getattr(sys.modules[module], name)
+        monkeypatch.setattr(place, lambda *parts, **options: (taken.append(step), function(*parts, **options))[1])
+
+    for place, step in steps.items():
+        counted(place, step)
+    picture = np.full((64, 64, 4), 255, dtype=np.uint8)
+    notes: list[str] = []
+    options = FileOptions(**{**FAST, "formats": tuple(FORMATS), "preview_content": ("normals", "textured")})
+    write_files(
+        dataclasses.replace(sources, picture=picture),
+        tmp_path,
+        name="ball",
+        options=options,
+        progress=Progress(),
+        on_note=notes.append,
+    )
+    assert taken == list(steps.values())
+    assert len(notes) == 1 and "was not laid on the texture" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -210,9 +261,8 @@ def test_a_name_is_no_path(name, sources, tmp_path):
 
 
 def test_an_open_solid_is_told(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        files, "clean", lambda mesh, progress: mesh
-    )  # three leaves at one edge enclose nothing and would go
+    # Three leaves at one edge enclose nothing and would go.
+    monkeypatch.setattr("trellis.export.chain.clean", lambda mesh, progress: mesh)
     vertices = torch.tensor([[0, 0, 0], [0, 0, 1], [1, 0, 0], [-1, 1, 0], [-1, -1, 0]], dtype=torch.float32)
     leaves = Mesh(vertices, torch.tensor([[0, 1, 2], [0, 1, 3], [0, 1, 4]]).int())
     notes: list[str] = []

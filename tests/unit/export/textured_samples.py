@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trellis.export import TexturedMesh
+from trellis.representations import TexturedMesh
 
 SIDE = 64  # pixels of the texture
 # Outward normal, direction of u and direction of v (downwards in the texture) of every side of the box.

@@ -12,7 +12,7 @@ from trellis.ops.atlas.charts import MergeOptions, merge_faces
 from trellis.ops.atlas.flatten import flatten
 from trellis.ops.atlas.masks import draw_charts, masks_of, turned
 from trellis.ops.atlas.packing import Borders, pack
-from trellis.ops.atlas.topology import cut_vertices, find_neighbours
+from trellis.ops.atlas.topology import border_half_edges, cut_vertices, find_neighbours
 from trellis.ops.atlas.validity import crossing_faces, crowded_faces, distortion, signed_areas
 
 
@@ -186,6 +186,11 @@ def test_corners_part_where_charts_meet_only_in_a_vertex() -> None:
     faces = np.array([[0, 1, 2], [0, 3, 4]])  # a bow tie
     source, cut = cut_vertices(faces, find_neighbours(faces, 5))
     assert len(source) == 6 and len(np.unique(cut)) == 6 and np.array_equal(source[cut], faces)
+
+
+def test_borders_are_listed_side_by_side_of_the_faces() -> None:
+    faces = np.array([[0, 1, 2], [3, 2, 1], [4, 5, 6]])  # the first two share their second sides
+    assert border_half_edges(find_neighbours(faces, 7)).tolist() == [0, 3, 6, 7, 2, 5, 8]
 
 
 def test_pictures_hold_area_and_margin() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import orbit_cameras
-from trellis.rendering import render_gaussians
+from trellis.rendering.gaussians import render_gaussians
 from trellis.representations import GaussianCloud
 
 BACKENDS = pytest.mark.parametrize("backend", ["reference", "warp"])

@@ -6,8 +6,7 @@ import torch
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import orbit_cameras
 from trellis.ops.rasterize import warp_meshes
-from trellis.rendering import rasterize_mesh, render_mesh
-from trellis.rendering.mesh import face_normals
+from trellis.rendering.mesh import face_normals, rasterize_mesh, render_mesh
 from trellis.representations import Mesh
 
 BACKENDS = pytest.mark.parametrize("backend", ["reference", "warp"])
@@ -135,15 +134,15 @@ def test_cameras_drawn_at_once_do_not_show(monkeypatch: pytest.MonkeyPatch) -> N
     """The GPU's way of many cameras a launch, and threads of the CPU: the same bits as one camera alone."""
     ball, cameras = sphere(40), orbit_cameras([0.3, 2.0, 4.0], [0.3, -0.6, 1.4])
     assert ball.attributes is not None
-    poses, before = {"extrinsics": cameras.extrinsics, "intrinsics": cameras.intrinsics}, torch.get_num_threads()
+    before = torch.get_num_threads()
     values = {"face_values": face_normals(ball), "vertex_values": ball.attributes}
-    options = {"size": 80, "supersampling": 2, "limits": (0.01, 0.5), **poses, **values}
+    options = {"size": 80, "supersampling": 2, "limits": (0.01, 0.5), **values}
     pictures = []
     try:
         for threads, at_once in ((1, 1), (1, 2), (1, 3), (3, 1)):
             torch.set_num_threads(threads)
             monkeypatch.setattr(warp_meshes, "cameras_at_once", lambda *_, n=at_once, **__: n)
-            pictures.append(warp_meshes.draw_mesh(ball.vertices, ball.faces, **options))
+            pictures.append(warp_meshes.draw_mesh(ball.vertices, ball.faces, cameras, **options))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(pictures[0], picture) for picture in pictures)

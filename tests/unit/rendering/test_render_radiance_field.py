@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trellis.geometry.cameras import orbit_cameras
-from trellis.rendering import render_radiance_field
+from trellis.rendering.radiance_field import render_radiance_field
 from trellis.representations import RadianceField
 
 BACKENDS = pytest.mark.parametrize("backend", ["reference", "warp"])

@@ -5,7 +5,7 @@ import torch
 
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import orbit_cameras
-from trellis.rendering import render_textured_mesh
+from trellis.rendering.textured_mesh import render_textured_mesh
 
 BACKENDS = pytest.mark.parametrize("backend", ["reference", "warp"])
 FRONT = orbit_cameras([math.pi], [0.0])

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -7,9 +5,9 @@ import torch
 from trellis.errors import Cancelled, InvalidInputError, MissingDependencyError
 from trellis.geometry.cameras import turntable_cameras
 from trellis.progress import CancelToken, Progress, StepInfo
-from trellis.rendering import TurntableConfig, progressive_turntable, render_textured_mesh, turntable
-from trellis.rendering.turntable import DRAFT_SIZE, coarse_to_fine
-from trellis.representations import GaussianCloud, Mesh
+from trellis.rendering.textured_mesh import render_textured_mesh
+from trellis.rendering.turntable import TurntableConfig, turntable
+from trellis.representations import GaussianCloud, Mesh, TexturedMesh
 
 
 def tetrahedron() -> Mesh:
@@ -26,8 +24,10 @@ def cloud() -> GaussianCloud:
     return GaussianCloud(positions, features, scales, rotations, torch.ones(200, 1))
 
 
-def test_frames_hold_the_sides_in_order() -> None:
-    config = TurntableConfig(sides=("normals", "gaussians", "colors"), size=32, frames=5, cameras_at_once=2)
+@pytest.mark.parametrize("at_once", [2, 8])
+def test_frames_hold_the_sides_in_order(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis.rendering.turntable._CPU_FRAMES", at_once)
+    config = TurntableConfig(sides=("normals", "gaussians", "colors"), size=32, frames=5)
     heard: list[StepInfo] = []
     frames = list(turntable(gaussians=cloud(), mesh=tetrahedron(), config=config, progress=Progress(heard.append)))
     assert len(frames) == 5
@@ -65,7 +65,6 @@ def test_cancelling_stops_between_frames() -> None:
         ({"sides": ()}, "one or more"),
         ({"size": 100}, "multiple of 16"),
         ({"frames": 0}, "at least one frame"),
-        ({"cameras_at_once": 0}, "at least one frame"),
         ({"background": "pink"}, "black, white, grey"),
         ({"backend": "opengl"}, "auto, reference, warp"),
     ],
@@ -80,13 +79,13 @@ def test_a_side_without_its_representation_is_refused_at_once() -> None:
         turntable(mesh=tetrahedron())
 
 
-def textured() -> SimpleNamespace:
+def textured() -> TexturedMesh:
     """The tetrahedron as the export hands it over: arrays, and one checked texture for all faces."""
     mesh = tetrahedron()
     corners = mesh.vertices[mesh.faces.long().flatten()].numpy()
     texture = np.zeros((8, 8, 3), dtype=np.uint8)
     texture[::2, ::2] = (255, 128, 0)
-    return SimpleNamespace(
+    return TexturedMesh(
         vertices=corners,
         normals=corners / np.linalg.norm(corners, axis=1, keepdims=True),
         uvs=np.tile(np.array([[0, 0], [1, 0], [0, 1]], dtype=np.float32), (4, 1)),
@@ -113,51 +112,6 @@ def test_the_textured_mesh_is_a_side_of_its_own() -> None:
     assert picture.std() > 40 and np.array_equal(frame[:, 32:], picture)
     with pytest.raises(InvalidInputError, match="textured"):
         turntable(mesh=tetrahedron(), config=config)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 8, 60, 120, 121])
-def test_the_first_frames_are_spread_over_the_turn(count: int) -> None:
-    order = coarse_to_fine(count)
-    assert sorted(order) == list(range(count)) and order[0] == 0
-    for shown in range(2, count + 1):
-        at = sorted(order[:shown])
-        gaps = np.diff([*at, at[0] + count])
-        assert gaps.max() <= 2 * -(-count // shown)
-
-
-@pytest.mark.parametrize("cameras_at_once", [None, 1, 3])
-def test_a_progressive_turn_ends_as_the_ordinary_one(cameras_at_once: int | None) -> None:
-    size = DRAFT_SIZE + 16
-    config = TurntableConfig(size=size, frames=7, cameras_at_once=cameras_at_once)
-    heard: list[StepInfo] = []
-    draft, *frames = progressive_turntable(
-        gaussians=cloud(), mesh=tetrahedron(), config=config, progress=Progress(heard.append)
-    )
-    assert draft.draft and draft.index == 0 and draft.picture.shape == (DRAFT_SIZE, 2 * DRAFT_SIZE, 3)
-    assert [frame.index for frame in frames] == coarse_to_fine(7) and not any(frame.draft for frame in frames)
-    assert [(info.step, info.total) for info in heard] == [(i, 7) for i in range(1, 8)]
-    plain = list(turntable(gaussians=cloud(), mesh=tetrahedron(), config=config))
-    for frame in frames:
-        assert np.array_equal(frame.picture, plain[frame.index])
-    # The draft is the same view, smaller.
-    means = [picture.mean(axis=(0, 1)) for picture in (draft.picture, plain[0])]
-    assert np.abs(means[0] - means[1]).max() < 2
-
-
-def test_a_small_progressive_turn_has_no_draft() -> None:
-    config = TurntableConfig(sides=("normals",), size=DRAFT_SIZE, frames=3)
-    assert [f.draft for f in progressive_turntable(mesh=tetrahedron(), config=config)] == [False] * 3
-
-
-def test_cancelling_stops_a_progressive_turn() -> None:
-    token = CancelToken()
-    frames = progressive_turntable(
-        mesh=tetrahedron(), config=TurntableConfig(sides=("normals",)), progress=Progress(cancel=token)
-    )
-    next(frames)
-    token.cancel()
-    with pytest.raises(Cancelled):
-        next(frames)
 
 
 def test_a_back_end_for_one_kind_leaves_the_others_to_auto() -> None:

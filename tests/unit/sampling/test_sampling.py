@@ -19,7 +19,6 @@ from trellis.sampling import (
     extrapolate,
     guide,
     initial_noise,
-    predict_clean,
     timesteps,
 )
 
@@ -166,14 +165,6 @@ def test_every_step_is_reported_and_cancellation_stops_within_one() -> None:
     with pytest.raises(Cancelled):
         euler_sample(velocity, torch.zeros(1), steps=10, progress=Progress(cancel=token))
     assert len(calls) == 2
-
-
-def test_clean_prediction_recovers_the_data() -> None:
-    sigma, t = 1e-5, 0.7
-    data, noise = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
-    state = (1 - t) * data + (sigma + (1 - sigma) * t) * noise
-    velocity = (1 - sigma) * noise - data
-    assert torch.allclose(predict_clean(state, velocity, t=t, sigma_min=sigma), data, atol=1e-5)
 
 
 def counted(function):

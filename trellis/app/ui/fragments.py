@@ -20,6 +20,7 @@ DOWNLOADS = {
     "normal_map": ("Normal map", "PNG"),
     "ply": ("Gaussian PLY", "Gaussians"),
     "splat": ("SPLAT", "Gaussians, compact"),
+    "radiance_field": ("Radiance field", "for this program"),
     "mp4": ("Video", "preview"),
 }
 

@@ -26,7 +26,7 @@ from trellis.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
 MOST_UPLOAD = 256 << 20  # bytes of one upload: several photographs are dropped together
-MOST_SESSIONS = 256  # whose values Gradio keeps, about 0.3 MB each
+MOST_SESSIONS = 256  # whose values Gradio keeps, about 0.2 MB each
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
     ".mp4": "video/mp4",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trellis.ops.atlas.topology import Floats, Ints, Neighbours, dots, lengths, side_ends, sums
+from trellis.ops.half_edges import face_vectors
 
 LEAST_CREASE = 0.3
 
@@ -69,7 +70,7 @@ def merge_faces(vertices: Floats, faces: Ints, neighbours: Neighbours, *, option
 
 def face_regions(vertices: Floats, faces: Ints) -> Regions:
     """Every face as a region of its own."""
-    vectors = face_vectors(vertices, faces)
+    vectors = 0.5 * face_vectors(vertices[faces])  # as long as the area
     areas = lengths(vectors)
     return Regions(areas, vectors, vertices[faces].mean(axis=1) * areas[:, None])
 
@@ -77,17 +78,11 @@ def face_regions(vertices: Floats, faces: Ints) -> Regions:
 def border_lengths(vertices: Floats, faces: Ints, neighbours: Neighbours) -> Floats:
     """Length [m] of every edge between neighbours, less across a crease: borders should run there."""
     start, end = side_ends(faces, neighbours.first)
-    vectors = face_vectors(vertices, faces)
+    vectors = face_vectors(vertices[faces])
     unit = vectors / np.maximum(lengths(vectors)[:, None], 1e-300)
     left, right = neighbours.faces
     straight = np.clip(dots(unit[left], unit[right]), LEAST_CREASE, 1)
     return straight * lengths(vertices[start] - vertices[end])
-
-
-def face_vectors(vertices: Floats, faces: Ints) -> Floats:
-    """Normals [F, 3] as long as the area."""
-    corners = vertices[faces]
-    return 0.5 * np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
 def joined_edges(left: Ints, right: Ints, length: Floats, count: int) -> tuple[Ints, Ints, Floats]:

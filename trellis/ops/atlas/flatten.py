@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from trellis.ops.atlas.topology import Floats, Ints, dots, lengths
+from trellis.ops.half_edges import face_vectors
 
 Complexes = NDArray[np.complex128]
 
@@ -62,8 +63,7 @@ def _own_planes(points: Floats, faces: Ints) -> tuple[Complexes, Floats]:
 
 def _projected(points: Floats, faces: Ints, chart: Ints) -> Floats:
     """Coordinates [n, 2] in the plane across each chart's mean normal."""
-    corners = points[faces]
-    vectors = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    vectors = face_vectors(points[faces])
     normals = np.stack([np.bincount(chart, weights=column) for column in vectors.T], axis=1)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = np.where(length > 0, normals / np.maximum(length, 1e-300), [0.0, 0.0, 1.0])

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
+
+from trellis.ops.half_edges import EdgeTable, corner_fans, following
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -14,10 +14,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Pairs of half edges [m] that run against each other along one edge of exactly two faces.
-
-    Half edge h of F faces is the side from corner h // F to the next corner of face h % F.
-    """
+    """Pairs of half edges [m] that run against each other along one edge of exactly two faces."""
 
     first: Ints
     second: Ints
@@ -26,7 +23,7 @@ class Neighbours:
     @property
     def faces(self) -> tuple[Ints, Ints]:
         """The two faces of every pair [m]."""
-        return self.first % self.face_count, self.second % self.face_count
+        return self.first // 3, self.second // 3
 
     def within(self, labels: Ints) -> "Neighbours":
         """The pairs whose two faces have the same label [F]."""
@@ -39,23 +36,15 @@ class Neighbours:
         a, b = self.faces
         kept = chosen[a] & chosen[b]
         number, count = np.cumsum(chosen) - 1, int(chosen.sum())
-        first, second = (
-            number[half[kept] % self.face_count] + half[kept] // self.face_count * count
-            for half in (self.first, self.second)
-        )
+        first, second = (3 * number[half[kept] // 3] + half[kept] % 3 for half in (self.first, self.second))
         return Neighbours(first, second, count)
 
 
 def find_neighbours(faces: Ints, vertex_count: int) -> Neighbours:
     """Neighbours of `faces` [F, 3] across edges with exactly two faces that are wound alike."""
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    keys = edges.min(axis=1) * np.int64(vertex_count) + edges.max(axis=1)
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, dtype=np.int64)
-    pairs = starts[np.diff(np.r_[starts, len(ordered)]) == 2]
-    a, b = order[pairs], order[pairs + 1]
-    against = (edges[a, 0] == edges[b, 1]) & (edges[a, 0] != edges[a, 1])
+    edges = EdgeTable.build(faces, vertex_count)
+    a, b = edges.pairs()
+    against = (edges.starts[a] == edges.ends[b]) & (edges.starts[a] != edges.ends[a])
     return Neighbours(a[against], b[against], len(faces))
 
 
@@ -65,23 +54,22 @@ def cut_vertices(faces: Ints, joined: Neighbours) -> tuple[Ints, Ints]:
     Returns the vertex of `faces` that each new one [n] copies, and the faces [F, 3] on the new ones. `joined` are the
     neighbours that stay together. A chart of joined faces is a manifold with borders afterwards.
     """
-    count = len(faces)
-    starts = [half % count * 3 + half // count for half in (joined.first, joined.second)]
-    ends = [half % count * 3 + (half // count + 1) % 3 for half in (joined.first, joined.second)]
-    left, right = np.concatenate([starts[0], ends[0]]), np.concatenate([ends[1], starts[1]])
-    graph = sparse.coo_matrix((np.ones(len(left), dtype=np.int8), (left, right)), shape=(3 * count, 3 * count))
-    total, label = connected_components(graph, directed=False)
+    total, fan = corner_fans(faces, joined.first, joined.second)
     source = np.zeros(total, dtype=np.int64)
-    source[label] = faces.reshape(-1)
-    return source, label.astype(np.int64).reshape(-1, 3)
+    source[fan] = faces.reshape(-1)
+    return source, fan.reshape(-1, 3)
 
 
 def border_half_edges(joined: Neighbours) -> Ints:
-    """Half edges [m] that no joined pair uses: the borders of the charts."""
+    """Half edges [m] that no joined pair uses: the borders of the charts.
+
+    First sides of faces come before second and third ones: of two that cross, the later is cut out.
+    """
     free = np.ones(3 * joined.face_count, dtype=bool)
     free[joined.first] = False
     free[joined.second] = False
-    return np.flatnonzero(free)
+    half = np.flatnonzero(free)
+    return half[np.argsort(half % 3, kind="stable")]
 
 
 def sums(group: Ints, values: NDArray, count: int) -> Floats:
@@ -101,5 +89,5 @@ def lengths(vectors: Floats) -> Floats:
 
 def side_ends(faces: Ints, half: Ints) -> tuple[Ints, Ints]:
     """Start [m] and end [m] vertices of half edges."""
-    face, corner = half % len(faces), half // len(faces)
-    return faces[face, corner], faces[face, (corner + 1) % 3]
+    corners = faces.reshape(-1)
+    return corners[half], corners[following(half)]

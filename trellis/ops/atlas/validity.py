@@ -15,6 +15,7 @@ from trellis.ops.atlas.topology import (
     side_ends,
     sums,
 )
+from trellis.ops.half_edges import face_vectors
 
 MIN_AREA = 1e-12  # of the largest face: what is smaller has no area worth a texel, or a judgement
 ANGLE_TOLERANCE = 1e-7
@@ -47,7 +48,7 @@ def distortion(points: Floats, flat: Floats, faces: Ints, chart: Ints) -> Distor
     """
     count = int(chart.max(initial=-1)) + 1
     corners, plane = points[faces], flat[faces]
-    areas = 0.5 * lengths(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    areas = 0.5 * lengths(face_vectors(corners))
     signed = signed_areas(flat, faces)
     real = areas > MIN_AREA * areas.max(initial=0)
     usable = real & (signed > LEAST_AREA_RATIO * areas)
@@ -72,7 +73,7 @@ def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -
     """
     half = border_half_edges(joined)
     start, end = side_ends(faces, half)
-    owner = chart[half % max(len(faces), 1)]
+    owner = chart[half // 3]
     count = int(chart.max(initial=-1)) + 1
     length = lengths(flat[start] - flat[end])
     mean = np.bincount(owner, weights=length, minlength=count) / np.maximum(np.bincount(owner, minlength=count), 1)
@@ -83,7 +84,7 @@ def crossing_faces(flat: Floats, faces: Ints, chart: Ints, joined: Neighbours) -
     apart = (start[a] != start[b]) & (start[a] != end[b]) & (end[a] != start[b]) & (end[a] != end[b])
     a, b = a[apart], b[apart]
     cross = _crossing(flat[start[a]], flat[end[a]], flat[start[b]], flat[end[b]])
-    result[half[np.maximum(a[cross], b[cross])] % len(faces)] = True
+    result[half[np.maximum(a[cross], b[cross])] // 3] = True
     return result
 
 

@@ -14,7 +14,7 @@ from trellis.ops.rasterize.backends import (
 )
 from trellis.ops.rasterize.gaussians import splat_gaussians
 from trellis.ops.rasterize.meshes import draw_mesh, project_vertices
-from trellis.ops.rasterize.radiance_fields import VoxelField, integrate_voxels
+from trellis.ops.rasterize.radiance_fields import integrate_voxels
 from trellis.ops.rasterize.triangles import TriangleSamples, interpolate_attributes, rasterize_triangles
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "GAUSSIAN_BACKENDS",
     "TRIANGLE_BACKENDS",
     "TriangleSamples",
-    "VoxelField",
     "backend_for",
     "check_backend",
     "choose_backend",

@@ -1,124 +1,53 @@
 """Gaussian splatting with the mip filter: one function for all back ends, and the reference's projection."""
 
-from dataclasses import dataclass
-from typing import TypedDict
-
 import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
+from trellis.geometry.cameras import Cameras
 from trellis.geometry.rotations import quaternion_to_matrix
 from trellis.ops.rasterize import gsplat_adapter, reference
 from trellis.ops.rasterize.backends import GAUSSIAN_BACKENDS, choose_backend
-
-TILE = 16
-NEAR = 0.2
-MIN_ALPHA = 1 / 255
-FLOOR = 1e-6
+from trellis.ops.rasterize.scenes import FLOOR, MIN_ALPHA, NEAR, TILE, Gaussians, ScreenGaussians
 
 
-@dataclass(frozen=True)
-class ScreenGaussians:
-    """n Gaussians of one image, sorted front to back.
-
-    means [n, 2] in pixels, the centre of pixel i being i; conics [n, 3] inverse covariance (xx, xy, yy);
-    opacities [n] after the mip filter; colors [n, 3]; boxes [n, 4] int64 half-open pixel ranges (x0, y0, x1, y1): all
-    pixels that the Gaussian's tiles hold and where its alpha can reach 1/255.
-    """
-
-    means: Tensor
-    conics: Tensor
-    opacities: Tensor
-    colors: Tensor
-    boxes: Tensor
-
-
-class _SplatOptions(TypedDict):
-    """What every back end is told beside the positions."""
-
-    rotations: Tensor
-    scales: Tensor
-    opacities: Tensor
-    colors: Tensor
-    extrinsics: Tensor
-    intrinsics: Tensor
-    size: int
-    filter_2d: float
-
-
-def splat_gaussians(
-    positions: Tensor,
-    *,
-    rotations: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
-    extrinsics: Tensor,
-    intrinsics: Tensor,
-    size: int,
-    filter_2d: float,
-    backend: str = "auto",
-) -> tuple[Tensor, Tensor]:
+def splat_gaussians(cloud: Gaussians, cameras: Cameras, *, size: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
     """Draw Gaussians into V cameras: color [V, 3, size, size] over black and remaining transmittance [V, size, size].
 
-    positions [n, 3] world; rotations [n, 4] quaternions (w, x, y, z); scales [n, 3] standard deviations along the
-    rotated axes; opacities [n]; colors [n, 3]; extrinsics [V, 4, 4] world to camera, intrinsics [V, 3, 3] normalised;
-    `size` pixels a side; filter_2d: variance in squared pixels added to the screen covariance, opacity
-    being scaled by the change of area (source: docs/developer/model-facts.md, section 14).
+    All tensors are float32 on one device. `size` pixels a side; filter_2d is added to the screen covariance, opacity
+    being scaled by the change of area; colours below 0 are 0 (source: docs/developer/model-facts.md, section 14).
     alpha = min(0.99, opacity exp(power)); alphas under 1/255 are skipped; a pixel is finished when its transmittance
     would fall under 1e-4. Differentiable on the reference back end and gsplat.
     Raises InvalidInputError for an unknown back end or an image without pixels.
     """
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
-    chosen = choose_backend(backend, positions, rotations, scales, opacities, colors, among=GAUSSIAN_BACKENDS)
-    options: _SplatOptions = {
-        "rotations": rotations,
-        "scales": scales,
-        "opacities": opacities,
-        "colors": colors,
-        "extrinsics": extrinsics,
-        "intrinsics": intrinsics,
-        "size": size,
-        "filter_2d": filter_2d,
-    }
+    tensors = (cloud.positions, cloud.rotations, cloud.scales, cloud.opacities, cloud.features_dc)
+    chosen = choose_backend(backend, *tensors, among=GAUSSIAN_BACKENDS)
     if chosen == "warp":
         # Imported at the call: Warp takes half a second to load.
         from trellis.ops.rasterize import warp_gaussians
 
-        return warp_gaussians.splat_gaussians(positions, limits=(NEAR, FLOOR, TILE, MIN_ALPHA), **options)
+        return warp_gaussians.splat_gaussians(cloud, cameras, size=size)
     if chosen == "gsplat":
-        return gsplat_adapter.splat_gaussians(positions, near=NEAR, **options)
-    pictures = []
-    for pose, lens in zip(extrinsics, intrinsics):
-        one: _SplatOptions = {**options, "extrinsics": pose, "intrinsics": lens}
-        pictures.append(reference.composite_gaussians(project_gaussians(positions, **one), size))
+        return gsplat_adapter.splat_gaussians(cloud, cameras, size=size)
+    pictures = [reference.composite_gaussians(project_gaussians(cloud, camera, size), size) for camera in cameras]
     color, transmittance = zip(*pictures)
     return torch.stack(color), torch.stack(transmittance)
 
 
-def project_gaussians(
-    positions: Tensor,
-    *,
-    rotations: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
-    extrinsics: Tensor,
-    intrinsics: Tensor,
-    size: int,
-    filter_2d: float,
-) -> ScreenGaussians:
+def project_gaussians(cloud: Gaussians, camera: Cameras, size: int) -> ScreenGaussians:
     """Project Gaussians into one camera (EWA) and sort them by camera z, in plain torch; see `splat_gaussians`.
 
-    extrinsics [4, 4] and intrinsics [3, 3] of the camera. Differentiable.
+    Differentiable.
     """
-    axes = quaternion_to_matrix(rotations) * scales[:, None, :]
+    extrinsics, intrinsics = camera.extrinsics[0], camera.intrinsics[0]
+    axes = quaternion_to_matrix(cloud.rotations) * cloud.scales[:, None, :]
     rotation = extrinsics[:3, :3]
-    camera = torch.addmm(extrinsics[:3, 3], positions, rotation.T)
-    visible = camera[:, 2] > NEAR
-    z = torch.where(visible, camera[:, 2], 1.0)
-    ratio = camera[:, :2] / z[:, None]
+    camera_points = torch.addmm(extrinsics[:3, 3], cloud.positions, rotation.T)
+    visible = camera_points[:, 2] > NEAR
+    z = torch.where(visible, camera_points[:, 2], 1.0)
+    ratio = camera_points[:, :2] / z[:, None]
     focal = torch.stack([intrinsics[0, 0], intrinsics[1, 1]]) * size
     means = ratio * focal + intrinsics[:2, 2] * size - 0.5
     limit = 1.3 * 0.5 * size / focal
@@ -126,14 +55,15 @@ def project_gaussians(
     rows = (focal / z[:, None])[:, :, None] * (rotation[:2] - slope[:, :, None] * rotation[2])
     spread = rows @ axes
     plain = torch.stack([(spread[:, 0] ** 2).sum(1), (spread[:, 0] * spread[:, 1]).sum(1), (spread[:, 1] ** 2).sum(1)])
-    a, b, c = plain[0] + filter_2d, plain[1], plain[2] + filter_2d
+    a, b, c = plain[0] + cloud.filter_2d, plain[1], plain[2] + cloud.filter_2d
     before = (plain[0] * plain[2] - b * b).clamp(min=FLOOR)
     after = (a * c - b * b).clamp(min=FLOOR)
     kept = visible & (before > FLOOR) & (after > FLOOR)
-    opacities = torch.where(kept, opacities * (before / (after + FLOOR) + FLOOR).sqrt(), 0.0)
+    opacities = torch.where(kept, cloud.opacities.view(-1) * (before / (after + FLOOR) + FLOOR).sqrt(), 0.0)
     conics = torch.stack([c, -b, a], dim=1) / after[:, None]
     boxes = _boxes(means.detach(), torch.stack([a, b, c], 1).detach(), opacities.detach(), size)
     order = torch.argsort(torch.where(kept, z, torch.inf).detach(), stable=True)
+    colors = cloud.colors.clamp(min=0)
     return ScreenGaussians(means[order], conics[order], opacities[order], colors[order], boxes[order])
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
+from trellis.geometry.cameras import Cameras
 from trellis.ops.rasterize.backends import TRIANGLE_BACKENDS, choose_backend
 from trellis.ops.rasterize.triangles import interpolate_attributes, rasterize_triangles
 
@@ -24,22 +25,20 @@ def project_vertices(vertices: Tensor, extrinsics: Tensor, intrinsics: Tensor, s
 def draw_mesh(
     vertices: Tensor,
     faces: Tensor,
+    cameras: Cameras,
     *,
     face_values: Tensor,
     vertex_values: Tensor | None,
-    extrinsics: Tensor,
-    intrinsics: Tensor,
     size: int,
     supersampling: int,
     backend: str = "auto",
 ) -> Tensor:
     """Draw a mesh into V cameras: [V, 8, size, size] of vertex values (0..2), face values (3..5), depth and coverage.
 
-    vertices [n, 3] world; faces [F, 3]; face_values [F, 3]: constant on each face, 0.5 where no
-    mesh is; vertex_values [n, 3] or None (0): perspective-correct; extrinsics [V, 4, 4] world to camera, intrinsics
-    [V, 3, 3] normalised. Depth is camera z. supersampling^2 samples a pixel are reduced by an antialiased bilinear
-    filter (`torch.nn.functional.interpolate` on the reference back end). Faces that reach nearer than NEAR to the
-    camera's plane are left out. Differentiable on the reference back end and the adapters.
+    vertices [n, 3] world; faces [F, 3]; face_values [F, 3]: constant on each face, 0.5 where no mesh is; vertex_values
+    [n, 3] or None (0): perspective-correct. Depth is camera z. supersampling^2 samples a pixel are reduced by an
+    antialiased bilinear filter (`torch.nn.functional.interpolate` on the reference back end). Faces that reach nearer
+    than NEAR to the camera's plane are left out. Differentiable on the reference back end and the adapters.
     Raises InvalidInputError for an unknown back end or unusable sizes.
     """
     if size < 1 or not 1 <= supersampling <= 8:
@@ -54,10 +53,9 @@ def draw_mesh(
         return warp_meshes.draw_mesh(
             vertices,
             faces,
+            cameras,
             face_values=face_values,
             vertex_values=vertex_values,
-            extrinsics=extrinsics,
-            intrinsics=intrinsics,
             size=size,
             supersampling=supersampling,
             limits=(NEAR, BACKGROUND),
@@ -65,7 +63,7 @@ def draw_mesh(
     # One extra row: face -1 finds the background.
     face_values = torch.cat([face_values, face_values.new_full((1, 3), BACKGROUND)])
     pictures = []
-    for pose, lens in zip(extrinsics, intrinsics):
+    for pose, lens in zip(cameras.extrinsics, cameras.intrinsics):
         points = project_vertices(vertices, pose, lens, size * supersampling)
         samples = rasterize_triangles(points, faces, size=size * supersampling, near=NEAR, backend=backend)
         color = samples.barycentric.new_zeros(*samples.mask.shape, 3)

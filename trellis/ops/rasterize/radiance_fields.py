@@ -1,49 +1,13 @@
 """Radiance fields of trivec voxels: front-to-back integration along camera rays."""
 
-import functools
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
+from trellis.geometry.cameras import Cameras
 from trellis.ops.rasterize import reference_fields
 from trellis.ops.rasterize.backends import FIELD_BACKENDS, choose_backend
-
-
-@dataclass(frozen=True)
-class VoxelField:
-    """n voxels of a grid over the world cube [-0.5, 0.5]^3, each with a rank-R product of three vectors of length D.
-
-    coords [n, 3] int64, distinct, in 0..resolution-1; resolution: voxels along the cube's side;
-    trivec [n, R, 3, D] with D >= 2; density [n, R]; features_dc [n, R, 3].
-    """
-
-    coords: Tensor
-    resolution: int
-    trivec: Tensor
-    density: Tensor
-    features_dc: Tensor
-
-    @property
-    def side(self) -> float:
-        """Length of a voxel in the world."""
-        return 1 / self.resolution
-
-    @functools.cached_property
-    def corners(self) -> Tensor:
-        """Low corners [n, 3] in the world."""
-        return self.coords.float() * self.side - 0.5
-
-    @functools.cached_property
-    def far_corners(self) -> Tensor:
-        """High corners [n, 3] in the world: the very numbers that are the neighbours' low corners."""
-        return (self.coords + 1).float() * self.side - 0.5
-
-    @property
-    def step(self) -> float:
-        """Distance between samples along a ray: half a cell."""
-        return 0.5 / self.trivec.shape[3] * self.side
+from trellis.ops.rasterize.scenes import VoxelField
 
 
 def camera_rays(extrinsics: Tensor, intrinsics: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -56,15 +20,12 @@ def camera_rays(extrinsics: Tensor, intrinsics: Tensor, size: int) -> tuple[Tens
     return -(extrinsics[:3, 3] @ rotation), torch.nn.functional.normalize(rays @ rotation, dim=2)
 
 
-def integrate_voxels(
-    field: VoxelField, extrinsics: Tensor, intrinsics: Tensor, *, size: int, backend: str = "auto"
-) -> tuple[Tensor, Tensor]:
+def integrate_voxels(field: VoxelField, cameras: Cameras, *, size: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
     """Volume-render V cameras: color [V, 3, size, size] over black and remaining transmittance [V, size, size].
 
-    extrinsics [V, 4, 4] world to camera; intrinsics [V, 3, 3] normalised. Samples lie at integer multiples of
-    `field.step` from the camera; a ray ends once its transmittance is under 1e-3. The cameras must be outside the
-    voxels. Differentiable on the reference back end. Source: docs/developer/model-facts.md, section 15. Raises
-    InvalidInputError for an unknown back end.
+    Samples lie at integer multiples of `field.step` from the camera; a ray ends once its transmittance is under 1e-3.
+    The cameras must be outside the voxels. Differentiable on the reference back end. Source:
+    docs/developer/model-facts.md, section 15. Raises InvalidInputError for an unknown back end.
     """
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
@@ -72,9 +33,9 @@ def integrate_voxels(
         # Imported at the call: Warp takes half a second to load.
         from trellis.ops.rasterize import warp_fields
 
-        return warp_fields.integrate_voxels(field, extrinsics, intrinsics, size)
+        return warp_fields.integrate_voxels(field, cameras, size)
     pictures = []
-    for pose, lens in zip(extrinsics, intrinsics):
+    for pose, lens in zip(cameras.extrinsics, cameras.intrinsics):
         origin, directions = camera_rays(pose, lens, size)
         boxes = voxel_boxes(field, pose, lens, size)
         pictures.append(reference_fields.integrate_voxels(field, origin, directions, boxes))

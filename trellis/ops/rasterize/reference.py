@@ -1,15 +1,11 @@
 """Rasterisers in plain torch: vectorised over fragments, on any device, differentiable; what the others must equal."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from trellis.ops.rasterize.compositing import band_fragments, blend, fragments_per_row, row_bands
 from trellis.ops.rasterize.fragments import FRAGMENT_BUDGET, expand
-
-if TYPE_CHECKING:
-    from trellis.ops.rasterize.gaussians import ScreenGaussians
+from trellis.ops.rasterize.scenes import ScreenGaussians
 
 _NOTHING = torch.iinfo(torch.int64).max
 
@@ -99,7 +95,7 @@ def interpolate_attributes(face_id: Tensor, barycentric: Tensor, faces: Tensor, 
     return values
 
 
-def composite_gaussians(gaussians: "ScreenGaussians", size: int) -> tuple[Tensor, Tensor]:
+def composite_gaussians(gaussians: ScreenGaussians, size: int) -> tuple[Tensor, Tensor]:
     """(color [3, size, size], transmittance [size, size]); see `ops.rasterize.composite_gaussians`."""
     boxes = gaussians.boxes
     geometry = torch.cat([gaussians.means, gaussians.conics, gaussians.opacities[:, None]], dim=1)

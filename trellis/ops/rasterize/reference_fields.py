@@ -1,24 +1,19 @@
 """Radiance-field integration in plain torch: vectorised over samples, differentiable; what the others must equal."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from trellis.ops.rasterize.compositing import band_fragments, blend, fragments_per_row, row_bands
 from trellis.ops.rasterize.fragments import expand
+from trellis.ops.rasterize.scenes import SH_C0, VoxelField
 
-if TYPE_CHECKING:
-    from trellis.ops.rasterize.radiance_fields import VoxelField
-
-SH_C0 = 0.28209479177387814
 # Pairs of a ray and a voxel in a band; each may hold some tens of samples.
 PAIR_BUDGET = 1 << 17
 # Samples evaluated at once: every one gathers six values for each of R triples.
 SAMPLE_BUDGET = 1 << 17
 
 
-def integrate_voxels(field: "VoxelField", origin: Tensor, directions: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+def integrate_voxels(field: VoxelField, origin: Tensor, directions: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """(color [3, H, W], transmittance [H, W]) for rays `directions` [H, W, 3] from `origin` [3].
 
     boxes [n, 4]: pixels whose rays may meet each voxel. All samples of a band of rows are listed, sorted and blended.
@@ -52,7 +47,7 @@ def integrate_voxels(field: "VoxelField", origin: Tensor, directions: Tensor, bo
     return torch.cat(colors).T.reshape(3, height, width), torch.cat(transmittances).view(height, width)
 
 
-def _sample_range(field: "VoxelField", voxel: Tensor, origin: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+def _sample_range(field: VoxelField, voxel: Tensor, origin: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """First sample number [m] and count [m] of rays [m, 3] in voxels [m]: multiples of the step in [entry, exit)."""
     safe = torch.where(directions.abs() < 1e-12, 1e-12, directions)
     low = (field.corners[voxel] - origin) / safe
@@ -64,7 +59,7 @@ def _sample_range(field: "VoxelField", voxel: Tensor, origin: Tensor, directions
 
 
 def _evaluate(
-    field: "VoxelField", voxel: Tensor, origin: Tensor, directions: Tensor, sample: Tensor
+    field: VoxelField, voxel: Tensor, origin: Tensor, directions: Tensor, sample: Tensor
 ) -> tuple[Tensor, Tensor]:
     """alpha [m] and color [m, 3] of numbered samples of rays [m, 3] in voxels [m]."""
     length = field.trivec.shape[3]

@@ -6,16 +6,13 @@
 # Warp takes a bare number for a constant; float(0.0) declares a variable.
 # ruff: noqa: UP018, RUF046
 
-from typing import TYPE_CHECKING
-
 import torch
 import warp as wp
 from torch import Tensor
 
+from trellis.geometry.cameras import Cameras
 from trellis.ops import warp_device
-
-if TYPE_CHECKING:
-    from trellis.ops.rasterize.radiance_fields import VoxelField
+from trellis.ops.rasterize.scenes import VoxelField
 
 wp.set_module_options({"enable_backward": False})
 
@@ -156,18 +153,18 @@ def _march(
     left_image[view * area + pixel] = transmittance
 
 
-def integrate_voxels(field: "VoxelField", extrinsics: Tensor, intrinsics: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def integrate_voxels(field: VoxelField, cameras: Cameras, size: int) -> tuple[Tensor, Tensor]:
     """(color [V, 3, size, size], transmittance [V, size, size]); see `ops.rasterize.integrate_voxels`."""
-    device, views, side = field.trivec.device, len(extrinsics), field.resolution
+    device, views, side = field.trivec.device, len(cameras), field.resolution
     grid = torch.full((side**3,), -1, dtype=torch.int32, device=device)
     x, y, z = field.coords.unbind(1)
-    grid[(x * side + y) * side + z] = torch.arange(len(field.coords), dtype=torch.int32, device=device)
+    grid[(x * side + y) * side + z] = torch.arange(len(field.positions), dtype=torch.int32, device=device)
     color = torch.empty(views, 3, size, size, device=device)
     transmittance = torch.empty(views, size, size, device=device)
     rank, _, length = field.trivec.shape[1:]
     inputs = [
-        warp_device.view(extrinsics.float(), wp.mat44),
-        warp_device.view(intrinsics.float(), wp.mat33),
+        warp_device.view(cameras.extrinsics.float(), wp.mat44),
+        warp_device.view(cameras.intrinsics.float(), wp.mat33),
         size,
         warp_device.view(grid, wp.int32),
         warp_device.view(field.trivec.reshape(-1), wp.float32),

@@ -10,10 +10,11 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from trellis.geometry.cameras import Cameras
 from trellis.ops import warp_device
+from trellis.ops.rasterize.scenes import TILE, Gaussians
 from trellis.ops.rasterize.warp_projection import ProjectedGaussians, project_gaussians
 
-TILE = 16
 # Gaussians times cameras projected at once on a GPU (52 bytes each), and entries of tile lists sorted at once (about 60
 # bytes each): enough to fill the largest GPUs, little enough for small ones.
 PAIR_BUDGET = 3 << 20
@@ -171,18 +172,7 @@ def _blend_tiles(
 
 
 def splat_gaussians(
-    positions: Tensor,
-    *,
-    rotations: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    colors: Tensor,
-    extrinsics: Tensor,
-    intrinsics: Tensor,
-    size: int,
-    filter_2d: float,
-    limits: tuple[float, float, float, float],
-    by_tiles: bool | None = None,
+    cloud: Gaussians, cameras: Cameras, *, size: int, by_tiles: bool | None = None
 ) -> tuple[Tensor, Tensor]:
     """(color [V, 3, size, size], transmittance [V, size, size]); see `ops.rasterize.splat_gaussians`.
 
@@ -190,27 +180,18 @@ def splat_gaussians(
     instead of one splat after the other in depth order within bands of rows (the CPU's, whose launches run in order);
     by default chosen by the device.
     """
-    device, views = positions.device, len(extrinsics)
+    device, views = cloud.positions.device, len(cameras)
+    colors = cloud.colors.clamp(min=0)
     if by_tiles is None:
         by_tiles = device.type != "cpu"
     if not by_tiles and device.type != "cpu":
         raise ValueError("Splats in depth order need launches that run in order, which only the CPU gives.")
     color = torch.empty(views, 3, size, size, device=device)
     transmittance = torch.empty(views, size, size, device=device)
-    at_once = max(1, PAIR_BUDGET // max(len(positions), 1)) if by_tiles else 1
+    at_once = max(1, PAIR_BUDGET // max(len(cloud), 1)) if by_tiles else 1
     for begin in range(0, views, at_once):
         chunk = slice(begin, begin + at_once)
-        projected = project_gaussians(
-            positions,
-            rotations=rotations,
-            scales=scales,
-            opacities=opacities,
-            extrinsics=extrinsics[chunk],
-            intrinsics=intrinsics[chunk],
-            size=size,
-            filter_2d=filter_2d,
-            limits=limits,
-        )
+        projected = project_gaussians(cloud, cameras[chunk], size=size)
         if by_tiles:
             _draw_tiles(projected, colors, color[chunk], transmittance[chunk])
         else:

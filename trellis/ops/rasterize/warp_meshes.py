@@ -10,6 +10,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from trellis.geometry.cameras import Cameras
 from trellis.ops import warp_device
 from trellis.ops.rasterize.warp_triangles import NOTHING, cover, draw_faces
 
@@ -129,17 +130,16 @@ def cameras_at_once(vertices: int, faces: int, side: int, *, device: torch.devic
 def draw_mesh(
     vertices: Tensor,
     faces: Tensor,
+    cameras: Cameras,
     *,
     face_values: Tensor,
     vertex_values: Tensor | None,
-    extrinsics: Tensor,
-    intrinsics: Tensor,
     size: int,
     supersampling: int,
     limits: tuple[float, float],
 ) -> Tensor:
     """[V, 8, size, size]; see `ops.rasterize.draw_mesh`. limits: nearest depth, face value where no mesh is."""
-    device, views = vertices.device, len(extrinsics)
+    device, views = vertices.device, len(cameras)
     near, background = limits
     side = size * supersampling
     image = torch.empty(views, 8, size, size, device=device)
@@ -148,18 +148,18 @@ def draw_mesh(
     values = face_values if vertex_values is None else vertex_values
     for begin in range(0, views, at_once):
         chunk = slice(begin, begin + at_once)
-        poses, lenses, target = extrinsics[chunk], intrinsics[chunk], image[chunk]
-        points = torch.empty(len(poses), len(vertices), 3, device=device)
+        shown, target = cameras[chunk], image[chunk]
+        points = torch.empty(len(shown), len(vertices), 3, device=device)
         projection = [
             warp_device.view(vertices, wp.vec3),
-            warp_device.view(poses.float(), wp.mat44),
-            warp_device.view(lenses.float(), wp.mat33),
+            warp_device.view(shown.extrinsics.float(), wp.mat44),
+            warp_device.view(shown.intrinsics.float(), wp.mat33),
             len(vertices),
             float(side),
             near,
             warp_device.view(points.view(-1, 3), wp.vec3),
         ]
-        warp_device.launch_items(_project, len(poses) * len(vertices), projection, device=device, grain=1 << 15)
+        warp_device.launch_items(_project, len(shown) * len(vertices), projection, device=device, grain=1 << 15)
         nearest = draw_faces(points, faces, side, side, perspective=True, near=near)
         shading = [
             warp_device.view(nearest, wp.int64),
@@ -175,5 +175,5 @@ def draw_mesh(
             background,
             warp_device.view(target.view(-1), wp.float32),
         ]
-        warp_device.launch_items(_shade, len(poses) * size * size, shading, device=device, grain=1 << 13)
+        warp_device.launch_items(_shade, len(shown) * size * size, shading, device=device, grain=1 << 13)
     return image

@@ -9,7 +9,9 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from trellis.geometry.cameras import Cameras
 from trellis.ops import warp_device
+from trellis.ops.rasterize.scenes import FLOOR, MIN_ALPHA, NEAR, TILE, Gaussians
 
 wp.set_module_options({"enable_backward": False})
 
@@ -148,24 +150,12 @@ def _project(
     rests[item] = wp.vec4(a / after, opacity, cutoff, depth)
 
 
-def project_gaussians(
-    positions: Tensor,
-    *,
-    rotations: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    extrinsics: Tensor,
-    intrinsics: Tensor,
-    size: int,
-    filter_2d: float,
-    limits: tuple[float, float, float, float],
-) -> ProjectedGaussians:
-    """Project Gaussians into V cameras; arguments as of `ops.rasterize.splat_gaussians`.
+def project_gaussians(cloud: Gaussians, cameras: Cameras, *, size: int) -> ProjectedGaussians:
+    """Project Gaussians into V cameras; see `ops.rasterize.splat_gaussians`.
 
-    limits: nearest depth, least determinant, side of a tile and least alpha. Rows of shapes and rests that belong to
-    empty boxes are left unwritten.
+    Rows of shapes and rests that belong to empty boxes are left unwritten.
     """
-    device, count, views = positions.device, len(positions), len(extrinsics)
+    device, count, views = cloud.positions.device, len(cloud), len(cameras)
     projected = ProjectedGaussians(
         torch.empty(views, count, 4, device=device),
         torch.empty(views, count, 4, device=device),
@@ -173,16 +163,19 @@ def project_gaussians(
         torch.empty(views, count, dtype=torch.int32, device=device),
     )
     inputs = [
-        warp_device.view(positions, wp.vec3),
-        warp_device.view(rotations, wp.vec4),
-        warp_device.view(scales, wp.vec3),
-        warp_device.view(opacities, wp.float32),
-        warp_device.view(extrinsics.float(), wp.mat44),
-        warp_device.view(intrinsics.float(), wp.mat33),
+        warp_device.view(cloud.positions, wp.vec3),
+        warp_device.view(cloud.rotations, wp.vec4),
+        warp_device.view(cloud.scales, wp.vec3),
+        warp_device.view(cloud.opacities.view(-1), wp.float32),
+        warp_device.view(cameras.extrinsics.float(), wp.mat44),
+        warp_device.view(cameras.intrinsics.float(), wp.mat33),
         count,
         size,
-        float(filter_2d),
-        *limits,
+        float(cloud.filter_2d),
+        NEAR,
+        FLOOR,
+        float(TILE),
+        MIN_ALPHA,
         warp_device.view(projected.shapes.view(-1, 4), wp.vec4),
         warp_device.view(projected.rests.view(-1, 4), wp.vec4),
         warp_device.view(projected.boxes.view(-1, 4), wp.vec4i),

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from trellis.ops.visibility.query import INWARD, STRIDES
+from trellis.ops.visibility.rays import INWARD, STRIDES
 
 CHUNK = 1 << 21  # ray-face pairs at a time
 

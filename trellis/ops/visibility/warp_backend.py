@@ -8,7 +8,7 @@ import warp as wp
 from torch import Tensor
 
 from trellis.ops import warp_device
-from trellis.ops.visibility.query import INWARD, STRIDES
+from trellis.ops.visibility.rays import INWARD, STRIDES
 
 _STRIDES = wp.constant(wp.vec4d(*STRIDES))
 _INWARD = wp.constant(INWARD)

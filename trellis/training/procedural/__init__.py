@@ -5,15 +5,13 @@ from trellis.training.procedural.objects import HELD_OUT_SEEDS, TRAINING_SEEDS, 
 from trellis.training.procedural.pictures import Pictures, render_pictures, render_views
 from trellis.training.procedural.voxels import (
     VOXEL_FEATURES,
-    SurfaceSamples,
     occupancy,
     occupied_coords,
-    surface_samples,
     voxel_features,
 )
 
 __all__ = [
-    "FAMILIES", "HELD_OUT_SEEDS", "TRAINING_SEEDS", "VOXEL_FEATURES", "ObjectBatch", "Pictures", "SurfaceSamples",
-    "occupancy", "occupied_coords", "render_pictures", "render_views", "sample_objects", "surface_samples",
+    "FAMILIES", "HELD_OUT_SEEDS", "TRAINING_SEEDS", "VOXEL_FEATURES", "ObjectBatch", "Pictures",
+    "occupancy", "occupied_coords", "render_pictures", "render_views", "sample_objects",
     "voxel_features",
 ]  # fmt: skip

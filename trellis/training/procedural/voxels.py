@@ -120,28 +120,3 @@ def _features_of_part(batch: ObjectBatch, coords: Tensor, resolution: int) -> Te
     coarse = (padded.centres[:, :, None] + grid_centres(2, device=coords.device) / resolution).reshape(count, -1, 3)
     color = batch.color(batch.project(coarse, steps=1)).reshape(count, width, 24) - 0.5
     return padded.pack(torch.cat([distance, normal, color], -1))
-
-
-@dataclass(frozen=True)
-class SurfaceSamples:
-    """Points [B, M, 3] on the surface with outward normals [B, M, 3] and colours [B, M, 3]."""
-
-    points: Tensor
-    normals: Tensor
-    colors: Tensor
-
-
-def surface_samples(batch: ObjectBatch, dense: Tensor, count: int, *, generator: torch.Generator) -> SurfaceSamples:
-    """`count` random points an object: jittered places in occupied voxels of `dense` [B, R, R, R], projected.
-
-    `generator` is a CPU generator. Density is even by voxel, not exactly by area.
-    """
-    resolution = dense.shape[-1]
-    index, valid = _padded_nonzero(dense.flatten(1))
-    filled = valid.sum(1).clamp_min(1)
-    pick = (torch.rand(len(batch), count, generator=generator).to(dense.device) * filled[:, None]).long()
-    flat = index.gather(1, pick)
-    cell = torch.stack([flat // resolution**2, flat // resolution % resolution, flat % resolution], -1)
-    jitter = torch.rand(len(batch), count, 3, generator=generator).to(dense.device)
-    points = batch.project((cell + jitter) / resolution - 0.5, steps=3)
-    return SurfaceSamples(points, batch.normal(points), batch.color(points))

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.representations.gaussians import SH_C0, GaussianCloud, GaussianConfig
+from trellis.ops.rasterize.scenes import SH_C0
+from trellis.representations.gaussians import GaussianCloud, GaussianConfig
 from trellis.representations.radiance_field import RadianceField, RadianceFieldConfig
 from trellis.sparse import SparseTensor
 from trellis.training import losses, mesh_loss

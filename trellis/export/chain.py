@@ -1,0 +1,112 @@
+"""From a decoded mesh to what its files hold: clean -> simplify -> unwrap -> bake."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trellis.errors import InvalidInputError
+from trellis.export.clean import clean
+from trellis.export.options import FileOptions
+from trellis.export.projection import ViewOptions
+from trellis.export.simplify import simplify
+from trellis.export.surface import Surface
+from trellis.export.textured import check_sources, textured_mesh
+from trellis.export.unwrap import Unwrapped, unwrap
+from trellis.progress import Progress
+from trellis.representations import GaussianCloud, Mesh, RadianceField, TexturedMesh
+
+logger = logging.getLogger(__name__)
+
+STAGE = "export"
+STEPS = 4
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FileSources:
+    """What files are made of: representations, and the picture [S, S, 4] uint8 of the object cut out and framed.
+
+    store_field: writes the file that `Asset.load` reads the radiance field from again, and returns its path.
+    """
+
+    gaussians: GaussianCloud | None
+    mesh: Mesh | None
+    picture: NDArray[np.uint8] | None = None
+    radiance_field: RadianceField | None = None
+    store_field: Callable[[Path], Path] | None = None
+
+
+def required(representation: T | None, name: str) -> T:
+    """The representation itself; raises InvalidInputError when the asset was generated without it."""
+    if representation is None:
+        raise InvalidInputError(f"This asset has no {name.replace('_', ' ')}: generate a new one that includes it.")
+    return representation
+
+
+class ExportChain:
+    """The steps of one export: each is taken at most once, when the first file needs it.
+
+    Every step is made of the one before it. The same sources and options give the same results. Tensors may be on any
+    device; rendering runs there, the rest on the CPU. Steps raise InvalidInputError for sources that cannot be used,
+    Cancelled within two seconds of the wish. views: of the Gaussians, by default what suits mode and device.
+    """
+
+    def __init__(
+        self,
+        sources: FileSources,
+        options: FileOptions,
+        *,
+        progress: Progress | None = None,
+        views: ViewOptions | None = None,
+    ) -> None:
+        self.sources = sources
+        self.options = options
+        self.progress = progress or Progress()
+        self.views = views or ViewOptions()
+
+    @cached_property
+    def cleaned(self) -> Mesh:
+        """The decoded mesh without its floaters and inner shells, which neither file nor preview shows."""
+        mesh = clean(required(self.sources.mesh, "mesh"), progress=self.progress)
+        self.progress.report(STAGE, 1, STEPS)
+        return mesh
+
+    @cached_property
+    def light(self) -> Mesh:
+        """The cleaned mesh with as few faces as asked for."""
+        ratio, faces = self.options.fraction_removed, self.options.faces
+        mesh = simplify(self.cleaned, ratio=ratio, faces=faces, progress=self.progress)
+        self.progress.report(STAGE, 2, STEPS)
+        return mesh
+
+    @cached_property
+    def unwrapped(self) -> Unwrapped:
+        """The light mesh with texture coordinates."""
+        made = unwrap(Surface.from_mesh(self.light), self.options.texture_size, progress=self.progress)
+        used = 100 * made.utilisation
+        logger.info("%d faces in %d charts, %.0f%% of the texture used", len(made.faces), made.charts, used)
+        self.progress.report(STAGE, 3, STEPS)
+        return made
+
+    @cached_property
+    def textured(self) -> TexturedMesh:
+        """The unwrapped mesh with its texture, and remarks for the user."""
+        gaussians, picture = self.sources.gaussians, self.sources.picture if self.options.blend_picture else None
+        check_sources(required(self.sources.mesh, "mesh"), gaussians, picture)
+        made = textured_mesh(
+            self.unwrapped,
+            self.cleaned,
+            gaussians,
+            picture=picture,
+            options=self.options,
+            views=self.views,
+            progress=self.progress,
+        )
+        self.progress.report(STAGE, 4, STEPS)
+        return made
