@@ -4,7 +4,6 @@ import argparse
 import logging
 import sys
 
-from trellis.app.serve import serve
 from trellis.app.server_options import add_server_options
 from trellis.errors import TrellisError
 
@@ -14,6 +13,9 @@ def main(argv: list[str] | None = None) -> int:
     add_server_options(parser)
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     arguments = parser.parse_args(argv)
+
+    from trellis.app.serve import serve  # the server's libraries take most of a second to import
+
     try:
         return serve(arguments, open_browser=not arguments.no_browser)
     except TrellisError as error:

@@ -6,16 +6,15 @@ import signal
 import sys
 import time
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.runtime import DEVICES, Runtime
-from trellis.training.config import TrainConfig, read_config
-from trellis.training.stages import create_stage
-from trellis.training.stages.flow_data import make_source_chunks
-from trellis.training.start import adopt_model, started
-from trellis.training.trainer import Trainer
+
+if TYPE_CHECKING:  # the networks' libraries take seconds to import, which --help does without
+    import torch
+
+    from trellis.training.config import TrainConfig
 
 logger = logging.getLogger("train")
 
@@ -37,8 +36,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def make_data(options: argparse.Namespace, config: TrainConfig, device: torch.device) -> None:
+def make_data(options: argparse.Namespace, config: "TrainConfig", device: "torch.device") -> None:
     """Fill the data folder with one share of the flows' data."""
+    from trellis.training.stages.flow_data import make_source_chunks
+
     part, _, parts = options.make_data.partition("/")
     if (
         config.stage not in ("structure_flow", "flows")
@@ -54,6 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     options = parse_arguments(arguments)
+
+    import torch
+
+    from trellis.training.config import read_config
+    from trellis.training.stages import create_stage
+    from trellis.training.start import adopt_model, started
+    from trellis.training.trainer import Trainer
+
     if options.threads:
         torch.set_num_threads(options.threads)
     try:

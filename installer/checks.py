@@ -11,14 +11,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from installer import requirements
-from installer.errors import CommandError, InstallError
+from installer.environment import Uv
+from installer.errors import InstallError
 from installer.plan import PYTHONS
-from installer.shell import Shell
+from installer.requirements import files_hash
+from installer.state import GROUPS
 
 GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"  # the Khronos group's own, from npm
-UV = "uv==0.13.9"  # as run.bat and run.sh fetch it
-UV_TIMEOUT = 300.0
+UV_VERSION = "0.13.9"  # as run.bat and run.sh fetch it
 ALONE = "tests/alone"  # what measures time: no other test runs beside it
 TOGETHER = ("-n", "2", f"--ignore={ALONE}")  # all others: two processes, as tests/conftest.py says
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
@@ -37,28 +37,26 @@ def find_chromium() -> str | None:
     return next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
 
 
-def provide_chromium(shell: Shell, *, required: bool) -> str | None:
-    """Return Chromium's path, installing Debian's package where it is missing and this user may.
+def provide_tools(uv: Uv, root: Path, *, required: bool) -> None:
+    """Bring what the tests need beside Python packages; what cannot be had is said, and its tests are skipped.
 
-    Raises InstallError where `required` (continuous integration): the browser tests must not be skipped there.
+    Raises InstallError where `required` (continuous integration): no test must be skipped there.
     """
-    found = find_chromium()
-    if found is not None:
-        return found
-    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
-        shell.say("Installing Chromium for the browser tests ...")
-        env = {"DEBIAN_FRONTEND": "noninteractive"}
-        try:
-            shell.run(["apt-get", "update", "-q"], env=env)
-            shell.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"], env=env)
-        except CommandError as error:
-            shell.say(f"Chromium could not be installed: {error}")
-        found = find_chromium()
-    if found is None and required:
-        raise InstallError("The browser tests need Chromium, which is not here and could not be installed.")
-    if found is None:
-        shell.say("Chromium is not here: the browser tests will be skipped (they are required where CI=true).")
-    return found
+    missing = [sentence for sentence in (_chromium(), _gltf_validator(root), _windows(uv, root)) if sentence]
+    if missing and required:
+        raise InstallError(" ".join(missing))
+    for sentence in missing:
+        print(f"{sentence} Its tests will be skipped (they are required where CI=true).", flush=True)
+
+
+def _chromium() -> str | None:
+    """Install Debian's Chromium where there is none and this user may; returns what is missing."""
+    if find_chromium() is None and shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        print("Installing Chromium for the browser tests ...", flush=True)
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for action in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", *action], env=env, stdout=subprocess.DEVNULL, check=False)
+    return None if find_chromium() else "Chromium is not here, and could not be installed."
 
 
 def find_gltf_validator(root: Path) -> str | None:
@@ -71,78 +69,42 @@ def find_gltf_validator(root: Path) -> str | None:
     return str(folder) if shutil.which("node") and GLTF_VALIDATOR.endswith(f"@{installed}") else None
 
 
-def provide_gltf_validator(shell: Shell, root: Path, *, required: bool) -> str | None:
-    """Return the glTF validator's folder, installing it with npm where that is here.
-
-    Raises InstallError where `required` (continuous integration): the tests of GLB files must not be skipped there.
-    """
-    found = find_gltf_validator(root)
+def _gltf_validator(root: Path) -> str | None:
+    """Install the glTF validator with npm where that is here; returns what is missing."""
     npm = shutil.which("npm")
-    if found is None and npm and shutil.which("node"):
-        shell.say("Installing the glTF validator for the tests of GLB files ...")
+    if find_gltf_validator(root) is None and npm and shutil.which("node"):
+        print("Installing the glTF validator for the tests of GLB files ...", flush=True)
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
-        try:
-            shell.run([npm, "install", "--prefix", str(root / ".state" / "node"), *options, GLTF_VALIDATOR])
-        except CommandError as error:
-            shell.say(f"The glTF validator could not be installed: {error}")
-        found = find_gltf_validator(root)
-    if found is None and required:
-        raise InstallError("The tests of GLB files need the glTF validator: install Node.js with npm.")
-    if found is None:
-        shell.say("The glTF validator is not here (it needs Node.js and npm): its tests will be skipped.")
-    return found
+        command = [npm, "install", "--prefix", str(root / ".state" / "node"), *options, GLTF_VALIDATOR]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    return None if find_gltf_validator(root) else "The glTF validator is not here: it needs Node.js with npm."
 
 
-def provide_uv(shell: Shell, root: Path) -> Path | None:
-    """Return the folder with the pinned uv of this system and the file of uv for Windows, fetching them with pip.
+def _windows(uv: Uv, root: Path) -> str | None:
+    """Find every package for Windows, as wheels alone, for each supported Python, and fetch uv for Windows.
 
-    Without a network it returns None after saying which checks are left out.
+    The tests read the lists (.state/windows-3.11.txt ...). Returns what is missing.
     """
-    folder = root / ".state" / "tools"
-    if (folder / "bin" / "uv").exists() and list(folder.glob("uv-*-win_amd64.whl")):
-        return folder
-    pip = [sys.executable, "-m", "pip"]
-    windows = ["--no-deps", "--only-binary", ":all:", "--platform", "win_amd64", "--dest", str(folder)]
-    try:
-        shell.run([*pip, "install", "--upgrade", "--target", str(folder), UV])
-        shell.run([*pip, "download", *windows, UV])
-    except CommandError as error:
-        shell.say(f"uv could not be fetched ({error}): the checks of the Windows packages will be left out.")
-        return None
-    return folder
-
-
-def resolve_for_windows(shell: Shell, root: Path, *, required: bool) -> None:
-    """Find every package for Windows, as wheels alone, for each Python that is supported, and keep the list.
-
-    The tests read the lists (.state/windows-3.11.txt ...). Raises InstallError where `required` and one is missing.
-    """
-    folder = provide_uv(shell, root)
-    files = [requirements.TORCH_FILE, requirements.MAIN_FILE]
-    fingerprint = "".join(requirements.file_hash(root / name) for name in files)
+    tools = root / ".state" / "tools"
+    pinned = f"uv=={UV_VERSION}"
+    if not list(tools.glob(f"uv-{UV_VERSION}-*-win_amd64.whl")):
+        wheel = ["--platform", "win_amd64", "--only-binary", ":all:", "--no-deps", "--dest", str(tools), pinned]
+        if uv.ask(*uv.PIP, "download", *wheel).returncode != 0:
+            return "uv for Windows could not be fetched."
+    files = [root / name for name in GROUPS["main"]]
+    header = f"# {files_hash(*files)}\n"
     for major, minor in PYTHONS:
         version = f"{major}.{minor}"
         listing = root / ".state" / f"windows-{version}.txt"
-        if listing.exists() and listing.read_text(encoding="utf-8").startswith(f"# {fingerprint}\n"):
+        if listing.exists() and listing.read_text(encoding="utf-8").startswith(header):
             continue
-        found = None
-        if folder is not None:
-            shell.say(f"Looking for the Windows packages of Python {version} ...")
-            options = ["--python-platform", "windows", "--only-binary", ":all:", "--python-version", version]
-            command = [
-                str(folder / "bin" / "uv"),
-                "pip",
-                "compile",
-                "--quiet",
-                "--no-header",
-                "--no-annotate",
-                *options,
-            ]
-            found = shell.read([*command, *[str(root / name) for name in files]], timeout=UV_TIMEOUT)
-        if found is not None:
-            listing.write_text(f"# {fingerprint}\n{found}", encoding="utf-8")
-        elif required:
-            raise InstallError(f"The requirements could not be resolved for Windows with Python {version}.")
+        print(f"Looking for the Windows packages of Python {version} ...", flush=True)
+        options = ["--python-platform", "windows", "--only-binary", ":all:", "--python-version", version]
+        found = uv.ask("pip", "compile", "--quiet", "--no-header", "--no-annotate", *options, *map(str, files))
+        if found.returncode != 0:
+            return f"The requirements could not be resolved for Windows with Python {version}: {found.stderr}"
+        listing.write_text(header + found.stdout, encoding="utf-8")
+    return None
 
 
 def offline_environment(root: Path) -> dict[str, str]:

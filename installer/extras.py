@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from installer.probe import Gpu, Machine
+from installer.machine import Gpu, Machine
 
 XFORMERS = "xformers==0.0.35"  # one wheel for torch 2.10 and newer, built with CUDA 12
 # Wheels that compile their kernels at the first use, by a compiler of NVIDIA's that comes along.
@@ -26,7 +26,7 @@ COMPILER = "is compiled on this machine, which needs NVIDIA's nvcc and, on Windo
 
 @dataclass(frozen=True)
 class Extra:
-    """An optional package: `requirement` for pip, or None and in `reason` why this machine cannot have it."""
+    """An optional package: `requirement` for uv, or None and in `reason` why this machine cannot have it."""
 
     name: str
     licence: str
@@ -36,7 +36,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class _Source:
-    """What does not depend on the machine: the licence, where pip gets it, and whether it is compiled on the spot."""
+    """What does not depend on the machine: the licence, where uv gets it, and whether it is compiled on the spot."""
 
     licence: str
     requirement: str | None = None
@@ -126,6 +126,6 @@ def _other(name: str, machine: Machine, source: _Source) -> Extra:
     return Extra(name, source.licence, source.requirement)
 
 
-def pip_options(name: str) -> list[str]:
-    """Return what pip must be told besides the requirement."""
+def uv_options(name: str) -> list[str]:
+    """Return what uv must be told besides the requirement."""
     return [] if SOURCES[name].isolated else ["--no-build-isolation"]

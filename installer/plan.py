@@ -1,13 +1,15 @@
-"""Decide what to install: a pure function from the facts of a machine to a plan that can be printed and tested."""
+"""Decide what to install: facts of the machine, and what indexes offer, to a plan that can be shown and tested."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from installer.extras import EXTRAS, Extra, choose_extras
-from installer.probe import Gpu, Machine
+from installer.machine import Gpu, Machine
 
+TORCH_INDEX = "https://download.pytorch.org/whl"
 # Oldest driver (major number) of each CUDA build, and the compute capabilities it holds code for.
 # 12.x builds run on every driver of the 12 line (525 on); Blackwell needs one that knows the card (570 on).
 CUDA_BUILDS = {
@@ -21,8 +23,6 @@ WARP_DRIVER = 580
 SPACE_CPU = 4 * 2**30
 SPACE_CUDA = 12 * 2**30
 PYTHONS = ((3, 11), (3, 12))
-LITTLE_RAM = 6 * 2**30
-LITTLE_GPU_MEMORY = 5.5 * 2**30
 LONGEST_PACKAGE_PATH = 192  # characters below the program's folder: a licence text within torch's wheel
 
 
@@ -30,84 +30,174 @@ LONGEST_PACKAGE_PATH = 192  # characters below the program's folder: a licence t
 class Plan:
     """What to install. `problems` forbid it; `question` must be answered with yes first; `notes` are for reading.
 
-    `torch` is what pip is asked for (`torch==VERSION+cpu`, or a wheel's address) and `index` an index in addition to
-    the configured one, or None. `replacements` are pins of requirements_2.txt that this machine needs otherwise.
-    `extras` are the optional packages that were asked for, `fitting` all of them as they are for this machine.
-    `wheels` is a folder that everything comes from, without any index; `system` is the one it is for.
+    `torch` is the requirement (`torch==VERSION+cpu`, or a wheel's address), `options` are uv's options that say where
+    it comes from, and `index` an index in addition to the configured one, or None. `listing` is a file of exact
+    versions with hashes that goes before the requirement files. `replacements` are requirements that
+    take the place of pins. `extras` are the optional packages that were asked for, `fitting` all of them as they are
+    for this machine.
     """
 
     build: str
     torch: str
-    index: str | None
-    replacements: tuple[tuple[str, str], ...] = ()
+    options: tuple[str, ...] = ()
+    index: str | None = None
+    listing: Path | None = None
+    replacements: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     question: str | None = None
     extras: tuple[Extra, ...] = ()
     fitting: tuple[Extra, ...] = ()
-    wheels: str | None = None
-    system: str = "Linux"
+
+    def lines(self) -> list[str]:
+        """The decision as text."""
+        lines = [
+            f"torch build : {self.build}",
+            f"torch       : {self.torch}, from {self.index or 'the configured index'}",
+        ]
+        lines += [f"instead     : {requirement}" for requirement in self.replacements]
+        lines += [f"optional    : {e.name} {e.requirement} (licence: {e.licence})" for e in self.extras]
+        lines += [f"note        : {note}" for note in self.notes]
+        return [*lines, *(f"problem     : {problem}" for problem in self.problems)]
+
+    def optional_lines(self) -> list[str]:
+        """Every optional package as it is for this machine."""
+        return [
+            f"optional    : {extra.name}: {extra.reason or f'possible with --extra {extra.name}'} "
+            f"(licence: {extra.licence})"
+            for extra in self.fitting
+        ]
 
 
-def make_plan(machine: Machine, torch_version: str, *, extras: Sequence[str] = ()) -> Plan:
-    """Return the plan for a machine; the same facts always give the same plan.
+Offers = Callable[[Plan], bool | None]  # whether a plan's torch can be had; None: its index cannot be reached
 
-    `extras` are names of `installer.extras.EXTRAS`; an unknown one, or one that this machine cannot have, is a problem.
+
+def make_plan(
+    machine: Machine,
+    version: str,
+    *,
+    offers: Offers,
+    extras: Sequence[str] = (),
+    wheels: Sequence[Path] = (),
+    index: str = TORCH_INDEX,
+) -> Plan:
+    """Return the plan for a machine.
+
+    `version` is torch's; `extras` are names of `installer.extras.EXTRAS`: an unknown one, or one that this machine
+    cannot have, is a problem. `wheels` are torch's wheels in local folders that pip is told of, `index` is PyTorch's or
+    its mirror.
     """
     notes: list[str] = []
-    build = _best_cuda_build(machine, notes) if machine.gpus else None
-    if build is not None:
-        plan = _from_index(machine, build, torch_version)
-    else:
-        plan = _cuda_from_configured(machine, torch_version, notes) or _cpu_plan(machine, torch_version, notes)
+    builds = _suitable_builds(machine.gpus, notes)
+    plan = None
+    reachable = True
+    for build in builds:
+        plan = _from_torch_index(build, version, index)
+        answer = offers(plan)
+        if answer:
+            break
+        plan = None
+        if answer is None:
+            reachable = False
+            break
+    if builds and plan is None and reachable:
+        notes.append("No offered CUDA build of torch suits the card and its driver; the CPU is used.")
+    if plan is None and builds[:1] == ["cu130"] and not reachable and machine.system == "Linux":
+        plan = Plan("cu130", f"torch=={version}")  # the plain wheel for Linux is this build
+        notes.append("PyTorch's index cannot be reached; the configured index's CUDA build is used.")
+    if plan is None:
+        plan = _cpu_plan(machine, version, offers, wheels, index, notes)
+        if builds and not reachable:
+            notes.append("The graphics card is not used. When PyTorch's index can be reached, run setup --repair.")
     return _completed(plan, machine, extras, notes)
 
 
-def plan_from_folder(machine: Machine, folder: str, *, build: str, torch: str, extras: Sequence[str] = ()) -> Plan:
-    """Return the plan for an installation from a folder of wheels that `--download` made for `build`."""
-    notes: list[str] = []
-    covered = build == "cpu" or any(_suits(gpu, build) for gpu in machine.gpus)
-    plan = Plan(build=build, torch=torch, index=None, wheels=folder)
-    plan = _completed(plan, machine, extras, notes)
-    if covered:
+def plan_from_folder(machine: Machine, listing: Path, build: str, *, extras: Sequence[str] = ()) -> Plan:
+    """Return the plan for an installation from the folder of wheels beside `listing`, which was made for `build`."""
+    options = ("--no-index", "--find-links", str(listing.parent))
+    plan = _completed(Plan(build, "torch", options, index=str(listing.parent), listing=listing), machine, extras, [])
+    if build == "cpu" or any(_suits(gpu, build) for gpu in machine.gpus):
         return plan
     problem = f"The folder holds the build {build} of torch, which this machine's card or driver cannot use."
     return replace(plan, problems=(*plan.problems, problem))
 
 
-def _completed(plan: Plan, machine: Machine, extras: Sequence[str], notes: list[str]) -> Plan:
+def _completed(plan: Plan, machine: Machine, extras: Sequence[str], notes: Sequence[str]) -> Plan:
+    """Return a plan with everything that does not depend on where torch comes from."""
     fitting = choose_extras(machine, plan.build)
-    problems = [*_problems(machine), *_extra_problems(extras, fitting)]
-    needed = SPACE_CPU if plan.build == "cpu" else SPACE_CUDA
-    if machine.earlier == plan.build:
-        needed //= 4  # most of it is there; pip still unpacks what changed beside it
-    if machine.free_disk < needed:
-        problems.append(
-            f"The installation needs {needed / 2**30:.0f} GB of free disk space; "
-            f"there are {machine.free_disk / 2**30:.1f} GB."
-        )
-    notes += _advice(machine, plan.build)
+    problems = [*_problems(machine, plan.build), *_extra_problems(extras, fitting)]
     return replace(
         plan,
         replacements=_replacements(machine),
-        notes=tuple(notes),
+        notes=(*notes, *_advice(machine)),
         problems=tuple(problems),
         extras=tuple(extra for extra in fitting if extra.name in extras and extra.requirement is not None),
         fitting=fitting,
-        system=machine.system,
     )
 
 
-def _extra_problems(extras: Sequence[str], fitting: Sequence[Extra]) -> list[str]:
-    unknown = [name for name in extras if name not in EXTRAS]
-    problems = [f"There is no optional package {name!r}; choose one of {', '.join(EXTRAS)}." for name in unknown]
-    for extra in fitting:
-        if extra.name in extras and extra.requirement is None:
-            problems.append(f"{extra.name} cannot be installed here: {extra.reason}.")
-    return problems
+def _suits(gpu: Gpu, build: str) -> bool:
+    driver, lowest, highest = CUDA_BUILDS[build]
+    if gpu.compute_capability >= (10, 0):
+        driver = max(driver, 570)
+    return gpu.driver >= driver and lowest <= gpu.compute_capability <= highest
 
 
-def _advice(machine: Machine, build: str) -> list[str]:
+def _suitable_builds(gpus: Sequence[Gpu], notes: list[str]) -> list[str]:
+    """Return the builds for these cards: those that suit the most first, of these the newest."""
+    if not gpus:
+        return []
+    newest = max(gpu.driver for gpu in gpus)
+    if newest < min(driver for driver, _, _ in CUDA_BUILDS.values()):
+        notes.append(f"The NVIDIA driver ({newest}) is too old for any CUDA build (525 or newer); the CPU is used.")
+        return []
+    counts = {build: sum(_suits(gpu, build) for gpu in gpus) for build in CUDA_BUILDS}
+    best = max(counts.values())
+    if best == 0:
+        notes.append("No CUDA build of torch suits the card and its driver; the CPU is used.")
+    elif best < len(gpus):
+        notes.append("Not every NVIDIA card here is covered by one CUDA build; the build for most of them is chosen.")
+    return sorted((build for build in counts if counts[build]), key=lambda build: -counts[build])
+
+
+def _from_torch_index(build: str, version: str, index: str) -> Plan:
+    """PyTorch's own index is uv's to find; a mirror of it is an index beside the configured one."""
+    address = f"{index}/{build}"
+    options = ("--torch-backend", build) if index == TORCH_INDEX else ("--index", address)
+    return Plan(build, f"torch=={version}+{build}", options, index=address)
+
+
+def _cpu_plan(
+    machine: Machine, version: str, offers: Offers, wheels: Sequence[Path], index: str, notes: list[str]
+) -> Plan:
+    """Return the CPU's plan; never one that brings CUDA packages unless the question is answered with yes."""
+    plain = Plan("cpu", f"torch=={version}")
+    if machine.system != "Linux":  # there the plain wheel is the CPU (or Apple) build
+        return plain
+    plan = _from_torch_index("cpu", version, index)
+    if offers(plan):
+        return plan
+    configured = [f"torch=={version}+cpu", *(f"torch @ {wheel.as_uri()}" for wheel in wheels)]
+    for torch in configured:
+        plan = Plan("cpu", torch)
+        if offers(plan):
+            notes.append("PyTorch's index has no such build or cannot be reached; the configured index offers it.")
+            return plan
+    question = (
+        f"PyTorch's index ({index}/cpu) cannot be reached, and the configured package index offers no CPU build of "
+        f"torch {version}: it would install about 4.5 GB of CUDA packages that this machine cannot use. Check the "
+        "network or proxy, or set TRELLIS_TORCH_INDEX to a mirror."
+    )
+    return replace(plain, question=question)
+
+
+def _replacements(machine: Machine) -> tuple[str, ...]:
+    if machine.gpus and max(gpu.driver for gpu in machine.gpus) < WARP_DRIVER:
+        return (f"warp-lang=={WARP_FOR_OLD_DRIVERS}",)
+    return ()
+
+
+def _advice(machine: Machine) -> list[str]:
     """Return what does not stop the installation and is good to know."""
     notes = []
     if machine.amd_gpu:
@@ -115,29 +205,15 @@ def _advice(machine: Machine, build: str) -> list[str]:
             "An AMD GPU is there. The CPU is used; a ROCm build of torch can be put into the environment by hand "
             "(Linux, best effort)."
         )
-    if 0 < machine.ram < LITTLE_RAM:
-        notes.append(f"There are only {machine.ram / 2**30:.1f} GB of memory: the embedded model works, little else.")
-    memory = max((gpu.memory for gpu in machine.gpus), default=0)
-    if build != "cpu" and 0 < memory < LITTLE_GPU_MEMORY:
-        notes.append(
-            f"The GPU has {memory / 2**30:.0f} GB: the embedded model runs on it; for the large ones choose the memory "
-            "preset minimal, or the CPU."
-        )
     if machine.in_cloud_folder:
         notes.append("This folder is in OneDrive, which would upload gigabytes of packages: move it elsewhere.")
-    if machine.place.startswith("\\\\"):
-        notes.append("This folder is on another computer: everything works more slowly than from a disk of this one.")
-    if machine.proxy:
-        notes.append(f"Downloads go through the proxy {machine.proxy}.")
     return notes
 
 
-def _problems(machine: Machine) -> list[str]:
+def _problems(machine: Machine, build: str) -> list[str]:
     problems = []
     if machine.python not in PYTHONS:
-        problems.append(
-            f"Python {machine.python[0]}.{machine.python[1]} is not supported. Install Python 3.11 or 3.12 (64 bit)."
-        )
+        problems.append(f"Python {machine.python[0]}.{machine.python[1]} is not supported; 3.11 and 3.12 are.")
     if machine.system == "Darwin" and machine.architecture == "x86_64":
         problems.append("torch no longer exists for Intel Macs; a Mac with Apple silicon, Linux or Windows is needed.")
     if not machine.is_64bit:
@@ -148,110 +224,21 @@ def _problems(machine: Machine) -> list[str]:
             f"{machine.path_limit - LONGEST_PACKAGE_PATH}, because the packages' own paths are long. Move the folder "
             "nearer to the top of the disk (for example C:\\trellis), or allow long paths in Windows."
         )
+    needed = SPACE_CPU if build == "cpu" else SPACE_CUDA
+    if machine.earlier == build:
+        needed //= 4  # most of it is there
+    if machine.free_disk < needed:
+        problems.append(
+            f"The installation needs {needed / 2**30:.0f} GB of free disk space; "
+            f"there are {machine.free_disk / 2**30:.1f} GB."
+        )
     return problems
 
 
-def _suits(gpu: Gpu, build: str) -> bool:
-    driver, lowest, highest = CUDA_BUILDS[build]
-    if gpu.compute_capability >= (10, 0):
-        driver = max(driver, 570)
-    return gpu.driver >= driver and lowest <= gpu.compute_capability <= highest
-
-
-def _best_cuda_build(machine: Machine, notes: list[str]) -> str | None:
-    """Return the newest offered build that suits the most cards, or None."""
-    newest = max(gpu.driver for gpu in machine.gpus)
-    if newest < min(driver for driver, _, _ in CUDA_BUILDS.values()):
-        notes.append(f"The NVIDIA driver ({newest}) is too old for any CUDA build (525 or newer); the CPU is used.")
-        return None
-    counts = {b: sum(_suits(gpu, b) for gpu in machine.gpus) for b in CUDA_BUILDS if b in machine.offered}
-    best = max(counts.values(), default=0)
-    if best == 0:
-        if counts:
-            notes.append("No offered CUDA build of torch suits the card and its driver; the CPU is used.")
-        return None
-    if best < len(machine.gpus):
-        notes.append("Not every NVIDIA card here is covered by one CUDA build; the build for most of them is chosen.")
-    return next(build for build in CUDA_BUILDS if counts.get(build) == best)
-
-
-def _from_index(machine: Machine, build: str, version: str) -> Plan:
-    return Plan(build=build, torch=f"torch=={version}+{build}", index=f"{machine.torch_index}/{build}")
-
-
-def _cuda_from_configured(machine: Machine, version: str, notes: list[str]) -> Plan | None:
-    """Return a plan for the configured index where torch's own is out of reach and the plain wheel is a CUDA build."""
-    plain_is_cuda = machine.system == "Linux"
-    wanted = any(_suits(gpu, "cu130") for gpu in machine.gpus)
-    if machine.offered or not (plain_is_cuda and wanted):
-        return None
-    notes.append("PyTorch's index cannot be reached; the configured index's CUDA build is used.")
-    return Plan(build="cu130", torch=f"torch=={version}", index=None)
-
-
-def _cpu_plan(machine: Machine, version: str, notes: list[str]) -> Plan:
-    plain = f"torch=={version}"
-    if machine.system != "Linux":  # there the plain wheel is the CPU (or Apple) build
-        if not machine.offered and any(_suits(gpu, build) for gpu in machine.gpus for build in CUDA_BUILDS):
-            notes.append(
-                "PyTorch's index cannot be reached: the CPU build is installed, and the graphics card is not used. "
-                "When it can be reached, run setup --repair."
-            )
-        return Plan(build="cpu", torch=plain, index=None)
-    if "cpu" in machine.offered:
-        return _from_index(machine, "cpu", version)
-    if machine.configured_cpu_torch is not None:
-        notes.append("PyTorch's index cannot be reached; the configured index offers the CPU build.")
-        return Plan(build="cpu", torch=machine.configured_cpu_torch, index=None)
-    return Plan(
-        build="cpu",
-        torch=plain,
-        index=None,
-        question=(
-            f"PyTorch's index ({machine.torch_index}/cpu) cannot be reached, and the configured package index offers "
-            f"no CPU build of torch {version}: it would install about 4.5 GB of CUDA packages that this machine "
-            "cannot use. Check the network or proxy, or set TRELLIS_TORCH_INDEX to a mirror."
-        ),
-    )
-
-
-def _replacements(machine: Machine) -> tuple[tuple[str, str], ...]:
-    if machine.gpus and max(gpu.driver for gpu in machine.gpus) < WARP_DRIVER:
-        return (("warp-lang", WARP_FOR_OLD_DRIVERS),)
-    return ()
-
-
-def describe(plan: Plan) -> str:
-    """Return the plan as text for `--dry-run` and the log."""
-    lines = [f"torch build : {plan.build}", f"torch       : {plan.torch}"]
-    lines.append(f"from folder : {plan.wheels}" if plan.wheels else f"extra index : {plan.index or 'none'}")
-    lines += [f"instead     : {name}=={version}" for name, version in plan.replacements]
-    chosen = {extra.name for extra in plan.extras}
-    for extra in plan.fitting:
-        if extra.requirement is None:
-            state = f"not here: {extra.reason}"
-        else:
-            state = extra.requirement if extra.name in chosen else f"possible with --extra {extra.name}"
-        lines.append(f"optional    : {extra.name}: {state} (licence: {extra.licence})")
-    lines += [f"note        : {note}" for note in plan.notes]
-    lines += [f"problem     : {problem}" for problem in plan.problems]
-    if plan.question:
-        lines.append(f"question    : {plan.question}")
-    return "\n".join(lines)
-
-
-def describe_machine(machine: Machine) -> str:
-    """Return the facts of a machine as text."""
-    version = ".".join(map(str, machine.python))
-    lines = [f"system      : {machine.system} {machine.architecture}, Python {version}"]
-    memory = f", {machine.ram / 2**30:.0f} GB of memory" if machine.ram else ""
-    lines.append(f"space       : {machine.free_disk / 2**30:.0f} GB free on the disk{memory}")
-    for gpu in machine.gpus:
-        capability = ".".join(map(str, gpu.compute_capability))
-        size = f", {gpu.memory / 2**30:.0f} GB" if gpu.memory else ""
-        lines.append(f"GPU         : {gpu.name}{size}, compute capability {capability}, driver {gpu.driver}")
-    if not machine.gpus:
-        lines.append(f"GPU         : {'AMD' if machine.amd_gpu else 'no NVIDIA card'}")
-    if machine.earlier:
-        lines.append(f"installed   : torch ({machine.earlier})")
-    return "\n".join(lines)
+def _extra_problems(extras: Sequence[str], fitting: Sequence[Extra]) -> list[str]:
+    unknown = [name for name in extras if name not in EXTRAS]
+    problems = [f"There is no optional package {name!r}; choose one of {', '.join(EXTRAS)}." for name in unknown]
+    for extra in fitting:
+        if extra.name in extras and extra.requirement is None:
+            problems.append(f"{extra.name} cannot be installed here: {extra.reason}.")
+    return problems

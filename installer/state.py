@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass, field, replace
+import sys
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from installer import requirements
 
-SCHEMA = 1
-STEPS = 2  # raised when there is a new step, so that installations from before it are completed
-STATE_FILE = "trellis-install.json"
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
 GROUPS = {
     "main": (requirements.TORCH_FILE, requirements.MAIN_FILE),
     "dev": (requirements.TORCH_FILE, requirements.MAIN_FILE, requirements.DEV_FILE),
@@ -20,59 +19,37 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class State:
-    """`done` maps a step's name to the fingerprint of what it did; `complete` maps a group to its files' hash.
+    """`groups` maps a complete group to its fingerprint; `build` is torch's, as "cpu" or "cu130".
 
-    `build` is torch's, as "cpu" or "cu130", "" before torch is there.
+    `changing`: an installation has begun and not ended.
     """
 
-    root: str
-    done: dict[str, str] = field(default_factory=dict)
-    complete: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
     build: str = ""
-    schema: int = SCHEMA
+    changing: bool = False
 
-    def with_step(self, name: str, fingerprint: str) -> State:
-        """Return the state after a step has succeeded."""
-        return replace(self, done={**self.done, name: fingerprint})
+    @classmethod
+    def load(cls, venv: Path) -> State:
+        """Return what is stored; an empty state if there is none or it is damaged."""
+        try:
+            return cls(**json.loads((venv / "trellis-state.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return cls()
 
-    def with_group(self, group: str, fingerprint: str) -> State:
-        """Return the state after all steps of a group have succeeded."""
-        return replace(self, complete={**self.complete, group: fingerprint})
-
-
-def environment_python(venv: Path) -> Path:
-    """Return the path of the environment's interpreter on this system."""
-    return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
-
-
-def group_fingerprint(root: Path, group: str) -> str:
-    """Return the hash of the requirement files that a group installs."""
-    return "-".join([str(STEPS), *(requirements.file_hash(root / name)[:16] for name in GROUPS[group])])
+    def save(self, venv: Path) -> None:
+        """Write the state aside and rename it into place."""
+        aside = venv / "trellis-state.part"
+        aside.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        aside.replace(venv / "trellis-state.json")
 
 
-def load_state(venv: Path, root: Path) -> State:
-    """Return the stored state, or an empty one if there is none, it is damaged, or the folder has moved."""
-    empty = State(root=str(root))
-    try:
-        stored = State(**json.loads((venv / STATE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return empty
-    usable = stored.schema == SCHEMA and stored.root == str(root) and environment_python(venv).exists()
-    return stored if usable else empty
+def fingerprint(root: Path, group: str) -> str:
+    """Return what changes with the requirement files of a group, and with the Python that they are installed for."""
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return f"{python}-{requirements.files_hash(*(root / name for name in GROUPS[group]))}"
 
 
-def save_state(venv: Path, state: State) -> None:
-    """Write the state aside and rename it into place."""
-    aside = venv / (STATE_FILE + ".part")
-    aside.write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    aside.replace(venv / STATE_FILE)
-
-
-def installed_build(venv: Path, root: Path) -> str:
-    """Return the build of torch that an earlier installation left here, "" if there is none."""
-    return load_state(venv, root).build
-
-
-def is_current(venv: Path, root: Path, group: str) -> bool:
-    """Tell whether a group is installed from the requirement files as they are now; reads three small files."""
-    return load_state(venv, root).complete.get(group) == group_fingerprint(root, group)
+def is_current(root: Path, venv: Path, group: str) -> bool:
+    """Tell whether a group is installed as its requirement files are now; reads a few small files."""
+    state = State.load(venv)
+    return not state.changing and state.groups.get(group) == fingerprint(root, group)

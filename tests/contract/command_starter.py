@@ -12,10 +12,9 @@ import runpy
 import sys
 from typing import Any, NoReturn
 
-PROGRAMS = {"ui": ["gradio_main.py"], "serve": ["gradio_main.py", "--no-browser"], "train": ["train.py"]}
-PROGRAMS |= {name: ["-m", "trellis", name] for name in ("generate", "batch", "models", "doctor")}
-INSTALLERS = ("setup",)
-WITHOUT_ARGUMENTS = ("help", "update", "uninstall")
+from installer.commands import COMMANDS
+from installer.setup import parse
+
 # Of requirements_dev.txt: only `test` installs them, and a fresh clone starts with another command.
 FOR_TESTS = ("hypothesis", "imageio", "playwright", "plyfile", "pxr", "pygltflib", "pytest", "schemathesis")
 
@@ -55,16 +54,17 @@ def start(command: list[str]) -> None:
     if command[0] == "docker":
         run_python(["docker/reconstruct.py", *command[command.index("reconstruct") + 1 :]])
     name, *arguments = command[1:] or ["ui"]
-    if name in WITHOUT_ARGUMENTS and not arguments:
-        raise ArgumentsRead
-    if name in INSTALLERS:
-        from installer.__main__ import main
-
-        main([name, *arguments])
+    if name == "setup":
+        parse(arguments)
     elif name == "exec" and arguments[0] == "python":
         run_python(arguments[1:])
-    else:
-        run_python([*PROGRAMS[name], *arguments])
+    elif name == "exec" and arguments[0] == "uv":  # it comes with the environment
+        raise ArgumentsRead
+    elif COMMANDS[name].runs:
+        program, *before = COMMANDS[name].runs
+        run_python([*(["-m"] if not program.endswith(".py") else []), program, *before, *arguments])
+    elif not arguments:
+        raise ArgumentsRead
 
 
 def failure(command: list[str]) -> str | None:

@@ -1,39 +1,27 @@
-"""What run.sh promises exists; run.bat offers the same commands. Documents: test_documents.py."""
+"""What the starters promise exists; test_documents.py sees to what documents promise."""
 
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from installer.commands import COMMANDS
 from tests.contract.sources import ROOT
 
 posix = pytest.mark.skipif(os.name == "nt" or shutil.which("bash") is None, reason="run.sh needs bash")
 
 
-def sh_commands() -> set[str]:
-    text = (ROOT / "run.sh").read_text(encoding="utf-8")
-    labels = re.findall(r"^ {4}([a-z]+(?: \| [-a-z]+)*)\)$", text, flags=re.MULTILINE)
-    return {name for label in labels for name in label.split(" | ") if not name.startswith("-")}
-
-
-def bat_commands() -> set[str]:
-    text = (ROOT / "run.bat").read_text(encoding="utf-8")
-    return set(re.findall(r'if /i "%COMMAND%"=="([a-z]+)" goto', text))
-
-
-def run_sh(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = ["bash", str(ROOT / "run.sh"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-
-
-def test_both_starters_offer_the_same_commands() -> None:
-    expected = {"ui", "generate", "batch", "models", "serve", "train", "test", "doctor", "setup", "update", "uninstall"}
-    expected |= {"exec", "help"}
-    assert sh_commands() == expected
-    assert bat_commands() == expected
+def test_the_starters_know_of_no_command_but_the_one_that_removes_them() -> None:
+    """The list is in one place; a starter only keeps what must run without the environment's Python."""
+    sh = (ROOT / "run.sh").read_text(encoding="utf-8")
+    bat = (ROOT / "run.bat").read_text(encoding="utf-8")
+    assert re.findall(r'\[ "\$\{1:-\}" = (\w+) \]', sh) == ["uninstall"]
+    assert re.findall(r'if /i "%~1"=="(\w+)"', bat) == ["uninstall"]
+    assert "uninstall" in COMMANDS
 
 
 def test_run_bat_has_windows_line_endings() -> None:
@@ -42,25 +30,10 @@ def test_run_bat_has_windows_line_endings() -> None:
 
 
 @posix
-def test_help_names_every_command(tmp_path: Path) -> None:
-    result = run_sh("help", cwd=tmp_path)
-    assert result.returncode == 0
-    for name in sh_commands() - {"help"}:
-        assert re.search(rf"^  {name} ", result.stdout, flags=re.MULTILINE), name
-
-
-@posix
-def test_unknown_command_says_so(tmp_path: Path) -> None:
-    result = run_sh("fly", cwd=tmp_path)
-    assert result.returncode == 2
-    assert "unknown command 'fly'" in result.stderr
-
-
-@posix
-def test_missing_python_is_explained(tmp_path: Path) -> None:
+def test_without_uv_and_the_network_it_says_what_to_do(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("bash", "dirname", "cat"):
+    for name in ("bash", "dirname", "mkdir", "uname"):
         found = shutil.which(name)
         assert found is not None
         (tools / name).symlink_to(found)
@@ -71,4 +44,25 @@ def test_missing_python_is_explained(tmp_path: Path) -> None:
     command = [str(tools / "bash"), str(folder / "run.sh"), "ui"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 1
-    assert "Python 3.11 or 3.12 is needed" in result.stderr
+    assert "uv 0.13.9 could not be fetched" in result.stderr and "TRELLIS_UV" in result.stderr
+
+
+@posix
+def test_without_python_it_says_what_to_do(tmp_path: Path) -> None:
+    """uv is there and finds none."""
+    shutil.copy(ROOT / "run.sh", tmp_path / "run.sh")
+    uv = tmp_path / "uv"
+    uv.write_text('#!/bin/sh\nif [ "$1" = --version ]; then echo "uv 0.13.9 (test)"; else exit 2; fi\n')
+    uv.chmod(0o755)
+    environment = {**os.environ, "TRELLIS_UV": str(uv)}
+    command = ["bash", str(tmp_path / "run.sh"), "ui"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 1
+    assert "Python 3.11 or 3.12 is needed" in result.stderr and "UV_PYTHON" in result.stderr
+
+
+def test_the_list_is_quick_to_look_at() -> None:
+    """What every start asks first imports neither argparse nor subprocess trees of the installer's other parts."""
+    program = "import sys; from installer.__main__ import main; main(['ready', 'ui']); print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"installer.setup", "installer.plan", "argparse", "configparser"} & set(result.stdout.split())

@@ -1,16 +1,21 @@
 """`run.sh test`: order, offline environment, exit status, and Chromium where it is required."""
 
 import json
+import os
+import re
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from installer import checks
+from installer.environment import Uv
 from installer.errors import InstallError
+from installer.plan import PYTHONS
 from tests.contract.sources import ROOT
-from tests.installer.fake_shell import FakeShell
+
+posix = pytest.mark.skipif(os.name == "nt", reason="stands for programs with scripts of sh")
 
 
 def exits(status: int) -> list[str]:
@@ -55,23 +60,24 @@ def test_tests_run_without_the_network(tmp_path: Path) -> None:
     assert environment["PYTHONPATH"] == str(tmp_path)
 
 
-def test_chromium_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    shell = FakeShell()
-    monkeypatch.setattr(checks, "find_chromium", lambda: "/usr/bin/chromium")
-    assert checks.provide_chromium(shell, required=True) == "/usr/bin/chromium"
-    assert shell.commands == []
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine that has every tool: programs that do nothing, and an uv that finds and fetches everything."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("chromium", "node", "npm", "apt-get", "uv"):
+        put_program(programs / name, f'echo {name} "$@" >> "{tmp_path}/asked"')
+    for folder in ("bash", "sh"):
+        (programs / folder).symlink_to(shutil.which(folder) or "")
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setattr(checks.os, "geteuid", lambda: 0, raising=False)
+    put_validator(tmp_path, checks.GLTF_VALIDATOR.partition("@")[2])
+    return programs
 
 
-@pytest.mark.parametrize("administrator", [True, False])
-def test_missing_chromium_fails_where_it_is_required(administrator: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    shell = FakeShell(failures={"apt-get": 10})
-    monkeypatch.setattr(checks, "find_chromium", lambda: None)
-    monkeypatch.setattr(checks.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(checks.os, "geteuid", lambda: 0 if administrator else 1000, raising=False)
-    with pytest.raises(InstallError, match="Chromium"):
-        checks.provide_chromium(shell, required=True)
-    assert bool(shell.commands) == administrator
-    assert checks.provide_chromium(shell, required=False) is None
+def put_program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 def put_validator(root: Path, version: str) -> Path:
@@ -81,34 +87,51 @@ def put_validator(root: Path, version: str) -> Path:
     return folder
 
 
-def test_gltf_validator_is_installed_by_npm_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Npm(FakeShell):
-        def run(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
-            super().run(command, env=env)
-            put_validator(tmp_path, checks.GLTF_VALIDATOR.partition("@")[2])
-
-    monkeypatch.setattr(checks.shutil, "which", lambda name: f"/usr/bin/{name}")
-    shell = Npm()
-    put_validator(tmp_path, "1.0.0")  # an older one is replaced
-    found = checks.provide_gltf_validator(shell, tmp_path, required=True)
-    assert found == str(tmp_path / ".state" / "node" / "node_modules" / "gltf-validator")
-    [command] = shell.commands
-    assert command[:2] == ["/usr/bin/npm", "install"] and command[-1] == checks.GLTF_VALIDATOR
-    assert "--ignore-scripts" in command
-    assert checks.provide_gltf_validator(shell, tmp_path, required=True) == found and len(shell.commands) == 1
-    assert checks.offline_environment(tmp_path)["TRELLIS_TEST_GLTF_VALIDATOR"] == found
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    for name in ("requirements_1.txt", "requirements_2.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
 
 
-@pytest.mark.parametrize("npm", [True, False])
-def test_missing_gltf_validator_fails_where_it_is_required(
-    npm: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def asked(program: Path) -> str:
+    return (program / "asked").read_text() if (program / "asked").exists() else ""
+
+
+@posix
+def test_tools_that_are_there_are_used_and_the_windows_packages_are_looked_up_once(tools: Path, program: Path) -> None:
+    uv = Uv(str(tools / "uv"))
+    checks.provide_tools(uv, program, required=True)
+    assert "chromium" not in asked(program) and "npm" not in asked(program)
+    assert asked(program).count("--python-platform windows") == len(PYTHONS)
+    for major, minor in PYTHONS:
+        assert (program / ".state" / f"windows-{major}.{minor}.txt").read_text().startswith("# ")
+    checks.provide_tools(uv, program, required=True)
+    assert asked(program).count("--python-platform windows") == len(PYTHONS)
+    assert checks.offline_environment(program)["TRELLIS_TEST_GLTF_VALIDATOR"].endswith("gltf-validator")
+
+
+@posix
+@pytest.mark.parametrize(
+    ("missing", "sentence", "remedy"),
+    [
+        ("chromium", "Chromium is not here", "apt-get install"),
+        ("gltf-validator", "The glTF validator is not here", f"npm install --prefix {{}} .*{checks.GLTF_VALIDATOR}"),
+        ("uv", "uv for Windows could not be fetched", ""),
+    ],
+)
+def test_a_missing_tool_is_installed_or_fails_where_it_is_required(
+    missing: str, sentence: str, remedy: str, tools: Path, program: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    shell = FakeShell(failures={"npm": 10})
-    monkeypatch.delenv("TRELLIS_TEST_GLTF_VALIDATOR", raising=False)
-    monkeypatch.setattr(checks.shutil, "which", lambda name: f"/usr/bin/{name}" if npm else None)
-    with pytest.raises(InstallError, match="glTF validator"):
-        checks.provide_gltf_validator(shell, tmp_path, required=True)
-    assert bool(shell.commands) == npm
-    assert checks.provide_gltf_validator(shell, tmp_path, required=False) is None
-    assert "skipped" in shell.said[-1]
-    assert "TRELLIS_TEST_GLTF_VALIDATOR" not in checks.offline_environment(tmp_path)
+    uv = Uv(str(tools / "uv"))
+    if missing == "chromium":
+        (tools / "chromium").unlink()
+    elif missing == "uv":
+        put_program(tools / "uv", "exit 1")
+    else:
+        put_validator(program, "1.0.0")  # an older one is replaced
+    checks.provide_tools(uv, program, required=False)
+    assert f"{sentence}" in capfd.readouterr().out
+    assert re.search(remedy.format(re.escape(str(program / ".state" / "node"))), asked(program))
+    with pytest.raises(InstallError, match=sentence):
+        checks.provide_tools(uv, program, required=True)

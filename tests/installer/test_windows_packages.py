@@ -2,9 +2,9 @@
 
 import pytest
 
-from installer.checks import UV
+from installer.checks import UV_VERSION
 from installer.plan import PYTHONS
-from installer.requirements import MAIN_FILE, TORCH_FILE, file_hash, normalised, read_pins
+from installer.requirements import MAIN_FILE, TORCH_FILE, files_hash, normalised, read_pins
 from tests.contract.sources import ROOT
 
 
@@ -14,7 +14,7 @@ def test_every_package_has_a_wheel_for_windows(version: str) -> None:
     if not listing.is_file():
         pytest.skip("the set-up could not look (no network): ./run.sh setup --group dev")
     first, *lines = listing.read_text(encoding="utf-8").splitlines()
-    if first != "# " + file_hash(ROOT / TORCH_FILE) + file_hash(ROOT / MAIN_FILE):
+    if first != "# " + files_hash(ROOT / TORCH_FILE, ROOT / MAIN_FILE):
         pytest.skip("the requirements have changed since the set-up looked: ./run.sh setup --group dev")
     found = {}
     for line in lines:
@@ -27,6 +27,5 @@ def test_every_package_has_a_wheel_for_windows(version: str) -> None:
 
 
 def test_uv_is_the_same_everywhere() -> None:
-    version = UV.partition("==")[2]
-    assert f'set "UV_VERSION={version}"' in (ROOT / "run.bat").read_text(encoding="utf-8")
-    assert f"UV_VERSION={version}\n" in (ROOT / "run.sh").read_text(encoding="utf-8")
+    assert f'set "UV_VERSION={UV_VERSION}"' in (ROOT / "run.bat").read_text(encoding="utf-8")
+    assert f"UV_VERSION={UV_VERSION}\n" in (ROOT / "run.sh").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """run.bat under wine with a real Windows Python: quick checks always, from an empty folder to an asset when asked for.
 
-The long one installs everything (some ten minutes and two gigabytes, from the network): TRELLIS_TEST_WINE=full.
+The long one installs everything (some minutes and two gigabytes, from the network): TRELLIS_TEST_WINE=full.
 """
 
 import fcntl
@@ -12,12 +12,14 @@ import subprocess
 import tarfile
 import time
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from installer.checks import UV_VERSION
 from installer.launcher_program import is_answering
 from tests.contract.sources import ROOT
 from tests.installer import winebox
@@ -25,9 +27,10 @@ from tests.installer.winebox import PYTHON, Winebox
 
 FOLDER = "새 폴더 (1) & go!"
 RUN = "call run.bat {}\necho status %ERRORLEVEL%"
-UV_NAME = "uv-0.13.9-py3-none-win_amd64.whl"
+UV_NAME = f"uv-{UV_VERSION}-py3-none-win_amd64.whl"
+WHEEL = ROOT / ".state" / "tools" / UV_NAME
 FULL = os.environ.get("TRELLIS_TEST_WINE") == "full"
-full = pytest.mark.skipif(not FULL, reason="ten minutes and two gigabytes: run with TRELLIS_TEST_WINE=full")
+full = pytest.mark.skipif(not FULL, reason="some minutes and two gigabytes: run with TRELLIS_TEST_WINE=full")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,10 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Winebox]:
     with (found.box / "in-use").open("w") as file:  # it shows one folder at a time
         fcntl.flock(file, fcntl.LOCK_EX)
         found.wait_for_the_end()
+        if not WHEEL.is_file():
+            pytest.skip("uv for Windows was not fetched (./run.sh setup --group dev does it where there is a network)")
+        with zipfile.ZipFile(WHEEL) as archive:
+            (found.drive_c / "uv.exe").write_bytes(archive.read(f"uv-{UV_VERSION}.data/scripts/uv.exe"))
         yield found
         found.wait_for_the_end()
 
@@ -54,9 +61,12 @@ def clean(program: Path) -> Iterator[Path]:
         shutil.rmtree(program / name, ignore_errors=True)
 
 
-def run(box: Winebox, arguments: str, *, path: str = PYTHON, timeout: float = 120, **env: str) -> tuple[int, str]:
-    """The exit status that a batch file sees, and everything that was printed."""
-    result = box.batch(FOLDER, RUN.format(arguments), path=path, timeout=timeout, env=env)
+def run(
+    box: Winebox, arguments: str, *, folder: str = FOLDER, path: str = PYTHON, timeout: float = 120, **env: str
+) -> tuple[int, str]:
+    """The exit status that a batch file sees, and everything that was printed. uv is there where a Python is."""
+    settings = {"TRELLIS_UV": "C:\\uv.exe"} if path == PYTHON else {}
+    result = box.batch(folder, RUN.format(arguments), path=path, timeout=timeout, env=settings | env)
     output = result.stdout + result.stderr
     assert "status " in output, output
     assert "Syntax error" not in output, output
@@ -69,7 +79,7 @@ def test_help_and_unknown_commands(box: Winebox, clean: Path) -> None:
     assert "run.bat generate PICTURE" in output
     status, output = run(box, "fly")
     assert status == 2
-    assert 'unknown command "fly"' in output
+    assert "unknown command 'fly'" in output
 
 
 def test_the_plan_is_shown_and_nothing_is_installed(box: Winebox, clean: Path) -> None:
@@ -77,7 +87,7 @@ def test_the_plan_is_shown_and_nothing_is_installed(box: Winebox, clean: Path) -
     assert status == 0
     for word in ("Windows AMD64, Python 3.11", "torch build : cpu", "no NVIDIA card", "licence: "):
         assert word in output
-    assert not (clean / ".venv").exists()
+    assert not list((clean / ".venv" / "Lib" / "site-packages").glob("torch*"))
 
 
 def test_a_folder_that_cannot_be_written_is_said(box: Winebox, clean: Path) -> None:
@@ -90,10 +100,17 @@ def test_a_folder_that_cannot_be_written_is_said(box: Winebox, clean: Path) -> N
     assert "cannot be written to" in output
 
 
-def test_without_python_and_curl_it_says_what_to_do(box: Winebox, clean: Path) -> None:
+def test_without_uv_and_curl_it_says_what_to_do(box: Winebox, clean: Path) -> None:
     status, output = run(box, "setup --dry-run", path="C:\\nothing")
     assert status == 1
-    assert "curl.exe" in output and "python.org" in output
+    assert "curl.exe" in output and "TRELLIS_UV" in output
+
+
+def test_without_python_and_a_network_it_says_what_to_do(box: Winebox, clean: Path) -> None:
+    settings = {"TRELLIS_UV": "C:\\uv.exe", "UV_PYTHON_DOWNLOADS": "never"}
+    status, output = run(box, "setup --dry-run", path="C:\\nothing", **settings)
+    assert status == 1
+    assert "python.org" in output and "UV_PYTHON" in output
 
 
 def put_files(stubs: Path, wheel: bytes, python: Path | None = None) -> dict[str, str]:
@@ -130,22 +147,25 @@ def test_a_file_of_another_hash_is_not_run(box: Winebox, clean: Path) -> None:
     assert not list((clean / ".state" / "uv").glob("uv*"))
 
 
-def test_python_is_fetched_where_there_is_none(box: Winebox, clean: Path) -> None:
-    wheel = ROOT / ".state" / "tools" / UV_NAME
-    if not wheel.is_file():
-        pytest.skip("uv for Windows was not fetched (./run.sh setup --group dev does it where there is a network)")
+def test_uv_and_python_are_fetched_where_there_are_none(box: Winebox, clean: Path) -> None:
     stubs = box.put_stubs()
     (stubs / "broken").touch()  # the first download breaks off in the middle
-    settings = put_files(stubs, wheel.read_bytes(), box.drive_c / "Python311")
+    settings = put_files(stubs, WHEEL.read_bytes(), box.drive_c / "Python311")
     status, output = run(box, "setup --dry-run", path="C:\\stubs", **settings)
     assert status == 1 and "what has arrived is kept" in output
     status, output = run(box, "setup --dry-run", path="C:\\stubs", **settings)
     assert status == 0, output
-    assert "Fetching Python 3.11" in output and "torch build : cpu" in output
-    assert (stubs / "curl.log").read_text().startswith(f"{wheel.stat().st_size // 2} of ")
+    assert "torch build : cpu" in output and list((clean / ".state" / "python").glob("cpython-3.11*"))
+    assert (stubs / "curl.log").read_text().startswith(f"{WHEEL.stat().st_size // 2} of ")
     again = time.monotonic()
     status, output = run(box, "setup --dry-run", path="C:\\stubs")
     assert status == 0 and "Fetching" not in output and time.monotonic() - again < 60
+    moved = clean.rename(clean.parent / "옮긴 폴더")  # and with it the Python that its environment is made of
+    try:
+        status, output = run(box, "setup --dry-run", folder=moved.name, path="C:\\stubs", UV_PYTHON_DOWNLOADS="never")
+    finally:
+        moved.rename(clean)
+    assert status == 0 and "Fetching" not in output and "torch build : cpu" in output
     status, output = run(box, "uninstall --yes", path="C:\\stubs")
     assert status == 0 and "Removed" in output
     assert not (clean / ".state").exists()
@@ -156,7 +176,7 @@ def test_python_is_fetched_where_there_is_none(box: Winebox, clean: Path) -> Non
 def test_from_an_empty_folder_to_an_asset(box: Winebox, clean: Path) -> None:
     command = RUN.format("setup --yes")
     with pytest.raises(subprocess.TimeoutExpired):  # ended in the middle, as by a power cut
-        box.batch(FOLDER, command, path=PYTHON, timeout=60)
+        box.batch(FOLDER, command, path=PYTHON, timeout=45, env={"TRELLIS_UV": "C:\\uv.exe"})
     end_everything(box)
     status, output = run(box, "setup --yes", timeout=3600)
     assert status == 0 and "Installed in" in output, output
@@ -223,7 +243,7 @@ def page_answers(box: Winebox, program: str, *, port: int, display: str = "") ->
 
 def end_everything(box: Winebox) -> None:
     """End every process of the box whose folder is this test's: nothing else of wine is touched."""
-    words = (FOLDER, "pip install", "gradio", "installer start", "TRELLIS.exe")
+    words = (FOLDER, "uv.exe", "pip install", "gradio", "-m installer", "TRELLIS.exe")
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue

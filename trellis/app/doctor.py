@@ -107,10 +107,10 @@ def _try(subject: str, trial: Callable[[], str]) -> Finding:
 def _try_attention(name: str, runtime: Runtime) -> str:
     generator = torch.Generator().manual_seed(0)
     parts = [torch.randn(sum(LENGTHS), HEADS, WIDTH, generator=generator) for _ in range(3)]
-    exact = reference.packed_attention(parts[0], parts[1], v=parts[2], q_lengths=LENGTHS, k_lengths=LENGTHS)
     q, k, v = (part.to(runtime.device, runtime.dtype) for part in parts)
     if not attention.MODULES[name].is_usable(q):
         raise TrellisError(_not_for(runtime))
+    exact = reference.packed_attention(parts[0], parts[1], v=parts[2], q_lengths=LENGTHS, k_lengths=LENGTHS)
     segments = Segments(LENGTHS, runtime.device)
 
     def run() -> torch.Tensor:
@@ -196,6 +196,14 @@ def _plan(runtime: Runtime, preset: str) -> tuple[str, ...]:
     name = choose_preset(preset, runtime)
     plan = PRESETS[name].plan
     precision = str(runtime.dtype).removeprefix("torch.")
+    sizes = f"pieces of {plan.chunk_bytes >> 20} MiB; conditions {'together' if plan.together else 'one at a time'}"
+    if runtime.device.type == "cpu":
+        return (
+            f"networks on the CPU, in this computer's memory, their torsos in {precision}",
+            f"attention: {runtime.attention or 'sdpa'}",
+            f"sparse convolution: {runtime.sparse_conv or 'builtin'}",
+            f"preset {name}, of which only sizes count without a graphics card: {sizes}",
+        )
     budget = f" of {plan.budget / GIB:.1f} GiB" if plan.budget is not None else ""
     return (
         f"networks on {runtime.device}, their torsos in {precision}",
@@ -203,6 +211,5 @@ def _plan(runtime: Runtime, preset: str) -> tuple[str, ...]:
         f"sparse convolution: {runtime.sparse_conv or 'the faster of builtin and triton, measured once a layer width'}"
         + (f" ({runtime.spconv_algo})" if runtime.sparse_conv == "spconv" else ""),
         f"preset {name}: {PRESETS[name].help} Needs {PRESETS[name].needs / GIB:.2f} GiB of a graphics card in all.",
-        f"  networks: {plan.residency}{budget}; pieces of {plan.chunk_bytes >> 20} MiB; conditions "
-        f"{'together' if plan.together else 'one at a time'}; captured launches {plan.graphs}",
+        f"  networks: {plan.residency}{budget}; {sizes}; captured launches {plan.graphs}",
     )

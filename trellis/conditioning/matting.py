@@ -1,11 +1,13 @@
-"""Background removal on the CPU: the picture's own alpha, else rembg, else an offline GrabCut."""
+"""Background removal on the CPU: the picture's own alpha, else rembg's network u2net, else an offline GrabCut."""
 
 import numpy as np
 from PIL import Image
 
-from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.errors import InvalidInputError
 from trellis.runtime import ModelFiles, matting_model_path
 
+U2NET_SIDE = 320  # pixels of the network's square input
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures that it learned from
 BACKGROUND_MODES = ("auto", "alpha", "rembg", "grabcut")
 GRABCUT_NOTE = (
     "The background was removed by the built-in GrabCut, which suits plain backgrounds; "
@@ -16,9 +18,9 @@ GRABCUT_NOTE = (
 def cut_out(picture: Image.Image, *, background: str, runtime: ModelFiles) -> tuple[Image.Image, str, str | None]:
     """Separate the object of an RGB or RGBA picture: (RGBA picture, method used, remark for the user or None).
 
-    `background`: "alpha" keeps the picture's own transparency; "rembg" uses u2net (fetched when missing and allowed);
-    "grabcut" the built-in method; "auto" the first of these that is available without a download. Raises
-    InvalidInputError for another value or a picture without transparency under "alpha".
+    `background`: "alpha" keeps the picture's own transparency; "rembg" uses its network u2net; "grabcut" the built-in
+    method; "auto" the first of these that is here. Raises InvalidInputError for another value, for a picture without
+    transparency under "alpha", and under "rembg" where the network is missing or damaged.
     """
     if background not in BACKGROUND_MODES:
         raise InvalidInputError(f"Unknown background mode {background!r}; choose one of {', '.join(BACKGROUND_MODES)}.")
@@ -28,8 +30,8 @@ def cut_out(picture: Image.Image, *, background: str, runtime: ModelFiles) -> tu
     if background == "alpha" or (background == "auto" and has_alpha):
         return picture, "alpha", None
     color = picture.convert("RGB")
-    if background == "rembg" or (background == "auto" and matting_model_path().is_file() and _rembg_installed()):
-        return _remove_with_rembg(color, runtime), "rembg", None
+    if background == "rembg" or (background == "auto" and matting_model_path().is_file()):
+        return _remove_with_u2net(color, runtime), "rembg", None
     from trellis.conditioning.grabcut import estimate_alpha  # OpenCV, which pictures with transparency need not
 
     return _with_alpha(color, estimate_alpha(np.asarray(color))), "grabcut", GRABCUT_NOTE
@@ -41,21 +43,29 @@ def _with_alpha(color: Image.Image, alpha: np.ndarray) -> Image.Image:
     return result
 
 
-def _rembg_installed() -> bool:
-    from importlib.util import find_spec
+def _remove_with_u2net(color: Image.Image, runtime: ModelFiles) -> Image.Image:
+    """Cut out as `rembg.remove` does with u2net, without rembg: importing that compiles for most of a minute.
 
-    return find_spec("rembg") is not None
+    The network sees the picture in a square of U2NET_SIDE; its first output, stretched to 0..1, is the mask, by which
+    the colours are multiplied too. Source: rembg 2.0 (MIT), sessions/base.py and sessions/u2net.py.
+    """
+    import onnxruntime  # imported late: pictures with transparency need it not
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidProtobuf
 
-
-def _remove_with_rembg(color: Image.Image, runtime: ModelFiles) -> Image.Image:
-    if not matting_model_path().is_file() and runtime.offline:
-        raise InvalidInputError(
-            f"rembg needs its model file {matting_model_path()}, which may not be fetched in offline mode; "
-            "put it there or choose the background mode 'grabcut'."
-        )
+    path = matting_model_path()
+    if not path.is_file():
+        way = "put it there" if runtime.offline else "fetch it once with “models get u2net”"
+        reason = ", which may not be fetched in offline mode" if runtime.offline else ""
+        raise InvalidInputError(f"rembg needs its network {path}{reason}: {way}, or choose 'grabcut'.")
     try:
-        import rembg  # imported late: its first import compiles for a minute
-    except ImportError as error:
-        raise MissingDependencyError("Background mode 'rembg' needs the package rembg: pip install rembg.") from error
-    session = rembg.new_session("u2net", providers=["CPUExecutionProvider"])
-    return rembg.remove(color, session=session).convert("RGBA")
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except (Fail, InvalidArgument, InvalidProtobuf) as error:
+        raise InvalidInputError(f"{path} is damaged: delete it and fetch it again with “models get u2net”.") from error
+    pixels = np.asarray(color.resize((U2NET_SIDE, U2NET_SIDE), Image.Resampling.LANCZOS))
+    scaled = (pixels / max(pixels.max(), 1e-6) - IMAGE_MEAN) / IMAGE_STD
+    batch = scaled.transpose(2, 0, 1)[None].astype(np.float32)
+    saliency = session.run(None, {session.get_inputs()[0].name: batch})[0][0, 0]
+    lowest, highest = saliency.min(), saliency.max()
+    alpha = ((saliency - lowest) / max(highest - lowest, 1e-6)).clip(0, 1) * 255
+    mask = Image.fromarray(alpha.astype(np.uint8)).resize(color.size, Image.Resampling.LANCZOS)
+    return Image.composite(color.convert("RGBA"), Image.new("RGBA", color.size), mask)

@@ -24,8 +24,11 @@ def test_diagnosis_of_a_cpu() -> None:
     assert "not installed" in works["triton"].remark or "float32 on cpu" in works["triton"].remark
     assert any(finding.subject == "nano" for finding in found.models)
     text = "\n".join(found.lines())
-    for part in (torch.__version__, "preset fastest", "Sparse convolution", "sdpa", "Plan", "faster of builtin and"):
+    for part in (torch.__version__, "preset fastest", "Sparse convolution", "attention: sdpa", "Plan", "builtin"):
         assert part in text
+    plan = "\n".join(found.plan)
+    for untrue in ("stays on the graphics card", "captured", "triton", "varlen"):  # of a machine without a card
+        assert untrue not in plan
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

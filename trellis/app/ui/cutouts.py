@@ -4,7 +4,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 
 from trellis.app.picture_reader import PictureReader, ReadPicture
@@ -54,8 +53,8 @@ class CutoutTable:
 
 def offered_ways(files: ModelFiles) -> list[tuple[str, str]]:
     """Label and name of the ways; a label says what is fetched first. Offline, only those that need nothing."""
-    ways = {way: label for way, label in WAYS.items() if way != "rembg" or find_spec("rembg") is not None}
-    if "rembg" in ways and must_fetch("rembg"):
+    ways = dict(WAYS)
+    if must_fetch("rembg"):
         if files.offline:
             del ways["rembg"]
         else:

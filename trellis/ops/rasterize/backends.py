@@ -17,7 +17,7 @@ BACKENDS = tuple(dict.fromkeys([*GAUSSIAN_BACKENDS, *TRIANGLE_BACKENDS, *FIELD_B
 # Packages that are used when installed and asked for: how to get them, and their licence. Each was written from its
 # public documentation: adapters, untested on hardware.
 ADAPTERS = {
-    "gsplat": "install it with `pip install gsplat` (Apache-2.0; it builds its kernels at the first use, which needs "
+    "gsplat": "install it with `setup --extra gsplat` (Apache-2.0; it builds its kernels at the first use, which needs "
     "NVIDIA's compiler nvcc and a C++ compiler)",
     "nvdiffrast": "install it from https://github.com/NVlabs/nvdiffrast (NVIDIA Source Code License: non-commercial "
     "use only; it needs NVIDIA's compiler nvcc and a C++ compiler)",
