@@ -1,7 +1,7 @@
 """The published exporters' faults beside our export, as one picture: `python -m benchmarks.export_before_after`.
 
-Every column is one fault of spec "Rendering and export", put back by hand into our own export of a generated asset
-(above), and the export as it is (below). The lights are a viewer's three, the material is computed as glTF says.
+Every column is one fault of docs/developer/model-facts.md, section 18, put back by hand into our own export of an
+asset (above), and the export as it is (below). The lights are a viewer's three, the material is computed as glTF says.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Time and memory of every stage of a generation: `python -m benchmarks.generation --device cuda --output DIR`.
 
 Networks of the released shapes with random weights (fixed seeds), an object of 20,232 voxels. Prints one table a
-precision and writes `generation.json`; the published figures are those of spec "Performance".
+precision and writes `generation.json`; docs/performance.md says what the published figures are.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from trellis.sparse import SparseTensor
 
 GIB = 2**30
 PRECISIONS = ("float16", "bfloat16", "float32")
-# Seconds of the published code on an H200 (spec "Performance"), float16 torso.
+# Seconds of the published code on an H200 (docs/performance.md), float16 torso.
 PUBLISHED: dict[str, float | None] = {
     "image encoder": None,
     "structure flow": 0.865,

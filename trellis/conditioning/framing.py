@@ -48,7 +48,7 @@ def object_box(alpha: np.ndarray) -> tuple[float, float, int]:
 def frame_object(cutout: Image.Image, size: int = 518) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """Frame the object of an RGBA picture: uint8 [size, size, 3] on black, and the crop box.
 
-    The box is 1.2 times the object's longer side about its centre (source: spec "TRELLIS model family", section 10).
+    The box is 1.2 times the object's longer side about its centre (docs/developer/model-facts.md, section 10).
     """
     x, y, side = object_box(np.asarray(cutout.getchannel("A")))
     half = side // 2

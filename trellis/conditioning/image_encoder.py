@@ -33,7 +33,7 @@ class ImageEncoder(nn.Module):
     """A DINOv2-with-registers network and the side of its input in pixels.
 
     Features are taken before the final norm, all tokens (class, registers, patches), then a LayerNorm without affine
-    of eps 1e-5 (source: spec "TRELLIS model family", section 10).
+    of eps 1e-5 (source: docs/developer/model-facts.md, section 10).
     """
 
     def __init__(self, backbone: nn.Module, image_size: int) -> None:

@@ -16,7 +16,7 @@ class TextEncoder(nn.Module):
     """A CLIP text network with its tokenizer.
 
     Every prompt becomes the network's whole length of tokens (77 for the published one), padded or cut; the features
-    are the last hidden state (source: spec "TRELLIS model family", section 10).
+    are the last hidden state (source: docs/developer/model-facts.md, section 10).
     """
 
     def __init__(self, network: nn.Module, tokenizer: Any) -> None:

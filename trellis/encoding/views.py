@@ -145,8 +145,8 @@ def view_features(
 ) -> Tensor:
     """Mean features [N, C] of voxels `coords` [N, 3] over `views` pictures from all around, on the encoder's device.
 
-    The mesh lies in the unit cube; cameras stand 2 away with 40 degrees, spread evenly (spec "TRELLIS model", 11).
-    Raises InvalidInputError when there are no views or a voxel is in none.
+    The mesh lies in the unit cube; cameras stand 2 away with 40 degrees, spread evenly. Source:
+    docs/developer/model-facts.md, section 11. Raises InvalidInputError when there are no views or a voxel is in none.
     """
     if views < 1:
         raise InvalidInputError(f"At least one view is needed, not {views}.")

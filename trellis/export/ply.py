@@ -32,7 +32,7 @@ def write_gaussian_ply(gaussians: GaussianCloud, path: str | Path) -> Path:
 def gaussian_ply_bytes(gaussians: GaussianCloud) -> bytes:
     """The PLY file of a cloud: little-endian float32 columns GAUSSIAN_FIELDS, turned to the viewers' y-down frame.
 
-    Opacity is stored as logit, scale as logarithm (source: spec "Rendering and export", PLY export).
+    Opacity is stored as logit, scale as logarithm (source: docs/developer/model-facts.md, section 17).
     """
     columns = np.ascontiguousarray(gaussian_columns(gaussians).numpy())
     return ply_bytes({"vertex": columns.view([(name, np.float32) for name in GAUSSIAN_FIELDS]).reshape(-1)})

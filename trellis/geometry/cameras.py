@@ -1,6 +1,6 @@
 """Cameras: OpenCV extrinsics (x right, y down, z forward), intrinsics normalised to the image.
 
-World is z-up, the object lies in [-0.5, 0.5]^3 and its front is -y (source: spec "Rendering and export", Cameras).
+World is z-up, the object lies in [-0.5, 0.5]^3 and its front is -y (docs/developer/model-facts.md, section 13).
 """
 
 import math

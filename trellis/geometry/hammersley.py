@@ -24,8 +24,9 @@ def hammersley_3d(count: int) -> Tensor:
 def offset_perturbation(count: int, voxel_size: float) -> Tensor:
     """Raw offsets [count, 3] whose tanh spreads `count` Gaussians evenly over a voxel enlarged to `voxel_size`.
 
-    atanh((2 h - 1) / voxel_size) of Hammersley points h (spec "TRELLIS model", section 7). Raises `InvalidInputError`
-    unless voxel_size > 1: the first point lies at the corner -1, which tanh only reaches in the limit.
+    atanh((2 h - 1) / voxel_size) of Hammersley points h (source: docs/developer/model-facts.md, section 7).
+    Raises `InvalidInputError` unless voxel_size > 1: the first point lies at the corner -1, which tanh only reaches in
+    the limit.
     """
     if voxel_size <= 1:
         raise InvalidInputError(f"voxel_size must be greater than 1 to perturb offsets, not {voxel_size}.")

@@ -34,7 +34,7 @@ class LatentDecoderConfig(LatentTransformerConfig):
 class GaussianDecoder(LatentTransformer[LatentDecoderConfig]):
     """`num_gaussians` Gaussians a voxel, published as SLatGaussianDecoder.
 
-    The buffer `offset_perturbation` [G, 3] spreads the Gaussians of a voxel: see spec section 7.
+    The buffer `offset_perturbation` [G, 3] spreads the Gaussians of a voxel (docs/developer/model-facts.md, section 7).
     """
 
     offset_perturbation: Tensor

@@ -19,7 +19,7 @@ def render_gaussians(
 
     background: black, white, grey or an (r, g, b) in 0..1, added by the remaining transmittance. Differentiable in the
     cloud on the reference back end, which `auto` takes when a gradient is wanted, and on gsplat.
-    Source: spec "Rendering and export", Gaussians. Raises InvalidInputError for unknown options.
+    Source: docs/developer/model-facts.md, section 14. Raises InvalidInputError for unknown options.
     """
     source = cloud.positions.device
     device = rasterize.rendering_device(source, backend, cloud.positions, cloud.features_dc, cloud.opacities)

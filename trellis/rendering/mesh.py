@@ -48,7 +48,7 @@ def render_mesh(
 
     supersampling: samples a pixel side, 1..8; the samples are reduced by an antialiased bilinear filter. A mesh without
     attributes has colour 0. Faces that reach nearer than 0.01 to the camera's plane are left out.
-    Source: spec "Rendering and export", Mesh. Raises InvalidInputError for unusable options.
+    Source: docs/developer/model-facts.md, section 16. Raises InvalidInputError for unusable options.
     """
     source = mesh.vertices.device
     attributes = [mesh.vertices] if mesh.attributes is None else [mesh.vertices, mesh.attributes]

@@ -20,7 +20,7 @@ def render_radiance_field(
     background: black, white, grey or an (r, g, b) in 0..1, added by the remaining transmittance. Cameras must be
     outside the voxels. Differentiable in the field on the reference back end, which `auto` takes when a gradient is
     wanted.
-    Source: spec "Rendering and export", Radiance field. Raises InvalidInputError for unknown options.
+    Source: docs/developer/model-facts.md, section 15. Raises InvalidInputError for unknown options.
     """
     source = field.positions.device
     device = rasterize.rendering_device(source, backend, field.trivec, field.density, field.features_dc)

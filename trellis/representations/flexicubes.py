@@ -2,7 +2,7 @@
 
 Only cubes at a sign change are visited; of the size of the grid there are only tables of keys. Every sum is a gather
 over at most eight voxels or one loop of edges, so the same input gives the same bytes on every device. Source:
-FlexiCubes (Shen et al. 2023) as stated in spec "TRELLIS model", section 8, whose points are cited below.
+FlexiCubes (Shen et al. 2023) as stated in docs/developer/model-facts.md, section 8, whose points are cited below.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ ROWS = 1 << 21  # vertices worked on at a time
 
 @dataclass(frozen=True)
 class Regularisers:
-    """Scalar training terms, unweighted (the spec's factors are 0.5 for deviation and 0.2 for weights).
+    """Scalar training terms, unweighted (published factors: 0.5 for deviation, 0.2 for weights).
 
     deviation: mean |distance of a dual vertex to its zero crossings - their mean|; weights: mean |raw alpha, beta| of
     the shell; consistency: mean (corner value - vertex mean)^2 over sdf, deform and colour.

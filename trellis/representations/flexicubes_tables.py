@@ -1,4 +1,4 @@
-"""The 256 cases of dual marching cubes, derived from their rule (spec "TRELLIS model", section 8, point 4).
+"""The 256 cases of dual marching cubes, derived from their rule (docs/developer/model-facts.md, section 8.4).
 
 Corner c of a cube lies at (c & 1, c >> 1 & 1, c >> 2 & 1); bit c of a case id is set when corner c is inside.
 """

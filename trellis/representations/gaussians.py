@@ -35,7 +35,7 @@ class FeatureFactors:
 
 @dataclass(frozen=True)
 class GaussianConfig:
-    """How raw decoder features become Gaussians (spec "TRELLIS model", section 7).
+    """How raw decoder features become Gaussians (docs/developer/model-facts.md, section 7).
 
     voxel_size: side of the cube the Gaussians of a voxel may fill, in voxels; filter_2d: screen low-pass in squared
     pixels; filter_3d: smallest standard deviation, world units; scaling_bias and opacity_bias: values at raw 0.

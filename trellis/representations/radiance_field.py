@@ -43,7 +43,10 @@ class RadianceField(VoxelField):
     def from_features(
         cls, feats: Tensor, coords: Tensor, *, resolution: int, config: RadianceFieldConfig
     ) -> "RadianceField":
-        """Split the raw features [n, R (3 D + 4)] of one sample with voxels coords [n, 3] (spec section 7)."""
+        """Split the raw features [n, R (3 D + 4)] of one sample with voxels coords [n, 3].
+
+        Source: docs/developer/model-facts.md, section 7.
+        """
         rank, dim = config.rank, config.dim
         if feats.shape != (len(feats), config.feature_width) or coords.shape != (len(feats), 3):
             raise InvalidInputError(

@@ -35,7 +35,7 @@ def euler_sample(
     """Integrate `x += (t_next - t) v(x, 1000 t)` from t = 1 to 0; the result has the shape and device of `noise`.
 
     velocity: see `trellis.sampling.guidance.Velocity`. Reports every step as `stage`; raises `Cancelled` within one
-    step of a wish to stop. Source: spec "TRELLIS model", section 9.
+    step of a wish to stop. Source: docs/developer/model-facts.md, section 9.
     """
     times = timesteps(steps, rescale_t)
     progress = progress or Progress()

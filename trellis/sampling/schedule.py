@@ -6,7 +6,7 @@ TIME_SCALE = 1000.0  # networks read t on 0..1000
 
 
 def timesteps(steps: int, rescale: float) -> list[float]:
-    """`steps + 1` times from 1 to 0, `t' = r t / (1 + (r - 1) t)` (spec "TRELLIS model", section 9).
+    """`steps + 1` times from 1 to 0, `t' = r t / (1 + (r - 1) t)` (docs/developer/model-facts.md, section 9).
 
     rescale > 1 spends more of the steps near the noise; 1 is an even grid. Raises `InvalidInputError` unless
     steps >= 1 and rescale > 0.

@@ -29,12 +29,15 @@ def dice(logits: Tensor, occupied: Tensor) -> Tensor:
 
 
 def logit_normal(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Times [count] in (0, 1): sigmoid of N(1, 1) (spec section 11)."""
+    """Times [count] in (0, 1): sigmoid of N(1, 1) (docs/developer/model-facts.md, section 11)."""
     return torch.sigmoid(1 + torch.randn(count, generator=generator, device=device))
 
 
 def noised(x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """x_t and the velocity target of flow matching; `t` broadcasts against `x0` (spec section 11)."""
+    """x_t and the velocity target of flow matching; `t` broadcasts against `x0`.
+
+    Source: docs/developer/model-facts.md, section 11.
+    """
     x_t = (1 - t) * x0 + (SIGMA + (1 - SIGMA) * t) * noise
     return x_t, (1 - SIGMA) * noise - x0
 
@@ -64,7 +67,8 @@ def disc_rotation(rotations: Tensor, normals: Tensor) -> Tensor:
 def trivec_weights(trivec: Tensor, places: Tensor) -> Tensor:
     """Products of three interpolated vectors [n, S, R] for `trivec` [n, R, 3, D] at `places` [n, S, 3] in [0, 1]^3.
 
-    Position u maps to u * D - 0.5, the cell is limited to [0, D - 2], linear beyond (spec: radiance field).
+    Position u maps to u * D - 0.5, the cell is limited to [0, D - 2], linear beyond. Source:
+    docs/developer/model-facts.md, section 15.
     """
     depth = trivec.shape[-1]
     position = places * depth - 0.5

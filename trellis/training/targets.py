@@ -33,7 +33,10 @@ def lattice_points(device: torch.device) -> Tensor:
 
 
 def gaussian_points(count: int, voxel_size: float) -> Tensor:
-    """Resting places of a voxel's Gaussians relative to its centre, in voxels [count, 3] (spec section 7)."""
+    """Resting places of a voxel's Gaussians relative to its centre, in voxels [count, 3].
+
+    Source: docs/developer/model-facts.md, section 7.
+    """
     perturbation = torch.atanh((hammersley_3d(count) * 2 - 1) / voxel_size)
     return torch.tanh(perturbation) * 0.5 * voxel_size
 

@@ -15,7 +15,7 @@ def splat_gaussians(cloud: Gaussians, cameras: Cameras, *, size: int, backend: s
     """Draw Gaussians into V cameras: color [V, 3, size, size] over black and remaining transmittance [V, size, size].
 
     All tensors are float32 on one device. `size` pixels a side; filter_2d is added to the screen covariance, opacity
-    being scaled by the change of area; colours below 0 are 0 (source: spec "Rendering and export", Gaussians).
+    being scaled by the change of area; colours below 0 are 0 (source: docs/developer/model-facts.md, section 14).
     alpha = min(0.99, opacity exp(power)); alphas under 1/255 are skipped; a pixel is finished when its transmittance
     would fall under 1e-4. Differentiable on the reference back end and gsplat.
     Raises InvalidInputError for an unknown back end or an image without pixels.

@@ -23,10 +23,9 @@ def camera_rays(extrinsics: Tensor, intrinsics: Tensor, size: int) -> tuple[Tens
 def integrate_voxels(field: VoxelField, cameras: Cameras, *, size: int, backend: str = "auto") -> tuple[Tensor, Tensor]:
     """Volume-render V cameras: color [V, 3, size, size] over black and remaining transmittance [V, size, size].
 
-    Samples lie at integer multiples of
-    `field.step` from the camera; a ray ends once its transmittance is under 1e-3 (source: spec "Rendering and export",
-    Radiance field). The cameras must be outside the voxels. Differentiable on the reference back end.
-    Raises InvalidInputError for an unknown back end.
+    Samples lie at integer multiples of `field.step` from the camera; a ray ends once its transmittance is under 1e-3.
+    The cameras must be outside the voxels. Differentiable on the reference back end. Source:
+    docs/developer/model-facts.md, section 15. Raises InvalidInputError for an unknown back end.
     """
     if size < 1:
         raise InvalidInputError(f"An image needs at least one pixel, not {size}.")
