@@ -26,8 +26,8 @@ from trellis.atomic import write_bytes
 from trellis.memory import RESIDENCIES, MemoryPlan, ModelHost
 from trellis.models import Network
 from trellis.ops.attention import BACKENDS
+from trellis.ops.captures import GRAPH_MODES
 from trellis.runtime import (
-    GRAPH_MODES,
     SPARSE_CONV_BACKENDS,
     Runtime,
     allocated_bytes,
@@ -39,7 +39,7 @@ from trellis.runtime import (
     synchronize,
     used_bytes,
 )
-from trellis.sampling import Shortcuts
+from trellis.sampling import SPEEDS
 from trellis.sparse import SparseTensor
 
 GIB = 2**30
@@ -75,15 +75,6 @@ ROLES = {
     "radiance decoder": "slat_decoder_rf",
     "mesh decoder": "slat_decoder_mesh",
 }
-# The first leaves out nothing; relative changes of the result are measured against it.
-SHORTCUTS = (
-    Shortcuts(),
-    Shortcuts(guidance_every=2),
-    Shortcuts(guidance_every=3),
-    Shortcuts(guidance_from=0.75),
-    Shortcuts(velocity_every=2),
-    Shortcuts(guidance_every=2, velocity_every=2),
-)
 
 
 @dataclass(frozen=True)
@@ -182,12 +173,12 @@ class Bench:
             print(f"{stage:18} error against float32: rms {rms:.2e}, largest {worst:.2e}", flush=True)
         return rows
 
-    def compare_shortcuts(self) -> list[dict[str, Any]]:
-        """Time of both flows with each of `SHORTCUTS`, and how far their results move from the exact ones."""
+    def compare_speeds(self) -> list[dict[str, Any]]:
+        """Time of both flows at each of `SPEEDS`, and how far their results move from the exact ones."""
         runs: list[Callable[[], Any]] = [self.stages.structure_flow, self.stages.latent_flow]
         exact, rows = [values_of(run()) for run in runs], []
-        for shortcuts in SHORTCUTS:
-            self.stages.shortcuts = shortcuts
+        for speed in SPEEDS:
+            self.stages.speed = speed
             got, seconds = [], []
             for run in runs:
                 run()
@@ -198,10 +189,10 @@ class Bench:
                 seconds.append(time.perf_counter() - started)
                 got.append(values_of(result))
             change = [float((a - b).norm() / b.norm()) for a, b in zip(got, exact)]
-            rows.append({"shortcuts": asdict(shortcuts), "seconds": seconds, "change": change})
+            rows.append({"speed": speed, "seconds": seconds, "change": change})
             milliseconds = [1e3 * value for value in seconds]
-            print(f"{shortcuts}: ms {milliseconds}, relative change {change}", flush=True)
-        self.stages.shortcuts = SHORTCUTS[0]
+            print(f"{speed}: ms {milliseconds}, relative change {change}", flush=True)
+        self.stages.speed = "exact"
         return rows
 
 
@@ -247,7 +238,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--steps", type=int, help="of both flows, instead of the released 25")
     parser.add_argument("--timeline", action="store_true", help="also the memory of one generation over time (a chart)")
     parser.add_argument("--preset", choices=list(PRESETS), help="a preset's plan and steps instead of the options'")
-    parser.add_argument("--shortcuts", action="store_true", help="also compare the shortcuts of sampling")
+    parser.add_argument("--speeds", action="store_true", help="also compare the speeds of sampling")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
     parser.add_argument("--budget", type=float, metavar="GIB", help="of the weights with --residency budget")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
@@ -285,7 +276,7 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
         bench.run(options.stages)
         timeline = show_timeline(bench, precision, options.output) if options.timeline else None
         errors = bench.compare_precisions() if options.errors and precision != "float32" else []
-        moved = bench.compare_shortcuts() if options.shortcuts else []
+        moved = bench.compare_speeds() if options.speeds else []
         if options.profile:
             bench.profile(options.stages)
     return {
@@ -293,7 +284,7 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
         "device": name,
         "plan": asdict(plan),
         "rows": [asdict(row) for row in bench.rows],
-        "shortcuts": moved,
+        "speeds": moved,
         "errors": errors,
         "timeline": timeline,
     }

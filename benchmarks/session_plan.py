@@ -50,7 +50,6 @@ def preset(name: str, limit: str, expected: int) -> Job:
 FLOWS = ("--stages", "structure flow", "latent flow", "all")
 GPU_TESTS = (
     "tests/backends/test_networks_gpu.py",
-    "tests/unit/ops/test_attention_choice.py",
     "tests/unit/ops/test_packed_attention.py",
     "tests/unit/ops/test_sparse_conv_spconv.py",
     "tests/unit/ops/test_sparse_conv_triton.py",
@@ -95,7 +94,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
     (Job("float16-errors", generation("--precision", "float16", "--errors", "--repeats", "1", "--stages", "all"),
          35, 120),),
     (preset("fastest", "8", 22),),
-    (Job("shortcuts", generation("--precision", "float16", "--shortcuts", "--repeats", "1", "--stages", "all"),
+    (Job("speeds", generation("--precision", "float16", "--speeds", "--repeats", "1", "--stages", "all"),
          40, 120),),
     (Job("graphs-on", generation("--precision", "float16", "--graphs", "on", "--repeats", "3", *FLOWS), 25, 90),),
     (Job("graphs-off", generation("--precision", "float16", "--graphs", "off", "--repeats", "3", *FLOWS), 25, 90),),
@@ -110,7 +109,7 @@ FULL: tuple[tuple[Job, ...], ...] = (
                               "1024", "--minimum", "0"), 45, 150, WARP),
         Job("encoding", module("benchmarks.encoding"), 20, 90, WARP),
     ),
-    (Job("shortcuts-quality", module("benchmarks.shortcuts", "--objects", "8"), 240, 300),),
+    (Job("speeds-quality", module("benchmarks.speeds", "--objects", "8"), 240, 300),),
     (Job("float32", generation("--precision", "float32", "--repeats", "1"), 55, 120),),
     (Job("tests-memory", tests("tests/backends/test_memory_limit.py"), 150, 300, TESTS),),
 )  # fmt: skip
@@ -120,7 +119,7 @@ TINY = ("--repeats", "1", "--steps", "2")
 SMALL: tuple[tuple[Job, ...], ...] = (
     (Job("float16", generation("--precision", "float32", "--timeline", *TINY, scale="tiny"), 30, 300),),
     (Job("bfloat16", generation("--precision", "bfloat16", "--errors", *TINY, scale="tiny"), 30, 300),),
-    (Job("shortcuts", generation("--precision", "float32", "--shortcuts", "--profile", *TINY, *FLOWS, scale="tiny"),
+    (Job("speeds", generation("--precision", "float32", "--speeds", "--profile", *TINY, *FLOWS, scale="tiny"),
          40, 300),),
     (Job("preset", generation("--precision", "float32", "--preset", "minimal", *TINY, scale="tiny"), 30, 300),),
     (

@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.released import SCALES, make_scene
 from trellis.atomic import write_bytes
 from trellis.errors import TrellisError
-from trellis.ops import sparse_conv_choice, sparse_conv_gather, sparse_conv_spconv
+from trellis.ops.sparse_conv import choice, gather, spconv_adapter
 from trellis.runtime import Runtime, allocated_bytes, device_name, peak_allocated_bytes, reset_peak_memory, synchronize
 from trellis.sparse import VoxelLayout, coarser, subdivided, upsampled_neighbours
 
@@ -74,25 +74,25 @@ def ways_to_convolve(layer: Layer, layout: VoxelLayout, runtime: Runtime) -> dic
     exact = [torch.randn(n, generator=generator).to(device) for n in ((rows, layer.width), layer.taps, layer.out_width)]
     exact[1] /= (layer.taps[2] * layer.width) ** 0.5
     feats, taps, bias = (tensor.to(dtype) for tensor in exact)
-    columns = sparse_conv_gather.ALL if layer.groups == 1 else sparse_conv_gather.CORNERS
+    columns = gather.ALL if layer.groups == 1 else gather.CORNERS
 
-    def gather(feats: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
-        return sparse_conv_gather.apply(feats, taps, bias=bias, table=table, columns=columns)
+    def gathered(feats: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+        return gather.apply(feats, taps, bias=bias, table=table, columns=columns)
 
-    def tiled(convolve: sparse_conv_choice.Kernel, tile: sparse_conv_choice.Tile) -> Tensor:
+    def tiled(convolve: choice.Kernel, tile: choice.Tile) -> Tensor:
         out = feats.new_empty(rows, layer.groups * layer.out_width)
         convolve(feats, taps, bias=bias, table=table, out=out, tile=tile)
         return out
 
-    ways = {"exact": partial(gather, *exact), "builtin": partial(gather, feats, taps, bias)}
-    kernels = sparse_conv_choice.kernels_on(device)
-    if kernels is not None and dtype in sparse_conv_choice.HALF:
-        for tile in sparse_conv_choice.tiles_for(layer.width, layer.out_width):
+    ways = {"exact": partial(gathered, *exact), "builtin": partial(gathered, feats, taps, bias)}
+    kernels = choice.kernels_on(device)
+    if kernels is not None and dtype in choice.HALF:
+        for tile in choice.tiles_for(layer.width, layer.out_width):
             ways[f"triton {tile.rows}x{tile.columns}x{tile.depth}"] = partial(tiled, kernels.convolve, tile)
     if layer.groups == 1 and device.type != "cpu":
         weight = taps.view(layer.out_width, 3, 3, 3, layer.width)
         options = {"coords": layout.coords, "resolution": layout.resolution, "batch_size": 1, "indices": {}}
-        ways["spconv"] = partial(sparse_conv_spconv.convolve, feats, weight, bias=bias, **options)
+        ways["spconv"] = partial(spconv_adapter.convolve, feats, weight, bias=bias, **options)
     return ways
 
 
@@ -102,10 +102,10 @@ def ways_to_sum(layer: Layer, layout: VoxelLayout, runtime: Runtime) -> dict[str
     exact = torch.randn(len(coarser(layout).layout), layer.width, generator=generator).to(runtime.device)
     products, bias = exact.to(runtime.dtype), torch.zeros(layer.out_width, device=runtime.device)
     ways = {
-        "exact": partial(sparse_conv_gather.sum_products, exact, table, bias=bias),
-        "builtin": partial(sparse_conv_gather.sum_products, products, table, bias=bias),
+        "exact": partial(gather.sum_products, exact, table, bias=bias),
+        "builtin": partial(gather.sum_products, products, table, bias=bias),
     }
-    kernel = sparse_conv_choice.sum_kernel_for(products, backend="triton")
+    kernel = choice.sum_kernel_for(products, backend="triton")
     if kernel is not None:
         ways["triton"] = partial(kernel, products, table, bias=bias)
     return ways

@@ -1,7 +1,7 @@
 """The stages of a generation on a fixed scene: each is given the same input at every call."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from benchmarks.released import Scene
 from trellis.memory import Effort
 from trellis.pipeline import ENCODER_ROLE, ImageTo3D, stage_roles
 from trellis.progress import Progress
-from trellis.sampling import Shortcuts
 from trellis.sparse import SparseTensor
 
 
@@ -21,7 +20,7 @@ class Stages:
 
     pipeline: ImageTo3D
     scene: Scene
-    shortcuts: Shortcuts = field(default_factory=Shortcuts)
+    speed: str = "exact"
     features: SparseTensor | None = None
     mark: Callable[[str], None] = lambda _: None
 
@@ -63,14 +62,14 @@ class Stages:
         generator = torch.Generator().manual_seed(0)
         sampler = self.pipeline.config.structure_sampler
         return self.pipeline.sample_structure(
-            [self.scene.condition], sampler, generator, "stochastic", Progress(), self.shortcuts
+            [self.scene.condition], sampler, generator, "stochastic", Progress(), self.speed
         )
 
     def latent_flow(self) -> SparseTensor:
         generator = torch.Generator().manual_seed(1)
         sampler, voxels = self.pipeline.config.latent_sampler, self.scene.voxels
         return self.pipeline.sample_latent(
-            [self.scene.condition], voxels, sampler, generator, "stochastic", Progress(), self.shortcuts
+            [self.scene.condition], voxels, sampler, generator, "stochastic", Progress(), self.speed
         )
 
     def decode(self, role: str, latent: SparseTensor) -> SparseTensor:

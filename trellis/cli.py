@@ -125,13 +125,13 @@ def run_generate(parsed: argparse.Namespace) -> int:
     from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
     from trellis.app.worker import open_pipeline
 
-    with progress_bars() as progress:  # of a model that has to be fetched
+    with ProgressBars() as progress:  # of a model that has to be fetched
         pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
     if pipeline.is_demo:
         print("Using the embedded demo model (simple objects); --model microsoft/TRELLIS-image-large is the real one.")
     for name, source in sources.items():
         started = time.perf_counter()
-        with progress_bars() as progress:
+        with ProgressBars() as progress:
             files, notes = generate_files(
                 pipeline, source, request=request, folder=parsed.output, name=name, progress=progress
             )
@@ -186,7 +186,7 @@ def run_batch(parsed: argparse.Namespace) -> int:
             process.open(CancelToken())  # what is wrong with the model is told once
         for index, item in enumerate(remaining):
             print(f"[{index + 1}/{len(remaining)}] {item.picture}")
-            with progress_bars() as progress:
+            with ProgressBars() as progress:
                 entry = batch.carry_out(item, on_step=lambda info: progress.report(info.stage, info.step, info.total))
             print(f"  {entry.state}, {entry.seconds:.1f} s {entry.message}".rstrip())
     finally:
@@ -226,12 +226,12 @@ def run_doctor(parsed: argparse.Namespace) -> int:
 def run_models(parsed: argparse.Namespace) -> int:
     """Print which models are here, or fetch some."""
     runtime = Runtime.detect()
-    lines = fetch_models(parsed, runtime, progress=progress_bars) if parsed.action == "get" else models_lines(runtime)
+    lines = fetch_models(parsed, runtime, progress=ProgressBars) if parsed.action == "get" else models_lines(runtime)
     print("\n".join(lines))
     return 0
 
 
-class progress_bars:  # noqa: N801 - used like a function: `with progress_bars() as progress`
+class ProgressBars:
     """A `Progress` that draws one bar a stage with its time on the terminal."""
 
     def __enter__(self) -> Progress:

@@ -13,6 +13,10 @@ class CheckpointError(TrellisError):
     """A model folder or weight file that is missing, damaged or of another shape."""
 
 
+class FetchError(TrellisError):
+    """A model that is not here and cannot be fetched: no network, no room, no such repository, or not allowed."""
+
+
 class MissingDependencyError(TrellisError, ImportError):
     """An optional package that was asked for is not installed or not usable on this machine."""
 

@@ -9,7 +9,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.runtime import GRAPH_MODES, free_bytes, has_captures, is_out_of_memory, pinned, release_cached_memory
+from trellis.ops.captures import GRAPH_MODES
+from trellis.runtime import free_bytes, is_out_of_memory, pinned, release_cached_memory
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,6 @@ CPU = torch.device("cpu")
 GIB = 1 << 30
 RESIDENCIES = ("keep", "offload", "budget")
 ROOMY = 3 << 29  # with less than these 1.5 GiB free beside the weights, a stage starts with small pieces
-KEPT_ROOM = 1 << 29  # as much more must be free before a stage leaves something, which is less than that
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,12 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Effort:
-    """How one run of a stage goes about its work, see `MemoryPlan`; and on which device.
-
-    kept: what the stage leaves there it finds again at its next run, as long as its network stays where it is and
-    memory is not short; None where nothing may stay.
-    """
+    """How one run of a stage goes about its work, see `MemoryPlan`; and on which device."""
 
     device: torch.device
     chunk_bytes: int
     together: bool
     graphs: str
-    kept: dict[str, Any] | None = field(default=None, compare=False)
 
     def ladder(self) -> tuple["Effort", ...]:
         """This way first, then ways that need less and less memory of the device."""
@@ -110,7 +105,6 @@ class _Network:
     def __init__(self, load: Callable[[], nn.Module], *, keeps_master: bool, device: torch.device) -> None:
         self.model = load().eval().requires_grad_(False)
         self.place = CPU
-        self.kept: dict[str, Any] = {}  # what its stage left for the next run, see `Effort`
         self._coming: _Upload | None = None
         self._masters: list[Tensor] | None = None
         if keeps_master and device.type != "cpu":
@@ -131,7 +125,6 @@ class _Network:
         self._coming = None
         if device == self.place:
             return
-        self.kept.clear()
         if self._masters is None:
             self.model.to(device)
         elif device.type == "cpu":
@@ -241,25 +234,17 @@ class ModelHost:
     def _run_within_memory(self, role: str, work: Callable[[Any, Effort], T], *, dtype: torch.dtype | None = None) -> T:
         plan = self.plan
         ladder = Effort(self._device, plan.chunk_bytes, plan.together, plan.graphs).ladder()
-        may_keep = plan.residency == "keep" and plan.graphs != "off" and has_captures(self._device) and dtype is None
         rung = 0
         while True:
             effort = ladder[rung]
             # The CPU is slow in half precision, or knows it not at all.
             precision = dtype or (torch.float32 if effort.device != self._device else None)
             try:
-                with self._placed(role, effort.device) as network:
-                    if not may_keep:
-                        network.kept.clear()
-                    with _precision(network.model, precision):
-                        if rung == 0:
-                            self._fetch_after(role)
-                            if not self._has_room(ROOMY):
-                                self.drop_kept()
-                                effort = ladder[0 if self._has_room(ROOMY) else 1]
-                        if may_keep and effort is ladder[0] and (network.kept or self._has_room(ROOMY + KEPT_ROOM)):
-                            effort = replace(effort, kept=network.kept)
-                        return work(network.model, effort)
+                with self._placed(role, effort.device) as network, _precision(network.model, precision):
+                    if rung == 0:
+                        self._fetch_after(role)
+                        effort = ladder[0 if self._has_room(ROOMY) else 1]
+                    return work(network.model, effort)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or rung + 1 == len(ladder):
                     raise
@@ -283,15 +268,6 @@ class ModelHost:
         here = sum(other.size for other in self._networks.values() if not other.is_away)
         if self.plan.budget is None or here + network.size <= self.plan.budget:
             network.fetch(self._device)
-
-    def drop_kept(self) -> bool:
-        """Free what stages left for their next runs; False if there was nothing."""
-        dropped = any(network.kept for network in self._networks.values())
-        for network in self._networks.values():
-            network.kept.clear()
-        if dropped:
-            release_cached_memory(self._device)
-        return dropped
 
     def _has_room(self, needed: int) -> bool:
         free = free_bytes(self._device)

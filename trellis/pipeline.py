@@ -5,8 +5,7 @@ pictures -> PreparedImage -> condition [B, L, C] -> voxels int32 [N, 4] -> struc
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,8 @@ from trellis.conditioning import ImageEncoder, PreparedImage, encoder_image_size
 from trellis.conditioning.pictures import PictureSource
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
 from trellis.memory import Effort, MemoryPlan, ModelHost
-from trellis.models import FlowSession, ModelLocation, SamplerConfig, load_model, resolve_model
+from trellis.models import FlowSession, ModelLocation, SamplerConfig, load_model
+from trellis.models.acquire import obtain_model
 from trellis.models.latent_decoders import GaussianDecoder, MeshDecoder, RadianceFieldDecoder
 from trellis.models.latent_flow import LatentFlow
 from trellis.models.structure_flow import StructureFlow
@@ -30,8 +30,8 @@ from trellis.representations import GaussianCloud, GaussianConfig, Mesh, Radianc
 from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
 from trellis.sampling import (
+    SPEEDS,
     TIME_SCALE,
-    Shortcuts,
     combine_images,
     euler_sample,
     extrapolate,
@@ -44,7 +44,6 @@ from trellis.sparse import SparseTensor, VoxelLayout
 DECODERS = {"gaussians": "slat_decoder_gs", "mesh": "slat_decoder_mesh", "radiance_field": "slat_decoder_rf"}
 REPRESENTATIONS = tuple(DECODERS)
 ENCODER_ROLE = "image_encoder"
-KEPT_SESSION = "session"  # name of what the structure's stage keeps, see `Effort`
 
 
 class ImageTo3D:
@@ -67,11 +66,11 @@ class ImageTo3D:
     ) -> "ImageTo3D":
         """Open a model: "nano" (embedded), a folder, or a repository on the hub such as microsoft/TRELLIS-image-large.
 
-        Networks are loaded at their first use; `plan` says where they live then. Raises CheckpointError when the model
-        cannot be found or is damaged.
+        Networks are loaded at their first use; `plan` says where they live then. A model of the hub that is not here
+        is fetched first. Raises CheckpointError when the model cannot be found or is damaged, FetchError.
         """
         runtime = runtime or Runtime.detect()
-        location = resolve_model(str(model), runtime=runtime)
+        location = obtain_model(str(model), runtime=runtime)
         config = location.config
         if config.image_cond_model is None:
             raise CheckpointError(f"{model} is a text model: it takes no pictures.")
@@ -94,14 +93,14 @@ class ImageTo3D:
         multi_image: str = "stochastic",
         background: str = "auto",
         representations: Sequence[str] = ("gaussians", "mesh"),
-        shortcuts: Shortcuts | None = None,
+        speed: str = "exact",
         progress: Progress | None = None,
     ) -> Asset:
         """Generate an asset from one picture or several pictures of the same object.
 
-        Sampler values left at None are the model's own; `shortcuts` make sampling faster and change its result a
-        little. Raises InvalidInputError for unusable pictures or options,
-        Cancelled within one step of a wish to stop.
+        Sampler values left at None are the model's own; `speed`, one of `trellis.sampling.SPEEDS`, changes the result a
+        little unless it is exact. Raises InvalidInputError for unusable pictures or options, Cancelled within one step
+        of a wish to stop.
         """
         progress = progress or Progress()
         unknown = [item for item in representations if item not in REPRESENTATIONS]
@@ -114,11 +113,9 @@ class ImageTo3D:
         prepared = self.prepare(pictures, background=background, progress=progress)
         with self.host.in_order(stage_roles(ENCODER_ROLE, representations)):
             conditions = self.encode(prepared, progress=progress)
-            structure = self.sample_structure(
-                conditions, structure_sampler, generator, multi_image, progress, shortcuts
-            )
+            structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress, speed)
             voxels = self.decode_structure(structure)
-            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
+            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, speed)
             return self.decode(latent, representations, prepared, progress)
 
     def load_asset(self, path: str | Path) -> Asset:
@@ -158,7 +155,7 @@ class ImageTo3D:
         generator: torch.Generator,
         multi_image: str,
         progress: Progress,
-        shortcuts: Shortcuts | None = None,
+        speed: str = "exact",
     ) -> Tensor:
         """The latent grid [1, C, r, r, r] of the structure."""
         config = self.host.config("sparse_structure_flow_model")
@@ -175,7 +172,7 @@ class ImageTo3D:
                     "structure",
                     progress,
                     together=effort.together,
-                    shortcuts=shortcuts,
+                    speed=speed,
                 )
 
         return self.host.run("sparse_structure_flow_model", work, values=itself).to(self.runtime.device)
@@ -200,7 +197,7 @@ class ImageTo3D:
         generator: torch.Generator,
         multi_image: str,
         progress: Progress,
-        shortcuts: Shortcuts | None = None,
+        speed: str = "exact",
     ) -> SparseTensor:
         """The structured latent [N, 8] on `voxels`, in the units of the decoders."""
         config = self.host.config("slat_flow_model")
@@ -219,7 +216,7 @@ class ImageTo3D:
                     "latent",
                     progress,
                     together=effort.together,
-                    shortcuts=shortcuts,
+                    speed=speed,
                 )
 
         latent = self.host.run("slat_flow_model", work, values=itself).to(self.runtime.device)
@@ -292,8 +289,6 @@ class ImageTo3D:
         except RuntimeError as error:
             if not is_out_of_memory(error) or coords.device.type == "cpu":
                 raise
-            if self.host.drop_kept():
-                return self.extract_surface(features)
             release_cached_memory(coords.device)
             mesh = extract_mesh(coords.cpu(), feats.cpu(), resolution=features.resolution)
         return mesh.to(self.runtime.device)
@@ -343,7 +338,6 @@ def itself(values: Tensor) -> Tensor:
     return values
 
 
-@contextmanager
 def open_session(
     flow: StructureFlow | LatentFlow,
     conditions: Sequence[Tensor],
@@ -352,27 +346,12 @@ def open_session(
     *,
     null: Tensor,
     layout: VoxelLayout | None = None,
-) -> Iterator[FlowSession]:
-    """A session at the times of the sampler.
-
-    The structure's grid is the same for all objects: its session stays for the next one where that may be.
-    """
+) -> FlowSession:
+    """A session at the times of the sampler."""
     conditions = [condition.to(effort.device) for condition in conditions]
     times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
     null = null.to(effort.device)
-    kept = effort.kept if layout is None else None
-    session: FlowSession | None = kept.pop(KEPT_SESSION, None) if kept is not None else None
-    if session is None or not session.restart(conditions, null=null, times=times):
-        session = None  # its memory goes before that of the next comes
-        lasting = kept is not None and len(conditions) == 1
-        options: dict[str, Any] = {"layout": layout, "graphs": effort.graphs, "lasting": lasting}
-        session = FlowSession(flow, conditions, null=null, times=times, **options)
-    with ExitStack() as stack:
-        stack.enter_context(session)
-        yield session
-        if kept is not None and session.can_restart:  # and nothing went wrong
-            stack.pop_all()
-            kept[KEPT_SESSION] = session
+    return FlowSession(flow, conditions, null=null, times=times, layout=layout, graphs=effort.graphs)
 
 
 def sample_flow(
@@ -384,13 +363,16 @@ def sample_flow(
     progress: Progress,
     *,
     together: bool = True,
-    shortcuts: Shortcuts | None = None,
+    speed: str = "exact",
 ) -> Tensor:
     """Integrate a flow under guidance, from `noise`, for the conditions of the session.
 
     together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
+    Raises InvalidInputError for a speed that is not one of `trellis.sampling.SPEEDS`.
     """
-    shortcuts = shortcuts or Shortcuts()
+    if speed not in SPEEDS:
+        raise InvalidInputError(f"Unknown speed {speed!r}; choose one of {', '.join(SPEEDS)}.")
+    velocity_every, guidance_every = SPEEDS[speed]
     conditional = combine_images(
         [session.velocity(index) for index in range(len(session))],
         multi_image,
@@ -401,11 +383,11 @@ def sample_flow(
         conditional,
         session.null_velocity(),
         strength=sampler.cfg_strength,
-        interval=shortcuts.interval(sampler.cfg_interval),
+        interval=sampler.cfg_interval,
         both=session.pair(0) if together and len(session) == 1 else None,
-        every=shortcuts.guidance_every,
+        every=guidance_every,
     )
-    velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=shortcuts.velocity_every)
+    velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=velocity_every)
     return euler_sample(
         velocity, noise, steps=sampler.steps, rescale_t=sampler.rescale_t, progress=progress, stage=stage
     )

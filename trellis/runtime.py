@@ -1,4 +1,4 @@
-"""What machine the work runs on: the only file that reads the environment or names an accelerator.
+"""What machine the work runs on: the only file that reads the environment and tells devices apart.
 
 torch is imported where it is used, not here: the server's own process reads options and must answer at once.
 """
@@ -8,10 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import time
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +22,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 logger = logging.getLogger(__name__)
 
-GRAPH_MODES = ("auto", "on", "off")
-ATTENTION_BACKENDS = ("sdpa", "cudnn", "varlen", "flash-attn", "xformers")
+ATTENTION_BACKENDS = ("sdpa", "varlen", "flash-attn", "xformers")
 SPARSE_CONV_BACKENDS = ("builtin", "triton", "spconv")
+RASTERIZERS = ("builtin", "gsplat", "kaolin", "nvdiffrast")
 SPCONV_ALGORITHMS = ("auto", "native", "implicit_gemm")
 PRECISIONS = {  # name: torch's type
     "full": "float32",
@@ -54,8 +51,6 @@ OUT_OF_MEMORY_WORDS = (
 # (kernels, captured launches, Warp). Measured on an H200; contexts of smaller cards are smaller.
 CONTEXT_BYTES = 5 << 27
 LATER_BYTES = 1 << 29
-# The one name of an optional package that says the accelerator (ops/rasterize/nvdiffrast_adapter.py).
-NVDIFFRAST_CONTEXT = "RasterizeCudaContext"
 
 
 def _flag(name: str) -> bool:
@@ -114,6 +109,7 @@ class Runtime(ModelFiles):
     attention: str | None = None  # one of ATTENTION_BACKENDS; None: chosen at every call
     sparse_conv: str | None = None  # one of SPARSE_CONV_BACKENDS; None: the faster of builtin and triton
     spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS
+    rasterizer: str = "builtin"  # one of RASTERIZERS, for the pictures that it draws; the others are drawn by builtin
     preset: str | None = None
 
     @classmethod
@@ -125,6 +121,7 @@ class Runtime(ModelFiles):
         offline: bool = False,
         attention: str | None = None,
         sparse_conv: str | None = None,
+        rasterizer: str = "builtin",
     ) -> Runtime:
         """Choose a device (`auto` takes the first GPU, else the CPU) and a precision (half on CUDA, else full).
 
@@ -133,6 +130,8 @@ class Runtime(ModelFiles):
         Raises InvalidInputError for an unknown device, precision or back end, or a device that is not there.
         """
         check_machine_options(device, precision)
+        if rasterizer not in RASTERIZERS:
+            raise InvalidInputError(f"Unknown rasterizer {rasterizer!r}; choose one of {', '.join(RASTERIZERS)}.")
         import torch
 
         if device == "auto":
@@ -151,6 +150,7 @@ class Runtime(ModelFiles):
             attention=_choice("ATTN_BACKEND", attention, ATTENTION_BACKENDS),
             sparse_conv=_choice("SPARSE_BACKEND", sparse_conv, SPARSE_CONV_BACKENDS),
             spconv_algo=_choice("SPCONV_ALGO", None, SPCONV_ALGORITHMS) or "auto",
+            rasterizer=rasterizer,
         )
 
 
@@ -177,11 +177,21 @@ def measurements_path() -> Path:
     return Path(os.environ.get("TRELLIS_CACHE", "~/.cache/trellis")).expanduser() / "measured.json"
 
 
+def is_gpu(device: torch.device) -> bool:
+    """Whether this is a GPU that CUDA or ROCm drives: Apple's has neither Triton nor memory of its own."""
+    return device.type == "cuda"
+
+
+def has_float64(device: torch.device) -> bool:
+    """Whether the device computes in double precision: Apple's does not."""
+    return device.type != "mps"
+
+
 def has_flash_attention(device: torch.device) -> bool:
     """The GPU has torch's flash attention kernels (NVIDIA, compute capability 8.0 or newer)."""
     import torch
 
-    if device.type != "cuda" or torch.version.hip is not None:
+    if not is_gpu(device) or torch.version.hip is not None:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
@@ -198,21 +208,21 @@ def allocated_bytes(device: torch.device) -> int:
     """Bytes that torch's tensors hold on a CUDA device; 0 elsewhere, where torch does not count."""
     import torch
 
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    return torch.cuda.memory_allocated(device) if is_gpu(device) else 0
 
 
 def peak_allocated_bytes(device: torch.device) -> int:
     """The most that `allocated_bytes` has been since `reset_peak_memory`."""
     import torch
 
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return torch.cuda.max_memory_allocated(device) if is_gpu(device) else 0
 
 
 def reset_peak_memory(device: torch.device) -> None:
     """Start `peak_allocated_bytes` anew from what is allocated now."""
     import torch
 
-    if device.type == "cuda":
+    if is_gpu(device):
         torch.cuda.reset_peak_memory_stats(device)
 
 
@@ -220,7 +230,7 @@ def release_cached_memory(device: torch.device) -> None:
     """Give memory that torch keeps for later tensors back to the device."""
     import torch
 
-    if device.type == "cuda":
+    if is_gpu(device):
         torch.cuda.empty_cache()
 
 
@@ -249,7 +259,7 @@ def limit_memory(device: torch.device, size: int) -> None:
     """
     import torch
 
-    if device.type != "cuda":
+    if not is_gpu(device):
         raise InvalidInputError(f"Memory can be limited on a CUDA device only, not on {device}.")
     total = torch.cuda.get_device_properties(device).total_memory
     beside = _context_bytes(device) + LATER_BYTES
@@ -264,7 +274,7 @@ def available_bytes(device: torch.device) -> int | None:
     """Bytes of a CUDA device that this program may use in all, what it uses now counted in; None where not known."""
     import torch
 
-    if device.type != "cuda":
+    if not is_gpu(device):
         return None
     free, total = torch.cuda.mem_get_info(device)
     mine = torch.cuda.memory_reserved(device) + _context_bytes(device)
@@ -275,7 +285,7 @@ def free_bytes(device: torch.device) -> int | None:
     """Bytes that tensors may still take on a CUDA device, a limit counted in; None where that is not known."""
     import torch
 
-    if device.type != "cuda":
+    if not is_gpu(device):
         return None
     free, total = torch.cuda.mem_get_info(device)
     allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
@@ -288,14 +298,14 @@ def total_bytes(device: torch.device) -> int | None:
     """Memory of a CUDA device; None for others."""
     import torch
 
-    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    return torch.cuda.get_device_properties(device).total_memory if is_gpu(device) else None
 
 
 def used_bytes(device: torch.device) -> int:
     """Memory of a CUDA device that all programs together use now, this one's libraries and caches counted in."""
     import torch
 
-    if device.type != "cuda":
+    if not is_gpu(device):
         return 0
     free, total = torch.cuda.mem_get_info(device)
     return total - free
@@ -312,7 +322,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The tensor on the CPU, in memory from which a CUDA device copies fast and on its own, if that can be had."""
     tensor = tensor.to("cpu")
-    if device.type != "cuda":
+    if not is_gpu(device):
         return tensor
     try:
         return tensor.pin_memory()
@@ -325,129 +335,4 @@ def device_name(device: torch.device) -> str:
     """The accelerator's name, or the device's type."""
     import torch
 
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def has_captures(device: torch.device) -> bool:
-    """Work of the device can be captured and launched as one, see `GraphReplay`."""
-    return device.type == "cuda"
-
-
-@cache
-def _capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """The one stream for captures: cuBLAS keeps work space for every stream, not to be in a graph's pool."""
-    import torch
-
-    stream = torch.cuda.Stream(device)
-    with torch.cuda.stream(stream):
-        for dtype in (torch.float16, torch.float32):
-            row = torch.ones(8, 8, dtype=dtype, device=device)
-            torch.nn.functional.linear(row, row, row[0])
-    return stream
-
-
-class GraphReplay:
-    """Runs functions of fixed tensors again and again; on a CUDA device as captured launches where that pays.
-
-    mode: "on" captures at the second call of a key, "off" never; "auto" times the second call and captures if telling
-    the device what to do took as long as doing it: the device waited for the host. A captured function must read and
-    write the same tensors at every call, and must have run once before (its tables are cached then). One memory pool
-    serves all keys.
-    lasting: it will be used for more than one object. Unless mode is "off", every key is captured before its first
-    result, so that all results come from the same launches.
-    """
-
-    PAYS_FROM = 0.95  # share of the device's time that the host needs to launch the work; it is never much above 1
-    LEAST_CALLS = 5  # a capture takes about as long as this many launches save, and the device waits for it
-
-    def __init__(self, device: torch.device, *, mode: str = "auto", lasting: bool = False) -> None:
-        if mode not in GRAPH_MODES:
-            raise InvalidInputError(f"Unknown graph mode {mode!r}; choose one of {', '.join(GRAPH_MODES)}.")
-        self._device = device
-        self._mode = mode if has_captures(device) else "off"
-        self._lasting = lasting
-        self.gave_up = False  # a capture failed
-        self._calls: dict[Hashable, int] = {}
-        self._timed: dict[Hashable, tuple[float, torch.cuda.Event, torch.cuda.Event]] = {}
-        self._captured: dict[Hashable, tuple[torch.cuda.CUDAGraph, torch.Tensor]] = {}
-
-    def run(self, key: Hashable, function: Callable[[], torch.Tensor], *, remaining: int) -> torch.Tensor:
-        """The tensor that `function` returns, a new one at every call; `remaining` calls of any key are to come."""
-        if key in self._captured:
-            graph, out = self._captured[key]
-            graph.replay()
-            return out.clone()
-        if self._lasting and self._mode != "off":
-            function()
-            return self.run(key, function, remaining=remaining) if self._capture(key, function) else function()
-        calls = self._calls[key] = self._calls.get(key, 0) + 1
-        if self._mode == "off" or calls == 1:
-            return function()
-        if self._mode == "auto" and calls == 2 and remaining >= self.LEAST_CALLS:
-            return self._time(key, function)
-        if remaining >= self.LEAST_CALLS and (self._mode == "on" or self._pays(key)) and self._capture(key, function):
-            return self.run(key, function, remaining=remaining)
-        return function()
-
-    def close(self) -> None:
-        """Free the captured launches and their memory."""
-        self._captured.clear()
-        self._timed.clear()
-        self._calls.clear()
-
-    def _time(self, key: Hashable, function: Callable[[], torch.Tensor]) -> torch.Tensor:
-        import torch
-
-        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda.current_stream(self._device).synchronize()  # a full queue would make the host wait
-        started = time.perf_counter()
-        first.record()
-        out = function()
-        last.record()
-        self._timed[key] = (time.perf_counter() - started, first, last)
-        return out
-
-    def _pays(self, key: Hashable) -> bool:
-        if key not in self._timed:
-            return False
-        launching, first, last = self._timed.pop(key)
-        last.synchronize()
-        doing = first.elapsed_time(last) / 1000
-        logger.info("%s: launched in %.1f ms, done in %.1f ms", key, launching * 1e3, doing * 1e3)
-        return launching > self.PAYS_FROM * doing
-
-    def _capture(self, key: Hashable, function: Callable[[], torch.Tensor]) -> bool:
-        import torch
-
-        tries_left = 2
-        while True:
-            tries_left -= 1
-            try:
-                self._captured[key] = self._recorded(function)
-                break
-            except RuntimeError as error:  # short of memory, or an operation that cannot be captured
-                if not (tries_left and is_out_of_memory(error)):
-                    logger.warning("a step is launched piece by piece, its capture failed: %s", error)
-                    self._mode, self.gave_up = "off", True
-                    return False
-            # A capture takes memory of its own, none of what torch keeps for other work. Here and not above, where the
-            # error still holds tensors of the failed capture.
-            release_cached_memory(self._device)
-        torch.cuda.current_stream(self._device).wait_stream(_capture_stream(self._device))
-        return True
-
-    def _recorded(self, function: Callable[[], torch.Tensor]) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
-        """What `function` launches, captured, and the tensor that a replay writes; raises RuntimeError."""
-        import torch
-
-        graph = torch.cuda.CUDAGraph()
-        pool = next(iter(self._captured.values()))[0].pool() if self._captured else torch.cuda.graph_pool_handle()
-        stream = _capture_stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            graph.capture_begin(pool, capture_error_mode="thread_local")
-            try:
-                out = function()
-            finally:
-                graph.capture_end()
-        return graph, out
+    return torch.cuda.get_device_name(device) if is_gpu(device) else device.type

@@ -11,11 +11,11 @@ from trellis.asset import Asset
 from trellis.conditioning import TextEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.memory import Effort, MemoryPlan, ModelHost
-from trellis.models import ModelLocation, resolve_model
+from trellis.models import ModelLocation
+from trellis.models.acquire import obtain_model
 from trellis.pipeline import REPRESENTATIONS, ImageTo3D, network_loaders, override, stage_roles
 from trellis.progress import Progress
 from trellis.runtime import Runtime
-from trellis.sampling import Shortcuts
 
 TEXT_ROLE = "text_encoder"
 
@@ -33,7 +33,7 @@ class TextTo3D(ImageTo3D):
     ) -> "TextTo3D":
         """Open a text model: a folder or a repository on the hub; raises CheckpointError when it cannot be found."""
         runtime = runtime or Runtime.detect()
-        location = resolve_model(str(model), runtime=runtime)
+        location = obtain_model(str(model), runtime=runtime)
         encoder = location.config.text_cond_model
         if encoder is None:
             raise CheckpointError(f"{model} is an image model: it takes no text.")
@@ -53,7 +53,7 @@ class TextTo3D(ImageTo3D):
         latent_guidance: float | None = None,
         multi_image: str = "stochastic",
         representations: Sequence[str] = ("gaussians", "mesh"),
-        shortcuts: Shortcuts | None = None,
+        speed: str = "exact",
         progress: Progress | None = None,
     ) -> Asset:
         """Generate an asset from a text; options as in `ImageTo3D` (`multi_image` has nothing to decide here).
@@ -72,11 +72,9 @@ class TextTo3D(ImageTo3D):
 
         with self.host.in_order(stage_roles(TEXT_ROLE, representations)):
             conditions = [self.encode_text(prompt.strip(), progress=progress)]
-            structure = self.sample_structure(
-                conditions, structure_sampler, generator, multi_image, progress, shortcuts
-            )
+            structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress, speed)
             voxels = self.decode_structure(structure)
-            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, shortcuts)
+            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, speed)
             return self.decode(latent, representations, (), progress)
 
     def encode_text(self, prompt: str, *, progress: Progress) -> Tensor:
@@ -98,6 +96,6 @@ class TextTo3D(ImageTo3D):
 
 def open_model(model: str | Path, *, runtime: Runtime, plan: MemoryPlan | None = None) -> ImageTo3D:
     """The pipeline of a model, for pictures or for texts, as its pipeline.json says."""
-    location = resolve_model(str(model), runtime=runtime)
+    location = obtain_model(str(model), runtime=runtime)
     kind = TextTo3D if location.config.image_cond_model is None else ImageTo3D
     return kind.from_pretrained(model, runtime=runtime, plan=plan)

@@ -12,7 +12,7 @@ from tests.api.desktop_client import TIMEOUTS, DesktopClient, parse_panel
 from tests.contract.sources import ROOT
 from tests.unit.app.fakes import PICTURE as STORED
 from tests.unit.app.waiting import wait_until
-from trellis.app.api.panel import panel_text
+from trellis.app.api.stableprojectorz.panel import panel_text
 from trellis.app.request import options
 
 PICTURE = png()
@@ -179,7 +179,7 @@ def test_a_turn_behind_the_jobs_of_others_is_given_up_too(desktop: DesktopClient
 def test_a_model_that_takes_long_to_open_is_waited_for(desktop: DesktopClient, server: Server) -> None:
     """Longer than a turn is waited for (2 s here): whose job is next is not told that the server is busy."""
     opened = threading.Event()
-    server.engine._crew.submit(lambda _: time.sleep(3.0), lambda _: opened.set())
+    server.engine._executor.submit(lambda _: time.sleep(3.0), lambda _: opened.set())
     assert desktop.generate([PICTURE]) == "imported"
     assert opened.is_set() and any("The model is being opened" in line for line in desktop.log)
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import png
 from tests.unit.app.process_fakes import Control
-from trellis.app.api.legacy_options import FORM, form_request, next_size, simplify_share
+from trellis.app.api.stableprojectorz.options import FORM, form_request, next_size, simplify_share
 from trellis.app.engine import Engine
 from trellis.app.jobs import KEPT_FILE
 from trellis.app.request import GenerationRequest

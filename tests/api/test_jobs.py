@@ -23,7 +23,7 @@ from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
 from trellis.app.jobs import CUT_OFF, JobState, JobView
 from trellis.app.request import GenerationRequest
-from trellis.app.shares import STAGE_ENDS, seconds_left, share_done
+from trellis.app.stage_progress import STAGE_ENDS, seconds_left, share_done
 from trellis.progress import StepInfo
 
 PICTURE = png()

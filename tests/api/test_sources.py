@@ -16,11 +16,11 @@ from tests.api.test_jobs import wait
 from tests.unit.app.process_fakes import Control, open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.model_routes import model_routes
-from trellis.app.api.panel import panel_text
 from trellis.app.api.settings import ApiSettings
+from trellis.app.api.stableprojectorz.panel import panel_text
 from trellis.app.engine import Engine
+from trellis.app.job_sources import Models, SourceError
 from trellis.app.request import default_of
-from trellis.app.sources import Models, SourceError
 
 TEXT = base64.b64encode(png()).decode()
 PROMPT = "a small red mug"

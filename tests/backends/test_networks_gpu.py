@@ -10,10 +10,11 @@ from benchmarks.released import Scene, make_scene, random_pipeline
 from benchmarks.stages import Stages
 from tests.unit.nn import test_inference
 from trellis.memory import MemoryPlan
-from trellis.ops import head_norm, linear_gelu, residual_norm
+from trellis.ops.captures import GraphReplay
+from trellis.ops.norms import gelu, heads, residual
 from trellis.pipeline import ENCODER_ROLE, ImageTo3D, stage_roles
 from trellis.progress import Progress
-from trellis.runtime import GraphReplay, Runtime
+from trellis.runtime import Runtime
 
 pytestmark = [
     pytest.mark.gpu,
@@ -94,41 +95,10 @@ def test_captures_are_made_where_the_device_waits_for_the_host() -> None:
     replay.close()
 
 
-def test_a_lasting_replay_captures_before_its_first_result() -> None:
-    replay, state, calls = GraphReplay(GPU, lasting=True), torch.zeros(4, device=GPU), []
-
-    def work() -> Tensor:
-        calls.append(1)
-        return state + 1
-
-    for step in range(3):
-        state.fill_(step)
-        out = replay.run("step", work, remaining=1)
-        assert torch.equal(out, torch.full_like(out, step + 1))
-    assert len(calls) == 2 and list(replay._captured) == ["step"]
-    replay.close()
-
-
-def test_the_kept_session_gives_the_same_bits_for_every_object(runtime: Runtime) -> None:
-    scene = make_scene(scale="tiny", device=runtime.device)
-    pipeline = random_pipeline(runtime, scale="tiny")
-    kept = pipeline.host._network("sparse_structure_flow_model").kept
-    first, other, third = (results(pipeline, replace(scene, condition=scene.condition * k))[0] for k in (1, 0.5, 1))
-    session = kept["session"]
-    assert set(session._replay._captured) == {"both", "one", "restart"}
-    assert torch.equal(first, third) and not torch.equal(first, other)
-    plain = random_pipeline(runtime, scale="tiny", plan=MemoryPlan(graphs="off"))
-    expected = results(plain, replace(scene, condition=scene.condition * 0.5))[0]
-    limit = {torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 3e-1}[runtime.dtype]
-    assert (other - expected).norm() <= limit * expected.norm()
-    pipeline.host._free("sparse_structure_flow_model")
-    assert not kept and torch.equal(results(pipeline, scene)[0], first)
-
-
 def test_kernels_and_the_fused_gelu_are_used() -> None:
-    assert head_norm.kernel_for(GPU) is not None
-    assert residual_norm.kernels_on(GPU) is not None
-    assert linear_gelu.fused_for(GPU) is not None
+    assert heads.kernel_for(GPU) is not None
+    assert residual.kernels_on(GPU) is not None
+    assert gelu.fused_for(GPU) is not None
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -137,9 +107,9 @@ def test_the_kernel_of_residuals_is_torch(rows: int, width: int, dtype: torch.dt
     generator = torch.Generator(GPU).manual_seed(0)
     x, h = 3 * torch.randn(2, rows, width, generator=generator, device=GPU).to(dtype)
     gate, constant, weight, shift = torch.randn(4, width, generator=generator, device=GPU).to(dtype)
-    plain, affine = (residual_norm.RowNorm(weight.to(kind), shift.to(kind), 1e-6) for kind in (dtype, torch.float32))
+    plain, affine = (residual.RowNorm(weight.to(kind), shift.to(kind), 1e-6) for kind in (dtype, torch.float32))
     cases = [(gate, None, affine), (gate, constant, plain), (None, None, plain), (gate, None, plain)]
-    kernels = residual_norm.kernels_on(GPU)
+    kernels = residual.kernels_on(GPU)
     assert kernels is not None
     limit = {torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
     for gate_row, constant_row, norm in cases:
@@ -148,13 +118,13 @@ def test_the_kernel_of_residuals_is_torch(rows: int, width: int, dtype: torch.dt
         if gate_row is None:
             places = dict.fromkeys(places)
         options = {"gate": gate_row, "constant": constant_row, "norm": norm, "out": None, **places}
-        residual_norm.add_and_normalize_by_torch(expected, h, **options)
+        residual.add_and_normalize_by_torch(expected, h, **options)
         normalized = kernels.add_and_normalize(found, h, **options)
         torch.testing.assert_close(found, expected, rtol=limit, atol=limit)
         normalized = normalized if gate_row is None else normalized[places["out_rows"]]
         torch.testing.assert_close(normalized, norm(found), rtol=limit, atol=limit)
         for kind in (dtype, torch.float32):
-            expected = residual_norm.normalize_and_activate_by_torch(x, norm=affine, dtype=kind)
+            expected = residual.normalize_and_activate_by_torch(x, norm=affine, dtype=kind)
             activated = kernels.normalize_and_activate(x, norm=affine, dtype=kind)
             torch.testing.assert_close(activated, expected, rtol=limit, atol=limit)
 
@@ -167,8 +137,8 @@ def test_the_fused_gelu_is_as_near_to_full_precision_as_two_operations(rows: int
     weight, bias = (
         torch.randn(4096, *shape, generator=generator, device=GPU).to(dtype) / 32 for shape in ((1024,), ())
     )
-    exact = linear_gelu.by_torch(x.float(), weight.float(), bias=bias.float())
-    found, apart = linear_gelu.linear_gelu(x, weight, bias=bias), linear_gelu.by_torch(x, weight, bias=bias)
+    exact = gelu.by_torch(x.float(), weight.float(), bias=bias.float())
+    found, apart = gelu.linear_gelu(x, weight, bias=bias), gelu.by_torch(x, weight, bias=bias)
     assert found.dtype == dtype
     assert (found - exact).norm() <= 1.1 * (apart - exact).norm()
 
@@ -184,8 +154,8 @@ def test_blocks_with_kernels_are_as_near_to_full_precision_as_without(
         return test_inference.fast(blocks, x.to(GPU), modulation.to(GPU), [part.to(GPU) for part in conditions])
 
     exact, found = tokens(torch.float32), tokens(dtype)
-    monkeypatch.setattr(residual_norm, "kernels_on", lambda device: None)
-    monkeypatch.setattr(linear_gelu, "fused_for", lambda device: None)
+    monkeypatch.setattr(residual, "kernels_on", lambda device: None)
+    monkeypatch.setattr(gelu, "fused_for", lambda device: None)
     apart = tokens(dtype)
     assert 0 < (found - exact).norm() <= 1.5 * (apart - exact).norm()
 
@@ -199,7 +169,7 @@ def test_decoders_with_kernels_are_as_near_to_full_precision_as_without(monkeypa
             return [value.float() for value in (stages.structure_decoder(), features)]
 
     exact, found = decoded("float32"), decoded("float16")
-    monkeypatch.setattr(residual_norm, "kernels_on", lambda device: None)
-    monkeypatch.setattr(linear_gelu, "fused_for", lambda device: None)
+    monkeypatch.setattr(residual, "kernels_on", lambda device: None)
+    monkeypatch.setattr(gelu, "fused_for", lambda device: None)
     for true, with_kernels, without in zip(exact, found, decoded("float16")):
         assert 0 < (with_kernels - true).norm() <= 1.5 * (without - true).norm()

@@ -25,7 +25,6 @@ from trellis.ops.rasterize.scenes import NEAR, SH_C0, Gaussians
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import render_mesh
 from trellis.rendering.radiance_field import render_radiance_field
-from trellis.runtime import NVDIFFRAST_CONTEXT
 
 GOLDENS = load_file(renders.__file__.replace("renders.py", "data/render_goldens.safetensors"))
 
@@ -37,7 +36,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, *names: str) -> ModuleType:
         module = ModuleType(name)
         module.__spec__ = importlib.machinery.ModuleSpec(name, None)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(backends, "_NO_GPU", ())
+    monkeypatch.setattr(backends, "is_gpu", lambda device: True)
     return module
 
 
@@ -75,7 +74,7 @@ def test_a_package_that_does_not_load_says_so(monkeypatch: pytest.MonkeyPatch) -
     package = ModuleType("nvdiffrast")
     package.__spec__ = spec
     monkeypatch.setitem(sys.modules, "nvdiffrast", package)
-    monkeypatch.setattr(backends, "_NO_GPU", ())
+    monkeypatch.setattr(backends, "is_gpu", lambda device: True)
     with pytest.raises(MissingDependencyError, match="installed but does not load"):
         rasterize_triangles(*random_triangles(0), size=SIZE, backend="nvdiffrast")
 
@@ -162,7 +161,7 @@ def triangle_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     if request.param == "nvdiffrast":
         module = fake(monkeypatch, "nvdiffrast", "nvdiffrast.torch")
         module.rasterize = nvdiffrast_rasterize  # type: ignore[attr-defined]
-        setattr(module, NVDIFFRAST_CONTEXT, FakeContext)
+        module.RasterizeCudaContext = FakeContext  # type: ignore[attr-defined]
     else:
         module = fake(monkeypatch, "kaolin", "kaolin.render", "kaolin.render.mesh")
         module.rasterize = kaolin_rasterize  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import Any
 from tests.unit.app.fakes import FakePipeline
 from trellis.app.engine import UPLOADS, Engine
 from trellis.app.jobs import JobState
-from trellis.app.offers import ModelChoice
+from trellis.app.model_choices import ModelChoice
 from trellis.app.ui.page import create_page
 from trellis.app.ui.web import create_app
 

@@ -10,7 +10,7 @@ from tests.browser.actions import choose_option, choose_pictures, click, wait_fo
 from tests.browser.serving import served
 from tests.browser.site import Site
 from trellis.app.jobs import JobState
-from trellis.app.offers import ModelChoice
+from trellis.app.model_choices import ModelChoice
 
 pytestmark = pytest.mark.browser
 STATUS = "async address => (await fetch(address)).status"

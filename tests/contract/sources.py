@@ -60,14 +60,5 @@ def needed_files(*programs: str) -> set[str]:
     return {path.relative_to(ROOT).as_posix() for path in found}
 
 
-def docstrings(tree: ast.Module) -> set[ast.Constant]:
-    """The constants that are documentation, not values."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            found.add(node.value)
-    return found
-
-
 def where(path: Path, node: ast.AST) -> str:
     return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', '?')}"

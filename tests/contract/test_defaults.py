@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from trellis.app.request import NOT_OF_FILES, GenerationRequest, Subset, default_of, options
+from trellis.app.request import NOT_OF_FILES, Choice, GenerationRequest, Subset, default_of, options
 from trellis.export.options import FORMATS, PREVIEW_CONTENT, FileOptions
+from trellis.export.unwrap import UNWRAP_METHODS
 from trellis.pipeline import ImageTo3D
+from trellis.sampling import MULTI_IMAGE_MODES, SPEEDS
 
 
 @pytest.mark.parametrize("function", [FileOptions, ImageTo3D.__call__], ids=["files", "generate"])
@@ -24,7 +26,14 @@ def test_every_option_of_a_request_is_one_of_the_pipeline_or_of_the_files() -> N
     assert set(request.sampling) <= set(inspect.signature(ImageTo3D.__call__).parameters)
 
 
+def test_a_request_offers_every_way_of_sampling() -> None:
+    for name, known in (("multi_image", MULTI_IMAGE_MODES), ("speed", SPEEDS)):
+        domain = options()[name].domain
+        assert isinstance(domain, Choice) and domain.values == tuple(known)
+
+
 def test_a_request_offers_everything_that_can_be_written() -> None:
     for name, known in (("formats", FORMATS), ("preview_content", PREVIEW_CONTENT)):
         domain = options()[name].domain
         assert isinstance(domain, Subset) and set(domain.values) == set(known)
+    assert options()["unwrap"].domain == Choice(UNWRAP_METHODS)

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from trellis import runtime
-from trellis.runtime import GraphReplay
+from trellis.ops import captures
+from trellis.ops.captures import GraphReplay
 
 CUDA = torch.device("cuda")
 
@@ -55,15 +55,17 @@ def released(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    monkeypatch.setattr(runtime, "_capture_stream", lambda device: Stream())
+    monkeypatch.setattr(captures, "_capture_stream", lambda device: Stream())
     devices: list[torch.device] = []
-    monkeypatch.setattr(runtime, "release_cached_memory", devices.append)
+    monkeypatch.setattr(captures, "release_cached_memory", devices.append)
     return devices
 
 
-def lasting(work: Work) -> tuple[GraphReplay, torch.Tensor]:
-    replay = GraphReplay(CUDA, lasting=True)
-    return replay, replay.run("step", work, remaining=1)
+def captured(work: Work) -> tuple[GraphReplay, torch.Tensor]:
+    """A replay after the second call of its work, which captures it, and what that returned."""
+    replay = GraphReplay(CUDA, mode="on")
+    replay.run("step", work, remaining=10)
+    return replay, replay.run("step", work, remaining=9)
 
 
 SHORT = "CUDA out of memory. Tried to allocate 20.00 MiB."
@@ -74,8 +76,8 @@ def test_a_capture_without_memory_is_tried_again(
 ) -> None:
     work = Work(torch.OutOfMemoryError(SHORT))
     with caplog.at_level(logging.WARNING):
-        replay, out = lasting(work)
-    assert not caplog.messages and not replay.gave_up and list(replay._captured) == ["step"]
+        replay, out = captured(work)
+    assert not caplog.messages and list(replay._captured) == ["step"]
     assert torch.equal(out, torch.ones(4)) and work.calls == 3
     assert released == [CUDA]
 
@@ -84,16 +86,16 @@ def test_the_failed_capture_is_gone_when_memory_is_released(
     released: list[torch.device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, alive = Work(torch.OutOfMemoryError(SHORT)), []
-    monkeypatch.setattr(runtime, "release_cached_memory", lambda device: alive.append(work.held[1]()))
-    lasting(work)
+    monkeypatch.setattr(captures, "release_cached_memory", lambda device: alive.append(work.held[1]()))
+    captured(work)
     assert alive == [None]
 
 
 def test_a_second_failure_is_said_and_the_steps_go_on(
     released: list[torch.device], caplog: pytest.LogCaptureFixture
 ) -> None:
-    replay, out = lasting(Work(torch.OutOfMemoryError(SHORT), torch.OutOfMemoryError(SHORT)))
-    assert torch.equal(out, torch.ones(4)) and replay.gave_up and released == [CUDA]
+    replay, out = captured(Work(torch.OutOfMemoryError(SHORT), torch.OutOfMemoryError(SHORT)))
+    assert torch.equal(out, torch.ones(4)) and replay._mode == "off" and released == [CUDA]
     [message] = caplog.messages
     assert "piece by piece" in message and "out of memory" in message
 
@@ -101,5 +103,5 @@ def test_a_second_failure_is_said_and_the_steps_go_on(
 def test_what_cannot_be_captured_is_not_tried_again(
     released: list[torch.device], caplog: pytest.LogCaptureFixture
 ) -> None:
-    replay, _ = lasting(Work(RuntimeError("operation not permitted when stream is capturing")))
-    assert replay.gave_up and not released and len(caplog.messages) == 1
+    replay, _ = captured(Work(RuntimeError("operation not permitted when stream is capturing")))
+    assert replay._mode == "off" and not released and len(caplog.messages) == 1

@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks.released import NETWORKS, SAMPLER, make_scene, random_network
+from tests.contract.sources import ROOT
 from trellis.conditioning import TextEncoder
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError
 from trellis.models import PipelineConfig, save_model
@@ -134,6 +137,26 @@ def test_a_call_reaches_every_stage_and_can_be_cancelled(model: Path) -> None:
     with pytest.raises(Cancelled):
         pipeline("a red mug", progress=Progress(listen, token))
     assert list(dict.fromkeys(stages)) == ["encode", "structure", "latent"]
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_the_speed_of_a_call_reaches_both_flows(model: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline: Any = open_model(model if kind == "text" else "nano", runtime=RUNTIME)
+    source = "a red mug" if kind == "text" else Image.open(ROOT / "assets" / "example_image" / "mug.png")
+    asked: list[tuple[object, str]] = []
+
+    def sample(*arguments: Any, speed: str, **options: object) -> torch.Tensor:
+        asked.append((arguments[4], speed))
+        return arguments[1]
+
+    pipeline.decode_structure = lambda latent: torch.zeros(1, 4, dtype=torch.int32)
+    pipeline.decode = lambda *arguments: None
+    with monkeypatch.context() as patched:
+        patched.setattr("trellis.pipeline.sample_flow", sample)
+        pipeline(source, speed="fastest")
+    assert asked == [("structure", "fastest"), ("latent", "fastest")]
+    with pytest.raises(InvalidInputError, match="choose one of exact, fast, fastest"):
+        pipeline(source, speed="quick")
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", 3, ["picture.png"]])

@@ -1,5 +1,6 @@
 """Several result files as one download: an OBJ with its material and pictures, or everything."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -38,4 +39,7 @@ def bundle_file(view: JobView, bundle: str) -> Path | None:
             for path in files:
                 packed = path.suffix in COMPRESSIBLE
                 archive.write(path, path.name, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)
+        if not files[0].is_file():  # the job was deleted meanwhile, and its folder made again
+            shutil.rmtree(archive_path.parent, ignore_errors=True)
+            return None
     return archive_path

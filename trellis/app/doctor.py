@@ -16,10 +16,11 @@ from trellis.app.presets import PRESETS, choose_preset
 from trellis.errors import TrellisError
 from trellis.memory import GIB
 from trellis.models import list_models
-from trellis.ops import attention, reference, sparse_conv, sparse_conv_choice, sparse_conv_spconv
+from trellis.ops import attention, reference, sparse_conv
 from trellis.ops.neighbours import neighbour_table
 from trellis.ops.rasterize import backends as rasterize
 from trellis.ops.segments import Segments
+from trellis.ops.sparse_conv import choice, spconv_adapter
 from trellis.runtime import Runtime, available_bytes, device_name, synchronize, total_bytes
 
 # How packages of others fail on machines that they do not know.
@@ -160,23 +161,23 @@ def _try_convolution(runtime: Runtime, *, backend: str = "builtin") -> str:
 
 
 def _try_triton(runtime: Runtime) -> str:
-    sparse_conv_choice.require()
-    if runtime.dtype not in sparse_conv_choice.HALF or runtime.device.type == "cpu":
+    choice.require()
+    if runtime.dtype not in choice.HALF or runtime.device.type == "cpu":
         raise TrellisError(_not_for(runtime))
-    if sparse_conv_choice.kernels_on(runtime.device) is None:
+    if choice.kernels_on(runtime.device) is None:
         raise TrellisError("its kernel does not run here, or gives wrong results")
     return _try_convolution(runtime, backend="triton")
 
 
 @torch.no_grad()
 def _try_spconv(runtime: Runtime) -> str:
-    sparse_conv_spconv.require()
+    spconv_adapter.require()
     coords, feats, weight, bias, exact = _convolution_trial(runtime)
-    if not sparse_conv_spconv.is_usable(feats):
+    if not spconv_adapter.is_usable(feats):
         raise TrellisError(_not_for(runtime))
     options = {"coords": coords, "resolution": 4, "batch_size": 1, "algorithm": runtime.spconv_algo}
     return _compare(
-        lambda: sparse_conv_spconv.convolve(feats, weight, bias=bias, indices={}, **options),
+        lambda: spconv_adapter.convolve(feats, weight, bias=bias, indices={}, **options),
         exact,
         runtime,
     )
@@ -210,6 +211,7 @@ def _plan(runtime: Runtime, preset: str) -> tuple[str, ...]:
         f"attention: {runtime.attention or 'chosen at every call (sdpa; varlen for ragged windows on a GPU)'}",
         f"sparse convolution: {runtime.sparse_conv or 'the faster of builtin and triton, measured once a layer width'}"
         + (f" ({runtime.spconv_algo})" if runtime.sparse_conv == "spconv" else ""),
+        f"rendering: {runtime.rasterizer}",
         f"preset {name}: {PRESETS[name].help} Needs {PRESETS[name].needs / GIB:.2f} GiB of a graphics card in all.",
         f"  networks: {plan.residency}{budget}; {sizes}; captured launches {plan.graphs}",
     )

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trellis.app.crew import Crew
+from trellis.app.executor import Executor
 from trellis.app.generation import generate_files
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
+from trellis.app.job_sources import Models
 from trellis.app.jobs import CUT_OFF, Job, JobOrigin, JobState, JobView
 from trellis.app.picture_reader import PictureReader
 from trellis.app.request import GenerationRequest
-from trellis.app.sources import Models
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import Progress, StepInfo
 from trellis.runtime import is_out_of_memory
@@ -57,7 +57,7 @@ class Engine:
     preset, precision) as keywords. Every job has a folder under `folder`, named by its id, with its pictures,
     `request.json`, the result files and `result.json`; jobs of earlier starts are read back from there, as far as the
     limits of the history let them stay. `models` are names that jobs may ask for besides `model`, `text_models`
-    those among them that take a prompt, `models_to_fetch` those that are not here yet. `crew` carries jobs
+    those among them that take a prompt, `models_to_fetch` those that are not here yet. `executor` carries jobs
     out (here one at a time: there is one pipeline); `pictures` reads what clients send. All methods may be called from
     any thread and return at once.
     """
@@ -73,7 +73,7 @@ class Engine:
         models_to_fetch: Sequence[str] = (),
         queue_limit: int = QUEUE_LIMIT,
         history: HistoryLimits | None = None,
-        crew: Crew[Any] | None = None,
+        executor: Executor[Any] | None = None,
     ) -> None:
         names = tuple(dict.fromkeys((model, *models)))
         self.models = Models(names, frozenset(text_models), frozenset(models_to_fetch))
@@ -90,7 +90,7 @@ class Engine:
         self._removed: set[str] = set()  # their folders go when they end
         self._lock = threading.RLock()
         self._submitting = threading.Lock()
-        self._crew: Crew[Any] = crew or Crew([None])
+        self._executor: Executor[Any] = executor or Executor([None])
         self._closed = False
         self._forget_surplus()
 
@@ -143,7 +143,7 @@ class Engine:
     def _queue(self, job: Job) -> str:
         with self._lock:
             self._jobs[job.id] = job
-        self._crew.submit(partial(self._run, job), partial(self._settle, job))
+        self._executor.submit(partial(self._run, job), partial(self._settle, job))
         return job.id
 
     def view(self, job_id: str) -> JobView:
@@ -203,6 +203,7 @@ class Engine:
         """Stop a job: at once while it waits, at its next step while it runs; a finished job stays as it is."""
         with self._lock:
             self._stop(self._find(job_id))
+            self._forget_surplus()
 
     def close(self) -> None:
         """Stop all jobs, which are told that the program ended before them, and wait for their end."""
@@ -212,7 +213,7 @@ class Engine:
                 job.cut_off = job.cut_off or not job.cancel.cancelled
                 self._stop(job)
         self.pictures.close()
-        self._crew.close()
+        self._executor.close()
 
     def _find(self, job_id: str) -> Job:
         if job_id not in self._jobs or job_id in self._removed:
@@ -270,7 +271,7 @@ class Engine:
         return self.carry_out(job, tool)
 
     def carry_out(self, job: Job, tool: Any) -> JobOutcome:
-        """Make the files of a job that has been started, with a tool of the crew: here none."""
+        """Make the files of a job that has been started, with a tool of the executor: here none."""
         progress = Progress(lambda info: self._record(job, info), job.cancel)
         pipeline = self._loaded(progress, self.setup_of(job))
         source = job.pictures if job.origin.prompt is None else job.origin.prompt

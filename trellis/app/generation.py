@@ -61,6 +61,7 @@ def generate_files(
             progress=progress,
             on_note=notes.append,
             on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
+            rasterizer="builtin" if runtime is None else runtime.rasterizer,
             **request.files,
         )
     return files, tuple(notes)

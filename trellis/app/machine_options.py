@@ -5,7 +5,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from trellis.app.presets import AUTO, PRESET_NAMES
-from trellis.runtime import ATTENTION_BACKENDS, DEVICES, PRECISIONS, SPARSE_CONV_BACKENDS, Runtime, limit_memory
+from trellis.runtime import (
+    ATTENTION_BACKENDS,
+    DEVICES,
+    PRECISIONS,
+    RASTERIZERS,
+    SPARSE_CONV_BACKENDS,
+    Runtime,
+    limit_memory,
+)
 
 DEMO_MODEL = "nano"
 
@@ -26,6 +34,7 @@ class MachineOptions:
     preset: str = AUTO
     attention: str | None = None
     sparse_conv: str | None = None
+    rasterizer: str = "builtin"
     memory_limit: float | None = None
 
     @classmethod
@@ -38,7 +47,7 @@ class MachineOptions:
 
         Raises InvalidInputError for what does not exist or is not here.
         """
-        names = ("device", "precision", "offline", "attention", "sparse_conv")
+        names = ("device", "precision", "offline", "attention", "sparse_conv", "rasterizer")
         runtime = Runtime.detect(**{name: getattr(self, name) for name in names} | others)
         if self.memory_limit is not None:
             limit_memory(runtime.device, int(self.memory_limit * 2**30))
@@ -56,4 +65,11 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=PRESET_NAMES, default=default.preset, help="how memory is used (auto: by what is free)")
     add("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
     add("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolutions (the faster of builtin and triton)")
+    add(
+        "--rasterizer",
+        choices=RASTERIZERS,
+        default=default.rasterizer,
+        help="what draws previews and the views of a texture; other packages than builtin must be installed "
+        "(kaolin by hand), and what they do not draw is drawn by builtin (builtin)",
+    )
     add("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this in all")

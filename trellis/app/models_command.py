@@ -17,7 +17,9 @@ ACTIONS = ("list", "get")
 def add_models_options(parser: argparse.ArgumentParser) -> None:
     """Add what `models` understands: nothing or `list`, and `get NAME...`."""
     parser.add_argument("action", nargs="?", default="list", choices=ACTIONS, help="list (default) or get")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"for get: {', '.join(NAMES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"for get: {', '.join(NAMES)}, or owner/name of the hub"
+    )
 
 
 def models_lines(runtime: Runtime) -> list[str]:
@@ -39,13 +41,13 @@ def fetch_models(
 ) -> list[str]:
     """Fetch the named models one after another; returns a line for each place.
 
-    Raises InvalidInputError for no or another name, CheckpointError when a model is not to be had.
+    Raises InvalidInputError for no or another name, FetchError when a model is not to be had.
     """
     if not parsed.names:
         raise InvalidInputError(f"models get needs a name: {', '.join(NAMES)}.")
     lines = []
     for name in parsed.names:
         with progress() as reports:
-            places = get_model(name.split("/")[-1], runtime=runtime, progress=reports)
+            places = get_model(name, runtime=runtime, progress=reports)
         lines += [f"{name}: {place}" for place in places]
     return lines

@@ -6,7 +6,6 @@ them (`trellis.app.picture_worker`); it is ended when it takes too much memory o
 
 import json
 import logging
-import queue
 import shutil
 import struct
 import subprocess
@@ -16,21 +15,21 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
-from trellis.app.storage import storing
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.app.storage import StorageError, storing
+from trellis.errors import InvalidInputError
 
 PROGRAM = Path(__file__).with_name("picture_worker.py")
 MAX_PIXELS = 50_000_000  # 200 MB decoded; 1024 x 1024 is all that is used of a picture
 MEMORY_LIMIT = 3 << 29  # bytes of the child; the largest picture takes 0.6 GB, u2net about as much
-TIME_LIMIT = 120.0  # seconds a picture; the slowest are a second or two
+TIME_LIMIT = 10.0  # seconds a picture; the slowest that is honest takes two or three
+CUT_OUT_LIMIT = 120.0  # seconds for cutting out, where u2net may run on a slow computer
 IDLE_SECONDS = 300.0  # without a picture; then the child ends
 WATCH_SECONDS = 0.02
 PIECE = 1 << 18
@@ -52,13 +51,6 @@ class ReadPicture:
         weakref.finalize(self, path.unlink, missing_ok=True)
 
 
-@dataclass(frozen=True)
-class _Order:
-    values: dict[str, Any]
-    content: Content | None
-    result: "Future[ReadPicture]"
-
-
 class PictureReader:
     """Reads pictures one after the other in a child process; its files are in `folder`, which is emptied first.
 
@@ -70,17 +62,15 @@ class PictureReader:
         self.folder = folder.absolute()
         self._memory_limit = memory_limit
         self._time_limit = time_limit
-        self._orders: queue.Queue[_Order | None] = queue.Queue()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="picture reader")
         self._child: subprocess.Popen[bytes] | None = None
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._closed = False
+        self._idle: threading.Timer | None = None
         shutil.rmtree(folder, ignore_errors=True)
 
     def read(self, content: Content, *, max_pixels: int = MAX_PIXELS) -> "Future[ReadPicture]":
         """Read a picture that is base64 text or an open file, from its beginning."""
         values = {"order": "read", "base64": isinstance(content, str), "max_pixels": max_pixels}
-        return self._submit(values, content)
+        return self._submit(values, content, self._time_limit)
 
     def cut_out(self, path: Path, way: str, *, max_pixels: int = MAX_PIXELS) -> "Future[ReadPicture]":
         """Cut the object out of a picture file; `way` is one of `trellis.conditioning.BACKGROUND_MODES`.
@@ -88,58 +78,53 @@ class PictureReader:
         No network is fetched for it. Whoever calls has made sure that clients may name the file.
         """
         values = {"order": "cut_out", "path": str(path.absolute()), "way": way, "max_pixels": max_pixels}
-        return self._submit(values, None)
+        return self._submit(values, None, CUT_OUT_LIMIT)
 
     def close(self) -> None:
         """End the child; what still waits is not read, and its futures are cancelled."""
-        with self._starting:
-            self._closed = True
-            self._orders.put(None)
+        self._thread.shutdown(wait=False, cancel_futures=True)
         child = self._child
         if child is not None:
             child.kill()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _submit(self, values: dict[str, Any], content: Content | None) -> "Future[ReadPicture]":
-        order = _Order(values, content, Future())
-        with self._starting:
-            if self._closed:
-                order.result.cancel()
-            elif self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="picture reader", daemon=True)
-                self._thread.start()
-            self._orders.put(order)
-        return order.result
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                order = self._orders.get(timeout=None if self._child is None else IDLE_SECONDS)
-            except queue.Empty:
-                self._end_child()
-                continue
-            if order is None:
-                break
-            self._answer(order)
-            del order  # and with it the picture, while this waits for the next
+        self._thread.shutdown(wait=True)
+        self._rest_later(None)
         self._end_child()
 
-    def _answer(self, order: _Order) -> None:
-        if self._closed:
-            order.result.cancel()
-        if not order.result.set_running_or_notify_cancel():
-            return
+    def _submit(self, values: dict[str, Any], content: Content | None, seconds: float) -> "Future[ReadPicture]":
         try:
-            order.result.set_result(self._carry_out(order))
-        except TrellisError as error:
-            order.result.set_exception(error)
+            return self._thread.submit(self._carry_out, values, content, seconds)
+        except RuntimeError:  # it is closed
+            result: Future[ReadPicture] = Future()
+            result.cancel()
+            return result
 
-    def _carry_out(self, order: _Order) -> ReadPicture:
+    def _rest_later(self, seconds: float | None) -> None:
+        """End the child after so much time without a picture."""
+        if self._idle is not None:
+            self._idle.cancel()
+        if seconds is not None:
+            self._idle = threading.Timer(seconds, self._rest)
+            self._idle.daemon = True
+            self._idle.start()
+
+    def _rest(self) -> None:
+        try:
+            self._thread.submit(self._end_child)  # in its turn: pictures may have come
+        except RuntimeError:
+            return
+
+    def _carry_out(self, values: dict[str, Any], content: Content | None, seconds: float) -> ReadPicture:
+        self._rest_later(None)
+        try:
+            return self._read(values, content, seconds)
+        finally:
+            self._rest_later(IDLE_SECONDS)
+
+    def _read(self, values: dict[str, Any], content: Content | None, seconds: float) -> ReadPicture:
         target = self.folder / f"{uuid.uuid4().hex}.png"
         with storing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            answer = self._converse(order.values | {"target": str(target)}, order.content)
+            answer = self._converse(values | {"target": str(target)}, content, seconds)
             if answer.get("kind") == "storage":
                 raise OSError(answer["errno"] or 0, answer["error"], str(self.folder))
         if "error" not in answer:
@@ -153,11 +138,11 @@ class PictureReader:
             raise InvalidInputError("The picture takes too long to read; reduce it to 1024 x 1024 pixels.")
         raise InvalidInputError(f"The picture stopped its reader ({answer['error']}); save it again as PNG or JPEG.")
 
-    def _converse(self, values: dict[str, Any], content: Content | None) -> dict[str, Any]:
+    def _converse(self, values: dict[str, Any], content: Content | None, seconds: float) -> dict[str, Any]:
         child = self._started()
         assert child.stdin is not None and child.stdout is not None
         line = b""
-        with self._watched(child) as ended_for:
+        with self._watched(child, seconds) as ended_for:
             try:
                 child.stdin.write(json.dumps(values).encode() + b"\n")
                 for piece in _pieces(content):
@@ -166,17 +151,20 @@ class PictureReader:
                 line = child.stdout.readline()
             except OSError:  # it has ended
                 line = b""
+            except BaseException:  # the request was given up and its file closed: half an order is sent
+                self._end_child()
+                raise
         if line.endswith(b"\n"):
             return dict(json.loads(line))
         code = self._end_child()
         return {"error": f"code {code}", "kind": next(iter(ended_for), "fault")}
 
     @contextmanager
-    def _watched(self, child: "subprocess.Popen[bytes]") -> Iterator[list[str]]:
+    def _watched(self, child: "subprocess.Popen[bytes]", seconds: float) -> Iterator[list[str]]:
         """End the child where it goes beyond its limits meanwhile; yields the reasons for which it was ended."""
         done = threading.Event()
         reasons: list[str] = []
-        deadline = time.monotonic() + self._time_limit
+        deadline = time.monotonic() + seconds
 
         def watch() -> None:
             while not done.wait(WATCH_SECONDS):
@@ -202,7 +190,10 @@ class PictureReader:
             self._end_child()
             # -P: the modules beside the program are not for import by their bare names.
             command = [sys.executable, "-P", str(PROGRAM)]
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            try:
+                self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            except OSError as error:  # too many files are open, or too many processes run
+                raise StorageError(full=False, reason=f"no process can be started: {error.strerror}") from error
         return self._child
 
     def _end_child(self) -> int | None:

@@ -22,6 +22,7 @@ SAMPLING_OPTIONS = (
     "latent_steps",
     "latent_guidance",
     "multi_image",
+    "speed",
 )
 SETUP_OPTIONS = ("preset", "precision")  # how the model is opened
 NOT_OF_FILES = (*SETUP_OPTIONS, "quality")
@@ -202,6 +203,13 @@ class GenerationRequest:
         "stochastic takes the pictures in turn, multidiffusion averages them at every step.",
         Choice(("stochastic", "multidiffusion")),
     )
+    speed: str = _option(
+        "exact",
+        "Speed",
+        "fast leaves out every second evaluation of the networks, fastest also every second one of their guidance: "
+        "0.6 and 0.5 of the steps' time, for 99.5 % and 99.2 % of the same voxels on the embedded model.",
+        Choice(("exact", "fast", "fastest")),
+    )
     simplify: float = _option(
         0.95, "Simplify", "Share of the mesh's faces that is removed; 0 keeps them all.", Range(0, 0.99, 0.01)
     )
@@ -223,6 +231,12 @@ class GenerationRequest:
         "Texture mode",
         "fast projects views of the Gaussians; best takes more views and fits the texture to their pixels.",
         Choice(("fast", "best")),
+    )
+    unwrap: str = _option(
+        "builtin",
+        "Texture coordinates",
+        "builtin takes seconds; xatlas takes minutes from 100,000 faces on.",
+        Choice(("builtin", "xatlas")),
     )
     blend_picture: bool = _option(
         True, "Blend in the picture", "Lays the picture itself over the texture where it sees the surface.", Switch()

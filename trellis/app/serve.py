@@ -8,11 +8,12 @@ import signal
 import socket
 import threading
 import webbrowser
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import uvicorn
@@ -25,7 +26,7 @@ from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
 from trellis.app.logs import configure_logging
 from trellis.app.machine_options import MachineOptions
-from trellis.app.offers import ModelChoice, offered_models
+from trellis.app.model_choices import ModelChoice, offered_models
 from trellis.app.output_folder import claimed
 from trellis.app.server_options import ROOT, history_limits, settings_from
 from trellis.app.ui.quick_import import without_editor_stubs
@@ -144,13 +145,26 @@ def _say_addresses(settings: ApiSettings, listener: socket.socket, has_page: boo
 
 
 class PatientProtocol(H11Protocol):
-    """Closes connections that do not bring the head of a request in time."""
+    """Closes connections that do not bring the head of a request in time, and those beyond what one client may have."""
 
     head_seconds = HEAD_SECONDS
+    most = 256  # connections of one client; `run_until_told` sets what the system has room for
+    open: ClassVar[Counter[str]] = Counter()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._host = (transport.get_extra_info("peername") or ("",))[0]
+        PatientProtocol.open[self._host] += 1
+        if PatientProtocol.open[self._host] > self.most:
+            transport.abort()
+            return
         self._look_later(before=self)  # no request can be that
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        PatientProtocol.open[self._host] -= 1
+        if not PatientProtocol.open[self._host]:
+            del PatientProtocol.open[self._host]
 
     def _look_later(self, before: object) -> None:
         self.loop.call_later(self.head_seconds, self._look, before)
@@ -172,6 +186,7 @@ def run_until_told(app: FastAPI, engine: Engine, listener: socket.socket) -> Non
     The server has a thread of its own: signals come to the main thread, which hears them whatever hangs. What has not
     ended END_SECONDS later is given up, with all processes that were started.
     """
+    PatientProtocol.most = _room_for_connections() // 2
     config = uvicorn.Config(
         app,
         http=PatientProtocol,
@@ -179,6 +194,7 @@ def run_until_told(app: FastAPI, engine: Engine, listener: socket.socket) -> Non
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # what a client says of its address is not believed
         timeout_graceful_shutdown=4,
     )
     server = uvicorn.Server(config)
@@ -202,6 +218,19 @@ def run_until_told(app: FastAPI, engine: Engine, listener: socket.socket) -> Non
     thread.start()
     while thread.is_alive():
         thread.join(0.5)  # on Windows a wait without end hears no Ctrl+C
+
+
+def _room_for_connections() -> int:
+    """How many connections may be open at once: each is an open file, of which Linux gives 1,024 unasked."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 4096
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(64, wanted - 256)
 
 
 def _give_up() -> None:

@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import psutil
 
@@ -28,9 +28,6 @@ from trellis.app.logs import configure_logging
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.runtime import is_out_of_memory
-
-if TYPE_CHECKING:
-    from trellis.runtime import Runtime
 
 LOADING_STAGE = "load model"
 UNREPORTED = 70  # exit code of a process that has no memory left to say how its job ended
@@ -41,11 +38,13 @@ _log = logging.getLogger(__name__)
 def open_pipeline(*, index: int | None = None, progress: Progress | None = None, **values: Any) -> Any:
     """The pipeline of a model on this machine; `values` are those of `MachineOptions`.
 
-    A preset's precision holds where none is stated. A published model that is not here is fetched, of which `progress`
+    A preset's precision holds where none is stated. A model of the hub that is not here is fetched, of which `progress`
     hears in megabytes, and its cancel stops that. `index` is which of several accelerators is used.
     """
     from trellis.app.machine_options import MachineOptions
     from trellis.app.presets import PRESETS, choose_preset
+    from trellis.models.acquire import obtain_model
+    from trellis.ops.rasterize import ADAPTERS, require_adapter
     from trellis.text_pipeline import open_model
 
     options = MachineOptions(**values)
@@ -56,20 +55,11 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
     name = choose_preset(options.preset, options.detect())
     runtime = replace(options.detect(precision=options.precision or PRESETS[name].precision), preset=name)
-    fetch_missing(options.model, runtime, progress)
+    if runtime.rasterizer in ADAPTERS:
+        require_adapter(runtime.rasterizer, runtime.device)
+    obtain_model(options.model, runtime=runtime, progress=progress)
     _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
     return open_model(options.model, runtime=runtime, plan=PRESETS[name].plan)
-
-
-def fetch_missing(model: str, runtime: "Runtime", progress: Progress | None) -> None:
-    """Fetch a published model that is nowhere on this machine, unless that is forbidden: opening it then says so."""
-    from trellis.models import list_models, resolve_model
-    from trellis.models.acquire import get_model
-
-    short = model.split("/")[-1]
-    missing = {entry.name.split("/")[-1] for entry in list_models(runtime) if entry.location is None}
-    if short in missing and not runtime.offline and resolve_model(model, runtime=runtime).local is None:
-        get_model(short, runtime=runtime, progress=progress)
 
 
 class Worker:
@@ -173,6 +163,7 @@ def resolved_plan(pipeline: Any) -> dict[str, Any]:
         "attention": runtime.attention,
         "sparse_conv": runtime.sparse_conv,
         "spconv_algo": runtime.spconv_algo,
+        "rasterizer": runtime.rasterizer,
         "preset": runtime.preset,
         "residency": pipeline.host.plan.residency,
         "memory_plan": asdict(pipeline.host.plan),

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trellis.app.crew import Crew
 from trellis.app.engine import QUEUE_LIMIT, Engine, JobOutcome
+from trellis.app.executor import Executor
 from trellis.app.history import HistoryLimits
 from trellis.app.jobs import Job
 from trellis.app.worker_process import CANCEL_PATIENCE, IDLE_SECONDS, PipelineSource, WorkerProcess
@@ -61,12 +61,12 @@ class WorkerEngine(Engine):
             models_to_fetch=models_to_fetch,
             queue_limit=queue_limit,
             history=history,
-            crew=Crew([WorkerProcess(source, patience=patience) for source in sources]),
+            executor=Executor([WorkerProcess(source, patience=patience) for source in sources]),
         )
 
     @property
     def processes(self) -> list[WorkerProcess]:
-        return self._crew.tools
+        return self._executor.tools
 
     @property
     def process(self) -> WorkerProcess:
@@ -76,7 +76,7 @@ class WorkerEngine(Engine):
     def preload(self) -> None:
         """Start the processes and open the pipeline now, without waiting for it; a failure is told by the first job."""
         self._preloading = True
-        self._crew.submit_to_all(self._open, _log_preload)
+        self._executor.submit_to_all(self._open, _log_preload)
 
     @property
     def opening(self) -> bool:
@@ -127,7 +127,7 @@ class WorkerEngine(Engine):
         with self._lock:
             ask, self._further_sources = self._further_sources, None
         for source in ask(plan) if ask is not None and not self._closed else ():
-            self._crew.add(WorkerProcess(source, patience=self._patience), self._open, _log_preload)
+            self._executor.add(WorkerProcess(source, patience=self._patience), self._open, _log_preload)
 
     def _rest_later(self, seconds: float | None) -> None:
         if self._idle is not None:
@@ -143,7 +143,7 @@ class WorkerEngine(Engine):
             if self.busy or self._closed:
                 return
             _log.info("No job for %g s: the worker processes end", self._idle_seconds)
-            self._crew.submit_to_all(WorkerProcess.close, _log_preload)
+            self._executor.submit_to_all(WorkerProcess.close, _log_preload)
 
 
 def _never_called() -> NoReturn:

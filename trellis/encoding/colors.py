@@ -5,6 +5,7 @@ from torch import Tensor
 
 from trellis.encoding.source_mesh import Material, SourceMesh, Texture, linear_from_srgb, srgb_from_linear
 from trellis.errors import InvalidInputError
+from trellis.runtime import has_float64
 
 FILTERS = ("linear", "nearest")
 
@@ -46,7 +47,7 @@ def sample_texture(texture: Texture, uvs: Tensor, *, filtering: str = "linear") 
     height, width = texture.pixels.shape[:2]
     size = torch.tensor([width, height], device=uvs.device)
     # Far coordinates lose their place within the picture in float32.
-    place = uvs.double() * size if uvs.device.type != "mps" else uvs * size
+    place = uvs.double() * size if has_float64(uvs.device) else uvs * size
     if filtering == "nearest":
         return _texels(texture, place.floor().long())
     place = place - 0.5

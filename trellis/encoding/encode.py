@@ -22,7 +22,8 @@ from trellis.encoding.views import VIEWS, view_features
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.geometry.similarity import Similarity
-from trellis.models import ModelLocation, load_model, resolve_model
+from trellis.models import ModelLocation, load_model
+from trellis.models.acquire import obtain_model
 from trellis.progress import Progress
 from trellis.runtime import Runtime
 from trellis.sparse import SparseTensor
@@ -108,7 +109,7 @@ def encode_file(
     Raises InvalidInputError for an unusable file, CheckpointError for a model without an encoder, Cancelled.
     """
     runtime = runtime or Runtime.detect()
-    location = resolve_model(str(model), runtime=runtime)
+    location = obtain_model(str(model), runtime=runtime)
     encoded = encode_mesh(load_mesh(path, up=up), location, runtime=runtime, views=views, progress=progress)
     if output is not None:
         encoded.save(output)

@@ -8,6 +8,7 @@ from torch import Tensor
 from trellis.encoding.colors import surface_colors
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import InvalidInputError
+from trellis.runtime import has_float64
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def face_normals(mesh: SourceMesh, faces: Tensor | slice = slice(None)) -> tuple
     Both are 0 for faces without area.
     """
     corners = mesh.corners(faces)
-    exact = corners.double() if mesh.device.type != "mps" else corners
+    exact = corners.double() if has_float64(mesh.device) else corners
     a, b, c = exact.unbind(1)
     product = torch.linalg.cross(b - a, c - a)
     length = torch.linalg.vector_norm(product, dim=1, keepdim=True)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.progress import Progress
+from trellis.runtime import has_float64
 
 MAX_RESOLUTION = 2048
 PAIRS = 1 << 19  # triangle-voxel pairs tested at a time: about 400 MiB at the peak
@@ -34,7 +35,7 @@ def voxelize(mesh: Triangles, resolution: int, *, pairs: int = PAIRS, progress: 
     """
     _check(mesh.vertices, mesh.faces, resolution, pairs)
     progress, source = progress or Progress(), mesh.vertices.device
-    device = torch.device("cpu") if source.type == "mps" else source  # Apple's has no float64
+    device = source if has_float64(source) else torch.device("cpu")
     corners = (mesh.vertices.to(device).double()[mesh.faces.to(device).long()] + 0.5) * resolution
     low, high = _candidate_range(corners, resolution)
     size = (high - low + 1).clamp_min(0)

@@ -17,7 +17,7 @@ from trellis.export.projection import ViewOptions
 from trellis.export.simplify import simplify
 from trellis.export.surface import Surface
 from trellis.export.textured import check_sources, textured_mesh
-from trellis.export.unwrap import Unwrapped, unwrap
+from trellis.export.unwrap import UnwrapOptions, Unwrapped, unwrap
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField, TexturedMesh
 
@@ -54,7 +54,8 @@ class ExportChain:
 
     Every step is made of the one before it. The same sources and options give the same results. Tensors may be on any
     device; rendering runs there, the rest on the CPU. Steps raise InvalidInputError for sources that cannot be used,
-    Cancelled within two seconds of the wish. views: of the Gaussians, by default what suits mode and device.
+    Cancelled within two seconds of the wish. views: of the Gaussians, by default what suits mode and device;
+    rasterizer: one of `runtime.RASTERIZERS`, for these and the preview.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class ExportChain:
         *,
         progress: Progress | None = None,
         views: ViewOptions | None = None,
+        rasterizer: str = "builtin",
     ) -> None:
         self.sources = sources
         self.options = options
         self.progress = progress or Progress()
-        self.views = views or ViewOptions()
+        self.views = views or ViewOptions(rasterizer=rasterizer)
+        self.rasterizer = rasterizer
 
     @cached_property
     def cleaned(self) -> Mesh:
@@ -88,7 +91,8 @@ class ExportChain:
     @cached_property
     def unwrapped(self) -> Unwrapped:
         """The light mesh with texture coordinates."""
-        made = unwrap(Surface.from_mesh(self.light), self.options.texture_size, progress=self.progress)
+        method = UnwrapOptions(method=self.options.unwrap)
+        made = unwrap(Surface.from_mesh(self.light), self.options.texture_size, options=method, progress=self.progress)
         used = 100 * made.utilisation
         logger.info("%d faces in %d charts, %.0f%% of the texture used", len(made.faces), made.charts, used)
         self.progress.report(STAGE, 3, STEPS)

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,12 @@ def write_files(
     progress: Progress,
     on_note: Callable[[str], None],
     on_draft: Callable[[NDArray[np.uint8]], None] | None = None,
+    rasterizer: str = "builtin",
 ) -> dict[str, Path]:
     """Write `folder/name.*` in the formats of `options`; the paths by kind.
 
     `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset (see `draft`) before anything is
-    written.
+    written; `rasterizer`, one of `runtime.RASTERIZERS`, draws it, the preview and the views of a texture.
 
     A kind is a format's name, but OBJ brings mtl and base_color along, and maps are base_color and normal_map.
     Files that are there already are replaced when all new ones are complete, else they stay as they are. Raises
@@ -49,11 +51,11 @@ def write_files(
     for representation in sorted(options.needs):
         required(getattr(sources, representation), representation)
     if on_draft is not None:
-        on_draft(draft(sources))
+        on_draft(draft(sources, rasterizer=rasterizer))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as aside:
-        writer = _Writer(ExportChain(sources, options, progress=progress), Path(aside), name)
+        writer = _Writer(ExportChain(sources, options, progress=progress, rasterizer=rasterizer), Path(aside), name)
         written: dict[str, Path] = {}
         for item in options.formats:
             written |= writer.write(item)
@@ -63,11 +65,11 @@ def write_files(
     return paths
 
 
-def draft(sources: FileSources) -> NDArray[np.uint8]:
+def draft(sources: FileSources, *, rasterizer: str = "builtin") -> NDArray[np.uint8]:
     """A first look at an asset: its front in Gaussians and normals, what there is of them; uint8 [S, S * sides, 3]."""
     available = {"gaussians": sources.gaussians, "normals": sources.mesh}
     sides = tuple(side for side, representation in available.items() if representation is not None)
-    config = TurntableConfig(sides=sides, frames=1, size=DRAFT_SIZE)
+    config = TurntableConfig(sides=sides, frames=1, size=DRAFT_SIZE, backend=rasterizer)
     return next(turntable(gaussians=sources.gaussians, mesh=sources.mesh, config=config))
 
 
@@ -130,7 +132,7 @@ class _Writer:
             mesh=self.chain.cleaned if {"normals", "colors"} & set(shown) else None,
             textured=self.textured if "textured" in shown else None,
             radiance_field=self.chain.sources.radiance_field,
-            config=self.options.preview,
+            config=replace(self.options.preview, backend=self.chain.rasterizer),
             progress=self.chain.progress,
         )
         return write_video(self.path("mp4"), frames)

@@ -65,7 +65,7 @@ def _sides(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndar
     return b - a, c - a
 
 
-OPERATIONS = {"charts": charts, "xatlas": xatlas_charts}
+OPERATIONS = {"builtin": charts, "xatlas": xatlas_charts}
 
 
 def main(arguments: list[str]) -> None:

@@ -6,6 +6,7 @@ from trellis.errors import InvalidInputError
 from trellis.export.pictures import check_picture_format
 from trellis.export.simplify import check_target
 from trellis.export.stl import LONGEST_SIDE, check_longest_side
+from trellis.export.unwrap import check_method
 from trellis.rendering.turntable import TurntableConfig, check_turn
 
 # What can be written, and the representations that it takes.
@@ -41,10 +42,11 @@ class FileOptions:
     formats: out of FORMATS. simplify: fraction of faces removed in [0, 1), or faces: their target count; with `faces`,
     simplify is left at its default or None; neither keeps all. texture_size: one of TEXTURE_SIZES; texture_mode: `fast`
     (closed form) or `best` (more views, then fitted to their pixels); texture_format: of the pictures inside a GLB;
-    blend_picture: lay the input picture over the texture where it sees the surface; normal_map: the relief of the full
-    mesh as a second texture; double_sided: draw back faces too. stl_size: longest side of the STL in millimetres.
-    preview_*: content (out of PREVIEW_CONTENT, from left to right; None: see `shown`), frames and pixels of the video.
-    seed: of everything that draws random numbers. Raises InvalidInputError for a value out of range.
+    unwrap: one of UNWRAP_METHODS; blend_picture: lay the input picture over the texture where it sees the surface;
+    normal_map: the relief of the full mesh as a second texture; double_sided: draw back faces too. stl_size: longest
+    side of the STL in millimetres. preview_*: content (out of PREVIEW_CONTENT, from left to right; None: see `shown`),
+    frames and pixels of the video. seed: of everything that draws random numbers. Raises InvalidInputError for a
+    value out of range.
     """
 
     formats: tuple[str, ...] = ("glb", "ply", "mp4")
@@ -53,6 +55,7 @@ class FileOptions:
     texture_size: int = 1024
     texture_mode: str = "fast"
     texture_format: str = "png"
+    unwrap: str = "builtin"
     blend_picture: bool = True
     normal_map: bool = False
     double_sided: bool = False
@@ -81,6 +84,7 @@ class FileOptions:
             raise InvalidInputError(
                 f"Unknown texture mode {self.texture_mode!r}; choose one of {', '.join(TEXTURE_MODES)}."
             )
+        check_method(self.unwrap)
         check_picture_format(self.texture_format)
         check_longest_side(self.stl_size)
         check_turn(self.preview_size, self.preview_frames)

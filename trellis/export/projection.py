@@ -13,7 +13,7 @@ from trellis.export.bake import Texels
 from trellis.export.refine import TextureEquations
 from trellis.geometry.cameras import Cameras, look_at, uniform_view_angles
 from trellis.ops.half_edges import face_vectors
-from trellis.ops.rasterize import TriangleSamples
+from trellis.ops.rasterize import GAUSSIAN_BACKENDS, TriangleSamples, backend_for, check_backend
 from trellis.progress import Progress
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import project_vertices, rasterize_mesh
@@ -40,7 +40,7 @@ VIEWS = {
 @dataclass(frozen=True)
 class ViewOptions:
     """Views of the Gaussians: count and side in pixels, None for what suits mode and device; sharpness: power of the
-    cosine.
+    cosine; rasterizer: one of `runtime.RASTERIZERS`.
 
     A higher `sharpness` leans on the views that look straight at a point: less blur, more noise.
     """
@@ -48,6 +48,7 @@ class ViewOptions:
     count: int | None = None
     size: int | None = None
     sharpness: float = 2.0
+    rasterizer: str = "builtin"
 
     def __post_init__(self) -> None:
         if self.count is not None and not 4 <= self.count <= 1000:
@@ -56,6 +57,7 @@ class ViewOptions:
             raise InvalidInputError(f"The size of a view must be 64..4096 pixels, not {self.size}.")
         if not 0 <= self.sharpness <= 16:
             raise InvalidInputError(f"The sharpness must be 0..16, not {self.sharpness}.")
+        check_backend(self.rasterizer)
 
     def resolved(self, device: torch.device, *, mode: str = "fast") -> tuple[int, int]:
         """Count and side of the views in `mode` on `device`."""
@@ -118,12 +120,20 @@ def view_cameras(mesh: Mesh, count: int, *, seed: int) -> Cameras:
     return Cameras(extrinsics.float(), intrinsics).to(mesh.vertices.device)
 
 
-def sights(gaussians: GaussianCloud, mesh: Mesh, *, cameras: Cameras, size: int, progress: Progress) -> Iterator[Sight]:
+def sights(
+    gaussians: GaussianCloud,
+    mesh: Mesh,
+    *,
+    cameras: Cameras,
+    size: int,
+    progress: Progress,
+    rasterizer: str = "builtin",
+) -> Iterator[Sight]:
     """What every one of `cameras` sees of the Gaussians and the mesh; reports each as a step and can be cancelled."""
     pictures: Tensor | None = None
     for view in progress.steps(STAGE, len(cameras)):
         if view % VIEWS_AT_ONCE == 0:
-            pictures = _pictures(gaussians, cameras[view : view + VIEWS_AT_ONCE], size)
+            pictures = _pictures(gaussians, cameras[view : view + VIEWS_AT_ONCE], size, rasterizer)
         assert pictures is not None
         yield look(mesh, cameras[view : view + 1], pictures[view % VIEWS_AT_ONCE])
 
@@ -152,7 +162,9 @@ def gaussian_colors(
     total = torch.zeros(len(texels), 3, device=texels.points.device)
     weights = torch.zeros(len(texels), device=texels.points.device)
     with torch.no_grad():
-        for sight in sights(gaussians, mesh, cameras=cameras, size=size, progress=progress):
+        for sight in sights(
+            gaussians, mesh, cameras=cameras, size=size, progress=progress, rasterizer=options.rasterizer
+        ):
             seen = seen_texels(texels, sight)
             weight = torch.where(seen.alpha > MIN_ALPHA, seen.cosine.pow(options.sharpness) * seen.alpha, 0)
             weight = torch.where(seen.clear, weight, UNCLEAR_WEIGHT * weight)
@@ -168,9 +180,10 @@ def gaussian_colors(
         return _with_nearest_seen(texels, total, weights)
 
 
-def _pictures(gaussians: GaussianCloud, cameras: Cameras, size: int) -> Tensor:
+def _pictures(gaussians: GaussianCloud, cameras: Cameras, size: int, rasterizer: str) -> Tensor:
     """Colour over black and coverage [V, 4, size, size]."""
-    images = render_gaussians(gaussians, cameras, size=size, background="black")
+    backend = backend_for(rasterizer, GAUSSIAN_BACKENDS)
+    images = render_gaussians(gaussians, cameras, size=size, background="black", backend=backend)
     return torch.cat([images.color.clamp(0, 1), images.alpha[:, None]], dim=1)
 
 

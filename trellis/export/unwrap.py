@@ -14,22 +14,28 @@ from trellis.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-UNWRAP_METHODS = ("charts", "xatlas")
+UNWRAP_METHODS = ("builtin", "xatlas")
 JITTER = 1e-4  # of the diagonal of the surface
+
+
+def check_method(method: str) -> None:
+    """Raise InvalidInputError for a method that is not one of UNWRAP_METHODS."""
+    if method not in UNWRAP_METHODS:
+        raise InvalidInputError(f"Unknown way to unwrap {method!r}; choose one of {', '.join(UNWRAP_METHODS)}.")
 
 
 @dataclass(frozen=True)
 class UnwrapOptions:
     """How the surface is cut and laid flat.
 
-    padding: texels between charts; method: `charts` (our own, seconds even for a million faces) or `xatlas` (minutes
+    padding: texels between charts; method: `builtin` (seconds even for a million faces) or `xatlas` (minutes
     from 100,000 faces on); chart_area: the largest chart as a fraction of the surface; crease_degrees: edges between
-    faces that differ by more are sharp. Of `charts` alone: max_stretch, the L2 stretch above which a chart is taken
+    faces that differ by more are sharp. Of `builtin` alone: max_stretch, the L2 stretch above which a chart is taken
     apart (1 is none), and iterations of flattening.
     """
 
     padding: int = 4
-    method: str = "charts"
+    method: str = "builtin"
     chart_area: float = 1 / 24
     crease_degrees: float = CREASE_DEGREES
     max_stretch: float = 1.3
@@ -38,10 +44,7 @@ class UnwrapOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.padding <= 64 or not 1 <= self.iterations <= 100:
             raise InvalidInputError("padding must be 0..64 texels and iterations 1..100.")
-        if self.method not in UNWRAP_METHODS:
-            raise InvalidInputError(
-                f"Unknown way to unwrap {self.method!r}; choose one of {', '.join(UNWRAP_METHODS)}."
-            )
+        check_method(self.method)
         if not 0 < self.chart_area <= 1:
             raise InvalidInputError(f"chart_area must be in (0, 1], not {self.chart_area}.")
         if not 1.05 <= self.max_stretch <= 10:

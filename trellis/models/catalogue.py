@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from trellis.errors import CheckpointError
+from trellis.errors import CheckpointError, FetchError
 from trellis.models.hub import (
     NANO,
     NANO_FOLDER,
@@ -11,7 +11,6 @@ from trellis.models.hub import (
     SUPPORTING,
     SUPPORTING_WEIGHTS,
     ModelLocation,
-    cached_file,
     resolve_model,
 )
 from trellis.models.pipeline_config import PIPELINE_FILE
@@ -47,7 +46,7 @@ def list_models(runtime: ModelFiles) -> list[CatalogueEntry]:
     for model in PUBLISHED.values():
         repository = model.repositories[0]
         location = resolve_model(repository, runtime=runtime)
-        folder = location.local or _cached_folder(location)
+        folder = location.local or cached_folder(location)
         missing = supporting_folder(model.condition, runtime) is None
         size = model.size_bytes + (SUPPORTING[model.condition].size_bytes if missing else 0)
         entries.append(_present(repository, folder) if folder else CatalogueEntry(repository, None, size))
@@ -65,15 +64,11 @@ def _present(name: str, folder: Path) -> CatalogueEntry:
     return CatalogueEntry(name, folder, sum(file.stat().st_size for file in folder.rglob("*.safetensors")))
 
 
-def _cached_folder(location: ModelLocation) -> Path | None:
-    """The model's snapshot in the hub's cache if all of its networks are there."""
-    pipeline = cached_file(location.repositories, PIPELINE_FILE)
-    if pipeline is None:
-        return None
-    offline = ModelLocation(location.name, ModelFiles(offline=True), repositories=location.repositories)
+def cached_folder(location: ModelLocation) -> Path | None:
+    """The model's snapshot in the hub's cache if all of its networks are there, as other programs fetch it."""
     try:
-        for role in offline.config.models:
-            offline.network(role)
-    except CheckpointError:
+        for role in location.config.models:
+            location.network(role)
+    except (CheckpointError, FetchError):
         return None
-    return pipeline.parent
+    return location.folder

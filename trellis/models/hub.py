@@ -1,16 +1,13 @@
 """Where models come from: the embedded one, folders, and repositories on the hub."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trellis.errors import CheckpointError
+from trellis.errors import CheckpointError, FetchError
 from trellis.models.pipeline_config import PIPELINE_FILE, PipelineConfig
 from trellis.runtime import ModelFiles
-
-logger = logging.getLogger(__name__)
 
 NANO = "nano"
 NANO_FOLDER = Path(__file__).parents[2] / "assets" / "models" / "trellis-nano"
@@ -83,9 +80,16 @@ class ModelLocation:
         return self.name == NANO
 
     def file(self, path: str) -> Path:
-        """A file of the model, fetched if need be; raises CheckpointError when it is not to be had."""
+        """A file of the model on this machine; raises CheckpointError, or FetchError where it must be fetched first."""
         if self.local is None:
-            return fetch(self.repositories, path, offline=self.runtime.offline)
+            found = cached_file(self.repositories, path)
+            if found is None:
+                here = "offline: only the local cache was searched" if self.runtime.offline else "not on this machine"
+                raise FetchError(
+                    f"{path} of {' or '.join(self.repositories)} cannot be had ({here}). "
+                    f"Fetch the model with: models get {self.name}."
+                )
+            return found
         if not (self.local / path).is_file():
             raise CheckpointError(f"{self.local / path} is missing.")
         return self.local / path
@@ -136,25 +140,6 @@ def _local_candidates(name: str, runtime: ModelFiles) -> list[Path]:
     if runtime.model_folder is not None:
         folders += [runtime.model_folder / name, runtime.model_folder / name.split("/")[-1]]
     return folders
-
-
-def fetch(repositories: tuple[str, ...], path: str, *, offline: bool) -> Path:
-    """A file of the first repository that has it, from the hub's cache or the network.
-
-    Raises CheckpointError with the reason of each repository.
-    """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    reasons = []
-    for repository in repositories:
-        try:
-            return Path(hf_hub_download(repository, path, local_files_only=offline))
-        except (OSError, ValueError, EntryNotFoundError) as error:
-            logger.info("%s of %s: %s", path, repository, error)
-            reasons.append(f"{repository}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
-    how = "offline: only the local cache was searched" if offline else "check the network"
-    raise CheckpointError(f"{path} cannot be had ({how}). " + "; ".join(reasons))
 
 
 def cached_file(repositories: tuple[str, ...], path: str) -> Path | None:

@@ -9,8 +9,8 @@ from trellis.errors import InvalidInputError
 from trellis.models.config import ModelConfig, choose
 from trellis.nn.attention import CrossAttention, SelfAttention
 from trellis.nn.conv import ConvWeights, SparseConv3d
-from trellis.ops import sparse_conv_choice, sparse_conv_spconv
 from trellis.ops.attention import BACKENDS
+from trellis.ops.sparse_conv import choice, spconv_adapter
 from trellis.runtime import SPARSE_CONV_BACKENDS
 
 C = TypeVar("C", bound=ModelConfig)
@@ -69,11 +69,11 @@ class Network(nn.Module, Generic[C]):
         """
         if backend is not None:
             choose("sparse_conv", backend, SPARSE_CONV_BACKENDS)
-        choose("spconv_algo", algorithm, tuple(sparse_conv_spconv.ALGORITHMS))
+        choose("spconv_algo", algorithm, tuple(spconv_adapter.ALGORITHMS))
         if backend == "spconv":
-            sparse_conv_spconv.require()
+            spconv_adapter.require()
         if backend == "triton":
-            sparse_conv_choice.require()
+            choice.require()
         for module in self.modules():
             if isinstance(module, SparseConv3d):
                 module.backend, module.spconv_algorithm = backend, algorithm

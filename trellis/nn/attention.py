@@ -15,7 +15,6 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.backend: str | None = None  # of packed_attention; None: chosen at every call
-        self.measured: str | None = None  # the fastest for the lengths of a flow, where nobody asked for another
         self.to_qkv = nn.Linear(width, 3 * width)
         self.q_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
         self.k_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
@@ -41,7 +40,6 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.backend: str | None = None  # of packed_attention; None: chosen at every call
-        self.measured: str | None = None  # the fastest for the lengths of a flow, where nobody asked for another
         self.to_q = nn.Linear(width, width)
         self.to_kv = nn.Linear(cond_width, 2 * width)
         self.q_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trellis.nn.norm import ChannelLayerNorm, LayerNorm, SegmentGroupNorm
-from trellis.ops import sparse_conv_spconv
 from trellis.ops.segments import broadcast_segments
-from trellis.ops.sparse_conv import submanifold_conv, submanifold_conv_of_subdivided
+from trellis.ops.sparse_conv import spconv_adapter, submanifold_conv, submanifold_conv_of_subdivided
 from trellis.sparse import SparseTensor, VoxelLayout, downsample, subdivide, subdivided, upsample
 
 BLOCK_EPS = 1e-6
@@ -35,7 +34,7 @@ class SparseConv3d(nn.Module):
         self.spconv_algorithm = "auto"  # the fastest measured
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        if self.backend == "spconv" and sparse_conv_spconv.is_usable(x.feats):
+        if self.backend == "spconv" and spconv_adapter.is_usable(x.feats):
             return x.replace(self._by_spconv(x))
         weight, bias = self.conv.weight, self.conv.bias
         feats = submanifold_conv(x.feats, weight, bias=bias, neighbours=x.layout.neighbours, backend=self.backend)
@@ -45,10 +44,10 @@ class SparseConv3d(nn.Module):
         algorithm = self.spconv_algorithm
         if algorithm == "auto":
             out_width, *_, width = self.conv.weight.shape
-            algorithm = sparse_conv_spconv.fastest_algorithm(
+            algorithm = spconv_adapter.fastest_algorithm(
                 x.feats.device, x.feats.dtype, width=width, out_width=out_width
             )
-        return sparse_conv_spconv.convolve(
+        return spconv_adapter.convolve(
             x.feats,
             self.conv.weight,
             bias=self.conv.bias,

@@ -18,9 +18,7 @@ from trellis.nn.blocks import BLOCK_EPS, FeedForward, ModulatedCrossBlock, Trans
 from trellis.nn.conv import DenseResidualBlock, SparseResidualBlock
 from trellis.nn.norm import ChannelLayerNorm, LayerNorm
 from trellis.ops.attention import packed_attention
-from trellis.ops.head_norm import normalize_heads
-from trellis.ops.linear_gelu import linear_gelu
-from trellis.ops.residual_norm import RowNorm, add_and_normalize, normalize_and_activate
+from trellis.ops.norms import RowNorm, add_and_normalize, linear_gelu, normalize_and_activate, normalize_heads
 from trellis.ops.segments import Segments
 from trellis.ops.sparse_conv import submanifold_conv_of_upsampled
 from trellis.sparse import SparseTensor, VoxelLayout, downsample, upsample, upsampled_neighbours
@@ -75,8 +73,7 @@ def attend_self(attention: SelfAttention, h: Tensor, segments: Segments) -> Tens
     if attention.q_rms_norm is not None and attention.k_rms_norm is not None:
         normalize_heads(qkv[:, :2], (attention.q_rms_norm.gamma, attention.k_rms_norm.gamma))
     q, k, v = qkv.unbind(1)
-    backend = attention.backend or attention.measured
-    out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=backend)
+    out = packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend=attention.backend)
     return attention.to_out(out.flatten(1))
 
 
@@ -87,8 +84,9 @@ def attend_condition(block: ModulatedCrossBlock, h: Tensor, context: ConditionCo
     if attention.q_rms_norm is not None:
         normalize_heads(q[:, None], (attention.q_rms_norm.gamma,))
     keys = Segments((len(context.keys),), h.device)
-    backend = attention.backend or attention.measured
-    out = packed_attention(q, context.keys, v=context.values, q_segments=segments, k_segments=keys, backend=backend)
+    out = packed_attention(
+        q, context.keys, v=context.values, q_segments=segments, k_segments=keys, backend=attention.backend
+    )
     return attention.to_out(out.flatten(1))
 
 

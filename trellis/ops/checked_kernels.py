@@ -9,6 +9,8 @@ from types import ModuleType
 
 import torch
 
+from trellis.runtime import is_gpu
+
 logger = logging.getLogger(__name__)
 
 
@@ -19,7 +21,7 @@ def checked_kernels(
 
     otherwise: what is done without them, for the warning; where no kernel is expected to run there is none.
     """
-    if device.type in ("cpu", "mps") or importlib.util.find_spec("triton") is None:
+    if not is_gpu(device) or importlib.util.find_spec("triton") is None:
         return None
     from triton.errors import TritonError
 

@@ -49,7 +49,7 @@ class TurntableConfig:
     sides: pictures from left to right, out of SIDES (normals and colors are the mesh's); size: pixels of one square
     picture, a multiple of 16 as video needs; frames: number of views of one turn; background: black, white or grey;
     supersampling: samples a pixel side of mesh pictures; backend: one of `ops.rasterize.BACKENDS`, for the sides that
-    it draws, the others are drawn as by `auto`.
+    it draws, the others are drawn by `builtin`.
     """
 
     sides: tuple[str, ...] = ("gaussians", "normals")
@@ -57,7 +57,7 @@ class TurntableConfig:
     frames: int = 120
     background: str = "black"
     supersampling: int = 2
-    backend: str = "auto"
+    backend: str = "builtin"
 
     def __post_init__(self) -> None:
         unknown = [side for side in self.sides if side not in SIDES]

@@ -3,6 +3,7 @@
 from trellis.sampling.euler import euler_sample, initial_noise
 from trellis.sampling.guidance import (
     MULTI_IMAGE_MODES,
+    SPEEDS,
     Velocity,
     VelocityPair,
     alternate_images,
@@ -12,12 +13,11 @@ from trellis.sampling.guidance import (
     guide,
 )
 from trellis.sampling.schedule import TIME_SCALE, timesteps
-from trellis.sampling.shortcuts import Shortcuts
 
 __all__ = [
     "MULTI_IMAGE_MODES",
+    "SPEEDS",
     "TIME_SCALE",
-    "Shortcuts",
     "Velocity",
     "VelocityPair",
     "alternate_images",

@@ -1,6 +1,7 @@
 """Guidance: functions that make one velocity function out of others."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,16 @@ Velocity = Callable[[Tensor, float], Tensor]
 VelocityPair = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 MULTI_IMAGE_MODES = ("stochastic", "multidiffusion")
+
+
+class Speed(NamedTuple):
+    """At every so many steps the velocity (see `extrapolate`) and the guidance (see `guide`) are evaluated."""
+
+    velocity_every: int
+    guidance_every: int
+
+
+SPEEDS = {"exact": Speed(1, 1), "fast": Speed(2, 1), "fastest": Speed(2, 2)}
 
 
 def guide(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trellis.runtime import is_gpu
 from trellis.training.config import OptimizerConfig
 
 _SMALLEST = 16  # a matrix with a shorter side than this is left to AdamW
@@ -75,7 +76,7 @@ def create_optimizers(
             lr=config.learning_rate,
             betas=config.betas,
             weight_decay=config.weight_decay,
-            fused=device.type not in ("cpu", "mps"),
+            fused=is_gpu(device),
         )
         optimizers.append(adam)
     if matrices:

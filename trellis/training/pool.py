@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trellis.runtime import is_gpu
 from trellis.training.config import DataConfig
 
 Chunk = dict[str, Tensor]
@@ -87,7 +88,7 @@ class Pool:
 
     def _sent(self, index: Tensor) -> Tensor:
         """`index` on the device, without waiting for what the device is doing."""
-        if self._device.type in ("cpu", "mps"):
+        if not is_gpu(self._device):
             return index.to(self._device)
         return index.pin_memory().to(self._device, non_blocking=True)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from trellis.app.picture_reader import PictureReader, ReadPicture
 from trellis.app.ui import cutouts
 from trellis.app.ui.cutouts import CutoutTable, must_fetch, offered_ways
-from trellis.errors import CheckpointError, TrellisError
+from trellis.errors import FetchError, TrellisError
 from trellis.runtime import ModelFiles
 
 NETWORK = ("Network (u2net)", "rembg")
@@ -38,7 +38,7 @@ def test_the_network_is_fetched_when_it_is_chosen(tmp_path: Path, monkeypatch: p
 
     def get_model(name: str, *, runtime: ModelFiles) -> Any:
         asked.append((name, runtime))
-        raise CheckpointError("u2net is not to be had")
+        raise FetchError("u2net is not to be had")
 
     monkeypatch.setattr(cutouts, "get_model", get_model)
     picture = Image.new("RGB", (64, 64), (230, 230, 235))
@@ -59,7 +59,7 @@ def test_the_network_is_fetched_when_it_is_chosen(tmp_path: Path, monkeypatch: p
         assert Image.open(cutout.path).getpixel((4, 4))[3] == 0
         assert cutout.thumbnail.startswith("data:image/png;base64,") and "GrabCut" in cutout.notes[0]
         assert asked == []
-        with pytest.raises(CheckpointError, match="not to be had"):
+        with pytest.raises(FetchError, match="not to be had"):
             cut_out(files, "rembg")
         assert asked == [("u2net", files)]
         with pytest.raises(TrellisError, match="offline"):

@@ -17,14 +17,22 @@ def test_diagnosis_of_a_cpu() -> None:
     assert [finding.subject for finding in found.attention] == list(attention.BACKENDS)
     works = {finding.subject: finding for finding in (*found.attention, *found.convolution)}
     assert works["sdpa"].works and "agrees with the reference" in works["sdpa"].remark
-    assert works["builtin"].works and not works["cudnn"].works and "float32 on cpu" in works["cudnn"].remark
+    assert works["builtin"].works and not works["varlen"].works and "float32 on cpu" in works["varlen"].remark
     assert not works["flash-attn"].works and "not installed" in works["flash-attn"].remark
     assert all("untested on hardware" in f.remark for f in found.rendering if f.subject not in ("warp", "reference"))
     assert not works["triton"].works
     assert "not installed" in works["triton"].remark or "float32 on cpu" in works["triton"].remark
     assert any(finding.subject == "nano" for finding in found.models)
     text = "\n".join(found.lines())
-    for part in (torch.__version__, "preset fastest", "Sparse convolution", "attention: sdpa", "Plan", "builtin"):
+    for part in (
+        torch.__version__,
+        "preset fastest",
+        "rendering: builtin",
+        "Sparse convolution",
+        "attention: sdpa",
+        "Plan",
+        "builtin",
+    ):
         assert part in text
     plan = "\n".join(found.plan)
     for untrue in ("stays on the graphics card", "captured", "triton", "varlen"):  # of a machine without a card

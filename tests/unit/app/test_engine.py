@@ -300,7 +300,7 @@ def test_several_pictures_reach_the_pipeline_in_order(start: Callable[..., Engin
     pictures = [tmp_path / f"{index}.png" for index in range(12)]
     for index, picture in enumerate(pictures):
         Image.new("RGB", (16 + index, 16)).save(picture)
-    request = GenerationRequest(formats=("ply",), multi_image="multidiffusion")
+    request = GenerationRequest(formats=("ply",), multi_image="multidiffusion", speed="fast")
     assert wait(engine, engine.submit(request, pictures)).state is JobState.DONE
     assert pipeline.calls[0]["sizes"] == [(16 + index, 16) for index in range(12)]
-    assert pipeline.calls[0]["multi_image"] == "multidiffusion"
+    assert pipeline.calls[0]["multi_image"] == "multidiffusion" and pipeline.calls[0]["speed"] == "fast"

@@ -2,50 +2,49 @@
 
 import dataclasses
 
-import huggingface_hub.constants
 import pytest
 
 from tests.unit.models.hub_server import FakeHub
 from tests.unit.models.test_acquire import ENCODER, FIRST, MODEL, SECOND, hub, runtime
 from trellis.app.jobs import JobState, JobView
-from trellis.app.shares import fetching
-from trellis.app.worker import fetch_missing
-from trellis.errors import Cancelled
+from trellis.app.stage_progress import fetching
+from trellis.errors import Cancelled, FetchError
+from trellis.models.acquire import obtain_model
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.runtime import Runtime
 
 __all__ = ["hub", "runtime"]  # fixtures
 
 
-@pytest.fixture(autouse=True)
-def endpoint(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.address)
-
-
 @pytest.mark.parametrize("name", [MODEL, FIRST])
 def test_it_is_fetched_once_and_its_megabytes_are_told(hub: FakeHub, runtime: Runtime, name: str) -> None:
     told: list[StepInfo] = []
-    fetch_missing(name, runtime, Progress(told.append))
+    location = obtain_model(name, runtime=runtime, progress=Progress(told.append))
+    assert location.local is not None
     view = JobView("x", JobState.RUNNING, 0, (), 1.0, "", (), {})
     shown = [fetching(dataclasses.replace(view, stages=(info,))) for info in told]
     assert set(shown) >= {MODEL} and None not in shown
     assert max(info.step for info in told if info.stage.endswith(MODEL)) == 5
     asked = len(hub.asked)
-    fetch_missing(name, runtime, None)
+    assert obtain_model(name, runtime=runtime) == location
     assert len(hub.asked) == asked and {SECOND, ENCODER} <= set(hub.repositories)
 
 
-def test_nothing_else_is_fetched(hub: FakeHub, runtime: Runtime) -> None:
-    for name, where in (
-        ("nano", runtime),
-        ("somebody/else", runtime),
-        (FIRST, Runtime(offline=True, model_folder=runtime.model_folder)),
-    ):
-        fetch_missing(name, where, None)
+def test_nothing_is_fetched_unasked(hub: FakeHub, runtime: Runtime) -> None:
+    assert obtain_model("nano", runtime=runtime).is_demo
+    location = obtain_model(FIRST, runtime=Runtime(offline=True, model_folder=runtime.model_folder))
     assert hub.asked == []
+    with pytest.raises(FetchError, match=f"pipeline.json of {FIRST}.*offline.*models get {FIRST}"):
+        _ = location.config
 
 
-def test_a_cancel_stops_it(runtime: Runtime) -> None:
+def test_a_repository_that_is_not_there(hub: FakeHub, runtime: Runtime) -> None:
+    with pytest.raises(FetchError, match="somebody/else: there is none"):
+        obtain_model("somebody/else", runtime=runtime)
+    assert [path for path, _ in hub.asked] == ["/api/models/somebody/else"]
+
+
+def test_a_cancel_stops_it(hub: FakeHub, runtime: Runtime) -> None:
     cancel = CancelToken()
 
     def stop(info: StepInfo) -> None:
@@ -53,4 +52,4 @@ def test_a_cancel_stops_it(runtime: Runtime) -> None:
             cancel.cancel()
 
     with pytest.raises(Cancelled):
-        fetch_missing(FIRST, runtime, Progress(stop, cancel))
+        obtain_model(FIRST, runtime=runtime, progress=Progress(stop, cancel))

@@ -6,12 +6,15 @@ import pytest
 
 from trellis.app.machine_options import MachineOptions
 from trellis.app.serve import pipeline_source
+from trellis.app.worker import open_pipeline
 from trellis.cli import build_parser
-from trellis.errors import InvalidInputError
+from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.ops.rasterize import ADAPTERS, BACKENDS
+from trellis.runtime import RASTERIZERS
 
 WORDS = ["--model", "m/n", "--device", "cpu", "--precision", "full", "--offline", "--preset", "minimal"]
-WORDS += ["--attention", "sdpa", "--sparse-conv", "spconv", "--memory-limit", "4.5"]
-STATED = MachineOptions("m/n", "cpu", "full", True, "minimal", "sdpa", "spconv", 4.5)
+WORDS += ["--attention", "sdpa", "--sparse-conv", "spconv", "--rasterizer", "gsplat", "--memory-limit", "4.5"]
+STATED = MachineOptions("m/n", "cpu", "full", True, "minimal", "sdpa", "spconv", "gsplat", 4.5)
 
 
 @pytest.mark.parametrize("command", [["generate", "x"], ["batch", "x"], ["serve"], ["doctor"]])
@@ -26,11 +29,22 @@ def test_they_reach_the_worker_process_of_the_server() -> None:
 
 
 def test_they_reach_the_runtime() -> None:
-    runtime = MachineOptions(device="cpu", attention="sdpa", sparse_conv="spconv", offline=True).detect()
+    runtime = MachineOptions(
+        device="cpu", attention="sdpa", sparse_conv="spconv", rasterizer="gsplat", offline=True
+    ).detect()
     assert (runtime.device.type, runtime.attention, runtime.sparse_conv) == ("cpu", "sdpa", "spconv")
-    assert runtime.offline
+    assert runtime.offline and runtime.rasterizer == "gsplat"
+    with pytest.raises(InvalidInputError, match="nvdiffrast"):
+        MachineOptions(device="cpu", rasterizer="opengl").detect()
     with pytest.raises(InvalidInputError, match="CUDA device only"):
         MachineOptions(device="cpu", memory_limit=4).detect()
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_rasterizer_that_is_not_here_is_refused_before_a_model_is_opened(name: str) -> None:
+    with pytest.raises(MissingDependencyError, match=f"{name} is not installed"):
+        open_pipeline(model="no such model", device="cpu", rasterizer=name)
+    assert {*ADAPTERS, "builtin"} == set(RASTERIZERS) <= set(BACKENDS)
 
 
 def test_nothing_else_says_where_a_model_runs() -> None:

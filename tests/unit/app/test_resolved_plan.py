@@ -35,7 +35,8 @@ def test_a_plan_holds_what_a_repetition_needs() -> None:
     assert plan["memory_plan"] == dataclasses.asdict(PRESETS["balanced"].plan)
     assert plan["memory_plan"]["budget"] == 5 * GIB // 2 and plan["memory_plan"]["graphs"] == "auto"
     known = {"model": "fake", "preset": "balanced", "spconv_algo": "native", "torch": torch.__version__}
-    known |= {"device": "cpu", "precision": "float32", "attention": None, "sparse_conv": None, "residency": "budget"}
+    known |= {"device": "cpu", "precision": "float32", "attention": None, "sparse_conv": None, "rasterizer": "builtin"}
+    known |= {"residency": "budget"}
     assert {name: plan[name] for name in known} == known
     assert resolved_plan(object()) == {}
 

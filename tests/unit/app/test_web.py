@@ -130,7 +130,9 @@ def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -
 
 def test_every_text_of_the_page_has_its_translations() -> None:
     texts = {text for option in options().values() for text in (option.label, option.help, option.unset) if text}
-    texts |= {str(value) for name in ("quality", "multi_image", "texture_mode", "preset") for value in _values(name)}
+    texts |= {
+        str(value) for name in ("quality", "multi_image", "speed", "texture_mode", "preset") for value in _values(name)
+    }
     texts |= {*fragments.STAGE_TITLES.values(), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
     texts |= {page.SUBTITLE, page.DEMO_NOTE, page.OFFLINE_DEMO_NOTE, page.AGAIN_NOTE, page.WAY_NOTE}
     texts |= {"Generate", "Cancel", "Delete this model", "Use {0}", "Use {0} · {1} GB to fetch"}
@@ -157,7 +159,7 @@ def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
 
 
 # Where what people can come upon is said: remarks on a result, and errors that a picture, a prompt or the queue causes.
-SAYING = ("app/engine.py", "app/jobs.py", "app/sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
+SAYING = ("app/engine.py", "app/jobs.py", "app/job_sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
 SAYING += ("export/picture_blend.py", "conditioning/framing.py", "conditioning/grabcut.py", "conditioning/pictures.py")
 SAYING += ("app/picture_reader.py",)
 NOT_ON_THE_PAGE = (

@@ -17,7 +17,7 @@ from tests.unit.app.waiting import wait_until
 from trellis.app.jobs import CUT_OFF, JobState, JobView
 from trellis.app.presets import PRESETS
 from trellis.app.request import GenerationRequest
-from trellis.app.shares import fetching
+from trellis.app.stage_progress import fetching
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import CANCEL_PATIENCE, PipelineSource
 

@@ -19,12 +19,16 @@ from plyfile import PlyData
 from tests.unit.export.shapes import painted, sphere
 from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export import files
+from trellis.export import files, projection
+from trellis.export import unwrap as unwrapping
 from trellis.export.chain import FileSources
 from trellis.export.files import write_files
 from trellis.export.options import FORMATS, FileOptions
+from trellis.export.projection import VIEWS, VIEWS_AT_ONCE
+from trellis.export.unwrap import UNWRAP_METHODS
 from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress
+from trellis.rendering import turntable as rendering
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 
 FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size": 64}
@@ -66,6 +70,49 @@ def write(
 @pytest.fixture(scope="module")
 def written(sources: FileSources, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return write(sources, tmp_path_factory.mktemp("all"), formats=tuple(FORMATS), normal_map=True)
+
+
+def test_one_rasterizer_draws_first_look_texture_and_preview(
+    sources: FileSources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def spy(module: object, name: str) -> None:
+        draw = getattr(module, name)
+
+        def drawn(*things: object, backend: str, **options: object) -> object:
+            asked.append((name, backend))
+            return draw(*things, **options)
+
+        monkeypatch.setattr(module, name, drawn)
+
+    spy(projection, "render_gaussians")
+    spy(rendering, "render_gaussians")
+    spy(rendering, "render_mesh")
+    for rasterizer, of_gaussians, of_meshes in (("gsplat", "gsplat", "auto"), ("kaolin", "auto", "kaolin")):
+        asked.clear()
+        options = FileOptions(**FAST, formats=("glb", "mp4"), preview_content=("gaussians", "normals"))
+        views = len(range(0, VIEWS["fast"]["cpu"][0], VIEWS_AT_ONCE))
+        common = {"progress": Progress(), "on_note": lambda note: None, "on_draft": lambda picture: None}
+        write_files(sources, tmp_path, name="ball", options=options, rasterizer=rasterizer, **common)
+        assert asked.count(("render_gaussians", of_gaussians)) == 1 + views + 1
+        assert asked.count(("render_mesh", of_meshes)) == 2 and len(asked) == views + 4
+
+
+@pytest.mark.parametrize("method", UNWRAP_METHODS)
+def test_the_chosen_way_to_unwrap_is_taken(
+    sources: FileSources, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    run = unwrapping.run_native
+
+    def noted(operation: str, *things: object, **options: object) -> object:
+        taken.append(operation)
+        return run(operation, *things, **options)
+
+    monkeypatch.setattr(unwrapping, "run_native", noted)
+    path = write(sources, tmp_path, formats=("glb",), unwrap=method)["glb"]
+    assert taken == [method] and len(trimesh.load(path, force="mesh").faces) > 1000
 
 
 def test_every_format_is_there_and_nothing_else(written):

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
+from urllib.parse import parse_qs, urlsplit
 
 LARGE = 1000  # bytes from which a file is listed with its SHA-256, as the hub does for large files
 
@@ -13,28 +16,32 @@ LARGE = 1000  # bytes from which a file is listed with its SHA-256, as the hub d
 class FakeHub:
     """`repositories` maps owner/name to {path: bytes}; the rest says what goes wrong and what was asked.
 
-    `cut` breaks the connection of the next answers after so many bytes; `refuse_ranges` sends whole files always;
-    `corrupt` names paths whose bytes arrive changed.
+    `cut` breaks the connection of the next answers after so many bytes, with a reset if `reset`; `refuse_ranges` sends
+    whole files always; `corrupt` names paths whose bytes arrive changed; `busy` is how many files are refused first.
     """
 
     def __init__(self, repositories: dict[str, dict[str, bytes]]) -> None:
         self.repositories = repositories
         self.cut: list[int] = []
+        self.reset = False
+        self.busy = 0
         self.refuse_ranges = False
         self.corrupt: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.sent = 0
         self.address = ""
 
-    def listing(self, repository: str) -> list[dict[str, object]]:
-        entries: list[dict[str, object]] = [{"type": "directory", "path": "ckpts", "oid": "0", "size": 0}]
+    def listing(self, repository: str) -> dict[str, object]:
+        """What the hub says of a repository when it is asked for its files with their sizes and hashes."""
+        siblings: list[dict[str, object]] = []
         for path, content in self.repositories[repository].items():
             blob = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
-            entry: dict[str, object] = {"type": "file", "path": path, "size": len(content), "oid": blob}
+            entry: dict[str, object] = {"rfilename": path, "size": len(content), "blobId": blob}
             if len(content) >= LARGE:
-                entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}
-            entries.append(entry)
-        return entries
+                digest = hashlib.sha256(content).hexdigest()
+                entry["lfs"] = {"sha256": digest, "size": len(content), "pointerSize": 134}
+            siblings.append(entry)
+        return {"id": repository, "sha": "abc", "tags": [], "downloads": 0, "likes": 0, "siblings": siblings}
 
 
 @contextmanager
@@ -43,24 +50,34 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = self.path.split("?")[0]
+            path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
             hub.asked.append((path, self.headers.get("Range", "")))
             parts = path.strip("/").split("/")
             if parts[:2] == ["api", "models"]:
-                repository, rest = "/".join(parts[2:4]), parts[4:]
-                if repository not in hub.repositories:
-                    self.send_error(404)
+                repository = "/".join(parts[2:])
+                if repository not in hub.repositories or "blobs" not in query:
+                    self.refuse(404, "RepoNotFound")
                     return
-                self.answer(json.dumps({"sha": "abc"} if rest[0] == "revision" else hub.listing(repository)).encode())
+                self.answer(json.dumps(hub.listing(repository)).encode())
                 return
             repository, inner = "/".join(parts[:2]), "/".join(parts[4:])
             content = hub.repositories.get(repository, {}).get(inner)
             if content is None or parts[2:4] != ["resolve", "abc"]:
-                self.send_error(404)
+                self.refuse(404, "EntryNotFound")
+                return
+            if hub.busy:
+                hub.busy -= 1
+                self.refuse(503, "")
                 return
             if inner in hub.corrupt:
                 content = bytes([content[0] ^ 1]) + content[1:]
             self.answer_file(content)
+
+        def refuse(self, status: int, code: str) -> None:
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def answer(self, body: bytes) -> None:
             self.send_response(200)
@@ -74,12 +91,19 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
             body = content[start:]
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(body)))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             self.end_headers()
-            if hub.cut:
+            cut = bool(hub.cut)
+            if cut:
                 body = body[: hub.cut.pop(0)]
                 self.close_connection = True
             hub.sent += len(body)
             self.wfile.write(body)
+            if cut and hub.reset:
+                Event().wait(0.5)  # what has arrived unread is lost with a reset
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Nothing on the terminal."""

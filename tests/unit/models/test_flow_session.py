@@ -12,7 +12,7 @@ from tests.parity import golden
 from trellis.errors import InvalidInputError
 from trellis.models import FlowSession, create_model
 from trellis.nn.conv import SparseConv3d
-from trellis.runtime import GraphReplay
+from trellis.ops.captures import GraphReplay
 from trellis.sparse import SparseTensor
 
 CASES = json.loads((Path(golden.__file__).parent / "data/goldens.json").read_text())["cases"]
@@ -105,9 +105,9 @@ def test_a_network_that_waits_for_the_device_is_not_captured(monkeypatch: pytest
     modes: list[str] = []
 
     class Recorded(GraphReplay):
-        def __init__(self, device: torch.device, *, mode: str = "auto", lasting: bool = False) -> None:
+        def __init__(self, device: torch.device, *, mode: str = "auto") -> None:
             modes.append(mode)
-            super().__init__(device, mode=mode, lasting=lasting)
+            super().__init__(device, mode=mode)
 
     monkeypatch.setattr("trellis.models.flow_session.GraphReplay", Recorded)
     flow = build(next(name for name in FLOWS if name.startswith("slat")))
@@ -118,70 +118,6 @@ def test_a_network_that_waits_for_the_device_is_not_captured(monkeypatch: pytest
                 module.backend = "spconv"
     with session_of(flow, [condition], torch.zeros_like(condition), graphs="on"):
         assert modes == ["on", "off"]
-
-
-@pytest.mark.parametrize("name", [name for name in FLOWS if name.startswith("ss_")])
-def test_a_session_goes_on_with_another_condition(name: str) -> None:
-    model = build(name)
-    x, [first, second, null] = draw(model, 3)
-    given = first.clone()
-    with session_of(model, [first], null, lasting=True) as session:
-        session.pair(0)(x, TIMES[0])
-        places = [context.kv.data_ptr() for context in session._active]
-        assert session.restart([second], null=null + 1, times=[500.0, 2.0, 1.0])
-        conditional, unconditional = session.pair(0)(x + 1, 2.0)
-        close(conditional, reference(model, x + 1, 2.0, second))
-        close(unconditional, reference(model, x + 1, 2.0, null + 1))
-        close(session.velocity(0)(x, 500.0), reference(model, x, 500.0, second))
-        assert places == [context.kv.data_ptr() for context in session._active]
-        assert torch.equal(first, given)
-        with pytest.raises(InvalidInputError, match="not prepared"):
-            session.velocity(0)(x, TIMES[0])
-
-
-def restarts(session: FlowSession, conditions: list[Tensor], null: Tensor, times: list[float] = TIMES) -> bool:
-    return session.restart(conditions, null=null, times=times)
-
-
-def test_a_session_does_not_go_on_with_what_does_not_fit() -> None:
-    model = build(FLOWS[0])
-    _, conditions = draw(model, 2)
-    condition, null = conditions[0], torch.zeros_like(conditions[0])
-    with session_of(model, [condition], null, lasting=True) as session:
-        assert restarts(session, [condition], null)
-        assert not restarts(session, conditions, null)
-        assert not restarts(session, [condition[:, 1:]], null)
-        assert not restarts(session, [condition], condition)  # null tokens that differ, instead of one
-        assert not restarts(session, [condition], null, TIMES[:2])
-        with torch.inference_mode():
-            assert not restarts(session, [condition], null)
-        own = model.blocks[0].self_attn.backend
-        model.set_attention("varlen")
-        assert not restarts(session, [condition], null)
-        model.set_attention(own)
-        assert restarts(session, [condition], null)
-        session._replay.gave_up = True
-        assert not restarts(session, [condition], null)
-        session._replay.gave_up = False
-        model.blocks[-1].mlp.mlp[2].bias = torch.nn.Parameter(model.blocks[-1].mlp.mlp[2].bias.clone())
-        assert not restarts(session, [condition], null)
-    with session_of(model, [condition], null, lasting=True) as session:
-        model.set_precision(torch.bfloat16)
-        assert not restarts(session, [condition], null)
-        model.set_precision(torch.float32)
-    for given, options in ((conditions, {"lasting": True}), ([condition], {})):
-        with session_of(model, given, null, **options) as session:
-            assert not restarts(session, [condition], null)
-    with session_of(model, [condition], null, lasting=True) as session:
-        session.close()
-        assert not restarts(session, [condition], null)
-
-
-def test_a_session_of_a_layout_ends_with_it() -> None:
-    model = build(next(name for name in FLOWS if name.startswith("slat")))
-    _, [condition] = draw(model)
-    with session_of(model, [condition], condition, lasting=True) as session:
-        assert not restarts(session, [condition], condition)
 
 
 def test_session_refuses_what_it_was_not_made_for() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from trellis.errors import CheckpointError
+from trellis.errors import CheckpointError, FetchError
 from trellis.models import PipelineConfig, create_model, list_models, load_model, resolve_model, save_model
 from trellis.runtime import Runtime
 
@@ -249,7 +249,7 @@ def test_model_names(stem, tmp_path):
 
 def test_offline_error_names_file_and_repositories(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"pipeline.json cannot be had \(offline.*owner/absent"):
+    with pytest.raises(FetchError, match=r"pipeline.json of owner/absent-model cannot be had \(offline"):
         _ = resolve_model("owner/absent-model", runtime=Runtime(offline=True)).config
 
 

@@ -12,7 +12,7 @@ from tests.parity import golden
 from trellis.nn.blocks import ModulatedCrossBlock, TransformerBlock
 from trellis.nn.conv import DenseResidualBlock
 from trellis.nn.inference import condition_context, run_blocks, run_dense_residual, run_plain_blocks
-from trellis.ops import residual_norm
+from trellis.ops.norms import residual
 from trellis.ops.segments import Segments
 from trellis.sparse import TokenWindows, VoxelLayout, attention_windows
 
@@ -20,10 +20,10 @@ WIDTH, COUNT, LENGTH = 24, 3, 11
 INTERPRETED = """
 import torch
 from tests.unit.nn import test_inference as case
-from trellis.ops import residual_norm, residual_norm_triton
+from trellis.ops.norms import residual, residual_triton
 blocks, x, modulation, conditions = case.network(torch.float16)
 expected = case.fast(blocks, x, modulation, conditions)
-residual_norm.kernels_on = lambda device: residual_norm_triton
+residual.kernels_on = lambda device: residual_triton
 found = case.fast(blocks, x, modulation, conditions)
 assert not torch.equal(found, expected)  # the last bit of some value: another way was taken
 assert (found - expected).abs().max() <= 5e-3 * expected.abs().max()
@@ -97,11 +97,11 @@ def test_every_norm_that_follows_an_addition_may_be_by_a_kernel(monkeypatch: pyt
 
     def counted(x: Tensor, h: Tensor, **options: Any) -> Tensor:
         calls.append((len(x), options["gate"] is not None, options["constant"] is not None))
-        return residual_norm.add_and_normalize_by_torch(x, h, **options)
+        return residual.add_and_normalize_by_torch(x, h, **options)
 
     case = network(torch.float16)
     expected = fast(*case)
-    monkeypatch.setattr(residual_norm, "kernels_on", lambda device: SimpleNamespace(add_and_normalize=counted))
+    monkeypatch.setattr(residual, "kernels_on", lambda device: SimpleNamespace(add_and_normalize=counted))
     assert torch.equal(fast(*case), expected)
     seen, alone = [(LENGTH, True, False), (LENGTH, False, False)], [(LENGTH, True, True)]
     block = seen + alone + seen

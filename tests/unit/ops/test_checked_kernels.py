@@ -11,7 +11,7 @@ import torch
 from trellis.ops.checked_kernels import checked_kernels
 
 NEEDS_TRITON = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
-META = torch.device("meta")
+GPU = torch.device("cuda")
 HOME = "trellis.ops.segments"  # any module does
 
 
@@ -24,7 +24,7 @@ def fails(error: Exception) -> Callable[[ModuleType], bool]:
 
 @NEEDS_TRITON
 def test_kernels_that_agree_are_used(caplog: pytest.LogCaptureFixture) -> None:
-    found = checked_kernels(HOME, META, agrees=lambda kernels: kernels.__name__ == HOME, otherwise="slowly")
+    found = checked_kernels(HOME, GPU, agrees=lambda kernels: kernels.__name__ == HOME, otherwise="slowly")
     assert found is not None and found.__name__ == HOME
     assert caplog.text == ""
 
@@ -42,7 +42,7 @@ def test_kernels_that_agree_are_used(caplog: pytest.LogCaptureFixture) -> None:
 def test_others_are_not_and_the_log_says_why(
     name: str, agrees: Callable[[ModuleType], bool], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert checked_kernels(name, META, agrees=agrees, otherwise="done slowly") is None
+    assert checked_kernels(name, GPU, agrees=agrees, otherwise="done slowly") is None
     assert "done slowly" in caplog.text and reason in caplog.text
 
 
@@ -55,5 +55,5 @@ def test_nothing_is_loaded_where_no_kernel_runs(device: str, caplog: pytest.LogC
 
 def test_nothing_is_loaded_without_triton(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert checked_kernels(HOME, META, agrees=lambda kernels: True, otherwise="slowly") is None
+    assert checked_kernels(HOME, GPU, agrees=lambda kernels: True, otherwise="slowly") is None
     assert caplog.text == ""

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from trellis.errors import InvalidInputError, MissingDependencyError
-from trellis.ops import attention, attention_flash, attention_sdpa, attention_xformers, reference
-from trellis.ops.attention import packed_attention
+from trellis.ops import attention, reference
+from trellis.ops.attention import flash_adapter, packed_attention, sdpa, xformers_adapter
 from trellis.ops.segments import Segments
 from trellis.runtime import ATTENTION_BACKENDS, Runtime
 
@@ -46,7 +46,7 @@ def test_padded_buckets_equal_separate_calls():
     torch.manual_seed(0)
     lengths = (130, 2, 64, 65, 3, 9, 0, 11, 40, 5, 6)
     q, k, v = packed(lengths)
-    out = attention_sdpa._attend_padded(q, k, v, Segments(lengths, CPU))
+    out = sdpa._attend_padded(q, k, v, Segments(lengths, CPU))
     assert_as_separate_calls(out, (q, k, v), lengths)
 
 
@@ -69,14 +69,14 @@ def test_every_name_of_a_back_end_has_one():
 def test_unknown_back_end_is_refused():
     q, k, v = packed((2,))
     segments = Segments((2,), CPU)
-    with pytest.raises(InvalidInputError, match="sdpa, cudnn, varlen, flash-attn, xformers"):
+    with pytest.raises(InvalidInputError, match="sdpa, varlen, flash-attn, xformers"):
         packed_attention(q, k, v=v, q_segments=segments, k_segments=segments, backend="fast")
 
 
 @pytest.mark.parametrize("package", ["flash-attn", "xformers"])
 def test_a_package_that_is_not_installed_is_named(package, monkeypatch, uncached):
-    monkeypatch.setattr("trellis.ops.attention_flash.find_spec", lambda name: None)
-    monkeypatch.setattr("trellis.ops.attention_xformers.find_spec", lambda name: None)
+    monkeypatch.setattr("trellis.ops.attention.flash_adapter.find_spec", lambda name: None)
+    monkeypatch.setattr("trellis.ops.attention.xformers_adapter.find_spec", lambda name: None)
     q, k, v = packed((2,))
     segments = Segments((2,), CPU)
     with pytest.raises(MissingDependencyError, match=package):
@@ -91,10 +91,10 @@ def attend_by_loop(q, k, v, q_starts, k_starts):
 
 @pytest.fixture
 def uncached():
-    for module in (attention_flash, attention_xformers):
+    for module in (flash_adapter, xformers_adapter):
         module.package.cache_clear()
     yield
-    for module in (attention_flash, attention_xformers):
+    for module in (flash_adapter, xformers_adapter):
         module.package.cache_clear()
 
 
@@ -123,13 +123,13 @@ def test_flash_attn_is_called_as_it_wants(release, q_lengths, k_lengths, monkeyp
     monkeypatch.setitem(sys.modules, module.__name__, module)
     q, k, v = (torch.randn(sum(n), 2, 8) for n in (q_lengths, k_lengths, k_lengths))
     segments = {"q_segments": Segments(q_lengths, CPU), "k_segments": Segments(k_lengths, CPU)}
-    out = attention_flash.attend(q, k, v=v, **segments)
+    out = flash_adapter.attend(q, k, v=v, **segments)
     torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=q_lengths, k_lengths=k_lengths))
 
 
 @pytest.mark.parametrize(
     ("adapter", "name", "fault"),
-    [(attention_flash, "flash_attn", r"flash_attn\.cute"), (attention_xformers, "xformers", r"xformers\.ops")],
+    [(flash_adapter, "flash_attn", r"flash_attn\.cute"), (xformers_adapter, "xformers", r"xformers\.ops")],
 )
 def test_a_broken_package_is_named(adapter, name, fault, monkeypatch, uncached):
     package = ModuleType(name)
@@ -143,17 +143,17 @@ def test_flash_attn_without_kernels_is_named(monkeypatch):
     def attention(q, k, v):
         raise AssertionError("Unsupported compute capability")
 
-    monkeypatch.setattr(attention_flash, "package", lambda: SimpleNamespace(flash_attn_func=attention))
+    monkeypatch.setattr(flash_adapter, "package", lambda: SimpleNamespace(flash_attn_func=attention))
     q, k, v = (torch.randn(4, 2, 8) for _ in range(3))
     segments = Segments((4,), CPU)
     with pytest.raises(MissingDependencyError, match=r"no attention kernel.*compute capability.*use sdpa"):
-        attention_flash.attend(q, k, v=v, q_segments=segments, k_segments=segments)
+        flash_adapter.attend(q, k, v=v, q_segments=segments, k_segments=segments)
 
 
 def pretend_xformers(monkeypatch, attention, from_seqlens):
     bias = SimpleNamespace(BlockDiagonalMask=SimpleNamespace(from_seqlens=from_seqlens))
     operators = SimpleNamespace(memory_efficient_attention=attention, fmha=SimpleNamespace(attn_bias=bias))
-    monkeypatch.setattr(attention_xformers, "package", lambda: operators)
+    monkeypatch.setattr(xformers_adapter, "package", lambda: operators)
 
 
 @pytest.mark.parametrize(("q_lengths", "k_lengths"), [((3, 0, 5), (4, 0, 2)), ((4, 4), (3, 3))])
@@ -172,7 +172,7 @@ def test_xformers_is_called_as_it_wants(q_lengths, k_lengths, monkeypatch):
     pretend_xformers(monkeypatch, attention, from_seqlens)
     q, k, v = (torch.randn(sum(n), 2, 8) for n in (q_lengths, k_lengths, k_lengths))
     q_segments, k_segments = Segments(q_lengths, CPU), Segments(k_lengths, CPU)
-    out = attention_xformers.attend(q, k, v=v, q_segments=q_segments, k_segments=k_segments)
+    out = xformers_adapter.attend(q, k, v=v, q_segments=q_segments, k_segments=k_segments)
     torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=q_lengths, k_lengths=k_lengths))
 
 
@@ -184,7 +184,7 @@ def test_xformers_without_kernels_is_named(monkeypatch):
     q, k, v = (torch.randn(4, 2, 8) for _ in range(3))
     segments = Segments((4,), CPU)
     with pytest.raises(MissingDependencyError, match="no attention kernel"):
-        attention_xformers.attend(q, k, v=v, q_segments=segments, k_segments=segments)
+        xformers_adapter.attend(q, k, v=v, q_segments=segments, k_segments=segments)
 
 
 @pytest.mark.gpu

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tests.interpreted import needs_triton, run_interpreted
 from trellis.nn.norm import LayerNorm
-from trellis.ops import residual_norm
-from trellis.ops.residual_norm import (
+from trellis.ops.norms import residual
+from trellis.ops.norms.residual import (
     RowNorm,
     add_and_normalize,
     add_and_normalize_by_torch,
@@ -25,10 +25,10 @@ INTERPRETED = """
 import itertools
 import torch
 from trellis.errors import InvalidInputError
-from trellis.ops import residual_norm, residual_norm_triton
-from trellis.ops.residual_norm import RowNorm
+from trellis.ops.norms import residual, residual_triton
+from trellis.ops.norms.residual import RowNorm
 
-assert residual_norm.agrees(residual_norm_triton, torch.device("cpu"))
+assert residual.agrees(residual_triton, torch.device("cpu"))
 generator = torch.Generator().manual_seed(3)
 present = [(True, True), (True, False), (False, True), (False, False)]
 cases = [(width, rows, torch.float16) for width, rows in itertools.product((192, 256, 768, 1024), (1, 37))]
@@ -44,8 +44,8 @@ for (width, rows, dtype), (gated, shifted) in itertools.product(cases, present):
     options |= {"h_rows": torch.arange(rows).flip(0) if gated else None}
     options |= {"out_rows": torch.randperm(rows, generator=generator) if shifted else None}
     expected = x.clone()
-    residual_norm.add_and_normalize_by_torch(expected, h, **options)
-    found = residual_norm_triton.add_and_normalize(x, h, **options)
+    residual.add_and_normalize_by_torch(expected, h, **options)
+    found = residual_triton.add_and_normalize(x, h, **options)
     limit = 4e-3 if dtype == torch.float16 else 3e-2
     assert torch.allclose(x, expected, rtol=limit / 2, atol=limit), (width, rows, gated, shifted)
     found = found if options["out_rows"] is None else found[options["out_rows"]]
@@ -54,21 +54,21 @@ for (width, rows, dtype), (gated, shifted) in itertools.product(cases, present):
         assert (x == expected).float().mean() > 0.999, (width, rows, gated)
     if not shifted:
         for out in (dtype, torch.float32):
-            expected = residual_norm.normalize_and_activate_by_torch(x, norm=norm, dtype=out)
-            found = residual_norm_triton.normalize_and_activate(x, norm=norm, dtype=out)
+            expected = residual.normalize_and_activate_by_torch(x, norm=norm, dtype=out)
+            found = residual_triton.normalize_and_activate(x, norm=norm, dtype=out)
             assert found.dtype == out and found.is_contiguous()
             assert torch.allclose(found, expected, rtol=limit, atol=limit), (width, rows, dtype, out)
 rows, row = torch.zeros(8, 8), torch.ones(8)
 norm = RowNorm(row, row, 1e-6)
 calls = [
-    lambda: residual_norm_triton.add_and_normalize(
+    lambda: residual_triton.add_and_normalize(
         rows.t(), rows, norm=norm, gate=None, constant=None, out=None, h_rows=None, out_rows=None
     ),
-    lambda: residual_norm_triton.normalize_and_activate(rows.t(), norm=norm, dtype=torch.float32),
-    lambda: residual_norm_triton.add_and_normalize(
+    lambda: residual_triton.normalize_and_activate(rows.t(), norm=norm, dtype=torch.float32),
+    lambda: residual_triton.add_and_normalize(
         rows, rows[:5], norm=norm, gate=None, constant=None, out=None, h_rows=None, out_rows=None
     ),
-    lambda: residual_norm_triton.add_and_normalize(
+    lambda: residual_triton.add_and_normalize(
         rows, rows, norm=norm, gate=None, constant=None, out=None, h_rows=None, out_rows=torch.arange(5)
     ),
 ]
@@ -225,8 +225,8 @@ def test_wrong_kernels_are_found_out() -> None:
         assert not agrees(right | {"add_and_normalize": wrong}), wrong.__name__
     for wrong in (_not_activated, _in_place):
         assert not agrees(right | {"normalize_and_activate": wrong}), wrong.__name__
-    assert residual_norm.kernels_on(CPU) is None
+    assert residual.kernels_on(CPU) is None
 
 
 def agrees(functions: dict[str, Any]) -> bool:
-    return residual_norm.agrees(SimpleNamespace(**functions), CPU)  # type: ignore[arg-type]
+    return residual.agrees(SimpleNamespace(**functions), CPU)  # type: ignore[arg-type]

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.parity.golden import voxels
-from trellis.ops import reference, sparse_conv_gather
-from trellis.ops.sparse_conv import submanifold_conv, submanifold_conv_of_subdivided
+from trellis.ops import reference
+from trellis.ops.sparse_conv import gather, submanifold_conv, submanifold_conv_of_subdivided
 from trellis.sparse import SparseTensor, VoxelLayout, subdivide
 
 torch.manual_seed(0)
@@ -33,7 +33,7 @@ def test_partial_grid_equals_the_loop_in_any_chunk(monkeypatch):
     feats = torch.randn(130, 4, dtype=torch.double)
     expected = reference.submanifold_conv(feats, WEIGHT, bias=BIAS, coords=coords)
     torch.testing.assert_close(submanifold_conv(feats, WEIGHT, bias=BIAS, neighbours=layout.neighbours), expected)
-    monkeypatch.setattr(sparse_conv_gather, "_chunks", lambda rows, *_: [slice(i, i + 7) for i in range(0, rows, 7)])
+    monkeypatch.setattr(gather, "_chunks", lambda rows, *_: [slice(i, i + 7) for i in range(0, rows, 7)])
     torch.testing.assert_close(submanifold_conv(feats, WEIGHT, bias=BIAS, neighbours=layout.neighbours), expected)
 
 

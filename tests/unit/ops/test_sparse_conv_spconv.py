@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tests.parity import golden
 from trellis.errors import InvalidInputError, MissingDependencyError
 from trellis.models import create_model
-from trellis.ops import fastest, reference, sparse_conv_spconv
+from trellis.ops import fastest, reference
+from trellis.ops.sparse_conv import spconv_adapter
 from trellis.runtime import SPCONV_ALGORITHMS, Runtime
 from trellis.sparse import SparseTensor
 
@@ -45,7 +46,7 @@ def fake_spconv(monkeypatch: pytest.MonkeyPatch) -> None:
     module = SimpleNamespace(SparseConvTensor=FakeTensor, SubMConv3d=FakeConv, ConvAlgo=algorithms)
     monkeypatch.setitem(sys.modules, "spconv", SimpleNamespace(pytorch=module))
     monkeypatch.setitem(sys.modules, "spconv.pytorch", module)
-    monkeypatch.setattr(sparse_conv_spconv, "find_spec", lambda name: True)
+    monkeypatch.setattr(spconv_adapter, "find_spec", lambda name: True)
 
 
 def inputs() -> dict[str, Any]:
@@ -62,8 +63,8 @@ def inputs() -> dict[str, Any]:
 def test_spconv_is_called_as_it_wants(algorithm: str, chosen: str | None) -> None:
     x, indices = inputs(), {}
     for calls in (1, 2):
-        out = sparse_conv_spconv.convolve(**x, indices=indices, algorithm=algorithm)
-        assert indices == {f"{sparse_conv_spconv.INDICE_KEY} {algorithm}": calls, "algo": chosen}
+        out = spconv_adapter.convolve(**x, indices=indices, algorithm=algorithm)
+        assert indices == {f"{spconv_adapter.INDICE_KEY} {algorithm}": calls, "algo": chosen}
     expected = reference.submanifold_conv(x["feats"], x["weight"], bias=x["bias"], coords=x["coords"])
     torch.testing.assert_close(out, expected)
 
@@ -78,15 +79,15 @@ def test_the_fastest_algorithm_that_agrees_is_taken(monkeypatch: pytest.MonkeyPa
         clock.now += 0.005 if algorithm == "auto" else 0.001
         return feats[:, :1] + (1.0 if algorithm == "native" else 0.0) * feats[:, :1].abs().max()
 
-    monkeypatch.setattr(sparse_conv_spconv, "convolve", convolve)
-    sparse_conv_spconv.fastest_algorithm.cache_clear()
+    monkeypatch.setattr(spconv_adapter, "convolve", convolve)
+    spconv_adapter.fastest_algorithm.cache_clear()
     choice = {"width": 4, "out_width": 2}
     cpu = torch.device("cpu")
-    assert sparse_conv_spconv.fastest_algorithm(cpu, torch.float32, **choice) == "implicit_gemm"  # native is wrong here
+    assert spconv_adapter.fastest_algorithm(cpu, torch.float32, **choice) == "implicit_gemm"  # native is wrong here
     calls = len(tried)
-    assert sparse_conv_spconv.fastest_algorithm(cpu, torch.float32, **choice) == "implicit_gemm"
+    assert spconv_adapter.fastest_algorithm(cpu, torch.float32, **choice) == "implicit_gemm"
     assert len(tried) == calls and set(tried) == set(SPCONV_ALGORITHMS)
-    sparse_conv_spconv.fastest_algorithm.cache_clear()
+    spconv_adapter.fastest_algorithm.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -103,25 +104,25 @@ def test_what_spconv_cannot_do_is_left_to_the_builtin(
     dtype: torch.dtype, device: str, *, gradient: bool, usable: bool
 ) -> None:
     with torch.set_grad_enabled(gradient):
-        assert sparse_conv_spconv.is_usable(torch.empty(1, 1, dtype=dtype, device=device)) == usable
+        assert spconv_adapter.is_usable(torch.empty(1, 1, dtype=dtype, device=device)) == usable
 
 
 @pytest.mark.usefixtures("fake_spconv")
 def test_unknown_algorithms_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="auto, native, implicit_gemm"):
-        sparse_conv_spconv.convolve(**inputs(), indices={}, algorithm="fast")
-    assert tuple(sparse_conv_spconv.ALGORITHMS) == SPCONV_ALGORITHMS
+        spconv_adapter.convolve(**inputs(), indices={}, algorithm="fast")
+    assert tuple(spconv_adapter.ALGORITHMS) == SPCONV_ALGORITHMS
 
 
 def test_a_network_refuses_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_conv_spconv, "find_spec", lambda name: None)
+    monkeypatch.setattr(spconv_adapter, "find_spec", lambda name: None)
     args = {"resolution": 16, "model_channels": 256, "latent_channels": 8, "num_blocks": 1, "num_heads": 4}
     model = create_model("SLatMeshDecoder", args)
     with pytest.raises(MissingDependencyError, match="use builtin"):
         model.set_sparse_conv("spconv")
     with pytest.raises(InvalidInputError, match="'builtin', 'triton', 'spconv'"):
         model.set_sparse_conv("torchsparse")
-    with pytest.raises(InvalidInputError, match="sdpa, cudnn"):
+    with pytest.raises(InvalidInputError, match="sdpa, varlen"):
         model.set_attention("naive")
 
 

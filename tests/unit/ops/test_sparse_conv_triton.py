@@ -12,38 +12,40 @@ from tests.interpreted import needs_triton, run_interpreted
 from trellis.errors import InvalidInputError, MissingDependencyError
 from trellis.models import create_model
 from trellis.nn.decoding import run_subdivision
-from trellis.ops import fastest, sparse_conv, sparse_conv_choice, sparse_conv_gather
+from trellis.ops import fastest, sparse_conv
+from trellis.ops.captures import GraphReplay
 from trellis.ops.neighbours import neighbour_table
-from trellis.ops.sparse_conv_choice import TILES, Tile, agrees, kernel_for, tiles_for
-from trellis.runtime import GraphReplay, free_bytes, peak_allocated_bytes, reset_peak_memory
+from trellis.ops.sparse_conv import choice, gather
+from trellis.ops.sparse_conv.choice import TILES, Tile, agrees, kernel_for, tiles_for
+from trellis.runtime import free_bytes, peak_allocated_bytes, reset_peak_memory
 from trellis.sparse import SparseTensor
 
 CPU = torch.device("cpu")
 INTERPRETED = """
 import torch
 from trellis.errors import InvalidInputError
-from trellis.ops import sparse_conv_choice, sparse_conv_gather, sparse_conv_triton
 from trellis.ops.fastest import shell_of_voxels
 from trellis.ops.neighbours import neighbour_table
+from trellis.ops.sparse_conv import choice, gather, triton_kernels
 cpu = torch.device("cpu")
-assert sparse_conv_choice.agrees(sparse_conv_triton, cpu)
+assert choice.agrees(triton_kernels, cpu)
 torch.manual_seed(0)
 coords = shell_of_voxels(10, cpu)
 table = neighbour_table(coords, (len(coords),), resolution=10)
 rows = slice(3, 8)
-for tile, width, out_width in zip(sparse_conv_choice.TILES, (128, 64, 19), (130, 260, 101)):
+for tile, width, out_width in zip(choice.TILES, (128, 64, 19), (130, 260, 101)):
     padded = torch.randn(len(coords) + 1, width).half()
     padded[-1] = float("nan")  # a row that is never to be read
     taps, bias = torch.randn(1, out_width, 27, width).half(), torch.randn(out_width).half()
-    expected = sparse_conv_gather.apply(padded[:-1], taps, bias=bias, table=table, columns=sparse_conv_gather.ALL)
+    expected = gather.apply(padded[:-1], taps, bias=bias, table=table, columns=gather.ALL)
     got = expected[rows].clone().zero_()
-    sparse_conv_triton.convolve(padded, taps, bias=bias, table=table[rows], out=got, tile=tile, none=len(coords))
+    triton_kernels.convolve(padded, taps, bias=bias, table=table[rows], out=got, tile=tile, none=len(coords))
     assert (got - expected[rows]).abs().max() <= 2e-3 * expected.abs().max(), tile
-    sparse_conv_triton.convolve(padded, taps, bias=bias, table=table[:0], out=got[:0], tile=tile)
+    triton_kernels.convolve(padded, taps, bias=bias, table=table[:0], out=got[:0], tile=tile)
 refused = 0
 for taps, out in ((torch.zeros(1, 2, 8, 4), torch.zeros(5, 2)), (torch.zeros(1, 2, 27, 4), torch.zeros(2, 5).t())):
     try:
-        sparse_conv_triton.convolve(torch.zeros(9, 4), taps, bias=torch.zeros(2), table=table[:5], out=out, tile=tile)
+        triton_kernels.convolve(torch.zeros(9, 4), taps, bias=torch.zeros(2), table=table[:5], out=out, tile=tile)
     except InvalidInputError:
         refused += 1
 assert refused == 2
@@ -59,14 +61,14 @@ def test_interpreted_kernel_is_torch() -> None:
 def by_gather(
     feats: Tensor, taps: Tensor, *, bias: Tensor, table: Tensor, out: Tensor, tile: Tile, none: int | None = None
 ) -> None:
-    columns = sparse_conv_gather.ALL if len(taps) == 1 else sparse_conv_gather.CORNERS
+    columns = gather.ALL if len(taps) == 1 else gather.CORNERS
     zeros = feats if none is None else feats[:none]
     padded = torch.cat([zeros, torch.zeros_like(feats[:1])])
     parts = [padded[table[:, group].long()].flatten(1) @ taps[i].flatten(1).t() for i, group in enumerate(columns)]
     out.copy_(torch.cat([part + bias for part in parts], 1))
 
 
-def module(convolve: Any = by_gather, sum_products: Any = sparse_conv_gather.sum_products) -> ModuleType:
+def module(convolve: Any = by_gather, sum_products: Any = gather.sum_products) -> ModuleType:
     return SimpleNamespace(convolve=convolve, sum_products=sum_products)  # type: ignore[return-value]
 
 
@@ -84,13 +86,13 @@ def test_wrong_kernels_are_found_out() -> None:
         by_gather(*args, table=torch.cat([table[:, :26], torch.full_like(table[:, :1], len(args[0]))], 1), **options)
 
     def wrong_sum(*args: Tensor, **options: Any) -> Tensor:
-        return sparse_conv_gather.sum_products(*args, **options) + 1
+        return gather.sum_products(*args, **options) + 1
 
     assert agrees(module(), CPU)
     for convolve in (wrong_value, spills, forgets_a_neighbour):
         assert not agrees(module(convolve), CPU)
     assert not agrees(module(sum_products=wrong_sum), CPU)
-    assert sparse_conv_choice.kernels_on(CPU) is None
+    assert choice.kernels_on(CPU) is None
 
 
 def test_few_tiles_are_measured() -> None:
@@ -111,22 +113,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
         if tile in clock.wrong:
             options["out"].mul_(2)
 
-    def gather(*args: Any, **options: Any) -> Tensor:
+    def apply(*args: Any, **options: Any) -> Tensor:
         clock.now += clock.seconds.get(None, 1.0)
         return right(*args, **options)
 
     def sum_products(*args: Tensor, **options: Any) -> Tensor:
         clock.sums += 1
-        return sparse_conv_gather.sum_products(*args, **options)
+        return gather.sum_products(*args, **options)
 
-    right = sparse_conv_gather.apply
+    right = gather.apply
     monkeypatch.setattr(fastest, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setattr(sparse_conv_gather, "apply", gather)
-    monkeypatch.setattr(sparse_conv_choice, "kernels_on", lambda device: module(convolve, sum_products))
-    monkeypatch.setattr(sparse_conv_choice, "GATHERED", 1)
-    sparse_conv_choice._seconds.cache_clear()
+    monkeypatch.setattr(gather, "apply", apply)
+    monkeypatch.setattr(choice, "kernels_on", lambda device: module(convolve, sum_products))
+    monkeypatch.setattr(choice, "GATHERED", 1)
+    choice._seconds.cache_clear()
     yield clock
-    sparse_conv_choice._seconds.cache_clear()
+    choice._seconds.cache_clear()
 
 
 def chosen(*, width: int = 128, backend: str | None = None, dtype: torch.dtype = torch.float16) -> Tile | None:
@@ -154,7 +156,7 @@ def test_where_torch_has_no_room_the_kernel_is_taken(clock: SimpleNamespace, mon
     def no_room(*args: Any, **options: Any) -> Tensor:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(sparse_conv_gather, "apply", no_room)
+    monkeypatch.setattr(gather, "apply", no_room)
     assert chosen() == TILES[0]
 
 
@@ -206,7 +208,7 @@ MESH_DECODER = {"resolution": 16, "model_channels": 256, "latent_channels": 8, "
 
 @torch.no_grad()
 def test_a_network_hands_its_back_end_on(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_conv_choice, "find_spec", lambda name: "installed")
+    monkeypatch.setattr(choice, "find_spec", lambda name: "installed")
     clock.seconds = {None: 9.0}
     model = create_model("SLatMeshDecoder", MESH_DECODER).eval()
     model.set_precision(torch.float16)
@@ -217,7 +219,7 @@ def test_a_network_hands_its_back_end_on(clock: SimpleNamespace, monkeypatch: py
     for backend in ("builtin", None, "triton"):
         model.set_sparse_conv(backend)
         clock.tried.clear()
-        sparse_conv_choice._seconds.cache_clear()
+        choice._seconds.cache_clear()
         results[backend] = (block(x).feats, run_subdivision(block, x).feats)
         assert bool(clock.tried) == (backend is None or backend == "triton")
         for got, expected in zip(results[backend], results["builtin"]):
@@ -225,7 +227,7 @@ def test_a_network_hands_its_back_end_on(clock: SimpleNamespace, monkeypatch: py
 
 
 def test_a_network_without_triton_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_conv_choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="use builtin"):
         create_model("SLatMeshDecoder", MESH_DECODER).set_sparse_conv("triton")
 
@@ -244,7 +246,7 @@ RELEASED = (
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("dtype", sparse_conv_choice.HALF)
+@pytest.mark.parametrize("dtype", choice.HALF)
 @pytest.mark.parametrize("shape", RELEASED)
 @torch.no_grad()
 def test_a_gpu_convolves_as_exactly_as_the_gather_and_gathers_nothing(
@@ -258,9 +260,9 @@ def test_a_gpu_convolves_as_exactly_as_the_gather_and_gathers_nothing(
         torch.randn(size, generator=generator, device=GPU).to(dtype)
         for size in ((len(coords), width), (groups, out_width, count, width), (out_width,))
     )
-    columns = sparse_conv_gather.ALL if groups == 1 else sparse_conv_gather.CORNERS
-    exact = sparse_conv_gather.apply(feats.float(), taps.float(), bias=bias.float(), table=table, columns=columns)
-    gathered = sparse_conv_gather.apply(feats, taps, bias=bias, table=table, columns=columns)
+    columns = gather.ALL if groups == 1 else gather.CORNERS
+    exact = gather.apply(feats.float(), taps.float(), bias=bias.float(), table=table, columns=columns)
+    gathered = gather.apply(feats, taps, bias=bias, table=table, columns=columns)
     kernel = kernel_for(feats, taps, backend="triton")
     assert kernel is not None
     out = torch.empty_like(gathered)
@@ -313,15 +315,15 @@ def test_a_gpu_replays_captured_convolutions() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("dtype", sparse_conv_choice.HALF)
+@pytest.mark.parametrize("dtype", choice.HALF)
 @torch.no_grad()
 def test_a_gpu_sums_products(dtype: torch.dtype) -> None:
     coords = fastest.shell_of_voxels(70, GPU)
     table = neighbour_table(coords, (len(coords),), resolution=70)
     products = torch.randn(len(coords), 27 * 128, device=GPU).to(dtype)
     bias = torch.randn(128, device=GPU)
-    kernel = sparse_conv_choice.sum_kernel_for(products, backend=None)
+    kernel = choice.sum_kernel_for(products, backend=None)
     assert kernel is not None
-    expected = sparse_conv_gather.sum_products(products, table, bias=bias)
+    expected = gather.sum_products(products, table, bias=bias)
     error = (kernel(products, table, bias=bias).float() - expected.float()).abs().max() / expected.abs().max()
     assert error <= {torch.float16: 1e-3, torch.bfloat16: 8e-3}[dtype]

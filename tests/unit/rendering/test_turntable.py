@@ -114,9 +114,13 @@ def test_the_textured_mesh_is_a_side_of_its_own() -> None:
         turntable(mesh=tetrahedron(), config=config)
 
 
-def test_a_back_end_for_one_kind_leaves_the_others_to_auto() -> None:
+def test_a_back_end_for_one_kind_leaves_the_others_to_the_built_in_ones() -> None:
     options = {"sides": ("gaussians", "normals"), "size": 32, "frames": 1}
     expected = next(turntable(gaussians=cloud(), mesh=tetrahedron(), config=TurntableConfig(**options)))
+    assert np.array_equal(
+        expected,
+        next(turntable(gaussians=cloud(), mesh=tetrahedron(), config=TurntableConfig(**options, backend="builtin"))),
+    )
     for backend in ("gsplat", "nvdiffrast"):
         frames = turntable(gaussians=cloud(), mesh=tetrahedron(), config=TurntableConfig(**options, backend=backend))
         with pytest.raises(MissingDependencyError, match=backend):

@@ -10,7 +10,7 @@ from torch import Tensor
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.sampling import (
-    Shortcuts,
+    SPEEDS,
     Velocity,
     alternate_images,
     average_images,
@@ -224,10 +224,13 @@ def test_extrapolation_beats_holding_the_velocity():
     assert (skipping - exact).abs() < 0.2 * (half - exact).abs()
 
 
-def test_shortcuts_are_checked_and_leave_the_models_interval_alone():
-    assert Shortcuts().interval((0.5, 1.0)) == (0.5, 1.0)
-    assert Shortcuts(guidance_from=0.8).interval((0.5, 0.95)) == (0.8, 0.95)
-    assert Shortcuts(guidance_from=1.0).interval((0.5, 0.95)) == (0.95, 0.95)
-    for wrong in ({"guidance_every": 0}, {"velocity_every": 0}, {"guidance_from": 1.5}):
-        with pytest.raises(InvalidInputError, match=next(iter(wrong))):
-            Shortcuts(**wrong)
+def test_speeds_leave_out_more_and_more() -> None:
+    def evaluations(speed: str) -> tuple[int, int]:
+        velocity_every, guidance_every = SPEEDS[speed]
+        conditional, null = counted(lambda x, t: x), counted(lambda x, t: 0 * x)
+        guided = guide(conditional, null, strength=2.0, every=guidance_every)
+        velocity = extrapolate(guided, steps=24, rescale_t=3.0, every=velocity_every)
+        euler_sample(velocity, torch.ones(1), steps=24, rescale_t=3.0)
+        return conditional.calls, null.calls
+
+    assert [evaluations(speed) for speed in SPEEDS] == [(24, 24), (14, 14), (14, 7)]

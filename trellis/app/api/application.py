@@ -12,18 +12,18 @@ from starlette.middleware.cors import CORSMiddleware
 
 from trellis import __version__
 from trellis.app.api.access_log import AccessLog
-from trellis.app.api.desktop import desktop_routes
 from trellis.app.api.docs_page import docs_page
-from trellis.app.api.documented import ERRORS
-from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import add_error_handlers
 from trellis.app.api.guards import HostGuard, OriginGuard, PatienceGuard, SafeHeaders, TokenGuard
 from trellis.app.api.job_routes import job_routes
+from trellis.app.api.jobs import Jobs
 from trellis.app.api.late_page import LatePage
-from trellis.app.api.legacy import legacy_routes
 from trellis.app.api.model_routes import model_routes
+from trellis.app.api.openapi import ERRORS
 from trellis.app.api.settings import ApiSettings
-from trellis.app.api.slot import Slot
+from trellis.app.api.stableprojectorz.client_routes import desktop_routes
+from trellis.app.api.stableprojectorz.form_routes import legacy_routes
+from trellis.app.api.stableprojectorz.single_generation import Slot
 from trellis.app.engine import Engine
 
 DESCRIPTION = (

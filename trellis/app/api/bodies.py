@@ -17,12 +17,14 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import ClientDisconnect, Request
 
 from trellis.app.api.errors import ApiError, FieldError
-from trellis.app.sources import MAX_PICTURES
+from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.storage import storing
 
 MAX_FIELDS = 256
 MAX_FILES = MAX_PICTURES + 1  # one more than a job takes, so that its own check names the field
-IN_MEMORY = 2**20  # longer bodies are on disk
+IN_MEMORY = 2**15  # longer bodies are on disk
+MOST_HELD = 2**30  # bytes of all bodies on disk
+MOST_VALUES = 10_000  # in a JSON body: a value takes up to a hundred times the memory of its text
 PIECE = 2**18
 TEXT_SHARE = 2  # text takes up to three times its size while it is read: so much shorter than files it must be
 DRAIN_FACTOR = 4  # a body over the limit is read on up to so many times the limit, so that the client hears the answer
@@ -59,11 +61,33 @@ async def received(request: Request, limit: int) -> AsyncIterator[IO[bytes]]:
     """
     if media_type(request) != "multipart/form-data":
         limit //= TEXT_SHARE
-    with storing(Path(gettempdir())), SpooledTemporaryFile(max_size=IN_MEMORY) as body:
+    with storing(Path(gettempdir())), SpooledTemporaryFile(max_size=IN_MEMORY) as body, _Held() as held:
         async for piece in limited_stream(request, limit):
+            held.add(len(piece))
             body.write(piece)
         body.seek(0)
         yield body
+
+
+class _Held:
+    """What one body takes of the room for all; raises ApiError 503 where there is none."""
+
+    total = 0
+
+    def __init__(self) -> None:
+        self._own = 0
+
+    def add(self, size: int) -> None:
+        if _Held.total + size > MOST_HELD:
+            raise ApiError(503, "The server has too many requests in hand; try again later.")
+        _Held.total += size
+        self._own += size
+
+    def __enter__(self) -> "_Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _Held.total -= self._own
 
 
 async def read_json(body: IO[bytes]) -> dict[str, Any]:
@@ -86,6 +110,8 @@ def parse_json(body: IO[bytes]) -> dict[str, Any]:
 
 def _text_of(body: IO[bytes]) -> str:
     data = body.read()
+    if sum(data.count(sign) for sign in (b"[", b"{", b",")) > MOST_VALUES:
+        raise ApiError(422, f"The JSON of the request has more than {MOST_VALUES} values.")
     return data.decode(json.detect_encoding(data), "surrogatepass")
 
 
@@ -139,10 +165,11 @@ async def _read_form(request: Request, body: IO[bytes], limit: int) -> FormData:
             parser = FormParser(request.headers, stream(), max_fields=MAX_FIELDS, max_part_size=limit)
         else:
             raise ApiError(415, "Send a form: multipart/form-data or application/x-www-form-urlencoded.")
+        parser.spool_max_size = IN_MEMORY  # type: ignore[union-attr]
         return await parser.parse()
     except MultiPartException as error:
         raise ApiError(400, f"The form cannot be read: {error.message}") from error
-    except (KeyError, UnicodeDecodeError, LookupError) as error:
+    except (KeyError, UnicodeError, LookupError) as error:
         raise ApiError(400, f"The form cannot be read: {error}") from error
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from trellis.app.engine import QueueFullError, UnknownJobError
-from trellis.app.sources import SourceError
+from trellis.app.job_sources import SourceError
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError, TrellisError
 

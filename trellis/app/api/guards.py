@@ -182,12 +182,13 @@ class PatienceGuard:
             await self.app(scope, receive, send)
             return
         whole = stalled = answered = False
-        received, deadline = 0, time.monotonic() + self._seconds
+        received, deadline = 0, 0.0
 
         async def patient() -> Message:
             nonlocal whole, stalled, received, deadline
             if whole:
                 return await receive()
+            deadline = deadline or time.monotonic() + self._seconds  # the application may have let it wait
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     message = await receive()
@@ -197,7 +198,7 @@ class PatienceGuard:
             whole = message["type"] != "http.request" or not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received >= BODY_PIECE:
-                received, deadline = 0, time.monotonic() + self._seconds
+                received, deadline = 0, 0.0
             return message
 
         async def send_once(message: Message) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from trellis.app.jobs import JobState, JobView
-from trellis.app.shares import seconds_left, share_done
+from trellis.app.stage_progress import seconds_left, share_done
 
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",

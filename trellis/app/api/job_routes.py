@@ -9,15 +9,16 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from trellis.app.api.bodies import is_json, read_json, received
-from trellis.app.api.documented import ERRORS, file_answer, files_body, job_body, job_links
-from trellis.app.api.engines import Jobs
 from trellis.app.api.errors import ApiError
 from trellis.app.api.guards import is_operator
 from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type, result_model
+from trellis.app.api.jobs import Jobs
+from trellis.app.api.openapi import ERRORS, file_answer, files_body, job_body, job_links
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.submissions import checked_request, read_submission
 from trellis.app.engine import UnknownJobError
 from trellis.app.jobs import CLIENT_OWNER, JobState, JobView
+from trellis.app.result_file import ResultFile
 
 EVENT_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
@@ -108,7 +109,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         path = (await jobs.view(job_id)).draft
         if path is None:
             raise ApiError(404, "This job has no first look (yet).")
-        return FileResponse(path, media_type="image/png", headers={"Cache-Control": "no-store"})
+        return ResultFile(path, media_type="image/png", headers={"Cache-Control": "no-store"})
 
     @router.get(
         "/{job_id}/files/{name}",
@@ -122,7 +123,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         path = next((path for path in view.files.values() if path.name == name and path.is_file()), None)
         if path is None:
             raise ApiError(404, "This job has no file of that name.", field="name")
-        return FileResponse(path, media_type=media_type(path), filename=path.name)
+        return ResultFile(path, media_type=media_type(path), filename=path.name)
 
 
 def owner_of(request: Request) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from trellis.app.sources import Models
+from trellis.app.job_sources import Models
 
 
 class ModelModel(BaseModel):

@@ -8,8 +8,8 @@ from fastapi import Request
 from starlette.datastructures import FormData
 
 from trellis.app.api.bodies import file_field, is_form, is_json, opened_form, read_json, received
-from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import ApiError, FieldError
+from trellis.app.api.jobs import Jobs, Source
 from trellis.app.api.numbers import parse_number
 from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings

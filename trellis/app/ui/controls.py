@@ -12,6 +12,7 @@ SAMPLING_ROWS = (
     ("structure_steps", "structure_guidance"),
     ("latent_steps", "latent_guidance"),
     ("multi_image",),
+    ("speed",),
 )
 FILE_ROWS = (
     ("simplify",),

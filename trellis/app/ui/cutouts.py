@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.picture_reader import PictureReader, ReadPicture
 from trellis.app.ui.uploads import uploaded_file
 from trellis.errors import InvalidInputError
@@ -31,6 +32,8 @@ class CutoutTable:
 
     async def cut_out(self, paths: Sequence[str], way: str) -> list[ReadPicture]:
         """The cut-outs of uploaded files; raises InvalidInputError, which names the file and not its folder."""
+        if len(paths) > MAX_PICTURES:
+            raise InvalidInputError(f"At most {MAX_PICTURES} pictures are taken at once.")
         uploads = [uploaded_file(path, self._reader.folder) for path in paths]
         if must_fetch(way) and not self._files.offline:
             await asyncio.to_thread(get_model, U2NET, runtime=self._files)

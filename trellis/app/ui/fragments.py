@@ -6,7 +6,7 @@ from pathlib import Path
 from trellis.app.bundles import bundled_files
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import JobState, JobView
-from trellis.app.shares import FETCH_STAGE, fetching, seconds_left, share_done
+from trellis.app.stage_progress import FETCH_STAGE, fetching, seconds_left, share_done
 
 VIEWER_ROUTE = "/viewer.js"
 # What is offered, in this order, and what it is; an OBJ is offered as an archive with its material and pictures.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +30,10 @@ GETS = re.compile(
 )
 SESSION = re.compile(r"[0-9A-Za-z_-]{1,64}")
 MOST_BODY = 1 << 20  # bytes of an event: pictures come by upload
+MOST_VALUES = 10_000  # in an event: a value takes up to a hundred times the memory of its text
+MOST_EVENT_DATA = 4096  # bytes of what was chosen in a gallery, say
+LONGEST_PATH = 2048
+LONGEST_RANGE = 100
 MOST_STREAMS = 256  # open at a time, for one client
 BURST, PER_SECOND = 600, 60  # requests of one client: a page is about 150 at its first visit
 EVENT_COST = 10  # requests; what changes something takes more than what is looked at
@@ -72,11 +77,13 @@ class PageGuard:
 
     async def _checked(self, scope: Scope, receive: Receive) -> Receive:
         """What the application may receive; raises PageRequestError."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or len(scope["path"]) > LONGEST_PATH:
             raise PageRequestError(404, "There is nothing here.")
         method, path = scope["method"], scope["path"]
         if method in ("GET", "HEAD") and GETS.fullmatch(path):
             self._check_names(scope)
+            if len(Headers(scope=scope).get("range", "")) > LONGEST_RANGE:
+                raise PageRequestError(416, "That is no part of a file.")
             return receive
         if method == "POST" and path == JOIN:
             return _given(await self._checked_event(receive))
@@ -91,7 +98,7 @@ class PageGuard:
             named = Path(path.removeprefix(FILE))
             if ".." in named.parts or not any(named.is_relative_to(folder) for folder in self._shown):
                 raise PageRequestError(404, "There is no such file.")
-        for name, value in parse_qsl(scope["query_string"].decode("latin-1")):
+        for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
             if name == "session_hash" and not SESSION.fullmatch(value):
                 raise PageRequestError(400, "session_hash is not one of a page.")
 
@@ -113,6 +120,8 @@ class PageGuard:
             body += piece
             if len(body) > MOST_BODY:
                 raise PageRequestError(413, f"This is larger than {MOST_BODY >> 20} MB.")
+        if sum(body.count(sign) for sign in (b"[", b"{", b",")) > MOST_VALUES:
+            raise PageRequestError(413, "The event has too many values.")
         try:
             event = json.loads(body)
             json.dumps(event, ensure_ascii=False).encode()  # fails for halves of characters
@@ -132,6 +141,8 @@ class PageGuard:
             await asyncio.to_thread(self._check_files, event)
         except (InvalidInputError, RecursionError) as error:
             raise PageRequestError(403, REFUSAL) from error
+        if len(json.dumps(event.get("event_data"))) > MOST_EVENT_DATA:
+            raise PageRequestError(413, "The event has too many values.")
         kept = ("data", "event_data", "fn_index", "trigger_id", "session_hash")
         return json.dumps({name: event[name] for name in kept if name in event}).encode()
 

@@ -165,15 +165,21 @@ class Handlers:
         session, shown = self._session(browser), self._shown
         session.job = job_id
         seed_update = {} if seed is None else {shown.seed: seed}
-        view = self._engine.view(job_id)
-        yield {shown.progress: fragments.job_panel(view)} | self._buttons(session, running=True) | seed_update
         drafted = False
-        while not (view := self._engine.view(job_id)).state.final:
-            updates: Updates = {shown.progress: fragments.job_panel(view)}
-            if view.draft is not None and not drafted:
-                updates[shown.results], drafted = fragments.draft_panel(view), True
-            yield updates
-            await asyncio.sleep(POLL_SECONDS)
+        try:
+            view = self._engine.view(job_id)
+            yield {shown.progress: fragments.job_panel(view)} | self._buttons(session, running=True) | seed_update
+            while not (view := self._engine.view(job_id)).state.final:
+                updates: Updates = {shown.progress: fragments.job_panel(view)}
+                if view.draft is not None and not drafted:
+                    updates[shown.results], drafted = fragments.draft_panel(view), True
+                yield updates
+                await asyncio.sleep(POLL_SECONDS)
+        except UnknownJobError as error:  # somebody who knows its id deleted it
+            session.job = None
+            told = {shown.progress: fragments.message_panel(str(error)), shown.results: session.results}
+            yield told | self._buttons(session)
+            return
         session.job = None
         if view.state is JobState.DONE:
             history = await asyncio.to_thread(self._history_update, browser)
@@ -211,9 +217,9 @@ class Handlers:
 
     def cancel(self, browser: gr.Request) -> None:
         """Stop the job that this page waits for: its button was pressed or the page was closed."""
-        job_id = self._session(browser).job
-        if job_id is not None:
-            self._engine.cancel(job_id)
+        session = self._sessions.get(_key(browser))
+        if session is not None and session.job is not None:
+            self._engine.cancel(session.job)
 
     def close(self, browser: gr.Request) -> None:
         """Forget a page that was closed, and stop its job."""
@@ -221,15 +227,30 @@ class Handlers:
         with self._lock:
             self._sessions.pop(_key(browser), None)
 
+    def _is_kept(self, session: Session) -> bool:
+        """Whether other files can be made of what a page shows; somebody may have deleted it."""
+        try:
+            return session.finished is not None and self._engine.view(session.finished[0]).kept
+        except UnknownJobError:
+            return False
+
     def _session(self, browser: gr.Request) -> Session:
-        """What belongs to a page; of more pages than are remembered, the longest unused one is forgotten."""
+        """What belongs to a page; of more pages than are remembered, the longest unused one without a job goes."""
         key = _key(browser)
         with self._lock:
             session = self._sessions.setdefault(key, Session())
             self._sessions.move_to_end(key)
-            while len(self._sessions) > MOST_SESSIONS:
-                self._sessions.popitem(last=False)
+            for other in list(self._sessions)[: max(0, len(self._sessions) - MOST_SESSIONS)]:
+                if other != key and not self._is_waiting(self._sessions[other]):
+                    del self._sessions[other]
         return session
+
+    def _is_waiting(self, session: Session) -> bool:
+        """Whether the job that a page waits for has not ended."""
+        try:
+            return session.job is not None and not self._engine.view(session.job).state.final
+        except UnknownJobError:
+            return False
 
     def _result_update(self, session: Session, view: JobView, name: str) -> Updates:
         session.finished = (view.id, name)
@@ -264,7 +285,7 @@ class Handlers:
     def _buttons(self, session: Session, *, running: bool = False) -> Updates:
         shown = self._shown
         has_result = session.finished is not None and not running
-        kept = session.finished is not None and not running and self._engine.view(session.finished[0]).kept
+        kept = has_result and self._is_kept(session)
         updates: Updates = {
             shown.generate: gr.Button("Generating…" if running else "Generate", interactive=not running),
             shown.cancel: gr.Button(interactive=running),

@@ -8,7 +8,7 @@ import gradio as gr
 
 from trellis.app.engine import Engine
 from trellis.app.machine_options import DEMO_MODEL
-from trellis.app.offers import ModelChoice
+from trellis.app.model_choices import ModelChoice
 from trellis.app.ui import fragments
 from trellis.app.ui.controls import (
     FILE_ROWS,

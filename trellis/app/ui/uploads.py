@@ -18,7 +18,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from trellis.app.sources import MAX_PICTURES
+from trellis.app.job_sources import MAX_PICTURES
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
 
@@ -26,7 +26,8 @@ UPLOAD_ROUTE = "/gradio_api/upload"  # Gradio's own takes what it is sent
 FIELD = "files"
 FRESH_SECONDS = 600.0
 MOST_UPLOADS = 2 << 30  # bytes that the upload folder may hold
-LONGEST_NAME = 100
+LONGEST_NAME = 100  # bytes
+IN_MEMORY = 1 << 15  # longer files are on disk as they come
 REFUSAL = "This picture is not here (any more): choose it again."
 
 
@@ -81,9 +82,10 @@ def add_upload_route(app: FastAPI, folder: Path, limit: int) -> None:
         parser = MultiPartParser(
             request.headers, _limited(request.stream(), limit), max_files=MAX_PICTURES, max_fields=0, max_part_size=0
         )
+        parser.spool_max_size = IN_MEMORY
         try:
             form = await parser.parse()
-        except (MultiPartException, KeyError, LookupError, UnicodeDecodeError) as error:
+        except (MultiPartException, KeyError, LookupError, UnicodeError) as error:
             raise HTTPException(400, f"The upload cannot be read: {getattr(error, 'message', error)}") from error
         except ClientDisconnect as error:
             raise HTTPException(400, "The upload ended before it was complete.") from error
@@ -103,7 +105,8 @@ def keep(folder: Path, content: IO[bytes], name: str) -> Path:
     hashed = hashlib.sha256()
     while piece := content.read(1 << 20):
         hashed.update(piece)
-    plain = re.sub(r"[^\w.,()\[\] -]", "", Path(name.replace("\\", "/")).name)[-LONGEST_NAME:].strip(" .") or "picture"
+    plain = re.sub(r"[^\w.,()\[\] -]", "", Path(name.replace("\\", "/")).name)
+    plain = plain.encode()[-LONGEST_NAME:].decode(errors="ignore").strip(" .") or "picture"
     place = folder / hashed.hexdigest() / plain
     place.parent.mkdir(parents=True, exist_ok=True)
     content.seek(0)

@@ -1,5 +1,6 @@
 """The web application of the page: our own routes for results and the viewer, then Gradio, on one port."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 import gradio
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
@@ -15,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trellis.app.bundles import bundle_file
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.jobs import CLIENT_OWNER, JobView
+from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
 from trellis.app.ui.fragments import VIEWER_ROUTE
 from trellis.app.ui.guard import PageGuard
@@ -113,11 +116,14 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], exa
         view = _own_job(engine, job_id, request)
         return _answer(None if view is None else _result_path(view, name))
 
+    bundling = asyncio.Lock()  # whoever makes an archive holds it: the same one is not made twice, nor many at once
+
     @app.get("/results/{job_id}/bundle/{bundle}.zip")
-    def result_bundle(job_id: str, bundle: str, request: Request) -> FileResponse:
+    async def result_bundle(job_id: str, bundle: str, request: Request) -> FileResponse:
         view = _own_job(engine, job_id, request)
         try:
-            return _answer(None if view is None else bundle_file(view, bundle))
+            async with bundling:
+                return _answer(None if view is None else await run_in_threadpool(bundle_file, view, bundle))
         except InvalidInputError:
             return _answer(None)
         except StorageError as error:
@@ -151,7 +157,7 @@ def _answer(path: Path | None) -> FileResponse:
     if path is None:
         raise HTTPException(status_code=404, detail="This result does not exist any more.")
     kind = MEDIA_TYPES.get(path.suffix, "application/octet-stream")
-    return FileResponse(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+    return ResultFile(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
 
 def _own_job(engine: Engine, job_id: str, request: Request) -> JobView | None:

@@ -1,4 +1,4 @@
-"""Public entry of the closest point query."""
+"""The closest point query, and its reference in plain torch."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 
 BACKENDS = ("warp", "reference")
+CHUNK = 1 << 22  # point-face pairs at a time
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,66 @@ def closest_point(points: Tensor, vertices: Tensor, faces: Tensor, *, backend: s
     if not len(faces):
         raise InvalidInputError("The mesh has no faces, so no point of it is nearest.")
     points, vertices = points.detach().float().contiguous(), vertices.detach().float().contiguous()
-    # Imported at the call: Warp takes half a second to load and is needed for this alone.
-    if backend == "warp":
-        from trellis.ops.closest_point.warp_backend import nearest
+    if backend == "warp":  # imported at the call: Warp takes half a second to load and is needed for this alone
+        from trellis.ops.closest_point import warp_backend
+
+        face, barycentrics = warp_backend.nearest(points, vertices, faces)
     else:
-        from trellis.ops.closest_point.reference import nearest
-    face, barycentrics = nearest(points, vertices, faces)
+        face, barycentrics = nearest_of_all(points, vertices, faces)
     found = torch.einsum("nc,ncd->nd", barycentrics, vertices[faces[face].long()])
     return SurfacePoints(face, barycentrics, torch.linalg.vector_norm(found - points, dim=1))
+
+
+def nearest_of_all(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """As `warp_backend.nearest`, by comparing every point with every face."""
+    corners = vertices[faces.long()]
+    found, weights = [], []
+    for part in points.split(max(1, CHUNK // len(faces))):
+        barycentrics = nearest_on_triangles(part[:, None], corners[None])
+        offset = torch.einsum("nfc,fcd->nfd", barycentrics, corners) - part[:, None]
+        face = offset.square().sum(-1).argmin(dim=1)
+        found.append(face)
+        weights.append(barycentrics[torch.arange(len(part), device=part.device), face])
+    if not found:
+        return faces.new_zeros(0, dtype=torch.int64), points.new_zeros(0, 3)
+    return torch.cat(found), torch.cat(weights)
+
+
+def nearest_on_triangles(points: Tensor, corners: Tensor) -> Tensor:
+    """Barycentrics [..., 3] of the point of a triangle [..., 3, 3] nearest to a point [..., 3].
+
+    The foot of the perpendicular if it lies inside, else the nearest point of the nearest edge.
+    """
+    a, b, c = corners.unbind(-2)
+    inside = _perpendicular_foot(points, a, b, c)
+    candidates = [inside]
+    costs = [torch.where((inside >= 0).all(-1), _offset(points, inside, corners), torch.inf)]
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        start, along = corners[..., i, :], corners[..., j, :] - corners[..., i, :]
+        t = ((points - start) * along).sum(-1) / along.square().sum(-1).clamp_min(1e-30)
+        t = t.clamp(0, 1)
+        edge = torch.zeros_like(inside)
+        edge[..., i], edge[..., j] = 1 - t, t
+        candidates.append(edge)
+        costs.append(_offset(points, edge, corners))
+    best = torch.stack(costs).argmin(dim=0)
+    stacked = torch.stack(candidates)
+    return stacked.gather(0, best[None, ..., None].expand(1, *inside.shape)).squeeze(0)
+
+
+def _perpendicular_foot(points: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Barycentrics [..., 3] of the foot in the plane of the triangle; negative for a triangle without area."""
+    ab, ac, ap = b - a, c - a, points - a
+    d00, d01, d11 = (ab * ab).sum(-1), (ab * ac).sum(-1), (ac * ac).sum(-1)
+    d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
+    area = d00 * d11 - d01 * d01
+    flat = area <= 1e-12 * d00 * d11
+    safe = torch.where(flat, torch.ones_like(area), area)
+    v = (d11 * d20 - d01 * d21) / safe
+    w = (d00 * d21 - d01 * d20) / safe
+    foot = torch.stack([1 - v - w, v, w], dim=-1)
+    return torch.where(flat[..., None], torch.full_like(foot, -1.0), foot)
+
+
+def _offset(points: Tensor, barycentrics: Tensor, corners: Tensor) -> Tensor:
+    return ((barycentrics[..., None] * corners).sum(-2) - points).square().sum(-1)

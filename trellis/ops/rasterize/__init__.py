@@ -11,6 +11,7 @@ from trellis.ops.rasterize.backends import (
     choose_backend,
     prepare,
     rendering_device,
+    require_adapter,
 )
 from trellis.ops.rasterize.gaussians import splat_gaussians
 from trellis.ops.rasterize.meshes import draw_mesh, project_vertices
@@ -34,5 +35,6 @@ __all__ = [
     "project_vertices",
     "rasterize_triangles",
     "rendering_device",
+    "require_adapter",
     "splat_gaussians",
 ]

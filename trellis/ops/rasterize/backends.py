@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.runtime import has_float64, is_gpu
 
 GAUSSIAN_BACKENDS = ("auto", "reference", "warp", "gsplat")
 TRIANGLE_BACKENDS = ("auto", "reference", "warp", "nvdiffrast", "kaolin")
 FIELD_BACKENDS = ("auto", "reference", "warp")
-BACKENDS = tuple(dict.fromkeys([*GAUSSIAN_BACKENDS, *TRIANGLE_BACKENDS, *FIELD_BACKENDS]))
+BACKENDS = tuple(dict.fromkeys(["builtin", *GAUSSIAN_BACKENDS, *TRIANGLE_BACKENDS, *FIELD_BACKENDS]))
 
 # Packages that are used when installed and asked for: how to get them, and their licence. Each was written from its
 # public documentation: adapters, untested on hardware.
@@ -21,9 +22,9 @@ ADAPTERS = {
     "NVIDIA's compiler nvcc and a C++ compiler)",
     "nvdiffrast": "install it from https://github.com/NVlabs/nvdiffrast (NVIDIA Source Code License: non-commercial "
     "use only; it needs NVIDIA's compiler nvcc and a C++ compiler)",
-    "kaolin": "install it as https://kaolin.readthedocs.io says for your release of torch (Apache-2.0)",
+    "kaolin": "install it as https://kaolin.readthedocs.io says for your release of torch (Apache-2.0; "
+    "`--extra kaolin` installs nothing, for that release has no build)",
 }
-_NO_GPU = ("cpu", "mps")  # devices that none of them draws on
 
 
 @functools.cache
@@ -33,7 +34,7 @@ def warp_usable(device: torch.device) -> bool:
         return False
     if device.type == "cpu":
         return True
-    if device.type == "mps" or torch.version.hip is not None:
+    if not is_gpu(device) or torch.version.hip is not None:
         return False
     # Warp may be newer than the driver; then it finds no GPU although torch does.
     from trellis.ops import warp_device
@@ -62,7 +63,7 @@ def check_backend(name: str, *, among: tuple[str, ...] = BACKENDS) -> None:
 
 
 def backend_for(name: str, among: tuple[str, ...]) -> str:
-    """`name` where it is one of `among`, else `auto`: one wish for pictures of several kinds.
+    """`name` where it is one of `among`, else `auto`, as `builtin` is: one wish for pictures of several kinds.
 
     Raises InvalidInputError for a name that no kind of picture has.
     """
@@ -90,16 +91,17 @@ def choose_backend(name: str, *tensors: Tensor, among: tuple[str, ...]) -> str:
     if name == "warp" and needs_gradient:
         raise InvalidInputError("The warp back end has no gradients; use the reference back end, or torch.no_grad().")
     if name in ADAPTERS:
-        _check_adapter(name, device)
+        require_adapter(name, device)
     return name
 
 
-def _check_adapter(name: str, device: torch.device) -> None:
+def require_adapter(name: str, device: torch.device) -> None:
+    """Raise MissingDependencyError where the package `name` is not installed or does not draw on `device`."""
     if importlib.util.find_spec(name) is None:
-        raise MissingDependencyError(f"{name} is not installed: {ADAPTERS[name]}, or choose the warp back end.")
-    if device.type in _NO_GPU:
+        raise MissingDependencyError(f"{name} is not installed: {ADAPTERS[name]}, or leave it to the built-in ones.")
+    if not is_gpu(device):
         raise MissingDependencyError(
-            f"{name} draws on NVIDIA GPUs only, not on device {device}; choose the warp or the reference back end."
+            f"{name} draws on NVIDIA GPUs only, not on device {device}; leave it to the built-in ones."
         )
 
 
@@ -109,7 +111,7 @@ def rendering_device(device: torch.device, backend: str, *tensors: Tensor) -> to
     A wanted gradient of `tensors` keeps the work on the device, except on Apple's.
     """
     check_backend(backend)
-    if device.type == "mps":
+    if not has_float64(device):
         return torch.device("cpu")
     needs_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     cpu = torch.device("cpu")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from trellis.errors import MissingDependencyError
-from trellis.runtime import NVDIFFRAST_CONTEXT
 
 
 def rasterize_triangles(
@@ -27,7 +26,7 @@ def rasterize_triangles(
     if len(numbers) == 0:
         return _nothing(points, height, width)
     positions = _clip_positions(points, height, width, perspective=perspective)
-    context = getattr(nvdiffrast, NVDIFFRAST_CONTEXT)(device=points.device)
+    context = nvdiffrast.RasterizeCudaContext(device=points.device)
     drawn, _ = nvdiffrast.rasterize(
         context, positions[None], faces.int().contiguous(), resolution=[height, width], grad_db=False
     )

@@ -7,7 +7,7 @@ at every call: the client builds the panel anew, and loses the user's pictures, 
 
 from functools import cache
 
-from trellis.app.api.legacy_options import DESKTOP, RANDOM_SEED, SEED_LIMIT, choices, options_default
+from trellis.app.api.stableprojectorz.options import DESKTOP, RANDOM_SEED, SEED_LIMIT, choices, options_default
 from trellis.app.request import options
 
 # (key, label, default): whole numbers of the panel's own; ranges are those of the keys of /generate.

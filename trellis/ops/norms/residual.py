@@ -99,7 +99,7 @@ def normalize_and_activate_by_torch(x: Tensor, *, norm: RowNorm, dtype: torch.dt
 def kernels_on(device: torch.device) -> ModuleType | None:
     """The module of the kernels, if this device runs them and they agree with torch."""
     return checked_kernels(
-        "trellis.ops.residual_norm_triton",
+        "trellis.ops.norms.residual_triton",
         device,
         agrees=lambda kernels: agrees(kernels, device),
         otherwise="norms are computed without a kernel",

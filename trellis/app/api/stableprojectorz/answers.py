@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from trellis.app.api.slot import SlotState
+from trellis.app.api.stableprojectorz.single_generation import SlotState
 
 
 class Ping(BaseModel):

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trellis.runtime import is_gpu
+
 _AGREEMENT = 4e-3  # of a value and in all: the layer's output is rounded in between, or not
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ def in_one_product(x: Tensor, weight: Tensor, *, bias: Tensor) -> Tensor:
 @cache
 def fused_for(device: torch.device) -> Function | None:
     """The layer and its GELU in one product, if this device has that and it is the tanh's GELU."""
-    if device.type in ("cpu", "mps"):
+    if not is_gpu(device):
         return None
     try:
         same = agrees(in_one_product, device)

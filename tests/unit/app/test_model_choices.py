@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trellis.app.offers import ModelChoice, offered_models
+from trellis.app.model_choices import ModelChoice, offered_models
 from trellis.models.hub import PUBLISHED, SUPPORTING
 from trellis.runtime import ModelFiles
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
-from trellis.ops import sparse_conv_gather
 from trellis.ops.checked_kernels import checked_kernels
 from trellis.ops.fastest import seconds_of_agreeing, shell_of_voxels
 from trellis.ops.neighbours import neighbour_table
+from trellis.ops.sparse_conv import gather
 from trellis.runtime import SPARSE_CONV_BACKENDS
 
 HALF = (torch.float16, torch.bfloat16)
@@ -28,7 +28,7 @@ LARGEST_SIDE = 80  # of the grid that is measured on
 _AGREEMENT = 4e-3  # of the largest value: two roundings to float16
 
 logger = logging.getLogger(__name__)
-Kernel = Callable[..., None]  # of (feats, taps, bias=, table=, out=, none=), see `sparse_conv_triton.convolve`
+Kernel = Callable[..., None]  # of (feats, taps, bias=, table=, out=, none=), see `triton_kernels.convolve`
 SumKernel = Callable[..., Tensor]
 
 
@@ -87,7 +87,7 @@ def _kernels(feats: Tensor, backend: str | None) -> ModuleType | None:
 def kernels_on(device: torch.device) -> ModuleType | None:
     """The module of the kernels, if this device runs them and they agree with torch."""
     return checked_kernels(
-        "trellis.ops.sparse_conv_triton",
+        "trellis.ops.sparse_conv.triton_kernels",
         device,
         agrees=lambda kernels: agrees(kernels, device),
         otherwise="sparse convolutions gather their neighbours",
@@ -128,11 +128,11 @@ def _measure(
         for size in ((len(coords), width), shape, (out_width,))
     )
     taps /= (count * width) ** 0.5
-    columns = sparse_conv_gather.ALL if groups == 1 else sparse_conv_gather.CORNERS
+    columns = gather.ALL if groups == 1 else gather.CORNERS
 
     def run(tile: Tile | None) -> Tensor:
         if tile is None:
-            return sparse_conv_gather.apply(feats, taps, bias=bias, table=table, columns=columns)
+            return gather.apply(feats, taps, bias=bias, table=table, columns=columns)
         out = feats.new_empty(len(feats), groups * out_width)
         kernels.convolve(feats, taps, bias=bias, table=table, out=out, tile=tile)
         return out
@@ -157,15 +157,15 @@ def agrees(kernels: ModuleType, device: torch.device) -> bool:
         return torch.randn(size, generator=generator).to(device, torch.float16)
 
     feats, bias = draw(rows, width), draw(out_width)
-    for columns in (sparse_conv_gather.ALL, sparse_conv_gather.CORNERS):
+    for columns in (gather.ALL, gather.CORNERS):
         taps = draw(len(columns), out_width, len(columns[0]), width)
-        expected = sparse_conv_gather.apply(feats, taps, bias=bias, table=table, columns=columns)
+        expected = gather.apply(feats, taps, bias=bias, table=table, columns=columns)
         out = expected.new_zeros(rows + 1, expected.shape[1])
         kernels.convolve(feats, taps, bias=bias, table=table, out=out[:-1], tile=TILES[-1])
         if not _close(out[:-1], expected) or bool(out[-1].any()):
             return False
     products, bias = draw(rows, 27 * summed), draw(summed)
-    expected = sparse_conv_gather.sum_products(products, table, bias=bias)
+    expected = gather.sum_products(products, table, bias=bias)
     return _close(kernels.sum_products(products, table, bias=bias), expected)
 
 

@@ -1,7 +1,7 @@
 """Sparse convolution as one Triton kernel that never writes the gathered neighbours (an implicit GEMM). No gradient.
 
 A program computes a tile of the output: a product of gathered channels and weights for each neighbour that any of its
-rows has, summed in float32. Half precision only; `trellis.ops.sparse_conv_gather` is the same in plain torch.
+rows has, summed in float32. Half precision only; `trellis.ops.sparse_conv.gather` is the same in plain torch.
 """
 # mypy: disable-error-code="no-untyped-def"
 # The compiler of the kernels refuses Python types as annotations of what is on the device.
@@ -12,7 +12,7 @@ from torch import Tensor
 from triton.runtime.errors import OutOfResources
 
 from trellis.errors import InvalidInputError
-from trellis.ops.sparse_conv_choice import Tile
+from trellis.ops.sparse_conv.choice import Tile
 
 _SIDES = {(1, 27): 3, (8, 8): 2}  # convolutions and taps of each: all neighbours, or the 8 corners of 2^3 of them
 _SUMMED = 16  # rows of products that one program sums
@@ -91,7 +91,7 @@ def _sum(products, bias, table, out, rows, none, width, padded: tl.constexpr, bl
 def convolve(
     feats: Tensor, taps: Tensor, *, bias: Tensor, table: Tensor, out: Tensor, tile: Tile, none: int | None = None
 ) -> None:
-    """See `sparse_conv_gather.apply`; into out [n, G * O], for the rows of the table [n, 27].
+    """See `gather.apply`; into out [n, G * O], for the rows of the table [n, 27].
 
     feats [N, I]; taps [1, O, 27, I] with all columns or [8, O, 8, I] with those of the corners; out is contiguous;
     none: the number for no neighbour in the table, N unless given. Raises InvalidInputError for taps or a target of
@@ -118,7 +118,7 @@ def convolve(
 
 
 def sum_products(products: Tensor, table: Tensor, *, bias: Tensor) -> Tensor:
-    """See `sparse_conv_gather.sum_products`."""
+    """See `gather.sum_products`."""
     products, table = products.contiguous(), table.contiguous()
     count, rows, width = len(products), len(table), products.shape[1] // 27
     out = products.new_empty(rows, width)

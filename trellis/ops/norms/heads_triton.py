@@ -33,7 +33,7 @@ def _normalize(
 
 
 def by_triton(x: Tensor, gammas: Sequence[Tensor]) -> None:
-    """See `trellis.ops.head_norm.normalize_heads`.
+    """See `trellis.ops.norms.normalize_heads`.
 
     Raises InvalidInputError where a token's values are scattered, and for more parts than two.
     """

@@ -34,7 +34,7 @@ def by_torch(x: Tensor, gammas: Sequence[Tensor]) -> None:
 def kernel_for(device: torch.device) -> Kernel | None:
     """The kernel, if this device runs it and it agrees with torch."""
     kernels = checked_kernels(
-        "trellis.ops.head_norm_triton",
+        "trellis.ops.norms.heads_triton",
         device,
         agrees=lambda module: agrees(module.by_triton, device),
         otherwise="heads are normalised without a kernel",

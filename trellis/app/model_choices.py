@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from trellis.app.machine_options import DEMO_MODEL
-from trellis.errors import CheckpointError
+from trellis.errors import CheckpointError, FetchError
 from trellis.models import CatalogueEntry, list_models, resolve_model
 from trellis.runtime import ModelFiles
 
@@ -48,10 +48,10 @@ def _choice(entry: CatalogueEntry, files: ModelFiles, *, given: bool) -> ModelCh
 
 
 def _takes_text(entry: CatalogueEntry, files: ModelFiles) -> bool:
-    if entry.location is None and "/" in entry.name:  # it would have to be fetched to find out
-        return "-text-" in entry.name
     try:
         return resolve_model(entry.name, runtime=files).config.image_cond_model is None
+    except FetchError:  # it is not here to find out
+        return "-text-" in entry.name
     except CheckpointError as error:
         _log.warning("%s: %s", entry.name, error)  # its first job says so too
         return False

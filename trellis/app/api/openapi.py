@@ -4,9 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from trellis.app.api.legacy_options import DESKTOP, FORM, OUTPUT_FORMATS, RESUME, LegacyNumber, choices
+from trellis.app.job_sources import LONGEST_PROMPT, MAX_PICTURES, Models
 from trellis.app.request import SAMPLING_OPTIONS, Choice, Option, Range, Subset, Switch, default_of, options
-from trellis.app.sources import LONGEST_PROMPT, MAX_PICTURES, Models
 
 PICTURE_TEXT = {"type": "string", "format": "byte", "contentEncoding": "base64", "minLength": 1}
 PICTURE_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
@@ -78,10 +77,10 @@ def job_body(models: Models) -> dict[str, Any]:
     one_source = {"oneOf": [{"required": ["pictures"]}, {"required": ["prompt"]}]}
     as_json = {"pictures": pictures | {"items": PICTURE_TEXT, "description": "Pictures of one object."}, **others}
     as_form = {"pictures": pictures | {"items": PICTURE_FILE, "description": "Picture files."}, **others}
-    return _body(
+    return request_body(
         {
-            "application/json": _object(as_json, []) | one_source,
-            "multipart/form-data": _object(as_form, []) | one_source,
+            "application/json": closed_object(as_json, []) | one_source,
+            "multipart/form-data": closed_object(as_form, []) | one_source,
         }
     )
 
@@ -108,59 +107,7 @@ def source_properties(models: Models) -> dict[str, Any]:
 def files_body() -> dict[str, Any]:
     """The body of POST /jobs/{job_id}/files: the options that decide an asset's files."""
     properties = {name: schema for name, schema in request_properties().items() if name not in SAMPLING_OPTIONS}
-    return _body({"application/json": _object(properties, [])})
-
-
-def form_body(fields: tuple[str, str]) -> dict[str, Any]:
-    """The form of a blocking route: `fields` are the names of its file and of its base64 field."""
-    file_name, text_name = fields
-    several = file_name.endswith("list")
-    maybe_empty = {name: value for name, value in PICTURE_TEXT.items() if name != "minLength"}  # as browsers send them
-    properties: dict[str, Any] = {
-        file_name: {"type": "array", "items": PICTURE_FILE} if several else PICTURE_FILE,
-        text_name: {"type": "array", "items": maybe_empty} if several else maybe_empty,
-        **{name: number_schema(number) for name, number in FORM.items()},
-        "output_format": {"type": "string", "enum": list(OUTPUT_FORMATS), "default": OUTPUT_FORMATS[0]},
-    }
-    schema = _object(properties, [])
-    return _body({"multipart/form-data": schema, "application/x-www-form-urlencoded": schema})
-
-
-def desktop_body(models: Models) -> dict[str, Any]:
-    """The flat object of POST /generate."""
-    pictures = {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Base64 of pictures of one object; empty texts are empty slots.",
-    }
-    sizes = choices("texture_size")
-    properties: dict[str, Any] = {
-        "single_multi_img_input": pictures,
-        **{name: number_schema(number) for name, number in DESKTOP.items()},
-        "texture_size": {"type": "integer", "description": f"Position in {list(sizes)}, or a size in pixels."},
-        "multi_image": {"description": f"Position in {list(choices('multi_image'))}, or the word itself."},
-        "generate_what": {"type": "string", "enum": ["make_meshes_and_tex"]},
-        **source_properties(models),
-    }
-    schema = {"type": "object", "properties": properties}
-    return _body({"application/json": schema})
-
-
-def resume_query() -> dict[str, Any]:
-    """The query of POST /resume_from_preview."""
-    parameters = [
-        {"name": name, "in": "query", "required": False, "schema": number_schema(number)}
-        for name, number in RESUME.items()
-    ]
-    return {"parameters": parameters}
-
-
-def number_schema(number: LegacyNumber) -> dict[str, Any]:
-    """The JSON schema of a number of the old routes."""
-    low = {"exclusiveMinimum" if number.above_low else "minimum": number.low}
-    kind = "integer" if number.integer else "number"
-    default = int(number.default) if number.integer else number.default
-    return {"type": kind, **low, "maximum": number.high, "default": default, "description": number.help}
+    return request_body({"application/json": closed_object(properties, [])})
 
 
 def file_answer(media_type: str) -> dict[int | str, dict[str, Any]]:
@@ -189,11 +136,13 @@ def job_links() -> dict[int | str, dict[str, Any]]:
     return {202: {"description": "The job is queued.", "links": links}}
 
 
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def closed_object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The schema of an object that has no other properties."""
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _body(contents: dict[str, Any]) -> dict[str, Any]:
+def request_body(contents: dict[str, Any]) -> dict[str, Any]:
+    """The body of a route, by its media types."""
     return {
         "requestBody": {"required": True, "content": {kind: {"schema": schema} for kind, schema in contents.items()}}
     }

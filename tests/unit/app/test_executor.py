@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from tests.unit.app.waiting import PATIENCE, wait_until
-from trellis.app.crew import Crew
+from trellis.app.executor import Executor
 
 Log = list[tuple[str, str]]
 
@@ -27,73 +27,73 @@ def ignore(_: "Future[Any]") -> None:
 
 
 def test_one_tool_takes_tasks_in_their_order_and_tells_of_each_end() -> None:
-    crew, log, ends = Crew(["a"]), [], []
+    executor, log, ends = Executor(["a"]), [], []
     for index in range(20):
-        crew.submit(noting(log, str(index)), lambda future: ends.append(future.result()))
+        executor.submit(noting(log, str(index)), lambda future: ends.append(future.result()))
     wait_until(lambda: len(ends) == 20)
     assert [name for name, _ in log] == ends == [str(index) for index in range(20)]
-    crew.close()
+    executor.close()
 
 
 def test_whatever_hearing_of_an_end_raises_the_next_task_has_its_turn() -> None:
-    crew, ends = Crew(["a"]), []
+    executor, ends = Executor(["a"]), []
 
     def fail(future: "Future[Any]") -> None:
         ends.append(future.result())
         raise OSError("nobody can write this down")
 
     for name in ("first", "second"):
-        crew.submit(noting([], name), fail)
+        executor.submit(noting([], name), fail)
     wait_until(lambda: ends == ["first", "second"])
-    crew.close()
+    executor.close()
 
 
 def test_a_tool_that_comes_later_begins_with_its_own_task_and_then_helps() -> None:
-    crew, gate = Crew(["a"]), threading.Event()
+    executor, gate = Executor(["a"]), threading.Event()
     log: Log = []
     for name in ("first", "second", "third"):
-        crew.submit(noting(log, name, gate), ignore)
+        executor.submit(noting(log, name, gate), ignore)
     wait_until(lambda: len(log) == 1)
-    crew.add("b", noting(log, "open"), ignore)
+    executor.add("b", noting(log, "open"), ignore)
     wait_until(lambda: len(log) == 3)
-    assert log == [("first", "a"), ("open", "b"), ("second", "b")] and crew.tools == ["a", "b"]
+    assert log == [("first", "a"), ("open", "b"), ("second", "b")] and executor.tools == ["a", "b"]
     gate.set()
     wait_until(lambda: len(log) == 4)
     assert log[3][0] == "third"
-    crew.close()
+    executor.close()
 
 
 def test_every_tool_does_a_task_for_all_before_what_came_later() -> None:
-    crew = Crew(["a", "b"])
+    executor = Executor(["a", "b"])
     log: Log = []
-    crew.submit_to_all(noting(log, "open"), ignore)
-    crew.submit(noting(log, "job"), ignore)
+    executor.submit_to_all(noting(log, "open"), ignore)
+    executor.submit(noting(log, "job"), ignore)
     wait_until(lambda: len(log) == 3)
     taker = next(tool for name, tool in log if name == "job")
     assert log.index(("open", taker)) < log.index(("job", taker))
-    crew.close()
+    executor.close()
 
 
 def test_a_failing_task_costs_nobody_his_turn() -> None:
-    crew, ends = Crew(["a"]), []
+    executor, ends = Executor(["a"]), []
 
     def fail(_: str) -> None:
         raise ValueError("told to the listener")
 
-    crew.submit(fail, lambda future: ends.append(type(future.exception())))
-    crew.submit(lambda tool: tool, lambda future: ends.append(future.result()))
+    executor.submit(fail, lambda future: ends.append(type(future.exception())))
+    executor.submit(lambda tool: tool, lambda future: ends.append(future.result()))
     wait_until(lambda: ends == [ValueError, "a"])
-    crew.close()
+    executor.close()
 
 
 def test_the_end_waits_for_what_goes_on_and_drops_what_waits() -> None:
-    crew, gate = Crew(["a"]), threading.Event()
+    executor, gate = Executor(["a"]), threading.Event()
     log: Log = []
     for name in ("first", "second"):
-        crew.submit(noting(log, name, gate), ignore)
+        executor.submit(noting(log, name, gate), ignore)
     wait_until(lambda: log)
     threading.Timer(0.05, gate.set).start()
-    crew.close()
+    executor.close()
     assert log == [("first", "a")]
-    crew.submit(noting(log, "late"), ignore)
+    executor.submit(noting(log, "late"), ignore)
     assert log == [("first", "a")]

@@ -9,16 +9,18 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from trellis.app.api.bodies import read_json, received
-from trellis.app.api.documented import ERRORS, desktop_body, file_answer
-from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import ApiError, FieldError
-from trellis.app.api.legacy_models import Generation, Interrupt, Ping, Status
-from trellis.app.api.legacy_options import desktop_request
-from trellis.app.api.panel import panel_text
+from trellis.app.api.jobs import Jobs, Source
+from trellis.app.api.openapi import ERRORS, file_answer
 from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
-from trellis.app.api.slot import Slot, SlotState, Work
-from trellis.app.sources import MAX_PICTURES
+from trellis.app.api.stableprojectorz.answers import Generation, Interrupt, Ping, Status
+from trellis.app.api.stableprojectorz.openapi import desktop_body
+from trellis.app.api.stableprojectorz.options import desktop_request
+from trellis.app.api.stableprojectorz.panel import panel_text
+from trellis.app.api.stableprojectorz.single_generation import Slot, SlotState, Work
+from trellis.app.job_sources import MAX_PICTURES
+from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 
@@ -105,7 +107,7 @@ def _add_downloads(router: APIRouter, slot: Slot) -> None:
 
 def download(path: Path, media_type: str, name: str) -> FileResponse:
     """A file as the answer, not kept by caches: the next one has the same address."""
-    return FileResponse(path, media_type=media_type, filename=name, headers={"Cache-Control": "no-store"})
+    return ResultFile(path, media_type=media_type, filename=name, headers={"Cache-Control": "no-store"})
 
 
 async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSettings) -> Work:

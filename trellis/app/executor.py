@@ -14,11 +14,11 @@ Done = Callable[["Future[Any]"], None]
 class _Member(Generic[Tool]):
     def __init__(self, tool: Tool) -> None:
         self.tool = tool
-        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crew")
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor")
         self.load = 0
 
 
-class Crew(Generic[Tool]):
+class Executor(Generic[Tool]):
     """Carries out tasks in the order they came, each in the thread of the first tool that is free.
 
     A task is called with the tool (a worker process, say); `done` then hears of its end, in any thread. Tools may be

@@ -4,17 +4,18 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import FormData
 
 from trellis.app.api.bodies import file_field, opened_form, received, text_field
-from trellis.app.api.desktop import MODEL_URL
-from trellis.app.api.documented import ERRORS, form_body, resume_query
-from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import FieldError
-from trellis.app.api.legacy_models import Generation, PreviewUrls
-from trellis.app.api.legacy_options import FORM, form_request, resume_options
+from trellis.app.api.jobs import Jobs, Source
+from trellis.app.api.openapi import ERRORS
 from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
-from trellis.app.api.slot import Slot, SlotStatus, Work
+from trellis.app.api.stableprojectorz.answers import Generation, PreviewUrls
+from trellis.app.api.stableprojectorz.client_routes import MODEL_URL
+from trellis.app.api.stableprojectorz.openapi import form_body, resume_query
+from trellis.app.api.stableprojectorz.options import FORM, form_request, resume_options
+from trellis.app.api.stableprojectorz.single_generation import Slot, SlotStatus, Work
+from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.picture_reader import Content
-from trellis.app.sources import MAX_PICTURES
 
 PREVIEW_URLS = PreviewUrls(gaussian="/download/preview/gaussian", mesh="/download/preview/mesh")
 FAILURES = ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[499] | ERRORS[500] | ERRORS[503] | ERRORS[507]

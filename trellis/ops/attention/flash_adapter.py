@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import MissingDependencyError
-from trellis.ops import attention_varlen
+from trellis.ops.attention import varlen
 from trellis.ops.segments import Segments
 
 # Release 2 is compiled when it is installed; 4 compiles its kernels at the first call, and shares the first's name.
@@ -21,7 +21,7 @@ MODULES = ("flash_attn", "flash_attn.cute")
 def is_usable(q: Tensor) -> bool:
     """Half precision on an NVIDIA GPU of compute capability 8; raises MissingDependencyError without a package."""
     package()
-    return attention_varlen.is_half_on_gpu(q)
+    return varlen.is_half_on_gpu(q)
 
 
 @cache

@@ -2,13 +2,13 @@
 
 `backend` is one of `trellis.runtime.SPARSE_CONV_BACKENDS`, None for the fastest of the built-in ways: "builtin" is
 torch's gather, "triton" a kernel for half precision without gradients, and what it cannot do is done by the gather.
-spconv has an interface of its own, `sparse_conv_spconv`; what it does not offer is done by the gather.
+spconv has an interface of its own, `spconv_adapter`; what it does not offer is done by the gather.
 """
 
 import torch
 from torch import Tensor
 
-from trellis.ops import sparse_conv_choice, sparse_conv_gather
+from trellis.ops.sparse_conv import choice, gather
 
 # Offsets -1, 0, 1 of a child fall on two neighbouring parents: rows = parents, columns = the three taps.
 _LOW = ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0))  # the child in the lower half: parents -1 and 0
@@ -26,12 +26,12 @@ def _convolve(
     *,
     bias: Tensor,
     table: Tensor,
-    columns: sparse_conv_gather.Columns,
+    columns: gather.Columns,
     backend: str | None,
 ) -> Tensor:
-    kernel = sparse_conv_choice.kernel_for(feats, taps, backend=backend)
+    kernel = choice.kernel_for(feats, taps, backend=backend)
     if kernel is None:
-        return sparse_conv_gather.apply(feats, taps, bias=bias, table=table, columns=columns)
+        return gather.apply(feats, taps, bias=bias, table=table, columns=columns)
     out = feats.new_empty(len(feats), taps.shape[0] * taps.shape[1])
     kernel(feats, taps, bias=bias, table=table, out=out)
     return out
@@ -47,7 +47,7 @@ def submanifold_conv(
     """
     dtype = _compute_dtype(feats)
     taps = weight.to(dtype).flatten(1, 3)[None]
-    columns = sparse_conv_gather.ALL
+    columns = gather.ALL
     return _convolve(feats.to(dtype), taps, bias=bias.to(dtype), table=neighbours, columns=columns, backend=backend)
 
 
@@ -66,7 +66,7 @@ def submanifold_conv_of_subdivided(
         taps = torch.einsum("qbj,poajkn->pqoabkn", halves, taps)
         taps = torch.einsum("rck,pqoabkn->pqroabcn", halves, taps)
     taps = taps.to(dtype).flatten(0, 2).flatten(2, 4)
-    columns = sparse_conv_gather.CORNERS
+    columns = gather.CORNERS
     out = _convolve(feats.to(dtype), taps, bias=bias.to(dtype), table=neighbours, columns=columns, backend=backend)
     return out.unflatten(1, (8, -1)).flatten(0, 1)
 
@@ -82,7 +82,7 @@ def submanifold_conv_of_upsampled(
     count, width = weight.shape[0], weight.shape[-1]
     taps = weight.to(feats.dtype).permute(4, 1, 2, 3, 0).reshape(width, 27 * count)
     products = feats @ taps
-    sum_products = sparse_conv_choice.sum_kernel_for(products, backend=backend) or sparse_conv_gather.sum_products
+    sum_products = choice.sum_kernel_for(products, backend=backend) or gather.sum_products
     return sum_products(products, neighbours, bias=bias)
 
 
@@ -96,7 +96,7 @@ class RowConvolution:
         self._padded = padded
         self._taps = weight.to(padded.dtype).flatten(1, 3)[None]
         self._bias = bias.to(padded.dtype)
-        self._kernel = sparse_conv_choice.kernel_for(padded, self._taps, backend=backend)
+        self._kernel = choice.kernel_for(padded, self._taps, backend=backend)
 
     @property
     def row_bytes(self) -> int:
@@ -109,6 +109,6 @@ class RowConvolution:
         out = self._padded.new_empty(len(table), len(self._bias))
         if self._kernel is None:
             matrix = self._taps[0].flatten(1).t()
-            return sparse_conv_gather.convolve_rows(self._padded, matrix, bias=self._bias, table=table, out=out)
+            return gather.convolve_rows(self._padded, matrix, bias=self._bias, table=table, out=out)
         self._kernel(self._padded, self._taps, bias=self._bias, table=table, out=out, none=len(self._padded) - 1)
         return out

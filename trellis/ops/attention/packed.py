@@ -7,17 +7,16 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
-from trellis.ops import attention_cudnn, attention_flash, attention_sdpa, attention_varlen, attention_xformers
+from trellis.ops.attention import flash_adapter, sdpa, varlen, xformers_adapter
 from trellis.ops.segments import Segments
 
-# sdpa: torch's own choice of kernel, anywhere; cudnn: torch with cuDNN's kernel first; varlen: torch's flash attention
-# of ragged segments; flash-attn, xformers: the packages of these names.
+# sdpa: torch's own choice of kernel, anywhere; varlen: torch's flash attention of ragged segments; flash-attn and
+# xformers: the packages of these names.
 MODULES: Mapping[str, ModuleType] = {
-    "sdpa": attention_sdpa,
-    "cudnn": attention_cudnn,
-    "varlen": attention_varlen,
-    "flash-attn": attention_flash,
-    "xformers": attention_xformers,
+    "sdpa": sdpa,
+    "varlen": varlen,
+    "flash-attn": flash_adapter,
+    "xformers": xformers_adapter,
 }
 BACKENDS = tuple(MODULES)
 
@@ -36,7 +35,7 @@ def packed_attention(
         raise InvalidInputError(f"Unknown attention back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
     if backend is None or not MODULES[backend].is_usable(q):
         ragged = not (q_segments.is_uniform and k_segments.is_uniform)
-        backend = "varlen" if ragged and attention_varlen.is_usable(q) else "sdpa"
+        backend = "varlen" if ragged and varlen.is_usable(q) else "sdpa"
     assert len(q_segments) == len(k_segments)
     if torch.is_autocast_enabled(q.device.type):
         q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trellis.app.api.engines import Jobs, Source
 from trellis.app.api.errors import ApiError
+from trellis.app.api.jobs import Jobs, Source
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import JobState, JobView
 from trellis.app.request import SAMPLING_OPTIONS, GenerationRequest
-from trellis.app.shares import share_done
+from trellis.app.stage_progress import share_done
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 

@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
-from trellis.ops.residual_norm import RowNorm
+from trellis.ops.norms.residual import RowNorm
 
 _VALUES = 2048  # of one program: enough rows to read gate, weight and shift for a few at a time
 
@@ -75,7 +75,7 @@ def add_and_normalize(
     h_rows: Tensor | None,
     out_rows: Tensor | None,
 ) -> Tensor:
-    """See `trellis.ops.residual_norm.add_and_normalize`.
+    """See `trellis.ops.norms.add_and_normalize`.
 
     Raises InvalidInputError where values of a row are scattered, and for other than one row of h and of out for each.
     """
@@ -93,7 +93,7 @@ def add_and_normalize(
 
 
 def normalize_and_activate(x: Tensor, *, norm: RowNorm, dtype: torch.dtype) -> Tensor:
-    """See `trellis.ops.residual_norm.normalize_and_activate`; InvalidInputError where values of a row are scattered."""
+    """See `trellis.ops.norms.normalize_and_activate`; InvalidInputError where values of a row are scattered."""
     _require_rows(x, norm.weight, norm.shift)
     out = torch.empty(x.shape, dtype=dtype, device=x.device)
     grid, sizes = _launch(x)

@@ -8,10 +8,10 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from trellis.app.engine import Engine
+from trellis.app.job_sources import Models
 from trellis.app.jobs import JobView
 from trellis.app.picture_reader import PictureReader, ReadPicture
 from trellis.app.request import GenerationRequest
-from trellis.app.sources import Models
 
 POLL_SECONDS = 0.1
 

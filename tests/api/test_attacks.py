@@ -1,0 +1,237 @@
+"""What an attack on the server found, each as it was done: the server goes on, and others are answered."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.api.conftest import png
+from tests.api.test_hanging import port as port
+from tests.unit.app.fakes import PICTURE
+from tests.unit.app.test_handlers import handlers_of, last
+from tests.unit.app.waiting import wait_until
+from trellis.app import bundles
+from trellis.app.api import bodies
+from trellis.app.api import pictures as api_pictures
+from trellis.app.bundles import bundle_file
+from trellis.app.engine import Engine, UnknownJobError
+from trellis.app.jobs import JobState
+from trellis.app.picture_reader import PictureReader
+from trellis.app.request import GenerationRequest
+from trellis.app.result_file import ResultFile
+from trellis.app.serve import PatientProtocol
+from trellis.app.storage import StorageError
+from trellis.app.ui.cutouts import CutoutTable
+from trellis.errors import InvalidInputError
+from trellis.runtime import ModelFiles
+
+
+@pytest.mark.parametrize("value", [b"{},", b"[],", b"1,"])
+def test_json_of_very_many_values_is_refused_before_it_is_read(client: TestClient, value: bytes) -> None:
+    for route, field in (("/jobs", b"pictures"), ("/generate", b"single_multi_img_input")):
+        body = b'{"%b": [' % field + value * 20_000 + b"1]}"
+        answer = client.post(route, content=body, headers={"Content-Type": "application/json"})
+        assert "values" in answer.text and answer.status_code == (422 if route == "/jobs" else 200)
+
+
+def test_bodies_of_all_clients_together_are_bounded(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MOST_HELD", 1000)
+    for _ in range(3):
+        assert client.post("/jobs", files={"pictures": ("a.png", bytes(2000))}).status_code == 503
+    assert bodies._Held.total == 0
+    monkeypatch.setattr(bodies, "MOST_HELD", 10**6)
+    assert client.post("/jobs", files={"pictures": ("a.png", png())}).status_code == 202
+
+
+def test_a_character_set_that_does_not_exist_is_no_fault(client: TestClient) -> None:
+    kind = "multipart/form-data; boundary=b; charset=undefined"
+    body = b'--b\r\nContent-Disposition: form-data; name="seed"\r\n\r\n1\r\n--b--\r\n'
+    for route in ("/jobs", "/generate_no_preview"):
+        assert client.post(route, content=body, headers={"Content-Type": kind}).status_code in (400, 422)
+
+
+def test_the_pictures_of_one_request_take_no_more_than_their_time(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_pictures, "MOST_SECONDS", 0.0)
+    answer = client.post("/jobs", files={"pictures": ("a.png", png())})
+    assert answer.status_code == 422 and "take too long" in answer.json()["detail"]
+    monkeypatch.setattr(api_pictures, "MOST_SECONDS", 60.0)
+    assert client.post("/jobs", files={"pictures": ("a.png", png())}).status_code == 202
+
+
+def test_a_reader_that_cannot_be_started_is_told_and_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = PictureReader(tmp_path / "uploads")
+    import subprocess
+
+    start = subprocess.Popen
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(24, "Too many open files")
+
+    try:
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+        with pytest.raises(StorageError, match="Too many open files"):
+            reader.cut_out(PICTURE, "alpha").result(30)
+        monkeypatch.setattr(subprocess, "Popen", start)
+        with PICTURE.open("rb") as file:
+            assert reader.read(file).result(30).path.is_file()
+    finally:
+        reader.close()
+
+
+def test_a_page_names_no_more_pictures_than_a_job_takes(tmp_path: Path) -> None:
+    table = CutoutTable(PictureReader(tmp_path / "uploads"), ModelFiles())
+    with pytest.raises(InvalidInputError, match="At most 64"):
+        asyncio.run(table.cut_out(["/x.png"] * 65, "auto"))
+
+
+def test_what_a_client_says_of_its_address_is_not_believed(port: int) -> None:
+    home = f"http://127.0.0.1:{port}"
+    with httpx.Client(headers={"X-Forwarded-For": "192.168.1.77"}, timeout=30) as disguised:
+        job = disguised.post(f"{home}/jobs", files={"pictures": ("a.png", png())}).json()
+        assert [known["id"] for known in httpx.get(f"{home}/jobs").json()["jobs"]] == [job["id"]]
+
+
+def test_connections_of_one_client_are_bounded(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientProtocol, "most", 20)
+    monkeypatch.setattr(PatientProtocol, "head_seconds", 5.0)
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(40)]
+    try:
+        refused = 0
+        for connection in idle[20:]:
+            try:
+                refused += connection.recv(1) == b""
+            except ConnectionResetError:
+                refused += 1
+        assert refused >= 19
+    finally:
+        for connection in idle:
+            connection.close()
+    wait_until(lambda: not PatientProtocol.open)
+    assert httpx.get(f"http://127.0.0.1:{port}/ping", timeout=30).status_code == 200
+
+
+def finished(engine: Engine) -> str:
+    job_id = engine.submit(GenerationRequest(formats=("glb",)), [PICTURE])
+    wait_until(lambda: engine.view(job_id).state.final)
+    assert engine.view(job_id).state is JobState.DONE
+    return job_id
+
+
+def test_an_archive_made_while_its_job_is_deleted_leaves_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = finished(engine)
+    view = engine.view(job_id)
+    zip_file = bundles.zipfile.ZipFile
+
+    class Deleting(zip_file):
+        def write(self, *arguments: Any, **options: Any) -> None:
+            super().write(*arguments, **options)
+            engine.remove(job_id)
+
+    monkeypatch.setattr(bundles.zipfile, "ZipFile", Deleting)
+    with contextlib.suppress(StorageError):
+        assert bundle_file(view, "all") is None
+    assert not view.files["glb"].parent.exists()
+
+
+def test_a_file_that_is_deleted_while_it_is_asked_for_is_not_there(tmp_path: Path) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    path = tmp_path / "a.glb"
+    path.write_bytes(b"glTF")
+
+    async def answer(_: Any) -> ResultFile:
+        made = ResultFile(path)
+        path.unlink()
+        return made
+
+    client = TestClient(Starlette(routes=[Route("/", answer)]))
+    gone = client.get("/")
+    assert gone.status_code == 404 and "does not exist any more" in gone.text
+
+
+BROWSER: Any = SimpleNamespace(session_hash="page", cookies={})
+
+
+class DeletedEngine:
+    """Every job that is asked for was deleted by somebody else."""
+
+    pictures = None
+    opening = False
+
+    def __init__(self) -> None:
+        self.plan: dict[str, Any] = {}
+
+    def history(self, owner: str) -> list[Any]:
+        return []
+
+    def submit(self, *_: Any, **__: Any) -> str:
+        return "gone"
+
+    def view(self, job_id: str) -> Any:
+        raise UnknownJobError("This job is not known; it may have been deleted.")
+
+
+def test_a_page_whose_job_was_deleted_elsewhere_can_generate_again() -> None:
+    handlers = handlers_of(DeletedEngine())  # type: ignore[arg-type]
+    session = handlers._session(BROWSER)
+    session.finished = ("gone too", "mug")
+    updates = last(handlers._follow(BROWSER, "gone", "mug"))
+    assert "may have been deleted" in updates["progress"] and updates["generate"].interactive is True
+    assert session.job is None and updates["again"].interactive is False
+
+
+def test_a_page_that_waits_is_not_forgotten_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis.app.ui.handlers.MOST_SESSIONS", 3)
+    engine = DeletedEngine()
+    running = SimpleNamespace(state=JobState.RUNNING)
+    engine.view = lambda job_id: running  # type: ignore[method-assign]
+    cancelled: list[str] = []
+    engine.cancel = cancelled.append  # type: ignore[attr-defined]
+    handlers = handlers_of(engine)  # type: ignore[arg-type]
+    handlers._session(BROWSER).job = "mine"
+    for index in range(20):
+        other: Any = SimpleNamespace(session_hash=f"other{index}", cookies={})
+        handlers._session(other)
+        handlers.cancel(SimpleNamespace(session_hash=f"unknown{index}", cookies={}))  # type: ignore[arg-type]
+    assert len(handlers._sessions) <= 4
+    handlers.cancel(BROWSER)
+    assert cancelled == ["mine"]
+
+
+def test_jobs_cancelled_while_they_wait_count_as_history(tmp_path: Path) -> None:
+    from tests.unit.app.fakes import FakePipeline
+    from trellis.app.history import HistoryLimits
+
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    engine = Engine(lambda: pipeline, tmp_path / "jobs", model="fake", history=HistoryLimits(jobs=2), queue_limit=50)
+    try:
+        ids = [engine.submit(GenerationRequest(), [PICTURE]) for _ in range(6)]
+        for job_id in ids[1:]:
+            engine.cancel(job_id)
+        assert len(engine.views()) <= 3
+    finally:
+        pipeline.gate.set()
+        engine.close()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = {thread.name for thread in threading.enumerate()}
+    yield
+    assert "picture watch" not in {thread.name for thread in threading.enumerate()} - before
