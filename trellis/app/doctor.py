@@ -203,6 +203,7 @@ def _plan(runtime: Runtime, preset: str) -> tuple[str, ...]:
             f"networks on the CPU, in this computer's memory, their torsos in {precision}",
             f"attention: {runtime.attention or 'sdpa'}",
             f"sparse convolution: {runtime.sparse_conv or 'builtin'}",
+            f"rendering: {runtime.rasterizer}",
             f"preset {name}, of which only sizes count without a graphics card: {sizes}",
         )
     budget = f" of {plan.budget / GIB:.1f} GiB" if plan.budget is not None else ""
