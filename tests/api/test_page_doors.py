@@ -200,7 +200,6 @@ def test_gradio_itself_refuses_files_from_outside(engine: Engine, tmp_path: Path
         "call/generate/x",
         "openapi.json",
         "stream/a/1/2/playlist.m3u8",
-        "upload_progress?upload_id=x",
         "vibe-code",
     ],
 )
@@ -214,6 +213,11 @@ def test_other_routes_of_gradio_are_not_there(home: str, path: str) -> None:
 def test_other_ways_to_call_gradio_are_not_there(home: str, path: str) -> None:
     assert httpx.post(f"{home}/gradio_api/{path}", json={"data": [], "fn_index": 0}).status_code == 404
     assert httpx.post(f"{home}/{path}", json={"data": [], "fn_index": 0}).status_code in (404, 405)
+
+
+def test_the_progress_of_an_upload_is_kept_for_nobody(home: str) -> None:
+    answer = httpx.get(f"{home}/gradio_api/upload_progress", params={"upload_id": "x"})
+    assert answer.status_code == 200 and answer.text == 'data: {"msg": "done"}\n\n'
 
 
 def test_files_are_fetched_from_uploads_and_examples_alone(home: str, engine: Engine, tmp_path: Path) -> None:

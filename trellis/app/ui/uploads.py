@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import IO
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -23,6 +23,7 @@ from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
 
 UPLOAD_ROUTE = "/gradio_api/upload"  # Gradio's own takes what it is sent
+PROGRESS_ROUTE = "/gradio_api/upload_progress"
 FIELD = "files"
 FRESH_SECONDS = 600.0
 MOST_UPLOADS = 2 << 30  # bytes that the upload folder may hold
@@ -72,6 +73,11 @@ def make_room(folder: Path, most: int) -> bool:
 
 def add_upload_route(app: FastAPI, folder: Path, limit: int) -> None:
     """Take uploads of at most `limit` bytes into `folder`, and answer their paths, as Gradio's own route does."""
+
+    @app.get(PROGRESS_ROUTE)
+    async def progress() -> Response:
+        """The page asks how far its upload is; Gradio keeps the name of every upload for that, this keeps nothing."""
+        return Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
 
     @app.post(UPLOAD_ROUTE)
     async def upload(request: Request) -> list[str]:
