@@ -5,7 +5,18 @@ import logging
 LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 CLOCK = "%H:%M:%S"
 # Loggers that tell every request they make or every file they look at.
-CHATTY = ("httpx", "httpcore", "asyncio", "multipart", "python_multipart", "PIL", "urllib3", "filelock", "numba")
+CHATTY = (
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "asyncio",
+    "multipart",
+    "python_multipart",
+    "PIL",
+    "urllib3",
+    "filelock",
+    "numba",
+)
 
 
 class WithoutTritonNoise(logging.Filter):

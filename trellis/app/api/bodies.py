@@ -111,7 +111,7 @@ def parse_json(body: IO[bytes]) -> dict[str, Any]:
 def _text_of(body: IO[bytes]) -> str:
     data = body.read()
     if sum(data.count(sign) for sign in (b"[", b"{", b",")) > MOST_VALUES:
-        raise ApiError(422, f"The JSON of the request has more than {MOST_VALUES} values.")
+        raise ApiError(400, f"The JSON of the request has more than {MOST_VALUES} values.")
     return data.decode(json.detect_encoding(data), "surrogatepass")
 
 

@@ -76,13 +76,19 @@ def job_body(models: Models) -> dict[str, Any]:
     others = source_properties(models) | request_properties()
     one_source = {"oneOf": [{"required": ["pictures"]}, {"required": ["prompt"]}]}
     as_json = {"pictures": pictures | {"items": PICTURE_TEXT, "description": "Pictures of one object."}, **others}
-    as_form = {"pictures": pictures | {"items": PICTURE_FILE, "description": "Picture files."}, **others}
+    texts = {name: _or_empty(schema) for name, schema in others.items()}
+    as_form = {"pictures": pictures | {"items": PICTURE_FILE, "description": "Picture files."}, **texts}
     return request_body(
         {
             "application/json": closed_object(as_json, []) | one_source,
             "multipart/form-data": closed_object(as_form, []) | one_source,
         }
     )
+
+
+def _or_empty(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a form's field: a text that is empty says null."""
+    return schema | {"anyOf": [*schema["anyOf"], {"const": ""}]} if "anyOf" in schema else schema
 
 
 def source_properties(models: Models) -> dict[str, Any]:
