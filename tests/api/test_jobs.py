@@ -22,7 +22,7 @@ from trellis.app import jobs
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
-from trellis.app.jobs import CUT_OFF
+from trellis.app.jobs import CUT_OFF, GOES_ON
 from trellis.app.request import GenerationRequest
 
 PICTURE = png()
