@@ -29,7 +29,7 @@ from tests.unit.app.process_fakes import open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
-from trellis.app.request import default_of, options
+from trellis.app.request import GenerationRequest
 
 EXAMPLES = 25  # per operation; CI runs on two cores
 CHECKS = [
@@ -113,12 +113,10 @@ def test_the_document_states_the_options_table(client: TestClient) -> None:
     contents = document["paths"]["/jobs"]["post"]["requestBody"]["content"]
     for kind in ("application/json", "multipart/form-data"):
         properties = contents[kind]["schema"]["properties"]
-        assert set(properties) == {"pictures", "prompt", "model", *options()}
+        assert set(properties) == {"pictures", "prompt", "model", *GenerationRequest.options()}
         assert properties["model"]["enum"] == ["fake", "other", "words"]
-        for name, option in options().items():
-            default = default_of(name)
-            assert properties[name].get("default") == (list(default) if isinstance(default, tuple) else default)
-            assert properties[name]["title"] == option.label
+        for name, option in GenerationRequest.options().items():
+            assert (properties[name]["default"], properties[name]["title"]) == (option.default, option.label)
     assert set(document["paths"]) >= {"/ping", "/generate", "/resume_from_preview", "/jobs/{job_id}/events"}
 
 

@@ -21,7 +21,7 @@ from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.job_sources import Models
 from trellis.app.jobs import CUT_OFF, Job, JobOrigin, JobState, JobView
 from trellis.app.picture_reader import PictureReader
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import Progress, StepInfo
 from trellis.runtime import is_out_of_memory
@@ -96,7 +96,7 @@ class Engine:
 
     def submit(
         self,
-        request: GenerationRequest,
+        request: JobRequest,
         pictures: Sequence[Path] = (),
         *,
         prompt: str | None = None,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest, read_request
 from trellis.app.storage import StorageError, storage_error, storing
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
@@ -83,7 +83,7 @@ class JobView:
     kept: bool = False
     draft: Path | None = None
     origin: JobOrigin = JobOrigin(model="")
-    request: GenerationRequest | None = None
+    request: JobRequest | None = None
     created: float = 0.0
     pace: float | None = None
 
@@ -92,7 +92,7 @@ class JobView:
 class Job:
     """A job inside the engine; only the engine changes it, under its lock."""
 
-    request: GenerationRequest
+    request: JobRequest
     folder: Path
     pictures: tuple[Path, ...]
     id: str
@@ -112,7 +112,7 @@ class Job:
 
     @classmethod
     def create(
-        cls, request: GenerationRequest, pictures: Sequence[Path], *, root: Path, origin: JobOrigin, created: float
+        cls, request: JobRequest, pictures: Sequence[Path], *, root: Path, origin: JobOrigin, created: float
     ) -> "Job":
         """Make the job's folder under `root`, with its pictures (PNG) and its request, under a new unguessable id.
 
@@ -123,9 +123,7 @@ class Job:
             return cls(request, folder, own, folder.name, origin, created)._recorded()
 
     @classmethod
-    def create_again(
-        cls, request: GenerationRequest, source: "Job", *, root: Path, owner: str, created: float
-    ) -> "Job":
+    def create_again(cls, request: JobRequest, source: "Job", *, root: Path, owner: str, created: float) -> "Job":
         """Make a job for other files of the asset that `source` kept; its folder shares that and the pictures.
 
         Raises StorageError.
@@ -145,7 +143,7 @@ class Job:
         record = _read_json(folder / REQUEST_FILE)
         try:
             job = cls(
-                GenerationRequest.from_dict(record["options"]),
+                read_request(record["options"]),
                 folder,
                 tuple(folder / name for name in record["pictures"]),
                 folder.name,

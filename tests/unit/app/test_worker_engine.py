@@ -16,7 +16,7 @@ from tests.unit.app.process_fakes import CANCEL_ARRIVED, MEMORY_FAULTS, STAGES, 
 from tests.unit.app.waiting import wait_until
 from trellis.app.jobs import CUT_OFF, JobState, JobView
 from trellis.app.presets import PRESETS
-from trellis.app.request import GenerationRequest
+from trellis.app.request import read_request
 from trellis.app.stage_progress import fetching
 from trellis.app.worker_engine import WorkerEngine
 from trellis.app.worker_process import CANCEL_PATIENCE, PipelineSource
@@ -56,7 +56,7 @@ def alive(pid: int) -> bool:
 
 
 def submit(engine: WorkerEngine, **options: object) -> str:
-    return engine.submit(GenerationRequest.from_dict({"formats": ["glb"], **options}), [PICTURE])
+    return engine.submit(read_request({"formats": ["glb"], **options}), [PICTURE])
 
 
 def wait(
@@ -360,7 +360,7 @@ def test_the_preset_of_the_start_sets_what_requests_leave_open(
     assert done[9:] == ["save seed 1 texture 512", "video of 24 frames, 256 px"]
     for view, name in ((plain, "prototype"), (stated, "prototype"), (other, "minimal"), (again, "prototype")):
         options, plan = records(view)
-        assert GenerationRequest.from_dict(options) == view.request
+        assert read_request(options) == view.request
         assert plan["preset"] == name and plan["memory_plan"] == dataclasses.asdict(PRESETS[name].plan)
     assert records(plain)[0]["structure_steps"] == 8 and records(again)[0]["preview_frames"] == 24
 
