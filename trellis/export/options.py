@@ -32,7 +32,7 @@ TEXTURE_SIZES = (512, 1024, 2048, 4096)
 TEXTURE_MODES = ("fast", "best")
 PICTURE_FORMATS = ("png", "webp")
 UNWRAP_METHODS = ("builtin", "xatlas")
-STL_SIZE, STL_SIZES = 100.0, (1.0, 10_000.0)  # millimetres
+STL_SIZE, STL_SIZES = 100.0, (1, 10_000)  # millimetres
 
 
 class FileOptions(Options):
