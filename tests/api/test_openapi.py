@@ -27,10 +27,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.api.conftest import png
+from tests.unit.app.engines import start_engine
 from tests.unit.app.process_fakes import open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
-from trellis.app.engine import Engine
 from trellis.app.request import GenerationRequest
 
 EXAMPLES = 25  # per operation; CI runs on two cores
@@ -54,7 +54,7 @@ schemathesis.openapi.format("binary", st.one_of(st.just(png()), st.binary()))
 
 def operations() -> list[tuple[str, str]]:
     """Every (method, path) of the document."""
-    paths = create_api(Engine(never, Path(), model="none"), ApiSettings()).openapi()["paths"]
+    paths = create_api(start_engine(never, Path(), model="none"), ApiSettings()).openapi()["paths"]
     return [(method.upper(), path) for path, methods in paths.items() for method in methods]
 
 
@@ -66,9 +66,8 @@ def never() -> NoReturn:
 def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
     folder: Path = tmp_path_factory.mktemp("openapi")
     load = partial(open_pipeline, folder=str(folder))
-    names = {"model": "fake", "models": ["words"], "text_models": ["words"]}
     # A queue that is never full: how many jobs wait depends on the machine.
-    engine = Engine(load, folder / "jobs", **names, queue_limit=10_000)  # type: ignore[arg-type]
+    engine = start_engine(load, folder / "jobs", models=["words"], texts=["words"], queue_limit=10_000)
     yield schemathesis.openapi.from_asgi("/openapi.json", create_api(engine, ApiSettings(names=("testserver",))))
     engine.close()
 
