@@ -1,7 +1,7 @@
 """How far a job is, as one number: every stage has its place on a scale from 0 to 1."""
 
 from trellis.app.jobs import JobState, JobView
-from trellis.models.acquire import STAGE as FETCH_STAGE
+from trellis.families.acquire import STAGE as FETCH_STAGE
 
 # Where each stage ends, about in proportion to the time it takes; stages that a job does not have are passed over.
 STAGE_ENDS = {
