@@ -21,6 +21,7 @@ from trellis.families.family import PICTURES, TEXT
 from trellis.memory import Effort, ModelHost
 from trellis.progress import Progress
 from trellis.runtime import Runtime
+from trellis.stages import Stage
 
 ENCODER_ROLE = "encoder"
 
@@ -74,11 +75,11 @@ class PictureReader:
         size = encoder_image_size(self._reference)
         prepared = [
             prepare_image(sources[i], size=size, background=background, runtime=self._runtime)
-            for i in progress.steps("prepare", len(sources))
+            for i in progress.steps(Stage.PREPARE, len(sources))
         ]
 
         def work(encoder: ImageEncoder, effort: Effort) -> list[Tensor]:
-            steps = progress.steps("encode", len(prepared))
+            steps = progress.steps(Stage.ENCODE, len(prepared))
             return [encoder(stack_pictures([prepared[i]], effort.device)).to(self._runtime.device) for i in steps]
 
         return Condition.of_pictures(host.run(ENCODER_ROLE, work), prepared)
@@ -104,6 +105,6 @@ class TextReader:
         def work(encoder: TextEncoder, effort: Effort) -> Tensor:
             return encoder([source.strip(), ""]).to(self._runtime.device)
 
-        for _ in progress.steps("encode", 1):
+        for _ in progress.steps(Stage.ENCODE, 1):
             both = host.run(ENCODER_ROLE, work)
         return Condition((both[:1],), both[1:])

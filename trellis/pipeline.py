@@ -45,6 +45,7 @@ from trellis.sampling import (
     timesteps,
 )
 from trellis.sparse import SparseTensor, VoxelLayout
+from trellis.stages import Stage
 
 
 class TrellisPipeline:
@@ -150,7 +151,7 @@ class TrellisPipeline:
                     x,
                     sampler,
                     multi_image,
-                    "structure",
+                    Stage.STRUCTURE,
                     progress,
                     together=effort.together,
                     speed=speed,
@@ -193,7 +194,7 @@ class TrellisPipeline:
                     x.feats,
                     sampler,
                     multi_image,
-                    "latent",
+                    Stage.LATENT,
                     progress,
                     together=effort.together,
                     speed=speed,
@@ -219,7 +220,7 @@ class TrellisPipeline:
         }
         decoded: dict[str, Any] = {}
         wanted = [name for name in decoders if name in representations]
-        for i in progress.steps("decode", len(wanted)):
+        for i in progress.steps(Stage.DECODE, len(wanted)):
             decoded[wanted[i]] = decoders[wanted[i]](latent)
         if "mesh" in decoded and len(decoded["mesh"].faces) == 0:
             raise TrellisError("The model made no surface from the picture; try another seed or another picture.")
@@ -364,7 +365,7 @@ def sample_flow(
     noise: Tensor,
     sampler: SamplerConfig,
     multi_image: str,
-    stage: str,
+    stage: Stage,
     progress: Progress,
     *,
     together: bool = True,

@@ -32,6 +32,7 @@ from trellis.pipeline import ImageTo3D
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh
 from trellis.runtime import ModelFiles, Runtime
+from trellis.stages import Stage
 
 CORNERS = torch.cartesian_prod(*[torch.tensor([-0.25, 0.25])] * 3)
 FILES = ("stl", "ply")
@@ -59,7 +60,7 @@ class CubePipeline:
         rotations = torch.tensor([[1.0, 0, 0, 0]]).expand(8, 4).contiguous()
         cloud = GaussianCloud(mesh.vertices, (self.color - 0.5).repeat(8, 1), 0.1 * one.repeat(1, 3), rotations, one)
         assert progress is not None
-        for _step in progress.steps("decode", 1):
+        for _step in progress.steps(Stage.DECODE, 1):
             made = {"gaussians": cloud, "mesh": mesh}
         notes = (f"{len(source)} pictures seen.",)
         return Asset(
