@@ -21,8 +21,9 @@ from torch import Tensor
 
 from trellis import ImageTo3D
 from trellis.atomic import write_bytes
+from trellis.conditions import Condition
 from trellis.errors import TrellisError
-from trellis.models import resolve_model
+from trellis.families.catalogue import resolve_model
 from trellis.progress import Progress
 from trellis.runtime import Runtime, device_name, synchronize
 from trellis.training import metrics, truth
@@ -70,19 +71,19 @@ def subjects(model: Path, count: int) -> list[Subject]:
     return [Subject(*parts) for parts in zip(objects.names(), pictures, points)]
 
 
-def generate(pipeline: ImageTo3D, condition: Tensor, way: str) -> Outcome:
+def generate(pipeline: ImageTo3D, condition: Condition, way: str) -> Outcome:
     """Both flows in one way, and the mesh of what came out."""
     steps, speed = WAYS[way]
     config, generator = pipeline.config, torch.Generator().manual_seed(0)
     structure_sampler = replace(config.structure_sampler, steps=steps)
     latent_sampler = replace(config.latent_sampler, steps=steps)
     options = (generator, "stochastic", Progress(), speed)
-    structure, spent = timed(lambda: pipeline.sample_structure([condition], structure_sampler, *options), pipeline)
+    structure, spent = timed(lambda: pipeline.sample_structure(condition, structure_sampler, *options), pipeline)
     try:
         voxels = pipeline.decode_structure(structure)
     except TrellisError:  # no voxel is occupied
         return Outcome(frozenset(), torch.zeros(0, 3), spent)
-    latent, more = timed(lambda: pipeline.sample_latent([condition], voxels, latent_sampler, *options), pipeline)
+    latent, more = timed(lambda: pipeline.sample_latent(condition, voxels, latent_sampler, *options), pipeline)
     mesh = pipeline.decode_mesh(latent)
     points = metrics.sample_mesh(mesh, generator=torch.Generator().manual_seed(0))
     return Outcome(frozenset(map(tuple, voxels.tolist())), points.cpu(), spent + more)
@@ -115,8 +116,7 @@ def measure(pipeline: ImageTo3D, chosen: Sequence[Subject], ways: Sequence[str])
     """Mean scores of every way, the first of `WAYS` being what others are compared with; prints the table."""
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for number, subject in enumerate(chosen, 1):
-        prepared = pipeline.prepare(subject.picture, background="alpha", progress=Progress())
-        [condition] = pipeline.encode(prepared, progress=Progress())
+        condition = pipeline.read(subject.picture, background="alpha", progress=Progress())
         exact = generate(pipeline, condition, next(iter(WAYS)))
         for way in ways:
             outcome = exact if way == next(iter(WAYS)) else generate(pipeline, condition, way)
