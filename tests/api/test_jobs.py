@@ -22,7 +22,7 @@ from trellis.app import jobs
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
-from trellis.app.jobs import CUT_OFF
+from trellis.app.jobs import CUT_OFF, GOES_ON
 from trellis.app.request import GenerationRequest
 
 PICTURE = png()
@@ -244,7 +244,7 @@ def test_a_generation_that_the_end_of_the_program_cuts_off_is_not_called_cancell
     ending.join()
     caller.join()
     assert [(answer["status"], answer["message"]) for answer in answers] == [("FAILED", CUT_OFF)]
-    assert wait(client, waiting["id"], "failed")["message"] == CUT_OFF
+    assert wait(client, waiting["id"], "failed")["message"] == GOES_ON
 
 
 def test_a_failed_job_says_why(client: TestClient, control: Control) -> None:
