@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from trellis.app.jobs import DRAFT_FILE, KEPT_FILE
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
-from trellis.families.family import GENERATE, PICTURES, TEXT
+from trellis.families.family import PICTURES, TEXT
 from trellis.progress import Progress
 
 if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the server's own process never needs them
@@ -28,7 +28,7 @@ def generate_files(
     pipeline: "Pipeline",
     source: "Sequence[PictureSource] | str",
     *,
-    request: GenerationRequest,
+    request: JobRequest,
     folder: Path,
     name: str = RESULT_NAME,
     keep: bool = False,
@@ -70,15 +70,16 @@ def generate_files(
     return files, tuple(notes)
 
 
-def check_fit(pipeline: "Pipeline", source: "Sequence[PictureSource] | str", request: GenerationRequest) -> None:
+def check_fit(pipeline: "Pipeline", source: "Sequence[PictureSource] | str", request: JobRequest) -> None:
     """Raise InvalidInputError where the model of a pipeline cannot do what a request asks for."""
     given = TEXT if isinstance(source, str) else PICTURES
     if given not in pipeline.inputs:
         raise InvalidInputError(
             f"{pipeline.name} takes {' and '.join(pipeline.inputs)}, no {given}: give it that, or choose another model."
         )
-    if GENERATE not in pipeline.operations:
-        raise InvalidInputError(f"{pipeline.name} does not generate: it can {', '.join(pipeline.operations)}.")
+    if request.operation not in pipeline.operations:
+        can = ", ".join(pipeline.operations)
+        raise InvalidInputError(f"{pipeline.name} cannot {request.operation}: choose another model, or of {can}.")
     missing = [name for name in request.representations if name not in pipeline.representations]
     if missing:
         made = ", ".join(pipeline.representations)
