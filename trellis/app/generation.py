@@ -78,8 +78,8 @@ def check_fit(pipeline: "Pipeline", source: "Sequence[PictureSource] | str", req
             f"{pipeline.name} takes {' and '.join(pipeline.inputs)}, no {given}: give it that, or choose another model."
         )
     if request.operation not in pipeline.operations:
-        known = ", ".join(pipeline.operations)
-        raise InvalidInputError(f"{pipeline.name} does not {request.operation}: it can {known}.")
+        can = ", ".join(pipeline.operations)
+        raise InvalidInputError(f"{pipeline.name} cannot {request.operation}: choose another model, or of {can}.")
     missing = [name for name in request.representations if name not in pipeline.representations]
     if missing:
         made = ", ".join(pipeline.representations)

@@ -85,7 +85,7 @@ def test_a_model_and_what_it_needs_from_the_second_place(hub: FakeHub, runtime: 
         assert path == "README.md" or (model / path).read_bytes() == content
     assert sorted(file.name for file in encoder.iterdir()) == ["config.json", "model.safetensors"]
     assert not list(runtime.model_folder.rglob("*.part")) and not list(runtime.model_folder.rglob("*.new"))
-    steps = [info for info in told if info.stage.endswith(MODEL)]
+    steps = [info for info in told if info.subject == MODEL]
     assert steps[-1].step == steps[-1].total == 5 and [s.step for s in steps] == sorted(s.step for s in steps)
 
 
@@ -127,7 +127,7 @@ def test_a_server_that_knows_no_ranges_sends_the_file_again(hub: FakeHub, runtim
     hub.cut = [10**9] * (1 + len(before_the_large_file(hub))) + [3_000_000]
     model, _ = fetch(runtime, Progress(told.append))
     assert any(value for _, value in hub.asked)
-    assert [info.step for info in told if info.stage.endswith(MODEL)][-1] == 5
+    assert [info.step for info in told if info.subject == MODEL][-1] == 5
     for path, content in hub.repositories[SECOND].items():
         assert path == "README.md" or (model / path).read_bytes() == content
 

@@ -144,7 +144,7 @@ def test_a_worker_opens_it_and_carries_a_job_out(models: Path, picture: Path, tm
         model="red", device="cpu", offline=True, preset="minimal", progress=Progress()
     )
     assert isinstance(opened, CubePipeline) and resolved_plan(opened)["residency"] == "offload"
-    request = GenerationRequest.from_dict({"formats": list(FILES)})
+    request = GenerationRequest(formats=FILES)
     files, notes = generate_files(opened, [picture], request=request, folder=tmp_path, keep=True, progress=Progress())
     assert set(files) == set(FILES) and notes == ("1 pictures seen.",)
     assert opened.load_asset(tmp_path / KEPT_FILE).mesh is not None
@@ -157,9 +157,9 @@ def test_what_it_does_not_take_or_make_is_refused(models: Path, picture: Path, t
         ([picture], {"formats": ["radiance_field"]}, "red makes no radiance_field"),
     ):
         with pytest.raises(InvalidInputError, match=words):
-            generate_files(opened, source, request=GenerationRequest.from_dict(options), folder=tmp_path)
+            generate_files(opened, source, request=GenerationRequest(**options), folder=tmp_path)
     opened.operations = ("retexture",)
-    with pytest.raises(InvalidInputError, match="does not generate"):
+    with pytest.raises(InvalidInputError, match="red cannot generate"):
         generate_files(opened, [picture], request=GenerationRequest(), folder=tmp_path)
     with pytest.raises(CheckpointError, match="red takes pictures: it cannot be opened as ImageTo3D"):
         ImageTo3D.from_pretrained("red", runtime=Runtime(model_folder=models))
