@@ -20,7 +20,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.released import SCALES, make_scene, random_pipeline
 from benchmarks.stages import Stages
-from benchmarks.timeline import Timeline
 from trellis.app.presets import PRESETS
 from trellis.atomic import write_bytes
 from trellis.memory import RESIDENCIES, MemoryPlan, ModelHost
@@ -134,16 +133,6 @@ class Bench:
         for stage in names:
             self.measure(stage, self.stages.by_name()[stage], detail=describe)
 
-    def timeline(self) -> Timeline:
-        """The memory of one generation over time, the image encoder first."""
-        with Timeline(self.device) as timeline:
-            self.stages.mark = timeline.mark
-            timeline.mark("image encoder")
-            self.stages.image_encoder()
-            self.stages.everything()
-        self.stages.mark = lambda _: None
-        return timeline
-
     def profile(self, names: Sequence[str], rows: int = 30) -> None:
         """Print where the device's time of each stage goes, kernel by kernel."""
         kinds = {"cpu": ProfilerActivity.CPU, "cuda": ProfilerActivity.CUDA}
@@ -236,7 +225,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--apart", action="store_true", help="condition and null condition one after the other")
     parser.add_argument("--errors", action="store_true", help="also compare every network with itself in float32")
     parser.add_argument("--steps", type=int, help="of both flows, instead of the released 25")
-    parser.add_argument("--timeline", action="store_true", help="also the memory of one generation over time (a chart)")
     parser.add_argument("--preset", choices=list(PRESETS), help="a preset's plan and steps instead of the options'")
     parser.add_argument("--speeds", action="store_true", help="also compare the speeds of sampling")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
@@ -274,7 +262,6 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
     bench = Bench(Stages(pipeline, make_scene(scale=options.scale, device=runtime.device)), options.repeats)
     with torch.inference_mode():
         bench.run(options.stages)
-        timeline = show_timeline(bench, precision, options.output) if options.timeline else None
         errors = bench.compare_precisions() if options.errors and precision != "float32" else []
         moved = bench.compare_speeds() if options.speeds else []
         if options.profile:
@@ -286,19 +273,7 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
         "rows": [asdict(row) for row in bench.rows],
         "speeds": moved,
         "errors": errors,
-        "timeline": timeline,
     }
-
-
-def show_timeline(bench: Bench, precision: str, output: Path | None) -> dict[str, Any]:
-    """Print the memory of the stages of one generation, draw it as a picture in `output`; returns the samples."""
-    timeline = bench.timeline()
-    for stage, seconds, size in timeline.peaks():
-        print(f"  {stage:18} {seconds * 1e3:9.1f} ms  holds up to {size / GIB:6.3f} GiB")
-    if output is not None:
-        title = f"Memory of one generation, {precision}, {device_name(bench.device)}"
-        timeline.draw(output / f"timeline_{precision}.png", title=title)
-    return timeline.record()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
