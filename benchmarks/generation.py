@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.measures import timed
 from benchmarks.released import SCALES, make_scene, random_pipeline
 from benchmarks.stages import Stages
-from benchmarks.timing import timed
 from trellis.app.presets import PRESETS
 from trellis.atomic import write_bytes
 from trellis.memory import MemoryPlan, ModelHost
