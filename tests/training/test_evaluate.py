@@ -1,24 +1,19 @@
-"""Evaluation and contact sheet, end to end on a tiny assembled model and without any optional package."""
+"""Evaluation, end to end on a tiny assembled model and without any optional package."""
 
 import json
 import math
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from trellis.errors import CheckpointError
-from trellis.pipeline import ImageTo3D
-from trellis.runtime import Runtime
 from trellis.training import baselines, truth
 from trellis.training.evaluate import Options, evaluate, main
 from trellis.training.procedural import HELD_OUT_SEEDS, sample_objects
 from trellis.training.procedural.pictures import render_pictures
 from trellis.training.report import METHODS, make_report, markdown, mean_scores
-from trellis.training.sheet import contact_sheet, sheet_objects, write_sheet
 
 CPU = torch.device("cpu")
 SCORES = {"iou", "chamfer", "f_score"}
@@ -64,38 +59,6 @@ def test_only_an_assembled_model_is_evaluated(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"training\.json"):
         evaluate(tmp_path, Options(), device=CPU)
     assert main(["--model", str(tmp_path), "--device", "cpu"]) == 1
-
-
-def test_contact_sheet(model: Path, tmp_path: Path) -> None:
-    pipeline = ImageTo3D.from_pretrained(model, runtime=Runtime())
-    with pipeline.host.on_device("sparse_structure_flow_model") as flow, torch.no_grad():
-        generator = torch.Generator().manual_seed(0)
-        for block in flow.blocks:  # after a few steps of training the picture says little yet
-            block.cross_attn.to_out.weight.normal_(std=60, generator=generator)
-    families = ["mug", "car", "tree", "windmill"]
-    write_sheet(pipeline, families, tmp_path / "sheet.png", count=3, size=32)
-    pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert pixels.shape == (2 * 32, 2 * 7 * 32, 3)
-    tiles = pixels.reshape(2, 32, 14, 32, 3).swapaxes(1, 2).reshape(28, 32, 32, 3)
-    assert all((tile < 250).any() for tile in tiles[:21]), "no tile of the three objects is blank"
-    assert (tiles[21:] == 255).all(), "the fourth place is empty"
-    assert len({tile.tobytes() for tile in tiles[:21]}) == 21
-    names = sheet_objects(families, 16).names()
-    assert sorted(names) == sorted(families)
-
-
-def test_sheet_stays_white_where_nothing_is_found(model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    pipeline = ImageTo3D.from_pretrained(model, runtime=Runtime())
-    with pipeline.host.on_device("sparse_structure_decoder") as decoder, torch.no_grad():
-        decoder.get_submodule("out_layer.2").bias -= 1e4
-    pixels = np.asarray(contact_sheet(pipeline, ["mug"], count=1, size=32))
-    assert (pixels[:, :32] < 250).any() and (pixels[:, 32:] == 255).all()
-    assert "found no object" in caplog.text
-
-
-def test_sheet_needs_an_assembled_model(tmp_path: Path) -> None:
-    assert main(["--model", str(tmp_path), "--sheet", str(tmp_path / "s.png"), "--device", "cpu"]) == 1
-    assert not (tmp_path / "s.png").exists()
 
 
 def row(group: str, family: str, iou: float, chamfer: float) -> dict[str, object]:

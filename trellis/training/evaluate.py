@@ -1,7 +1,6 @@
-"""Measure a model on objects it never saw, beside baselines, or show what it makes of some of them.
+"""Measure a model on objects it never saw, beside baselines.
 
 `python -m trellis.training.evaluate --model assets/models/trellis-nano --count 200 --output report.json`
-`python -m trellis.training.evaluate --model assets/models/trellis-nano --sheet sheet.png`
 """
 
 import argparse
@@ -21,7 +20,6 @@ from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, TrellisError
 from trellis.export.clean import clean
 from trellis.geometry.cameras import Cameras
-from trellis.pipeline import ImageTo3D
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import render_mesh
 from trellis.representations import GaussianCloud, Mesh
@@ -32,7 +30,6 @@ from trellis.training.data import on_black, training_families
 from trellis.training.generate import BatchGenerator
 from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, render_pictures, sample_objects
 from trellis.training.report import Scores, make_report, markdown
-from trellis.training.sheet import write_sheet
 from trellis.training.start import SETTINGS_FILE
 from trellis.training.trainer import write_json
 
@@ -164,7 +161,7 @@ def _compare_views(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0: the report or the sheet is written; 1: an error."""
+    """Exit status 0: the report is written; 1: an error."""
     chosen = _arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = Options(
@@ -177,10 +174,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         runtime = Runtime.detect(device=chosen.device)
-        if chosen.sheet is not None:
-            families = training_families(_data_settings(chosen.model))
-            write_sheet(ImageTo3D.from_pretrained(chosen.model, runtime=runtime), families, chosen.sheet)
-            return 0
         report = evaluate(chosen.model, options, device=runtime.device)
     except TrellisError as error:
         logger.error("%s", error)
@@ -205,7 +198,6 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cfg-strength", type=float, help="guidance instead of the model's own")
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
     parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write, and a .md beside it")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet (PNG) instead of a report")
     return parser.parse_args(arguments)
 
 
