@@ -13,7 +13,7 @@ from trellis.training import baselines, truth
 from trellis.training.evaluate import Options, evaluate, main
 from trellis.training.procedural import HELD_OUT_SEEDS, sample_objects
 from trellis.training.procedural.pictures import render_pictures
-from trellis.training.report import METHODS, make_report, markdown, mean_scores
+from trellis.training.report import METHODS, make_report, mean_scores, text
 
 CPU = torch.device("cpu")
 SCORES = {"iou", "chamfer", "f_score"}
@@ -28,7 +28,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("bare")
-def test_report_of_a_tiny_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_of_a_tiny_model(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(baselines, "_CHUNK", 2)
     output = tmp_path / "report.json"
     sizes = ["--count", "2", "--left-out", "1", "--known", "6", "--steps", "2"]
@@ -51,8 +53,7 @@ def test_report_of_a_tiny_model(model: Path, tmp_path: Path, monkeypatch: pytest
     held_out = report["summary"]["held_out"]
     assert len({held_out[method]["chamfer"] for method in METHODS}) >= 3
     assert held_out["model"]["psnr_mesh_input"] != held_out["model"]["psnr_mesh_behind"]
-    page = output.with_suffix(".md").read_text()
-    assert f"| this model | {held_out['model']['iou']:.3f} |" in page and "| windmill | 1 |" in page
+    assert f"held_out (2), model: chamfer {held_out['model']['chamfer']:g}, " in capsys.readouterr().out
 
 
 def test_only_an_assembled_model_is_evaluated(tmp_path: Path) -> None:
@@ -66,18 +67,16 @@ def row(group: str, family: str, iou: float, chamfer: float) -> dict[str, object
     return {"group": group, "family": family, "seed": 1} | scores
 
 
-def test_means_and_page() -> None:
+def test_means_and_lines() -> None:
     rows = [row("held_out", "ice_cream", 0.2, 0.1), row("held_out", "mug", 0.6, math.inf)]
     assert mean_scores(rows, "model") == {"iou": 0.4, "f_score": 0.2, "chamfer": round((0.1 + math.sqrt(3)) / 2, 4)}
-    settings = {
-        "structure_sampler": {"steps": 25, "cfg_strength": 3.0}, "seed": 0, "f_score_distance": 0.05,
-        "surface_points": 10_000, "training_objects_searched": 8192,
-    }  # fmt: skip
-    page = markdown(make_report(rows, settings))
-    lines = page.splitlines()
-    assert "| this model | 0.400 | 0.200 | 0.916 |" in lines
-    assert lines.index("| mug | 1 | 0.600 | 0.300 | 1.732 |") < lines.index("| ice cream | 1 | 0.200 | 0.100 | 0.100 |")
-    assert "25 steps, guidance 3, seed 0" in page and "8,192" in page
+    lines = text(make_report(rows, {})).splitlines()
+    assert "held_out (2), model: chamfer 0.916, f_score 0.2, iou 0.4" in lines
+    families = [
+        "mug: objects 1, chamfer 1.7321, f_score 0.3, iou 0.6",
+        "ice_cream: objects 1, chamfer 0.1, f_score 0.1, iou 0.2",
+    ]
+    assert lines[-2:] == families
 
 
 def test_true_pictures_show_the_object_where_the_input_does() -> None:

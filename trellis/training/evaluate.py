@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, TrellisError
 from trellis.export.clean import clean
 from trellis.geometry.cameras import Cameras
@@ -29,7 +28,7 @@ from trellis.training.config import DataConfig, parse_config
 from trellis.training.data import on_black, training_families
 from trellis.training.generate import BatchGenerator
 from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, render_pictures, sample_objects
-from trellis.training.report import Scores, make_report, markdown
+from trellis.training.report import Scores, make_report, text
 from trellis.training.start import SETTINGS_FILE
 from trellis.training.trainer import write_json
 
@@ -179,9 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
         logger.error("%s", error)
         return 1
     write_json(chosen.output, report)
-    page = markdown(report)
-    write_bytes(chosen.output.with_suffix(".md"), page.encode())
-    logger.info("%s", page)
+    logger.info("%s", text(report))
     return 0
 
 
@@ -197,7 +194,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="sampling steps instead of the model's own")
     parser.add_argument("--cfg-strength", type=float, help="guidance instead of the model's own")
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
-    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write, and a .md beside it")
+    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write")
     return parser.parse_args(arguments)
 
 
