@@ -119,8 +119,8 @@ def _measure(
     features = baselines.picture_features(generator, framed)
     by_feature = baselines.nearest(features, known.features)
     by_pixel = baselines.nearest(baselines.picture_pixels(framed), known.pixels)
-    shapes["nearest_features"] = baselines.nearest_results(objects, known, by_feature, seed=seed)
-    shapes["nearest_pixels"] = baselines.nearest_results(objects, known, by_pixel, seed=seed)
+    shapes["nearest_features"] = known.shapes(by_feature, seed=seed)
+    shapes["nearest_pixels"] = known.shapes(by_pixel, seed=seed)
     solids = [baselines.extruded_silhouette(image[..., 3].float() / 255, seed=seed) for image in pictures.images[:, 0]]
     shapes["extruded_silhouette"] = (
         torch.stack([baselines.shell_of_points(p, data.resolution) for p in solids]),

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from trellis import stages
 from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, TrellisError
 from trellis.progress import Progress
@@ -138,7 +139,7 @@ class Trainer:
             if config.export_seconds and time.monotonic() - exported > config.export_seconds:
                 self.export()
                 exported = time.monotonic()
-            progress.report(config.stage, min(position.step, config.optimizer.steps), config.optimizer.steps)
+            progress.report(stages.Stage.TRAIN, min(position.step, config.optimizer.steps), config.optimizer.steps)
         if self._stopped and position.step == started:
             return False  # nothing new to keep, and what an earlier part has exported stays
         self.save()
