@@ -104,14 +104,14 @@ class Worker:
         if order["order"] == "open":
             return {"report": "opened", "plan": resolved_plan(self.opened(Progress(), {}))}
         from trellis.app.generation import generate_files
-        from trellis.app.request import GenerationRequest
+        from trellis.app.request import read_request
 
         progress = Progress(self.tell_step, self._tokens[order["job"]])
         pipeline = self.opened(progress, order["setup"])
         files, notes = generate_files(
             pipeline,
             order["prompt"] or [Path(path) for path in order["pictures"]],
-            request=GenerationRequest.from_dict(order["options"]),
+            request=read_request(order["options"]),
             folder=Path(order["folder"]),
             name=order["name"],
             keep=True,
