@@ -17,13 +17,12 @@ from trellis.sparse import SparseTensor
 
 @dataclass
 class Stages:
-    """What to run for each stage of one pipeline; `mark` is told the name of every stage of `everything`."""
+    """What to run for each stage of one pipeline."""
 
     pipeline: ImageTo3D
     scene: Scene
     speed: str = "exact"
     features: SparseTensor | None = None
-    mark: Callable[[str], None] = lambda _: None
 
     @property
     def device(self) -> torch.device:
@@ -100,15 +99,9 @@ class Stages:
         """From the condition to Gaussians and mesh, without the image encoder."""
         self.features = None
         with self.pipeline.host.in_order(stage_roles(("gaussians", "mesh"))):
-            self.mark("structure flow")
             structure = self.structure_flow()
-            self.mark("structure decoder")
             self.pipeline.decode_structure(structure)
-            self.mark("latent flow")
             latent = self.latent_flow()
-            self.mark("gaussian decoder")
             cloud = self.pipeline.decode_gaussians(latent)
-            self.mark("mesh decoder")
             features = self.with_surface(self.pipeline.decode_mesh_features(latent))
-        self.mark("flexicubes")
         return cloud, self.pipeline.extract_surface(features)
