@@ -11,7 +11,7 @@ from typing import Any
 
 from trellis import __version__
 from trellis.app.generation import file_name
-from trellis.app.machine_options import MachineOptions, add_machine_options
+from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
 from trellis.app.models_command import add_models_options, fetch_models, models_lines
 from trellis.app.request import GenerationRequest, SetupOptions
 from trellis.app.server_options import add_server_options
@@ -142,7 +142,6 @@ def run_generate(parsed: argparse.Namespace) -> int:
     sources = sources_from(parsed)
 
     from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
-    from trellis.app.worker import open_pipeline
 
     with ProgressBars() as progress:  # of a model that has to be fetched
         pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)

@@ -179,7 +179,7 @@ def test_a_turn_behind_the_jobs_of_others_is_given_up_too(desktop: DesktopClient
 def test_a_model_that_takes_long_to_open_is_waited_for(desktop: DesktopClient, server: Server) -> None:
     """Longer than a turn is waited for (2 s here): whose job is next is not told that the server is busy."""
     opened = threading.Event()
-    server.engine._executor.submit(lambda _: time.sleep(3.0), lambda _: opened.set())
+    server.engine.executor.submit(lambda _: time.sleep(3.0), lambda _: opened.set())
     assert desktop.generate([PICTURE]) == "imported"
     assert opened.is_set() and any("The model is being opened" in line for line in desktop.log)
 
