@@ -164,6 +164,7 @@ class Engine:
                 files=dict(job.files),
                 kept=job.state is JobState.DONE and job.has_asset,
                 draft=job.draft,
+                framed=job.framed,
                 origin=job.origin,
                 request=job.request,
                 created=job.created,

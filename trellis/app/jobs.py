@@ -22,6 +22,7 @@ from trellis.progress import CancelToken, StepInfo
 
 KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
 DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
+FRAMED_FILE = "framed.png"  # the object of the first picture, framed as the networks saw it
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 CUT_OFF = "The program ended before this job had its result: generate it again."
@@ -68,8 +69,8 @@ class JobView:
     `ahead` counts the jobs before it in the queue; `stages` are the last steps of every stage seen so far, in order;
     `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a result; `files`
     are the result files by kind; `kept` tells that other files can be made of the same asset; `draft` is
-    a first picture of it, as soon as there is one; `pace` is how many steps of the present stage a second takes, where
-    that is known.
+    a first picture of it, as soon as there is one, `framed` the picture it was made from; `pace` is how many steps of
+    the present stage a second takes, where that is known.
     """
 
     id: str
@@ -82,6 +83,7 @@ class JobView:
     files: dict[str, Path]
     kept: bool = False
     draft: Path | None = None
+    framed: Path | None = None
     origin: JobOrigin = JobOrigin(model="")
     request: GenerationRequest | None = None
     created: float = 0.0
@@ -207,6 +209,12 @@ class Job:
     def draft(self) -> Path | None:
         """The first picture of the asset, if it is there."""
         path = self.folder / DRAFT_FILE
+        return path if _is_there(path) else None
+
+    @property
+    def framed(self) -> Path | None:
+        """The object of the first picture as the networks saw it, if it is there."""
+        path = self.folder / FRAMED_FILE
         return path if _is_there(path) else None
 
     @property

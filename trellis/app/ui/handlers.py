@@ -255,10 +255,7 @@ class Handlers:
     def _result_update(self, session: Session, view: JobView, name: str) -> Updates:
         session.finished = (view.id, name)
         session.results = fragments.results_panel(view, name)
-        addresses = {
-            kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
-        }
-        return {self._shown.results: session.results, self._shown.viewer: addresses or None}
+        return {self._shown.results: session.results, self._shown.viewer: _viewer_files(view, name)}
 
     def _history_update(self, browser: gr.Request) -> Updates:
         views = [view for view in self._engine.history(_owner(browser)) if view.draft is not None][:HISTORY_SHOWN]
@@ -320,6 +317,15 @@ def _key(browser: gr.Request) -> tuple[str, str]:
 
 def _name(view: JobView) -> str:
     return view.origin.name or "asset"
+
+
+def _viewer_files(view: JobView, name: str) -> dict[str, str] | None:
+    """What the viewer shows of a job: addresses of its models and its picture, and its name."""
+    files = {kind: view.files[kind] for kind in VIEWER_KINDS if kind in view.files}
+    if not files:
+        return None
+    pictures = {} if view.framed is None else {"picture": view.framed}
+    return {kind: fragments.result_address(view.id, path) for kind, path in (files | pictures).items()} | {"name": name}
 
 
 def _entry(view: JobView) -> tuple[Image.Image, str]:
