@@ -1,4 +1,4 @@
-/*! Sources: e2ef28ed29b56318c30ca80cc4d84ea5497ff0e303d19a5ba7639e0c1d9895a2
+/*! Sources: 1be9083767c66d8c4e36175d1af3b034a1d4152b9fd011f0390471b7de9a69ae
 
 This file contains:
 
@@ -7885,7 +7885,7 @@ onmessage = ({ data }) => {
   flex: none; display: flex; flex-wrap: wrap; padding: 7px 12px; border-top: 1px solid var(--block-border-color);
   font-size: 0.78rem; line-height: 1.45; color: var(--tv-quiet); font-variant-numeric: tabular-nums;
 }
-.tv-facts span + span::before { content: "·"; margin: 0 7px; }
+.tv-facts span:not(:last-child)::after { content: "·"; margin: 0 7px; }
 .tv-pane:fullscreen { height: 100%; border: 0; border-radius: 0; }
 
 @container (max-width: 660px) {
@@ -7893,7 +7893,7 @@ onmessage = ({ data }) => {
   .tv-modes button { padding: 0 6px; }
   .tv-modes { top: 6px; left: 6px; }
   .tv-tools { left: 6px; right: 6px; bottom: 6px; }
-  .tv-scale { top: 6px; right: 6px; }
+  .tv-scale { top: 52px; right: 6px; }
 }
 @media (hover: none) and (min-width: 360px) { .tv-tools button, .tv-modes button { height: 34px; min-width: 36px; } }
 `;document.head.append(Object.assign(document.createElement("style"),{textContent:wc}));var UM=["textured","clay","wireframe","normals","uv"];function pM(B){let A=new As(B),I;try{I=new Cs(A.canvas,{onGrab:()=>A.setRotating(!1),onTooSlow:()=>A.setRotating(!1)})}catch(s){return console.error(s),A.say("This browser cannot show 3D (WebGL is off). The download buttons still work."),{show:()=>{}}}let g=null,Q=[],C=0,E=0;async function i(s){let n=++C,a=!I.shown;A.select(s);try{let h=s==="gaussians"?"gaussians":"mesh";if(I.models[h]||await e(h),n!==C||s==="wireframe"&&I.models.mesh.facts.unpaired===void 0&&(A.say("Finding the edges…"),await I.models.mesh.edges,n!==C))return;I.setLook({mode:s}),a&&I.resetView(),t(),A.say("")}catch(h){console.error(h),n===C&&A.say("The model could not be loaded. The download buttons still work.")}}async function e(s){let n=E,a=s==="gaussians"?g.ply:g.glb;A.say("Loading the model…");let h=await Ic(a,r=>{n===E&&r<1&&A.say(`Loading the model… ${Math.round(100*r)} %`)});n===E&&A.say("Loading the model…");let c=await(s==="gaussians"?Bc(h):gc(h));if(n!==E||I.models[s])return $e(c);I.put(s,c),s!=="gaussians"&&(A.offer(Q,c.camera&&g.picture),c.edges=Qc(c).then(r=>{c.facts.unpaired=r,n===E&&t()}),c.edges.catch(r=>console.error(r)))}function t(){A.tell(I.shown?Pa(I.shown.facts):[]),A.tellScale(I.grid?`Grid: ${Oa(I.gridStep)}`:"")}async function o(){let s=URL.createObjectURL(await I.takePicture());Object.assign(document.createElement("a"),{href:s,download:`${g.name??"model"}.png`}).click(),setTimeout(()=>URL.revokeObjectURL(s),1e4)}return A.on("mode",i),A.on("look",s=>{I.setLook(s),t()}),A.on("rotating",s=>I.setRotating(s)),A.on("comparing",s=>I.setComparing(s)),A.on("turn",([s,n])=>I.turn(s,n)),A.on("pan",([s,n])=>I.pan(s,n)),A.on("zoom",s=>I.zoom(s)),A.on("reset",()=>{A.setComparing(!1),I.resetView()}),A.on("picture",o),I.setRotating(A.marked("rotate")),{show(s){E+=1,g=s,Q=[...s?.glb?UM:[],...s?.ply?["gaussians"]:[]],A.offer(Q,null),I.clear(),A.tell([]),A.tellScale(""),Q.length?(B.scrollIntoView({block:"nearest",behavior:"smooth"}),i(Q.includes(B.dataset.shown)?B.dataset.shown:Q[0])):(C+=1,A.say("Your model appears here"))}}}window.TrellisViewer={mount:pM};})();
