@@ -20,7 +20,8 @@ from installer.state import GROUPS
 GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"  # the Khronos group's own, from npm
 UV_VERSION = "0.13.9"  # as run.bat and run.sh fetch it
 ALONE = "tests/alone"  # what measures time: no other test runs beside it
-TOGETHER = ("-n", "2", f"--ignore={ALONE}")  # all others: two processes, as tests/conftest.py says
+# All others: three processes, for those of the browser mostly wait; tests/conftest.py says what stays together.
+TOGETHER = ("-n", "3", f"--ignore={ALONE}", "--durations=40", "--durations-min=4")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",

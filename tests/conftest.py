@@ -1,6 +1,6 @@
 """No test reaches out of this machine: connections and name look-ups from its process fail, and so does their test.
 
-Child processes get what the offline step of `run.sh test` sets, and a proxy that is not there. And with `-n 2` (as in
+Child processes get what the offline step of `run.sh test` sets, and a proxy that is not there. And with `-n 3` (as in
 `run.sh test`), this says which tests stay together.
 """
 

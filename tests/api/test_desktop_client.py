@@ -13,7 +13,7 @@ from tests.contract.sources import ROOT
 from tests.unit.app.fakes import PICTURE as STORED
 from tests.unit.app.waiting import wait_until
 from trellis.app.api.stableprojectorz.panel import panel_text
-from trellis.app.request import options
+from trellis.app.request import GenerationRequest
 
 PICTURE = png()
 LOG = ROOT / "outputs" / "desktop_client.log"  # ignored by git
@@ -230,7 +230,7 @@ def test_the_panel_is_made_of_the_options_table() -> None:
     )
     for name in ("texture_size", "multi_image"):
         listed = elements[name].properties["options"].strip("[]").split(",")
-        assert listed == [str(value) for value in options()[name].domain.values]
+        assert listed == [str(value) for value in GenerationRequest.options()[name].values]
     for element in elements.values():
         for key in ("min", "max", "default"):
             value = element.properties.get(key, "0")

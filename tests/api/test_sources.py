@@ -13,14 +13,16 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import HOME, listening, png
 from tests.api.desktop_client import DesktopClient, parse_panel
 from tests.api.test_jobs import wait
+from tests.unit.app.engines import start_engine
 from tests.unit.app.process_fakes import Control, open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.model_routes import model_routes
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.stableprojectorz.panel import panel_text
 from trellis.app.engine import Engine
-from trellis.app.job_sources import Models, SourceError
-from trellis.app.request import default_of
+from trellis.app.job_sources import Models
+from trellis.errors import InvalidInputError
+from trellis.export.options import FileOptions
 
 TEXT = base64.b64encode(png()).decode()
 PROMPT = "a small red mug"
@@ -90,7 +92,7 @@ def test_a_model_that_is_not_here_is_fetched_only_where_it_is_named() -> None:
     assert models.choose(None, prompt=None, pictures=1) == "fake"
     assert models.choose("large", prompt=None, pictures=1) == "large"
     assert models.choose("words", prompt=PROMPT, pictures=0) == "words"
-    with pytest.raises(SourceError, match="name one to have it fetched: words") as error:
+    with pytest.raises(InvalidInputError, match="name one to have it fetched: words") as error:
         models.choose(None, prompt=PROMPT, pictures=0)
     assert error.value.field == "prompt"
     started = Models(("large", "fake"), frozenset(), frozenset({"large"}))  # the program was started with it
@@ -106,7 +108,7 @@ def test_a_model_that_is_not_here_is_fetched_only_where_it_is_named() -> None:
 
 
 def test_a_preset_fills_what_a_request_leaves_out(client: TestClient, engine: Engine) -> None:
-    """As on the page: `GenerationRequest.from_dict` is the one place of this rule."""
+    """As on the page: `JobRequest` is the one place of this rule."""
     answer = client.post("/jobs", json={"pictures": [TEXT], "preset": "prototype", "latent_steps": 3})
     request = engine.view(answer.json()["id"]).request
     assert request is not None
@@ -115,14 +117,14 @@ def test_a_preset_fills_what_a_request_leaves_out(client: TestClient, engine: En
     answer = client.post("/jobs", data={"preset": "minimal"}, files={"pictures": ("a.png", png())})
     request = engine.view(answer.json()["id"]).request
     assert request is not None
-    assert (request.preview_size, request.preview_frames) == (256, default_of("preview_frames"))
+    assert (request.preview_size, request.preview_frames) == (256, FileOptions().preview_frames)
 
 
 @pytest.fixture
 def text_server(tmp_path: Path, control: Control) -> Iterator[int]:
     """A server that was started with a text model."""
     load = partial(open_pipeline, folder=str(tmp_path))
-    engine = Engine(load, tmp_path / "jobs", model="words", models=["fake"], text_models=["words"])  # type: ignore[arg-type]
+    engine = start_engine(load, tmp_path / "jobs", model="words", models=["fake"], texts=["words"])
     with listening(create_api(engine, ApiSettings())) as port:
         yield port
     engine.close()

@@ -29,7 +29,7 @@ def test_order() -> None:
 def test_every_test_runs_in_one_of_the_two_parts() -> None:
     alone, together = (command[3:] for name, command in checks.commands([]) if name.startswith("pytest"))
     assert alone == ["tests/alone"] and list((ROOT / "tests" / "alone").glob("test_*.py"))
-    assert together == ["-n", "2", "--ignore=tests/alone"]
+    assert together[:3] == ["-n", "3", "--ignore=tests/alone"]
 
 
 @pytest.mark.parametrize(("statuses", "expected"), [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 0, 5), 5), ((2, 1, 0), 1)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
 from trellis.progress import Progress
@@ -26,7 +26,7 @@ def generate_files(
     pipeline: "ImageTo3D",
     source: "Sequence[PictureSource] | str",
     *,
-    request: GenerationRequest,
+    request: JobRequest,
     folder: Path,
     name: str = RESULT_NAME,
     keep: bool = False,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from trellis.app.presets import AUTO, PRESET_NAMES
+from trellis.options import MACHINE
 from trellis.runtime import (
     ATTENTION_BACKENDS,
     DEVICES,
@@ -57,10 +58,10 @@ class MachineOptions:
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which model runs where, on which back ends."""
     default = MachineOptions()
-    add = parser.add_argument
-    add("--model", default=default.model, help="nano (embedded), a folder, or a repository on the hub")
-    add("--device", default=default.device, help=f"{', '.join(DEVICES)} (auto)")
-    add("--precision", help=f"{', '.join(PRECISIONS)} (half on a GPU, else full)")
+    add = parser.add_argument_group(MACHINE).add_argument
+    add("--model", default=default.model, metavar="NAME", help="nano (embedded), a folder, or a repository on the hub")
+    add("--device", default=default.device, metavar=f"{{{','.join(DEVICES)}}}", help="where it computes (auto)")
+    add("--precision", metavar=f"{{{','.join(PRECISIONS)}}}", help="of the networks (half on a GPU, else full)")
     add("--offline", action="store_true", help="never download anything")
     add("--preset", choices=PRESET_NAMES, default=default.preset, help="how memory is used (auto: by what is free)")
     add("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")

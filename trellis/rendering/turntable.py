@@ -26,20 +26,12 @@ from trellis.rendering.mesh import render_mesh
 from trellis.rendering.radiance_field import render_radiance_field
 from trellis.rendering.textured_mesh import render_textured_mesh
 from trellis.representations import GaussianCloud, Mesh, RadianceField, TexturedMesh
+from trellis.stages import Stage
 
 SIDES = ("gaussians", "radiance_field", "normals", "colors", "textured")
-STAGE = "preview"
 # Frames drawn at once: many keep a GPU busy; few let the wish to stop be heard soon on a CPU.
 _GPU_FRAMES, _CPU_FRAMES, _CPU_FRAMES_OF_LARGE = 8, 4, 1
 _LARGE = 200_000
-
-
-def check_turn(size: int, frames: int) -> None:
-    """Raise InvalidInputError unless a video can have pictures of this size and this number of frames."""
-    if size < 16 or size % 16:
-        raise InvalidInputError(f"The preview's size must be a positive multiple of 16, not {size}.")
-    if frames < 1:
-        raise InvalidInputError(f"A turntable needs at least one frame, not {frames}.")
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,10 @@ class TurntableConfig:
         unknown = [side for side in self.sides if side not in SIDES]
         if unknown or not self.sides:
             raise InvalidInputError(f"Unknown turntable side {unknown}; choose one or more of {', '.join(SIDES)}.")
-        check_turn(self.size, self.frames)
+        if self.size < 16 or self.size % 16:
+            raise InvalidInputError(f"The preview's size must be a positive multiple of 16, not {self.size}.")
+        if self.frames < 1:
+            raise InvalidInputError(f"A turntable needs at least one frame, not {self.frames}.")
         background_color(self.background)
         check_backend(self.backend)
 
@@ -93,7 +88,7 @@ def _draw(scene: "_Scene", config: TurntableConfig, progress: Progress) -> Itera
     for begin in range(0, config.frames, scene.frames_at_once):
         progress.cancel.raise_if_cancelled()
         for offset, picture in enumerate(scene.pictures(cameras[begin : begin + scene.frames_at_once], config)):
-            progress.report(STAGE, begin + offset + 1, config.frames)
+            progress.report(Stage.PREVIEW, begin + offset + 1, config.frames)
             yield picture
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trellis.app.request import GenerationRequest
+from trellis.app.request import GenerationRequest, read_request
 from trellis.app.ui.controls import FOLLOWING, SHOWN, SHOWN_FILES, following_values
 from trellis.app.ui.handlers import Handlers, Shown
 from trellis.errors import TrellisError
@@ -33,9 +33,8 @@ class AskedEngine:
     """Keeps what it is asked for, and takes nothing."""
 
     def __init__(self, *, plan: dict[str, Any] | None = None, source: GenerationRequest | None = None) -> None:
-        self.plan = plan or {}
+        self.executor = SimpleNamespace(plan=plan or {}, opening=False)
         self.pictures = None
-        self.opening = False
         self.asked: Any = None
         self._source = source
 
@@ -123,7 +122,7 @@ def test_with_a_preset_chosen_on_the_page_what_is_shown_is_made(texture: int, ex
 )
 def test_files_made_again_follow_the_same_rule(source: str | None, texture: int, expected: int) -> None:
     """A result that was made with `source` chosen, on a program that was started with prototype."""
-    engine = AskedEngine(source=GenerationRequest.from_dict({"preset": source}).under("prototype"))
+    engine = AskedEngine(source=read_request({"preset": source}).under("prototype"))
     handlers = handlers_of(engine)
     handlers._session(BROWSER).finished = ("job", "mug")
     last(handlers.extract(BROWSER, *settings(SHOWN_FILES, texture_size=texture)))

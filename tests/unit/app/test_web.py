@@ -1,7 +1,6 @@
 """The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
 
 import ast
-import dataclasses
 import hashlib
 import io
 import re
@@ -14,10 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.contract.sources import ROOT
+from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
-from trellis.app.jobs import JobState, JobView
-from trellis.app.request import Choice, GenerationRequest, options
+from trellis.app.jobs import Job, JobState
+from trellis.app.request import GenerationRequest
 from trellis.app.ui import fragments, page
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
@@ -25,13 +25,14 @@ from trellis.app.ui.owners import COOKIE, owner_of
 from trellis.app.ui.page import create_page
 from trellis.app.ui.web import STATIC, create_app
 from trellis.progress import StepInfo
+from trellis.stages import Stage
 
 HOME = "http://127.0.0.1:7960"
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = Engine(FakePipeline, tmp_path / "jobs", model="fake")
+    engine = start_engine(FakePipeline, tmp_path / "jobs")
     yield engine
     engine.close()
 
@@ -150,11 +151,16 @@ def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -
 
 
 def test_every_text_of_the_page_has_its_translations() -> None:
-    texts = {text for option in options().values() for text in (option.label, option.help, option.unset) if text}
+    texts = {
+        text
+        for option in GenerationRequest.options().values()
+        for text in (option.label, option.help, option.null)
+        if text
+    }
     texts |= {
         str(value) for name in ("quality", "multi_image", "speed", "texture_mode", "preset") for value in _values(name)
     }
-    texts |= {*fragments.STAGE_TITLES.values(), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
+    texts |= {*(stage.caption for stage in Stage), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
     texts |= {page.SUBTITLE, page.DEMO_NOTE, page.OFFLINE_DEMO_NOTE, page.AGAIN_NOTE, page.WAY_NOTE}
     texts |= {"Generate", "Cancel", "Delete this model", "Use {0}", "Use {0} · {1} GB to fetch"}
     tables = language_tables()
@@ -169,13 +175,13 @@ def test_every_text_of_the_page_has_its_translations() -> None:
 
 
 def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
-    view = JobView(
-        "x", JobState.RUNNING, 0, (StepInfo("download TRELLIS-image-large", 412, 1180),), 60.0, "", (), {}, pace=12.0
-    )
-    panel = fragments.job_panel(view)
+    now = StepInfo(Stage.FETCH, 412, 1180, "TRELLIS-image-large")
+    begin = (time.monotonic() - 34.0, 4)
+    job = Job(folder=Path("x"), model="", request=GenerationRequest(), state=JobState.RUNNING, stages=(now,))
+    panel = fragments.job_panel(job.changed(stage_begin=begin))
     for text in ("Fetching TRELLIS-image-large", "412 of 1,180 MB", "12 MB/s", "about 1:04 left", "width:35%"):
         assert text in panel
-    unpaced = fragments.job_panel(dataclasses.replace(view, pace=None))
+    unpaced = fragments.job_panel(job.changed(stage_begin=(time.monotonic(), 412)))
     assert "MB/s" not in unpaced and "left" not in unpaced
 
 
@@ -239,9 +245,7 @@ def _template(node: ast.expr) -> str:
 
 
 def _values(name: str) -> tuple[str, ...]:
-    domain = options()[name].domain
-    assert isinstance(domain, Choice)
-    return domain.values
+    return GenerationRequest.options()[name].values
 
 
 def _literals(path: Path, keywords: tuple[str, ...]) -> set[str]:
