@@ -103,7 +103,10 @@ def video_frame(page: Page, address: str) -> np.ndarray:
     text = page.evaluate(
         """async (address) => {
           const video = Object.assign(document.createElement("video"), { src: address, muted: true });
+          document.body.append(video);
           await new Promise((resolve, reject) => Object.assign(video, { onloadeddata: resolve, onerror: reject }));
+          video.currentTime = 0.05; // a frame that is sought is decoded by then
+          await new Promise((resolve) => { video.onseeked = resolve; });
           const canvas = document.createElement("canvas");
           [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
           canvas.getContext("2d").drawImage(video, 0, 0);
