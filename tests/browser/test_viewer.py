@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
+from tests.browser.actions import wait_while
 from tests.browser.serving import served
 from tests.browser.viewer_bench import bench_app, choose_mode, saved_picture, show, video_frame, write_models
 from tests.unit.export.textured_samples import COLORS, EXTENTS, textured_box
@@ -58,6 +59,12 @@ def view_pixels(page: Page) -> np.ndarray:
     """What the pane shows between its rows of buttons, int [H, W, 3]."""
     picture = Image.open(io.BytesIO(page.locator(".tv-view").screenshot())).convert("RGB")
     return np.asarray(picture, dtype=int)[60:-60]
+
+
+def saved_opaque(page: Page) -> np.ndarray:
+    """The colours [n, 3] of what is opaque in a saved picture."""
+    picture = saved_picture(page)
+    return picture[picture[..., 3] > 250][:, :3].astype(float)
 
 
 def center(picture: np.ndarray) -> np.ndarray:
@@ -123,8 +130,8 @@ def test_all_pictures_have_the_colours_of_the_texture(page: Page, models: Path) 
     assert np.abs(center(history) - FRONT).mean() < 3
 
     choose_mode(page, "gaussians")
-    cloud = saved_picture(page)
-    patch = cloud[cloud[..., 3] > 250][:, :3].astype(float)
+    wait_while(page, lambda: len(saved_opaque(page)) < 1000)  # they are sorted in a worker first
+    patch = saved_opaque(page)
     assert np.abs(np.median(patch, axis=0) - (200, 90, 40)).mean() < 3
 
 
