@@ -254,10 +254,7 @@ class Handlers:
     def _result_update(self, session: Session, view: Job, name: str) -> Updates:
         session.finished = (view.id, name)
         session.results = fragments.results_panel(view, name)
-        addresses = {
-            kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
-        }
-        return {self._shown.results: session.results, self._shown.viewer: addresses or None}
+        return {self._shown.results: session.results, self._shown.viewer: _viewer_files(view, name)}
 
     def _history_update(self, browser: gr.Request) -> Updates:
         views = [view for view in self._engine.history(_owner(browser)) if view.draft is not None][:HISTORY_SHOWN]
@@ -319,6 +316,15 @@ def _key(browser: gr.Request) -> tuple[str, str]:
 
 def _name(view: Job) -> str:
     return view.name or "asset"
+
+
+def _viewer_files(view: Job, name: str) -> dict[str, str] | None:
+    """What the viewer shows of a job: addresses of its models and its picture, and its name."""
+    files = {kind: view.files[kind] for kind in VIEWER_KINDS if kind in view.files}
+    if not files:
+        return None
+    pictures = {} if view.framed is None else {"picture": view.framed}
+    return {kind: fragments.result_address(view.id, path) for kind, path in (files | pictures).items()} | {"name": name}
 
 
 def _entry(view: Job) -> tuple[Image.Image, str]:
