@@ -179,7 +179,7 @@ def run_batch(parsed: argparse.Namespace) -> int:
     items = find_pictures(parsed.sources, parsed.output, recursive=parsed.recursive)
     process = WorkerProcess(PipelineSource(options=asdict(MachineOptions.from_arguments(parsed))))
     try:
-        batch = Batch(items, parsed.output, request=request_from(parsed), model=parsed.model, process=process)
+        batch = Batch(items, parsed.output, request=request_from(parsed), model=parsed.model, tool=process)
         remaining = batch.remaining()
         print(f"{len(items)} pictures, {len(items) - len(remaining)} of them done already.")
         if remaining:
@@ -187,7 +187,7 @@ def run_batch(parsed: argparse.Namespace) -> int:
         for index, item in enumerate(remaining):
             print(f"[{index + 1}/{len(remaining)}] {item.picture}")
             with ProgressBars() as progress:
-                entry = batch.carry_out(item, on_step=lambda info: progress.report(info.stage, info.step, info.total))
+                entry = batch.carry_out(item, on_step=progress.tell)
             print(f"  {entry.state}, {entry.seconds:.1f} s {entry.message}".rstrip())
     finally:
         process.close()
@@ -245,9 +245,9 @@ class ProgressBars:
     def _show(self, info: StepInfo) -> None:
         if not self._tasks:
             self._bars.start()
-        if info.stage not in self._tasks:
-            self._tasks[info.stage] = self._bars.add_task(info.stage, total=info.total)
-        self._bars.update(self._tasks[info.stage], completed=info.step, total=info.total)
+        if info.label not in self._tasks:
+            self._tasks[info.label] = self._bars.add_task(info.label, total=info.total)
+        self._bars.update(self._tasks[info.label], completed=info.step, total=info.total)
 
     def __exit__(self, *exception: object) -> None:
         if self._tasks:

@@ -14,8 +14,8 @@ from trellis.ops.rasterize import interpolate_attributes
 from trellis.progress import Progress
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
+from trellis.stages import Stage
 
-STAGE = "picture"
 YAWS, PITCHES_DEGREES = 24, (-15.0, 5.0, 25.0, 50.0)
 FOVS_DEGREES = (25.0, 45.0)
 STARTS = 3  # best places of the coarse search, each followed by a local one
@@ -76,7 +76,7 @@ def estimate_camera(
     targets = {size: _target(picture, size).to(device) for size in (COARSE, MIDDLE, FINE)}
     found: list[tuple[float, NDArray[np.float64]]] = []
     middle_fov = math.log(math.tan(math.radians(35) / 2))
-    for number in progress.steps(STAGE, YAWS):
+    for number in progress.steps(Stage.PICTURE, YAWS):
         for pitch in PITCHES_DEGREES:
             place = np.array([2 * math.pi * number / YAWS, math.radians(pitch), middle_fov, 0, 0, 0, 0])
             found.append((_cost(small, place, targets[COARSE], progress), place))

@@ -13,8 +13,9 @@ from PIL import Image
 from plyfile import PlyData, PlyElement
 
 from trellis.progress import Progress
+from trellis.stages import Stage
 
-STAGES = (("background", 1), ("structure", 8), ("details", 8))
+STAGES = ((Stage.PREPARE, 1), (Stage.STRUCTURE, 8), (Stage.LATENT, 8))
 ENDINGS = {"mesh_ply": "_mesh.ply", "base_color": "_base_color.png", "normal_map": "_normal.png"}
 PICTURE = Path(__file__).with_name("picture.png")  # 32 x 24, as the reader of pictures leaves them
 SH_C0 = 0.28209479177387814
@@ -51,7 +52,7 @@ class FakeAsset:
         for index, kind in enumerate(kinds):
             files[kind] = folder / f"{name}{ENDINGS.get(kind, f'.{kind}')}"
             writers.get(kind, self._write_line)(files[kind])
-            progress.report("export", index + 1, len(kinds))
+            progress.report(Stage.EXPORT, index + 1, len(kinds))
         return files
 
     def _write_line(self, path: Path) -> None:

@@ -1,7 +1,6 @@
 """The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
 
 import ast
-import dataclasses
 import io
 import re
 import time
@@ -13,9 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.contract.sources import ROOT
+from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import Job, JobState
 from trellis.app.request import Choice, GenerationRequest, options
 from trellis.app.ui import fragments
 from trellis.app.ui.cutouts import WAYS
@@ -25,13 +25,14 @@ from trellis.app.ui.page import create_page
 from trellis.app.ui.sections import header
 from trellis.app.ui.web import STATIC, create_app
 from trellis.progress import StepInfo
+from trellis.stages import Stage
 
 HOME = "http://127.0.0.1:7960"
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = Engine(FakePipeline, tmp_path / "jobs", model="fake")
+    engine = start_engine(FakePipeline, tmp_path / "jobs")
     yield engine
     engine.close()
 
@@ -134,7 +135,7 @@ def test_every_text_of_the_page_has_its_translations() -> None:
     texts |= {
         str(value) for name in ("quality", "multi_image", "speed", "texture_mode", "preset") for value in _values(name)
     }
-    texts |= {*fragments.STAGE_TITLES.values(), *WAYS.values(), header.SUBTITLE}
+    texts |= {*(stage.caption for stage in Stage), *WAYS.values(), header.SUBTITLE}
     for path in Path(header.__file__).parent.glob("*.py"):
         texts |= _literals(path, ("label", "info")) | _notes(path)
     texts |= {"Generate", "Cancel", "Delete this model", "Use {0}", "Use {0} · {1} GB to fetch"}
@@ -150,13 +151,13 @@ def test_every_text_of_the_page_has_its_translations() -> None:
 
 
 def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
-    view = JobView(
-        "x", JobState.RUNNING, 0, (StepInfo("download TRELLIS-image-large", 412, 1180),), 60.0, "", (), {}, pace=12.0
-    )
-    panel = fragments.job_panel(view)
+    now = StepInfo(Stage.FETCH, 412, 1180, "TRELLIS-image-large")
+    begin = (time.monotonic() - 34.0, 4)
+    job = Job(folder=Path("x"), model="", request=GenerationRequest(), state=JobState.RUNNING, stages=(now,))
+    panel = fragments.job_panel(job.changed(stage_begin=begin))
     for text in ("Fetching TRELLIS-image-large", "412 of 1,180 MB", "12 MB/s", "about 1:04 left", "width:35%"):
         assert text in panel
-    unpaced = fragments.job_panel(dataclasses.replace(view, pace=None))
+    unpaced = fragments.job_panel(job.changed(stage_begin=(time.monotonic(), 412)))
     assert "MB/s" not in unpaced and "left" not in unpaced
 
 

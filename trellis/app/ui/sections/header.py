@@ -43,14 +43,14 @@ class Header:
     async def open(self) -> AsyncIterator[Updates]:
         """What a page shows first."""
         yield self.machine_update()
-        if self._studio.engine.opening:
-            while self._studio.engine.opening:
+        if self._studio.engine.executor.opening:
+            while self._studio.engine.executor.opening:
                 await asyncio.sleep(POLL_SECONDS)
             yield self.machine_update()
 
     def machine_update(self) -> Updates:
         """The machine as the engine knows it by now."""
-        plan = self._studio.engine.plan
+        plan = self._studio.engine.executor.plan
         if not plan:
             return {self.machine: fragments.machine_line([self._given])}
         known = (plan["model"], plan["device_name"], plan["precision"], plan["attention"])

@@ -6,7 +6,7 @@ import gradio as gr
 from PIL import Image
 
 from trellis.app.engine import UnknownJobError
-from trellis.app.jobs import JobView
+from trellis.app.jobs import Job
 from trellis.app.ui import fragments
 from trellis.app.ui.sections.actions import Actions
 from trellis.app.ui.sections.result import Result
@@ -66,9 +66,8 @@ class History:
             view = self._studio.engine.view(session.history[choice.index])
         except UnknownJobError as error:
             return {self._actions.progress: fragments.message_panel(str(error))} | self.update(browser)
-        seed = {} if view.request is None else {self._settings.seed: view.request.seed}
-        updates = self._result.show(session, view, _name(view)) | seed | self._studio.buttons(session)
-        return {self._actions.progress: fragments.job_panel(view)} | updates
+        updates: Updates = {self._actions.progress: fragments.job_panel(view), self._settings.seed: view.request.seed}
+        return updates | self._result.show(session, view, _name(view)) | self._studio.buttons(session)
 
     def remove(self, browser: gr.Request) -> Updates:
         """Delete the result that is shown, with its files."""
@@ -87,11 +86,11 @@ class History:
         return {self.remove_button: gr.Button(interactive=session.finished is not None and not running)}
 
 
-def _name(view: JobView) -> str:
-    return view.origin.name or "asset"
+def _name(view: Job) -> str:
+    return view.name or "asset"
 
 
-def _entry(view: JobView) -> tuple[Image.Image, str]:
+def _entry(view: Job) -> tuple[Image.Image, str]:
     """The picture and the caption of a past result."""
     assert view.draft is not None
     with Image.open(view.draft) as draft:

@@ -99,7 +99,7 @@ class Jobs:
             source, name = finished
             request = self._studio.engine.view(source).request
             values = stated_values(SHOWN_FILES, list(settings))
-            values = without_untouched(values, preset=None if request is None else request.preset)
+            values = without_untouched(values, preset=request.preset)
             job_id = await asyncio.to_thread(self._studio.engine.extract, source, values)
         except TrellisError as error:
             yield {self._actions.progress: fragments.message_panel(str(error))}

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from trellis.app.jobs import JobView
+from trellis.app.jobs import Job
 from trellis.app.ui import fragments
 from trellis.app.ui.studio import Session, Studio, Updates
 
@@ -31,7 +31,7 @@ class Result:
         self.viewer = studio.changes(viewer)
         self.files = studio.changes(gr.HTML("", apply_default_css=False, elem_id="results"))
 
-    def show(self, session: Session, view: JobView, name: str) -> Updates:
+    def show(self, session: Session, view: Job, name: str) -> Updates:
         """Show a job that is done; its files are offered as `name`."""
         session.finished = (view.id, name)
         session.results = fragments.results_panel(view, name)
@@ -40,7 +40,7 @@ class Result:
         }
         return {self.files: session.results, self.viewer: addresses or None}
 
-    def show_draft(self, view: JobView) -> Updates:
+    def show_draft(self, view: Job) -> Updates:
         """Show the first picture of a model whose files are still being made."""
         return {self.files: fragments.draft_panel(view)}
 
