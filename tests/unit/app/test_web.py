@@ -18,11 +18,12 @@ from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
 from trellis.app.request import GenerationRequest
-from trellis.app.ui import fragments, page
+from trellis.app.ui import fragments
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
 from trellis.app.ui.owners import COOKIE, owner_of
 from trellis.app.ui.page import create_page
+from trellis.app.ui.sections import header
 from trellis.app.ui.web import STATIC, create_app
 from trellis.progress import StepInfo
 from trellis.stages import Stage
@@ -160,8 +161,9 @@ def test_every_text_of_the_page_has_its_translations() -> None:
     texts |= {
         str(value) for name in ("quality", "multi_image", "speed", "texture_mode", "preset") for value in _values(name)
     }
-    texts |= {*(stage.caption for stage in Stage), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
-    texts |= {page.SUBTITLE, page.DEMO_NOTE, page.OFFLINE_DEMO_NOTE, page.AGAIN_NOTE, page.WAY_NOTE}
+    texts |= {*(stage.caption for stage in Stage), *WAYS.values(), header.SUBTITLE}
+    for path in Path(header.__file__).parent.glob("*.py"):
+        texts |= _literals(path, ("label", "info")) | _notes(path)
     texts |= {"Generate", "Cancel", "Delete this model", "Use {0}", "Use {0} · {1} GB to fetch"}
     tables = language_tables()
     assert set(tables) == {"en", "ko", "zh"}
@@ -186,9 +188,16 @@ def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
 
 
 # Where what people can come upon is said: remarks on a result, and errors that a picture, a prompt or the queue causes.
-SAYING = ("app/engine.py", "app/jobs.py", "app/job_sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
+SAYING = (
+    "app/engine.py",
+    "app/jobs.py",
+    "app/job_sources.py",
+    "app/ui/sections/jobs.py",
+    "export/files.py",
+    "memory.py",
+)
 SAYING += ("export/picture_blend.py", "conditioning/framing.py", "conditioning/grabcut.py", "conditioning/pictures.py")
-SAYING += ("app/picture_reader.py",)
+SAYING += ("app/picture_reader.py", "app/ui/sections/jobs.py")
 NOT_ON_THE_PAGE = (
     "model ",
     "Give pictures or",
@@ -246,6 +255,17 @@ def _template(node: ast.expr) -> str:
 
 def _values(name: str) -> tuple[str, ...]:
     return GenerationRequest.options()[name].values
+
+
+def _notes(path: Path) -> set[str]:
+    """The values of a file's constants whose names end in NOTE."""
+    found = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
+    named = [(node.targets[0], node.value) for node in found]
+    return {
+        value.value
+        for target, value in named
+        if isinstance(target, ast.Name) and target.id.endswith("NOTE") and isinstance(value, ast.Constant)
+    }
 
 
 def _literals(path: Path, keywords: tuple[str, ...]) -> set[str]:
