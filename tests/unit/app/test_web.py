@@ -40,7 +40,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def client(engine: Engine) -> Iterator[TestClient]:
-    app = create_app(engine, create_page(engine), hosts=("127.0.0.1",))
+    app = create_app(engine, create_page(engine))
     with TestClient(app, base_url=HOME) as client:
         yield client
 
@@ -95,7 +95,6 @@ def test_an_unknown_job_is_not_found(client: TestClient) -> None:
 def test_other_sites_and_names_are_refused(client: TestClient) -> None:
     assert client.get("/viewer.js", headers={"Origin": "https://example.org"}).status_code == 403
     assert client.post("/gradio_api/queue/join", headers={"Origin": "null"}, json={}).status_code == 403
-    assert client.get("/viewer.js", headers={"Host": "rebound.example.org"}).status_code == 400
     assert client.get("/viewer.js", headers={"Origin": HOME}).status_code == 200
 
 
