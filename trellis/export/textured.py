@@ -52,9 +52,9 @@ def textured_mesh(
     texture = _texture(
         texels, unwrapped, full=full, gaussians=gaussians, options=options, views=views, progress=progress
     )
-    notes: tuple[str, ...] = ()
+    alike, notes = None, ()
     if picture is not None:
-        texture, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
+        texture, alike, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
     return TexturedMesh(
         vertices=unwrapped.vertices.astype(np.float32),
         normals=unwrapped.normals.astype(np.float32),
@@ -63,6 +63,7 @@ def textured_mesh(
         texture=as_bytes(texture),
         double_sided=options.double_sided,
         normal_map=normal_map(texels, unwrapped, full, progress=progress) if options.normal_map else None,
+        likeness=alike,
         notes=notes,
     )
 
