@@ -64,7 +64,8 @@ class Asset:
 
         options are the fields of `FileOptions`, such as formats=("glb", "obj"), texture_size=2048, faces=20_000;
         `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset before the files are made,
-        `on_likeness` how much it looks like its picture, from 0 to 1 (`trellis.export.likeness`), if it has one; `rasterizer`, one of `runtime.RASTERIZERS`, draws pictures of the asset.
+        `on_likeness` how much it looks like its picture, from 0 to 1 (`trellis.export.likeness`), if it has one;
+        `rasterizer`, one of `runtime.RASTERIZERS`, draws pictures of the asset.
         Raises InvalidInputError for an unknown option or a value out of range, before anything is computed; files that
         are there already survive whatever goes wrong.
         """

@@ -40,6 +40,7 @@ from trellis.sampling import (
     timesteps,
 )
 from trellis.sparse import SparseTensor, VoxelLayout
+from trellis.stages import Stage
 
 DECODERS = {"gaussians": "slat_decoder_gs", "mesh": "slat_decoder_mesh", "radiance_field": "slat_decoder_rf"}
 REPRESENTATIONS = tuple(DECODERS)
@@ -132,14 +133,14 @@ class ImageTo3D:
         size = encoder_image_size(self.config.image_cond_model)
         return [
             prepare_image(sources[i], size=size, background=background, runtime=self.runtime)
-            for i in progress.steps("prepare", len(sources))
+            for i in progress.steps(Stage.PREPARE, len(sources))
         ]
 
     def encode(self, prepared: Sequence[PreparedImage], *, progress: Progress) -> list[Tensor]:
         """Condition tokens [1, L, C] of each picture."""
 
         def work(encoder: ImageEncoder, effort: Effort) -> list[Tensor]:
-            steps = progress.steps("encode", len(prepared))
+            steps = progress.steps(Stage.ENCODE, len(prepared))
             return [encoder(stack_pictures([prepared[i]], effort.device)).to(self.runtime.device) for i in steps]
 
         return self.host.run(ENCODER_ROLE, work)
@@ -169,7 +170,7 @@ class ImageTo3D:
                     x,
                     sampler,
                     multi_image,
-                    "structure",
+                    Stage.STRUCTURE,
                     progress,
                     together=effort.together,
                     speed=speed,
@@ -213,7 +214,7 @@ class ImageTo3D:
                     x.feats,
                     sampler,
                     multi_image,
-                    "latent",
+                    Stage.LATENT,
                     progress,
                     together=effort.together,
                     speed=speed,
@@ -239,7 +240,7 @@ class ImageTo3D:
         }
         decoded: dict[str, Any] = {}
         wanted = [name for name in REPRESENTATIONS if name in representations]
-        for i in progress.steps("decode", len(wanted)):
+        for i in progress.steps(Stage.DECODE, len(wanted)):
             decoded[wanted[i]] = decoders[wanted[i]](latent)
         if "mesh" in decoded and len(decoded["mesh"].faces) == 0:
             raise TrellisError("The model made no surface from the picture; try another seed or another picture.")
@@ -359,7 +360,7 @@ def sample_flow(
     noise: Tensor,
     sampler: SamplerConfig,
     multi_image: str,
-    stage: str,
+    stage: Stage,
     progress: Progress,
     *,
     together: bool = True,

@@ -16,6 +16,7 @@ from trellis.models.acquire import obtain_model
 from trellis.pipeline import REPRESENTATIONS, ImageTo3D, network_loaders, override, stage_roles
 from trellis.progress import Progress
 from trellis.runtime import Runtime
+from trellis.stages import Stage
 
 TEXT_ROLE = "text_encoder"
 
@@ -83,7 +84,7 @@ class TextTo3D(ImageTo3D):
         def work(encoder: Any, effort: Effort) -> Tensor:
             return encoder([prompt, ""]).to(self.runtime.device)
 
-        for _ in progress.steps("encode", 1):
+        for _ in progress.steps(Stage.ENCODE, 1):
             both = self.host.run(TEXT_ROLE, work)
         self._null = both[1:]
         return both[:1]

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from tests.unit.app.engines import start_engine
 from tests.unit.app.process_fakes import Control, open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
@@ -83,7 +84,7 @@ def control(tmp_path: Path) -> Control:
 def engine(tmp_path: Path, control: Control, reader: PictureReader) -> Iterator[Engine]:
     """An engine in this process; the worker process has tests of its own."""
     load = partial(open_pipeline, folder=str(tmp_path))
-    engine = Engine(load, tmp_path / "jobs", model="fake", models=["other", "words"], text_models=["words"])  # type: ignore[arg-type]
+    engine = start_engine(load, tmp_path / "jobs", models=["other", "words"], texts=["words"])
     engine.pictures = reader
     yield engine
     control.set()

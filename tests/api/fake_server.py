@@ -5,18 +5,16 @@ from pathlib import Path
 
 import uvicorn
 
+from tests.unit.app.engines import fake_source, start_workers
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.logs import configure_logging
-from trellis.app.worker_engine import WorkerEngine
-from trellis.app.worker_process import PipelineSource
 
 
 def main() -> None:
     folder, port = Path(sys.argv[1]), int(sys.argv[2])
     configure_logging()
-    source = PipelineSource("tests.unit.app.process_fakes:open_pipeline", {"folder": str(folder)})
-    engine = WorkerEngine(source, folder / "jobs", model="fake")
+    engine = start_workers([fake_source(folder)], folder / "jobs")
     try:
         uvicorn.run(create_api(engine, ApiSettings()), port=port, log_level="warning", access_log=False)
     finally:

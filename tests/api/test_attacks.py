@@ -174,7 +174,7 @@ class DeletedEngine:
     opening = False
 
     def __init__(self) -> None:
-        self.plan: dict[str, Any] = {}
+        self.executor = SimpleNamespace(plan={}, opening=False)
 
     def history(self, owner: str) -> list[Any]:
         return []
@@ -214,12 +214,13 @@ def test_a_page_that_waits_is_not_forgotten_for_others(monkeypatch: pytest.Monke
 
 
 def test_jobs_cancelled_while_they_wait_count_as_history(tmp_path: Path) -> None:
+    from tests.unit.app.engines import start_engine
     from tests.unit.app.fakes import FakePipeline
     from trellis.app.history import HistoryLimits
 
     pipeline = FakePipeline()
     pipeline.gate.clear()
-    engine = Engine(lambda: pipeline, tmp_path / "jobs", model="fake", history=HistoryLimits(jobs=2), queue_limit=50)
+    engine = start_engine(lambda: pipeline, tmp_path / "jobs", history=HistoryLimits(jobs=2), queue_limit=50)
     try:
         ids = [engine.submit(GenerationRequest(), [PICTURE]) for _ in range(6)]
         for job_id in ids[1:]:

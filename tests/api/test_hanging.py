@@ -27,13 +27,11 @@ from pathlib import Path
 from trellis.app import serve
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
-from trellis.app.worker_engine import WorkerEngine
-from trellis.app.worker_process import PipelineSource
+from tests.unit.app.engines import fake_source, start_workers
 
 folder, what = Path(sys.argv[1]), sys.argv[2]
 serve.END_SECONDS = 3.0
-engine = WorkerEngine(PipelineSource("tests.unit.app.process_fakes:open_pipeline", {"folder": str(folder)}),
-                      folder / "jobs", model="fake")
+engine = start_workers([fake_source(folder)], folder / "jobs")
 app = create_api(engine, ApiSettings())
 
 @app.get("/hang")

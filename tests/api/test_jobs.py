@@ -14,17 +14,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import HOME, png
+from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE as STORED
-from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
+from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, UNLIKE_SEED, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app import jobs
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
-from trellis.app.jobs import CUT_OFF, JobState, JobView
+from trellis.app.jobs import CUT_OFF, Job
 from trellis.app.request import GenerationRequest
-from trellis.app.stage_progress import STAGE_ENDS, seconds_left, share_done
-from trellis.progress import StepInfo
 
 PICTURE = png()
 TEXT = base64.b64encode(PICTURE).decode()
@@ -63,6 +62,15 @@ def test_a_job_from_json_to_its_file(client: TestClient, control: Control) -> No
     part = client.get(kinds["glb"]["url"], headers={"Range": "bytes=0-3"})
     assert (part.status_code, part.content) == (206, b"glTF")
     assert any(line.startswith("generate seed 9 pictures 2") for line in control.lines())
+
+
+def test_the_likeness_of_a_result_is_told_and_stays_on_disk(client: TestClient, engine: Engine) -> None:
+    for seed, expected in ((9, 0.75), (UNLIKE_SEED, 0.125)):
+        job = submit(client, seed=seed)
+        assert job["likeness"] is None
+        assert wait(client, job["id"])["likeness"] == expected
+        assert client.get(f"/jobs/{job['id']}/result").json()["likeness"] == expected
+        assert Job.restore(engine.view(job["id"]).folder).likeness == expected
 
 
 def test_a_first_look_is_there_before_the_files(client: TestClient, control: Control) -> None:
@@ -183,7 +191,7 @@ def test_a_client_sees_its_own_jobs_and_an_operator_all(engine: Engine, tmp_path
     assert others.get(f"/jobs/{first}").status_code == 200  # who knows the id needs no list
     assert listed(mine, Authorization="Bearer operators-toke") == [first]
 
-    later = Engine(lambda: None, tmp_path / "jobs", model="fake")  # type: ignore[arg-type,return-value]
+    later = start_engine(lambda: None, tmp_path / "jobs")
     restarted = create_api(later, ApiSettings(operator_token="operators-token"))
     assert listed(TestClient(restarted, base_url=HOME, client=("192.168.1.6", 1))) == [second, again]
     assert len(listed(TestClient(restarted, base_url=HOME), **operator)) == 4
@@ -355,18 +363,3 @@ def test_other_methods_and_paths(create_client: Callable[..., TestClient], metho
     assert answer.status_code in (404, 405) and set(answer.json()) == {"detail", "field"}
     if path == "/jobs":
         assert answer.headers["allow"] == "GET, POST"
-
-
-def test_shares_of_stages_rise_from_zero_to_one() -> None:
-    ends = list(STAGE_ENDS.values())
-    assert ends == sorted(set(ends)) and ends[0] > 0 and ends[-1] < 1
-
-
-def test_the_time_left_is_told_once_there_is_a_pace() -> None:
-    def view(step: int, state: JobState = JobState.RUNNING) -> JobView:
-        return JobView("x", state, 0, (StepInfo("latent", step, 10),), 20.0, "", (), {})
-
-    assert share_done(view(5)) == pytest.approx((STAGE_ENDS["structure"] + STAGE_ENDS["latent"]) / 2)
-    left = seconds_left(view(10))
-    assert left == pytest.approx(20 * (1 - STAGE_ENDS["latent"]) / STAGE_ENDS["latent"])
-    assert seconds_left(view(5, JobState.QUEUED)) is None and share_done(view(0, JobState.DONE)) == 1

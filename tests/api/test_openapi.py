@@ -25,10 +25,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.api.conftest import png
+from tests.unit.app.engines import start_engine
 from tests.unit.app.process_fakes import open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
-from trellis.app.engine import Engine
 from trellis.app.request import default_of, options
 
 EXAMPLES = 25  # per operation; CI runs on two cores
@@ -52,7 +52,7 @@ schemathesis.openapi.format("binary", st.one_of(st.just(png()), st.binary()))
 
 def operations() -> list[tuple[str, str]]:
     """Every (method, path) of the document."""
-    paths = create_api(Engine(never, Path(), model="none"), ApiSettings()).openapi()["paths"]
+    paths = create_api(start_engine(never, Path(), model="none"), ApiSettings()).openapi()["paths"]
     return [(method.upper(), path) for path, methods in paths.items() for method in methods]
 
 
@@ -64,7 +64,7 @@ def never() -> NoReturn:
 def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
     folder: Path = tmp_path_factory.mktemp("openapi")
     load = partial(open_pipeline, folder=str(folder))
-    engine = Engine(load, folder / "jobs", model="fake", models=["words"], text_models=["words"])  # type: ignore[arg-type]
+    engine = start_engine(load, folder / "jobs", models=["words"], texts=["words"])
     yield schemathesis.openapi.from_asgi("/openapi.json", create_api(engine, ApiSettings(names=("testserver",))))
     engine.close()
 

@@ -20,7 +20,7 @@ from tests.contract.sources import ROOT
 from tests.unit.app.waiting import wait_until
 from trellis.app import serve
 from trellis.app.history import HistoryLimits
-from trellis.app.serve import further_sources, listen
+from trellis.app.serve import further_tools, listen
 from trellis.app.server_options import NEW_TOKEN, add_server_options, settings_from
 from trellis.errors import InvalidInputError, TrellisError
 
@@ -162,11 +162,11 @@ def test_the_server_s_own_process_imports_nothing_heavy() -> None:
 
 def test_more_devices_get_a_process_each() -> None:
     options = parsed("--device", "cuda", "--preset", "minimal")
-    assert further_sources(options, {}) == further_sources(options, {"devices": 1}) == []
-    more = further_sources(options, {"devices": 3})
-    assert [source.options["index"] for source in more] == [1, 2]
-    assert all(source.options["preset"] == "minimal" for source in more)
-    assert len(further_sources(parsed("--workers", "2"), {"devices": 4})) == 1
+    assert further_tools(options, {}) == further_tools(options, {"devices": 1}) == []
+    more = further_tools(options, {"devices": 3})
+    assert [tool.source.options["index"] for tool in more] == [1, 2]
+    assert all(tool.source.options["preset"] == "minimal" for tool in more)
+    assert len(further_tools(parsed("--workers", "2"), {"devices": 4})) == 1
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_the_arguments_say_which_results_stay(
         made.append(history)
         raise TrellisError("That is far enough.")
 
-    monkeypatch.setattr(serve, "WorkerEngine", make)
+    monkeypatch.setattr(serve, "Engine", make)
     monkeypatch.setattr(serve, "configure_logging", lambda level: None)
     with pytest.raises(TrellisError, match="far enough"):
         serve.serve(parsed("--port", "0", "--offline", "--output", str(tmp_path), *arguments))

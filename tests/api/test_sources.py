@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import HOME, listening, png
 from tests.api.desktop_client import DesktopClient, parse_panel
 from tests.api.test_jobs import wait
+from tests.unit.app.engines import start_engine
 from tests.unit.app.process_fakes import Control, open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.model_routes import model_routes
@@ -122,7 +123,7 @@ def test_a_preset_fills_what_a_request_leaves_out(client: TestClient, engine: En
 def text_server(tmp_path: Path, control: Control) -> Iterator[int]:
     """A server that was started with a text model."""
     load = partial(open_pipeline, folder=str(tmp_path))
-    engine = Engine(load, tmp_path / "jobs", model="words", models=["fake"], text_models=["words"])  # type: ignore[arg-type]
+    engine = start_engine(load, tmp_path / "jobs", model="words", models=["fake"], texts=["words"])
     with listening(create_api(engine, ApiSettings())) as port:
         yield port
     engine.close()

@@ -10,11 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import HOME, png
+from tests.unit.app.engines import start_engine
 from tests.unit.app.process_fakes import Control, open_pipeline
 from tests.unit.app.waiting import wait_until
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
-from trellis.app.engine import Engine
 
 PICTURE = png()
 TEXT = base64.b64encode(PICTURE).decode()
@@ -25,7 +25,7 @@ QUICK = ["steps 8 8", "texture 512", "24 frames, 256 px"]
 def client(tmp_path: Path) -> Iterator[TestClient]:
     """As `serve --preset prototype`."""
     load = partial(open_pipeline, folder=str(tmp_path), preset="prototype")
-    engine = Engine(load, tmp_path / "jobs", model="fake")  # type: ignore[arg-type]
+    engine = start_engine(load, tmp_path / "jobs")
     with TestClient(create_api(engine, ApiSettings()), base_url=HOME) as client:
         yield client
     engine.close()

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import FakePipeline
-from trellis.app.engine import UPLOADS, Engine
+from trellis.app.engine import UPLOADS
 from trellis.app.jobs import JobState
 from trellis.app.model_choices import ModelChoice
 from trellis.app.ui.page import create_page
@@ -21,13 +22,13 @@ class Site:
         self.pipeline = FakePipeline(step_seconds=0.1)
         self.setups: list[dict[str, Any]] = []
         self.folder = folder
-        self.engine = Engine(
+        self.engine = start_engine(
             self._load,
             folder,
             model="nano",
             models=[choice.name for choice in models],
-            text_models=[choice.name for choice in models if choice.takes_text],
-            models_to_fetch=[choice.name for choice in models if choice.fetch_bytes],
+            texts=[choice.name for choice in models if choice.takes_text],
+            to_fetch=[choice.name for choice in models if choice.fetch_bytes],
         )
         page = create_page(self.engine, examples=pictures, machine="CPU · float32", models=models)
         self.app = create_app(self.engine, page, hosts=("127.0.0.1",), examples=pictures)

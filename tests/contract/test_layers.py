@@ -11,7 +11,7 @@ from tests.contract.sources import ROOT, imported_modules, module_name, python_f
 
 # From the lowest to the highest; the members of one row do not import each other (the first row's may).
 LAYERS = (
-    ("errors", "progress", "runtime", "atomic", "late_import"),
+    ("errors", "stages", "progress", "runtime", "atomic", "late_import"),
     ("geometry",),
     ("ops",),
     ("sparse",),

@@ -50,7 +50,7 @@ def test_what_is_something_else(error: Exception) -> None:
 
 def test_asking_needs_no_torch() -> None:
     code = (
-        "import sys; from trellis.app.engine import explain; from trellis.app.worker import describe\n"
+        "import sys; from trellis.app.failures import describe, explain\n"
         f"error = RuntimeError({SAYINGS[2]!r})\n"
         "print(explain(error)[:27], '|', describe(error)['kind'], '|', 'torch' in sys.modules)"
     )

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trellis.app.engine import explain
+from trellis.app.executor import Tool
+from trellis.app.failures import explain
+from trellis.app.jobs import Job
 from trellis.app.request import GenerationRequest
-from trellis.app.worker_process import WorkerProcess
 from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
@@ -46,6 +47,7 @@ class BatchEntry:
 
     sha256: of the picture; recipe: of model, request and picture together, so that a change of any of them is seen;
     files: by kind {"path" below the folder of the results, "bytes", "sha256"}; message: why it failed, for people;
+    likeness: how much the asset looks like the picture, from 0 to 1;
     request, plan: what was carried out, and how the model was opened for it (`trellis.app.worker.resolved_plan`).
     """
 
@@ -56,6 +58,7 @@ class BatchEntry:
     recipe: str = ""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    likeness: float | None = None
     message: str = ""
     seconds: float = 0.0
     request: dict[str, Any] = field(default_factory=dict)
@@ -105,14 +108,14 @@ class Batch:
         *,
         request: GenerationRequest,
         model: str,
-        process: WorkerProcess,
+        tool: Tool,
     ) -> None:
         self.items = tuple(items)
         self.manifest = folder / MANIFEST_FILE
         self._folder = folder
         self._request = request
         self._model = model
-        self._process = process
+        self._tool = tool
         self._entries = self._read()
         for item in self.items:
             self._entries.setdefault(item.name, BatchEntry(item.name, str(item.picture)))
@@ -155,19 +158,12 @@ class Batch:
         digest = _digest(item.picture)
         aside = self._work_folder(item) / self._recipe(digest)[:16]  # another recipe never meets this one's asset
         aside.mkdir(parents=True, exist_ok=True)
-        files, notes = self._process.run(
-            item.name,
-            [item.picture],
-            options=self._request.stated,
-            folder=aside,
-            on_step=on_step,
-            cancel=cancel,
-            name=Path(item.name).name,
-        )
+        job = Job(folder=aside, model=self._model, pictures=(item.picture,), request=self._request)
+        outcome = self._tool.run(job, on_step=on_step, cancel=cancel, name=Path(item.name).name)
         place = self._folder / Path(item.name).parent
         place.mkdir(parents=True, exist_ok=True)
         made = {}
-        for kind, path in files.items():
+        for kind, path in outcome.files.items():
             final = path.replace(place / path.name)
             made[kind] = {
                 "path": final.relative_to(self._folder).as_posix(),
@@ -175,8 +171,7 @@ class Batch:
                 "sha256": _digest(final),
             }
         shutil.rmtree(self._work_folder(item), ignore_errors=True)
-        plan = self._process.plan
-        request = self._request.under(plan.get("preset"))
+        request = self._request.under(outcome.plan.get("preset"))
         return BatchEntry(
             item.name,
             str(item.picture),
@@ -184,9 +179,10 @@ class Batch:
             digest,
             self._recipe(digest),
             made,
-            notes,
+            outcome.notes,
+            outcome.likeness,
             request=request.to_dict(),
-            plan=plan,
+            plan=outcome.plan,
         )
 
     def _is_done(self, item: BatchItem) -> bool:

@@ -4,7 +4,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from trellis.app.jobs import JobView
+from trellis.app.jobs import Job
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
@@ -17,7 +17,7 @@ BUNDLES: dict[str, tuple[str, ...] | None] = {
 COMPRESSIBLE = (".obj", ".mtl", ".stl", ".ply")
 
 
-def bundled_files(view: JobView, bundle: str) -> list[Path]:
+def bundled_files(view: Job, bundle: str) -> list[Path]:
     """The job's files that belong to `bundle`; raises InvalidInputError for an unknown one."""
     if bundle not in BUNDLES:
         raise InvalidInputError(f"Unknown bundle {bundle!r}; choose one of {', '.join(BUNDLES)}.")
@@ -25,7 +25,7 @@ def bundled_files(view: JobView, bundle: str) -> list[Path]:
     return [path for kind, path in view.files.items() if kinds is None or kind in kinds]
 
 
-def bundle_file(view: JobView, bundle: str) -> Path | None:
+def bundle_file(view: Job, bundle: str) -> Path | None:
     """The zip archive of a bundle, made beside the files at the first call; None without its files.
 
     Raises StorageError.

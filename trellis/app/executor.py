@@ -1,71 +1,137 @@
 """Who carries out what, and in which order: threads with a tool each, and tasks that any of them may take."""
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Any, Protocol
 
-Tool = TypeVar("Tool")
-Task = Callable[[Tool], Any]
+from trellis.app.generation import RESULT_NAME
+from trellis.app.jobs import Job, JobOutcome
+from trellis.errors import Cancelled, TrellisError
+from trellis.progress import CancelToken, StepInfo
+
+CLOSING_PATIENCE = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Tool(Protocol):
+    """Carries out jobs: a worker process, a function in a test, a machine elsewhere.
+
+    `open`, `run` and `close` are called from one thread at a time. `patience` is how many seconds a cancelled job may
+    take to end by itself, before the tool ends it by force.
+    """
+
+    patience: float
+
+    def open(self, cancel: CancelToken) -> dict[str, Any]:
+        """Make ready for the first job; says how the model was opened (`resolved_plan`).
+
+        Raises Cancelled, or what is wrong with the model.
+        """
+
+    def run(
+        self, job: Job, *, on_step: Callable[[StepInfo], None], cancel: CancelToken, name: str = RESULT_NAME
+    ) -> JobOutcome:
+        """Carry out a job into its folder, as files `name.*`; raises Cancelled, or what failed."""
+
+    def close(self) -> None:
+        """Give back what the tool holds, until it is used again."""
+
+
+Task = Callable[[Any], Any]  # called with a tool
 Done = Callable[["Future[Any]"], None]
 
 
-class _Member(Generic[Tool]):
+class _Member:
     def __init__(self, tool: Tool) -> None:
         self.tool = tool
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor")
         self.load = 0
 
 
-class Executor(Generic[Tool]):
+class Executor:
     """Carries out tasks in the order they came, each in the thread of the first tool that is free.
 
-    A task is called with the tool (a worker process, say); `done` then hears of its end, in any thread. Tools may be
-    added while tasks wait.
+    After `idle_seconds` without a task the tools are closed (0: never). `further_tools` says, once it is known how the
+    first tool opened its model, which ones there are besides.
     """
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    def __init__(
+        self,
+        tools: Iterable[Tool],
+        *,
+        idle_seconds: float = 0.0,
+        further_tools: Callable[[Mapping[str, Any]], Sequence[Tool]] | None = None,
+    ) -> None:
+        self.plan: Mapping[str, Any] = {}  # how the model was opened last
+        self.opening = False  # before any task asks for it: `plan` is not known yet, but will be
         self._members = [_Member(tool) for tool in tools]
-        self._waiting: deque[tuple[Task[Tool], Done]] = deque()
+        self._waiting: deque[tuple[Task, Done]] = deque()
         self._lock = threading.Lock()
         self._closed = False
+        self._stop_opening = CancelToken()
+        self._further_tools = further_tools
+        self._idle_seconds = idle_seconds
+        self._idle: threading.Timer | None = None
 
     @property
-    def tools(self) -> list[Tool]:
+    def tools(self) -> list[Any]:
         return [member.tool for member in self._members]
 
-    def submit(self, task: Task[Tool], done: Done) -> None:
-        """Have a task carried out once."""
+    def submit(self, task: Task, done: Done) -> None:
+        """Have a task carried out once, with any tool; `done` then hears of its end, in any thread."""
         with self._lock:
             self._waiting.append((task, done))
         self._hand_out()
 
-    def submit_to_all(self, task: Task[Tool], done: Done) -> None:
+    def open(self) -> None:
+        """Open all tools now, without waiting for it; a failure is told by the first task."""
+        self.opening = True
+        self._submit_to_all(self._open)
+
+    def learn(self, plan: Mapping[str, Any]) -> None:
+        """Take note of how a model was opened; the first time there may be more tools."""
+        self.plan = plan
+        with self._lock:
+            ask, self._further_tools = self._further_tools, None
+        for tool in ask(plan) if ask is not None and not self._closed else ():
+            member = _Member(tool)
+            member.load = 1
+            with self._lock:
+                self._members.append(member)
+            self._begin(member, self._open, _log_failure)
+
+    def close(self) -> None:
+        """Wait for what goes on to end, with little patience, and close the tools; what waits is dropped."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+            members = list(self._members)
+        self._stop_opening.cancel()
+        self._rest_later(0)
+        for member in members:
+            member.tool.patience = CLOSING_PATIENCE
+        for member in members:
+            member.thread.shutdown(wait=True)
+            member.tool.close()
+
+    def _open(self, tool: Tool) -> None:
+        try:
+            self.learn(tool.open(self._stop_opening))
+        finally:
+            self.opening = False
+
+    def _submit_to_all(self, task: Task) -> None:
         """Have a task carried out with every tool, after what each is about now."""
         with self._lock:
             members = list(self._members)
             for member in members:
                 member.load += 1
         for member in members:
-            self._begin(member, task, done)
-
-    def add(self, tool: Tool, first: Task[Tool], done: Done) -> None:
-        """One tool more, which begins with a task of its own."""
-        member = _Member(tool)
-        member.load = 1
-        with self._lock:
-            self._members.append(member)
-        self._begin(member, first, done)
-
-    def close(self) -> None:
-        """Wait for what goes on to end; what still waits is dropped."""
-        with self._lock:
-            self._closed = True
-            self._waiting.clear()
-            members = list(self._members)
-        for member in members:
-            member.thread.shutdown(wait=True)
+            self._begin(member, task, _log_failure)
 
     def _hand_out(self) -> None:
         begun = []
@@ -77,14 +143,46 @@ class Executor(Generic[Tool]):
         for one in begun:  # without the lock: `done` may be called at once
             self._begin(*one)
 
-    def _begin(self, member: _Member[Tool], task: Task[Tool], done: Done) -> None:
+    def _begin(self, member: _Member, task: Task, done: Done) -> None:
         def end(future: "Future[Any]") -> None:
             try:
                 done(future)
             finally:  # whatever `done` raises, which is logged: the next task has its turn
                 with self._lock:
                     member.load -= 1
+                if task is not _close:
+                    self._rest_later(self._idle_seconds)
                 self._hand_out()
 
         if not self._closed:
+            self._rest_later(0)
             member.thread.submit(task, member.tool).add_done_callback(end)
+
+    def _rest_later(self, seconds: float) -> None:
+        """Close the tools after so many seconds, if nothing begins before; 0: not now."""
+        with self._lock:
+            if self._idle is not None:
+                self._idle.cancel()
+            self._idle = threading.Timer(seconds, self._rest) if seconds and not self._closed else None
+            if self._idle is not None:
+                self._idle.daemon = True
+                self._idle.start()
+
+    def _rest(self) -> None:
+        with self._lock:
+            if self._closed or self._waiting or any(member.load for member in self._members):
+                return
+        _log.info("No job for %g s: the worker processes end", self._idle_seconds)
+        self._submit_to_all(_close)
+
+
+def _close(tool: Tool) -> None:
+    tool.close()
+
+
+def _log_failure(future: "Future[None]") -> None:
+    error = future.exception()
+    if error is not None and not isinstance(error, TrellisError):
+        _log.error("Opening the model failed", exc_info=error)
+    elif error is not None and not isinstance(error, Cancelled):
+        _log.error("%s", error)

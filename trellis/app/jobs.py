@@ -1,36 +1,41 @@
-"""Jobs: their states, what people see of them, and their folder on disk."""
+"""The one model of a job: what the engine changes, what everybody sees of it, and what its folder keeps."""
 
-import dataclasses
-import enum
 import json
 import logging
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from trellis.app.request import GenerationRequest
 from trellis.app.storage import StorageError, storage_error, storing
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
-from trellis.progress import CancelToken, StepInfo
+from trellis.progress import StepInfo
+from trellis.stages import Stage
 
 KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
 DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
+ASKED = {"operation", "model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
+TOLD = {"state", "message", "notes", "likeness", "files", "took", "stages", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
+GOES_ON = "The program ended before this job began: it goes on when the program is started again."
 CLIENT_OWNER = "client "  # begins the owner of a job that a program asked for, before the address it called from
 
 _log = logging.getLogger(__name__)
 
 
-class JobState(enum.StrEnum):
+class JobState(StrEnum):
     """Queued jobs wait their turn, running ones report steps; the last three are final."""
 
     QUEUED = "queued"
@@ -45,163 +50,114 @@ class JobState(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class JobOrigin:
-    """Where a job comes from.
+class JobOutcome:
+    """What carrying out a job made: files by kind, remarks on them, how the model was opened for it, and how much the
+    asset looks like its picture, from 0 to 1, where it has one (`trellis.export.likeness`)."""
 
-    model: its name; owner: whose job it is, a digest that cannot be turned back, or a program by its address (see
-    CLIENT_OWNER; "" for who knows the job's id);
-    name: what people call it, such as the picture's name; prompt: the text it is made from, in place of pictures;
-    source: the id of the job whose asset it takes.
-    """
-
-    model: str
-    owner: str = ""
-    name: str = ""
-    prompt: str | None = None
-    source: str | None = None
-
-
-@dataclass(frozen=True)
-class JobView:
-    """A job at one moment: safe to hand to any thread.
-
-    `ahead` counts the jobs before it in the queue; `stages` are the last steps of every stage seen so far, in order;
-    `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a result; `files`
-    are the result files by kind; `kept` tells that other files can be made of the same asset; `draft` is
-    a first picture of it, as soon as there is one; `pace` is how many steps of the present stage a second takes, where
-    that is known.
-    """
-
-    id: str
-    state: JobState
-    ahead: int
-    stages: tuple[StepInfo, ...]
-    seconds: float
-    message: str
-    notes: tuple[str, ...]
     files: dict[str, Path]
-    kept: bool = False
-    draft: Path | None = None
-    origin: JobOrigin = JobOrigin(model="")
-    request: GenerationRequest | None = None
-    created: float = 0.0
-    pace: float | None = None
+    notes: tuple[str, ...] = ()
+    plan: dict[str, Any] = field(default_factory=dict)
+    likeness: float | None = None
 
 
-@dataclass
-class Job:
-    """A job inside the engine; only the engine changes it, under its lock."""
+def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
+    return [{"stage": info.label, "step": info.step, "total": info.total} for info in steps]
 
-    request: GenerationRequest
+
+# In records, files are named inside the job's folder.
+_Path = Annotated[Path, PlainSerializer(lambda path: path.name)]
+_Request = Annotated[GenerationRequest, PlainSerializer(lambda request: request.to_dict())]
+_Steps = Annotated[tuple[StepInfo, ...], PlainSerializer(_write_steps)]
+
+
+class Job(BaseModel):
+    """A job at one moment, safe to hand to any thread; every change is another `Job`.
+
+    `operation` is what is done, `source` the id of the job whose asset it takes; `name` is what people call it, such as
+    the picture's name; `owner` whose it is: a digest that cannot be turned back, or a program by its address (see
+    CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than every other job's;
+    `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every stage seen so far,
+    in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a
+    result; `likeness` is how much it looks like its picture, where it has one; `files` are its files by kind; `plan` is
+    how the model was opened for it. `ahead` counts the jobs before it in the queue.
+    """
+
+    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
+
     folder: Path
-    pictures: tuple[Path, ...]
-    id: str
-    origin: JobOrigin
-    created: float  # seconds since 1970, later than every other job's
+
+    # What is asked for: REQUEST_FILE.
+    operation: str = "generate"
+    model: str
+    pictures: tuple[_Path, ...] = ()
+    prompt: str | None = None
+    source: Annotated[str | None, Field(validation_alias="asset_of", serialization_alias="asset_of")] = None
+    name: str = ""
+    owner: str = ""
+    created: float = 0.0
+    request: Annotated[_Request, Field(validation_alias="options", serialization_alias="options")]
+
+    # What becomes of it: RESULT_FILE.
     state: JobState = JobState.QUEUED
-    stages: list[StepInfo] = field(default_factory=list)
-    started: float | None = None
-    finished: float | None = None
     message: str = ""
     notes: tuple[str, ...] = ()
-    files: dict[str, Path] = field(default_factory=dict)
-    cancel: CancelToken = field(default_factory=CancelToken)
-    plan: dict[str, Any] = field(default_factory=dict)  # how the model was opened, as far as it is known
-    cut_off: bool = False  # the program ends before it
-    stage_begin: tuple[float, int] = (0.0, 0)  # when the present stage was first told of, and its step then
+    likeness: float | None = None
+    files: dict[str, _Path] = {}
+    took: Annotated[float, Field(validation_alias="seconds", serialization_alias="seconds")] = 0.0
+    stages: _Steps = ()
+    plan: dict[str, Any] = {}
 
-    @classmethod
-    def create(
-        cls, request: GenerationRequest, pictures: Sequence[Path], *, root: Path, origin: JobOrigin, created: float
-    ) -> "Job":
-        """Make the job's folder under `root`, with its pictures (PNG) and its request, under a new unguessable id.
+    # What is true only while the program runs; times are those of time.monotonic().
+    ahead: int = 0
+    started: float = 0.0
+    stage_begin: tuple[float, int] = (0.0, 0)  # when the present stage was first told of, its step
 
-        Raises StorageError.
-        """
-        with _new_folder(root) as folder:
-            own = tuple(_share(path, folder / f"picture_{index}.png") for index, path in enumerate(pictures))
-            return cls(request, folder, own, folder.name, origin, created)._recorded()
+    def changed(self, **values: Any) -> "Job":
+        """The job with other values."""
+        return self.model_copy(update=values)
 
-    @classmethod
-    def create_again(
-        cls, request: GenerationRequest, source: "Job", *, root: Path, owner: str, created: float
-    ) -> "Job":
-        """Make a job for other files of the asset that `source` kept; its folder shares that and the pictures.
+    # What follows from it.
 
-        Raises StorageError.
-        """
-        with _new_folder(root) as folder:
-            pictures = tuple(_share(path, folder / path.name) for path in source.pictures)
-            _share(source.kept_file, folder / KEPT_FILE)
-            origin = dataclasses.replace(source.origin, source=source.id, owner=owner)
-            return cls(request, folder, pictures, folder.name, origin, created)._recorded()
+    @property
+    def id(self) -> str:
+        return self.folder.name
 
-    @classmethod
-    def restore(cls, folder: Path) -> "Job":
-        """The job of a folder that an earlier start left; one without a result was cut off and has failed.
+    @property
+    def seconds(self) -> float:
+        """Time since the job was started, up to its end."""
+        return time.monotonic() - self.started if self.state is JobState.RUNNING else self.took
 
-        Raises InvalidInputError for a folder whose records cannot be read.
-        """
-        record = _read_json(folder / REQUEST_FILE)
-        try:
-            job = cls(
-                GenerationRequest.from_dict(record["options"]),
-                folder,
-                tuple(folder / name for name in record["pictures"]),
-                folder.name,
-                JobOrigin(
-                    model=record["model"],
-                    owner=record.get("owner", ""),
-                    name=record.get("name", ""),
-                    prompt=record.get("prompt"),
-                    source=record.get("asset_of"),
-                ),
-                created=float(record.get("created", folder.stat().st_mtime)),
-                state=JobState.FAILED,
-                message=CUT_OFF,
-                started=0.0,
-                finished=0.0,
-            )
-            if (folder / RESULT_FILE).is_file():
-                job._take_result(_read_json(folder / RESULT_FILE))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInputError(f"The records in {folder} are not those of a job: {error}") from error
-        return job
+    @property
+    def progress(self) -> float:
+        """The share of a job that is done, from 0 to 1; it never falls while the job goes on."""
+        if self.state is JobState.DONE:
+            return 1.0
+        return min(0.99, max((info.share for info in self.stages), default=0.0))
 
-    def _take_result(self, result: dict[str, Any]) -> None:
-        self.state = JobState(result["state"])
-        self.message = str(result["message"])
-        self.notes = tuple(result["notes"])
-        self.finished = float(result["seconds"])
-        self.stages = [StepInfo(**info) for info in result["stages"]]
-        self.plan = dict(result.get("plan", {}))
-        files = {kind: self.folder / Path(name).name for kind, name in result["files"].items()}
-        self.files = {kind: path for kind, path in files.items() if path.is_file()}
+    @property
+    def fetching(self) -> str | None:
+        """What is being fetched, its steps megabytes; None where nothing is."""
+        now = self.stages[-1] if self.stages and self.state is JobState.RUNNING else None
+        return now.subject if now is not None and now.stage is Stage.FETCH else None
 
-    def _recorded(self) -> "Job":
-        """Itself, once its request is on disk."""
-        record: dict[str, Any] = {
-            "model": self.origin.model,
-            "pictures": [path.name for path in self.pictures],
-            "name": self.origin.name,
-            "owner": self.origin.owner,
-            "created": self.created,
-        }
-        if self.origin.prompt is not None:
-            record["prompt"] = self.origin.prompt
-        if self.origin.source is not None:
-            record["asset_of"] = self.origin.source
-        _write_json(self.folder / REQUEST_FILE, record | {"options": self.request.to_dict()})
-        return self
+    @property
+    def pace(self) -> float | None:
+        """Steps of the present stage in a second, once there have been some in at least one second."""
+        begun, first = self.stage_begin
+        seconds = time.monotonic() - begun
+        if not self.stages or seconds < 1.0 or self.stages[-1].step <= first:
+            return None
+        return (self.stages[-1].step - first) / seconds
 
-    def take_plan(self, plan: dict[str, Any]) -> None:
-        """Keep how the model was opened, and what its memory preset set in the request; raises StorageError."""
-        self.plan = plan
-        settled = self.request.under(plan.get("preset"))
-        if settled != self.request:
-            self.request = settled
-            with storing(self.folder):
-                self._recorded()
+    @property
+    def seconds_left(self) -> float | None:
+        """How long a running job may still take, guessed from its pace so far; None where it is too early to tell."""
+        if self.fetching is not None:
+            now = self.stages[-1]
+            return (now.total - now.step) / self.pace if self.pace else None
+        if self.state is not JobState.RUNNING or self.progress < 0.1:
+            return None
+        return self.seconds * (1 - self.progress) / self.progress
 
     @property
     def draft(self) -> Path | None:
@@ -219,75 +175,110 @@ class Job:
         """Whether the asset itself is there."""
         return _is_there(self.kept_file)
 
-    def give_up_asset(self) -> None:
-        """Delete the asset itself, where the folder lets that be done."""
-        with suppress(OSError):
-            self.kept_file.unlink(missing_ok=True)
-
-    def record_step(self, info: StepInfo) -> None:
-        if self.stages and self.stages[-1].stage == info.stage:
-            self.stages[-1] = info
-        else:
-            self.stages.append(info)
-            self.stage_begin = (time.monotonic(), info.step)
-
     @property
-    def pace(self) -> float | None:
-        """Steps of the present stage in a second, once there have been some in at least one second."""
-        begun, first = self.stage_begin
-        seconds = time.monotonic() - begun
-        if not self.stages or seconds < 1.0 or self.stages[-1].step <= first:
-            return None
-        return (self.stages[-1].step - first) / seconds
+    def kept(self) -> bool:
+        """Whether other files can be made of the same asset."""
+        return self.state is JobState.DONE and self.has_asset
 
-    def start(self) -> None:
-        self.state = JobState.RUNNING
-        self.started = time.monotonic()
+    # Its way.
 
-    def finish(
-        self,
-        state: JobState,
-        *,
-        message: str = "",
-        files: dict[str, Path] | None = None,
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        """End the job and record that; one that is done, but cannot be recorded, has failed for that reason."""
-        self.state = state
-        self.message = message
-        self.notes = notes
-        self.files = dict(files or {})
-        self.finished = time.monotonic()
-        record = {
-            "state": state.value,
-            "message": message,
-            "notes": list(notes),
-            "files": {kind: path.name for kind, path in self.files.items()},
-            "seconds": round(self.seconds, 3),
-            "stages": [dataclasses.asdict(info) for info in self.stages],
-            "plan": self.plan,
-        }
+    def begun(self) -> "Job":
+        """The job as it is started, which is recorded; raises StorageError."""
+        job = self.changed(state=JobState.RUNNING, started=time.monotonic())
+        with storing(self.folder):
+            job.record()
+        return job
+
+    def stepped(self, info: StepInfo) -> "Job":
+        """The job after a step."""
+        if self.stages and self.stages[-1].label == info.label:
+            return self.changed(stages=(*self.stages[:-1], info))
+        return self.changed(stages=(*self.stages, info), stage_begin=(time.monotonic(), info.step))
+
+    def ended(self, state: JobState, *, message: str = "", outcome: JobOutcome | None = None) -> "Job":
+        """The job at its end, which is recorded; one that is done, but cannot be recorded, has failed for that reason.
+
+        What its request left open is as the memory preset of the outcome's plan sets it.
+        """
+        job = self.changed(state=state, message=message, took=round(self.seconds, 3))
+        if outcome is not None:
+            request = job.request.under(outcome.plan.get("preset"))
+            job = job.changed(request=request, **vars(outcome))
         try:
-            _write_json(self.folder / RESULT_FILE, record)
+            job.record()
         except OSError as error:
             _log.warning("The end of job %s is not recorded: %s", self.id, error)
             if state is JobState.DONE:
                 reason = storage_error(error, self.folder) or StorageError(full=False, reason=str(error.strerror))
-                self._drop_files()  # nobody could find them after a restart, and their room is needed
-                self.finish(JobState.FAILED, message=str(reason))
+                _discard(*job.files.values(), job.kept_file)  # nobody could find them after a restart
+                return self.ended(JobState.FAILED, message=str(reason))
+        return job
 
-    def _drop_files(self) -> None:
-        self.give_up_asset()
-        for path in self.files.values():
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+    # Its folder.
 
-    @property
-    def seconds(self) -> float:
-        """Time since the job was started, up to its end."""
-        if self.started is None:
-            return 0.0
-        return (time.monotonic() if self.finished is None else self.finished) - self.started
+    def give_up_asset(self) -> None:
+        """Delete the asset itself, where the folder lets that be done."""
+        _discard(self.kept_file)
+
+    def established(self, asset: Path | None = None) -> "Job":
+        """The job with its folder on disk, which shares the pictures (PNG) and the asset that it takes.
+
+        Raises StorageError; there is no folder then.
+        """
+        folder = self.folder
+        try:
+            with storing(folder.parent):
+                folder.mkdir(parents=True)
+                own = [_share(path, folder / f"picture_{index}.png") for index, path in enumerate(self.pictures)]
+                if asset is not None:
+                    _share(asset, self.kept_file)
+                job = self.changed(pictures=tuple(own))
+                job.record()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return job
+
+    def record(self) -> None:
+        """Write the job's records; raises OSError."""
+        for name, fields in ((REQUEST_FILE, ASKED), (RESULT_FILE, TOLD)):
+            record = self.model_dump(mode="json", include=fields)
+            write_bytes(self.folder / name, (json.dumps(record, indent=2) + "\n").encode())
+
+    @classmethod
+    def restore(cls, folder: Path) -> "Job":
+        """The job of a folder that an earlier start left; one that had begun, but not ended, has failed.
+
+        Raises InvalidInputError for a folder whose records cannot be read.
+        """
+        record = _read_json(folder / REQUEST_FILE)
+        has_result = (folder / RESULT_FILE).is_file()  # records of earlier versions have none before the end
+        record |= _read_json(folder / RESULT_FILE) if has_result else {"state": JobState.RUNNING}
+        try:
+            files = {kind: folder / Path(name).name for kind, name in record.get("files", {}).items()}
+            record["files"] = {kind: path for kind, path in files.items() if path.is_file()}
+            record["pictures"] = [folder / name for name in record["pictures"]]
+            record["options"] = GenerationRequest.from_dict(record["options"])
+            record["stages"] = _read_steps(record.get("stages", ()))
+            job = cls.model_validate({"created": folder.stat().st_mtime, **record, "folder": folder})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"The records in {folder} are not those of a job: {error}") from error
+        cut_off = job.state is JobState.RUNNING
+        return job.changed(state=JobState.FAILED, message=CUT_OFF) if cut_off else job
+
+
+def _read_steps(values: Sequence[Mapping[str, Any]]) -> list[StepInfo]:
+    """The steps of a record; stages that an earlier version had are passed over."""
+    steps = []
+    for value in values:
+        with suppress(ValueError):
+            steps.append(StepInfo.parse(value["stage"], int(value["step"]), int(value["total"])))
+    return steps
+
+
+def new_folder(root: Path) -> Path:
+    """A folder under `root` for a new job, by an unguessable name; it is not made."""
+    return root / secrets.token_hex(16)
 
 
 def _is_there(path: Path) -> bool:
@@ -298,17 +289,10 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-@contextmanager
-def _new_folder(root: Path) -> Iterator[Path]:
-    """A folder under a new unguessable id, gone again when the body raises; what cannot be written is StorageError."""
-    folder = root / secrets.token_hex(16)
-    try:
-        with storing(root):
-            folder.mkdir(parents=True)
-            yield folder
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+def _discard(*paths: Path) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _share(path: Path, other: Path) -> Path:
@@ -328,7 +312,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InvalidInputError(f"{path} holds no record.")
     return record
-
-
-def _write_json(path: Path, record: dict[str, Any]) -> None:
-    write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())

@@ -24,14 +24,15 @@ from trellis.app.api.application import create_api
 from trellis.app.api.late_page import LatePage
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
+from trellis.app.executor import Executor
+from trellis.app.job_sources import Models
 from trellis.app.logs import configure_logging
 from trellis.app.machine_options import MachineOptions
 from trellis.app.model_choices import ModelChoice, offered_models
 from trellis.app.output_folder import claimed
 from trellis.app.server_options import ROOT, history_limits, settings_from
 from trellis.app.ui.quick_import import without_editor_stubs
-from trellis.app.worker_engine import WorkerEngine
-from trellis.app.worker_process import PipelineSource
+from trellis.app.worker_process import PipelineSource, WorkerProcess
 from trellis.errors import InvalidInputError
 from trellis.runtime import ModelFiles, check_machine_options
 
@@ -56,20 +57,20 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     files = ModelFiles.locate(offline=arguments.offline)
     models = offered_models(arguments.model, files)
     with listen(settings.host, settings.port) as listener, claimed(arguments.output):
-        engine = WorkerEngine(
-            pipeline_source(arguments),
-            arguments.output,
-            model=arguments.model,
-            models=[choice.name for choice in models],
-            text_models=[choice.name for choice in models if choice.takes_text],
-            models_to_fetch=[choice.name for choice in models if choice.fetch_bytes],
-            history=history_limits(arguments),
+        executor = Executor(
+            [WorkerProcess(pipeline_source(arguments))],
             idle_seconds=60 * arguments.idle,
-            further_sources=partial(further_sources, arguments),
+            further_tools=partial(further_tools, arguments),
         )
+        names = Models(
+            tuple(dict.fromkeys((arguments.model, *(choice.name for choice in models)))),
+            of_texts=frozenset(choice.name for choice in models if choice.takes_text),
+            to_fetch=frozenset(choice.name for choice in models if choice.fetch_bytes),
+        )
+        engine = Engine(executor, arguments.output, models=names, history=history_limits(arguments))
         try:
             if not arguments.no_preload:
-                engine.preload()
+                executor.open()
             page = None if arguments.no_page else LatePage(partial(_page, engine, models, files))
             app = create_api(engine, settings, page=page)
             address = _say_addresses(settings, listener, page is not None)
@@ -88,12 +89,12 @@ def pipeline_source(arguments: argparse.Namespace, **others: Any) -> PipelineSou
     return PipelineSource(options=asdict(MachineOptions.from_arguments(arguments)) | others)
 
 
-def further_sources(arguments: argparse.Namespace, plan: Mapping[str, Any]) -> list[PipelineSource]:
+def further_tools(arguments: argparse.Namespace, plan: Mapping[str, Any]) -> list[WorkerProcess]:
     """One for every accelerator after the first, which the first pipeline was opened on; see `resolved_plan`."""
     count = plan.get("devices", 1)
     if arguments.workers > 0:
         count = min(count, arguments.workers)
-    return [pipeline_source(arguments, index=index) for index in range(1, count)]
+    return [WorkerProcess(pipeline_source(arguments, index=index)) for index in range(1, count)]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -119,7 +120,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _page(engine: WorkerEngine, models: Sequence[ModelChoice], files: ModelFiles) -> FastAPI:
+def _page(engine: Engine, models: Sequence[ModelChoice], files: ModelFiles) -> FastAPI:
     with without_editor_stubs():
         from trellis.app.ui.page import create_page  # Gradio takes seconds to import
         from trellis.app.ui.web import create_app

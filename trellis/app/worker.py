@@ -1,10 +1,10 @@
 """The program of a worker process: it opens a pipeline and carries out one job after the other.
 
 Lines of JSON go both ways. Orders come on what was standard input: {"order": "open"}, {"order": "run", "job",
-"pictures", "options", "folder"} (and "name", of the files; "prompt", in place of pictures; "setup", options of the
-pipeline that differ from those of the start) and {"order": "cancel", "job"}. Reports leave on what was standard
-output: "begun", "step", "opened", "done" and "failed". Whatever a library prints goes to standard error. When that
-input ends, so does the process, at once.
+"setup" (options of the pipeline, which go before those of the start), "pictures", "prompt" (null, or in place of
+pictures), "options", "folder", "name" (of the files)} and {"order": "cancel", "job"}. Reports leave on what was
+standard output: "begun", "step", "opened", "done" and "failed". Whatever a library prints goes to standard error. When
+that input ends, so does the process, at once.
 """
 
 import gc
@@ -24,12 +24,12 @@ from typing import Any, TextIO
 
 import psutil
 
+from trellis.app.failures import describe
 from trellis.app.logs import configure_logging
-from trellis.errors import Cancelled, InvalidInputError, TrellisError
+from trellis.errors import TrellisError
 from trellis.progress import CancelToken, Progress, StepInfo
-from trellis.runtime import is_out_of_memory
+from trellis.stages import Stage
 
-LOADING_STAGE = "load model"
 UNREPORTED = 70  # exit code of a process that has no memory left to say how its job ended
 
 _log = logging.getLogger(__name__)
@@ -65,8 +65,9 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
 class Worker:
     """Carries out orders one after the other in a thread, while the thread that calls `listen` reads the next ones."""
 
-    def __init__(self, load: Callable[[dict[str, Any], Progress], Any], channel: TextIO) -> None:
+    def __init__(self, load: Callable[..., Any], options: dict[str, Any], channel: TextIO) -> None:
         self._load = load
+        self._options = options
         self._channel = channel
         self._pipeline: Any = None
         self._setup: dict[str, Any] = {}
@@ -102,35 +103,41 @@ class Worker:
         self.report({"report": "begun"})
         if order["order"] == "open":
             return {"report": "opened", "plan": resolved_plan(self.opened(Progress(), {}))}
-        from trellis.app.generation import RESULT_NAME, generate_files
+        from trellis.app.generation import generate_files
         from trellis.app.request import GenerationRequest
 
         progress = Progress(self.tell_step, self._tokens[order["job"]])
-        pipeline = self.opened(progress, order.get("setup", {}))
-        files, notes = generate_files(
+        pipeline = self.opened(progress, order["setup"])
+        outcome = generate_files(
             pipeline,
-            order.get("prompt") or [Path(path) for path in order["pictures"]],
+            order["prompt"] or [Path(path) for path in order["pictures"]],
             request=GenerationRequest.from_dict(order["options"]),
             folder=Path(order["folder"]),
-            name=order.get("name", RESULT_NAME),
+            name=order["name"],
             keep=True,
             progress=progress,
         )
-        written = {kind: str(path) for kind, path in files.items()}
-        return {"report": "done", "files": written, "notes": list(notes), "plan": resolved_plan(pipeline)}
+        return {
+            "report": "done",
+            "files": {kind: str(path) for kind, path in outcome.files.items()},
+            "notes": list(outcome.notes),
+            "likeness": outcome.likeness,
+            "plan": resolved_plan(pipeline),
+        }
 
     def opened(self, progress: Progress, setup: dict[str, Any]) -> Any:
         """The pipeline, opened at its first use and whenever another setup is asked for."""
+        setup = self._options | setup
         if self._pipeline is None or self._setup != setup:
             self._pipeline = None  # there may be no room for two
             gc.collect()
-            progress.report(LOADING_STAGE, 0, 1)
-            self._pipeline, self._setup = self._load(setup, progress), setup
-            progress.report(LOADING_STAGE, 1, 1)
+            progress.report(Stage.OPEN, 0, 1)
+            self._pipeline, self._setup = self._load(**setup, progress=progress), setup
+            progress.report(Stage.OPEN, 1, 1)
         return self._pipeline
 
     def tell_step(self, info: StepInfo) -> None:
-        self.report({"report": "step", "stage": info.stage, "step": info.step, "total": info.total})
+        self.report({"report": "step", "stage": info.label, "step": info.step, "total": info.total})
 
     def report(self, message: dict[str, Any]) -> None:
         with self._writing:
@@ -173,22 +180,6 @@ def resolved_plan(pipeline: Any) -> dict[str, Any]:
     }
 
 
-def describe(error: BaseException) -> dict[str, Any]:
-    """The report of a failure: its kind, fit for the other side to raise again, and its message."""
-    if isinstance(error, Cancelled):
-        kind = "cancelled"
-    elif isinstance(error, InvalidInputError):
-        kind = "input"
-    elif is_out_of_memory(error):
-        kind = "memory"
-    elif isinstance(error, TrellisError):
-        kind = "deliberate"
-    else:
-        kind = "fault"
-    message = str(error) if isinstance(error, TrellisError) else type(error).__name__
-    return {"report": "failed", "kind": kind, "message": message}
-
-
 def main(orders: TextIO) -> None:
     """Serve the orders that follow the line that says where the pipeline comes from.
 
@@ -204,4 +195,4 @@ def main(orders: TextIO) -> None:
     configure_logging(source["log_level"])
     module, _, name = source["function"].partition(":")
     load = getattr(importlib.import_module(module), name)
-    Worker(lambda setup, progress: load(**(source["options"] | setup), progress=progress), channel).listen(orders)
+    Worker(load, source["options"], channel).listen(orders)

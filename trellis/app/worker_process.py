@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trellis.errors import Cancelled, InvalidInputError, TrellisError
+from trellis.app.failures import failure
+from trellis.app.generation import RESULT_NAME
+from trellis.app.jobs import Job, JobOutcome
+from trellis.errors import Cancelled, TrellisError
 from trellis.progress import CancelToken, StepInfo
 
 POLL_SECONDS = 0.05
@@ -29,14 +32,9 @@ BOOT = (
     "from trellis.app.worker import main; main(orders)"
 )
 
-JobOutcome = tuple[dict[str, Path], tuple[str, ...]]
 Report = dict[str, Any]
 
 _log = logging.getLogger(__name__)
-
-
-class JobFailedError(TrellisError):
-    """The worker reported that a job failed; the message is fit for people."""
 
 
 class WorkerDiedError(TrellisError):
@@ -116,7 +114,7 @@ class Child:
 
 
 class WorkerProcess:
-    """A worker process that is started when it is needed and started anew after it died.
+    """A tool: a worker process that is started when it is needed and started anew after it died.
 
     `run`, `open` and `close` are called from one thread at a time. `patience` is how many seconds a cancelled job may
     take to end by itself before its process is killed.
@@ -124,8 +122,7 @@ class WorkerProcess:
 
     def __init__(self, source: PipelineSource, *, patience: float = CANCEL_PATIENCE) -> None:
         self.patience = patience
-        self.plan: dict[str, Any] = {}
-        self._source = source
+        self.source = source
         self._child: Child | None = None
 
     @property
@@ -134,47 +131,33 @@ class WorkerProcess:
         child = self._child
         return None if child is None or child.process.poll() is not None else child.process.pid
 
-    def open(self, cancel: CancelToken) -> None:
-        """Start the process and open the pipeline, so that the first job finds it ready; `plan` then says how.
+    def open(self, cancel: CancelToken) -> dict[str, Any]:
+        """Start the process and open the pipeline, so that the first job finds it ready; says how it was opened.
 
         Raises Cancelled, the pipeline's error, or WorkerDiedError when the process ends.
         """
-        self.plan = self._converse({"order": "open"}, lambda info: None, cancel).get("plan", {})
+        return dict(self._converse({"order": "open"}, lambda info: None, cancel)["plan"])
 
     def run(
-        self,
-        job_id: str,
-        pictures: Sequence[Path],
-        *,
-        options: Mapping[str, Any],
-        folder: Path,
-        on_step: Callable[[StepInfo], None],
-        cancel: CancelToken,
-        name: str | None = None,
-        prompt: str | None = None,
-        setup: Mapping[str, Any] | None = None,
+        self, job: Job, *, on_step: Callable[[StepInfo], None], cancel: CancelToken, name: str = RESULT_NAME
     ) -> JobOutcome:
-        """Carry out a job: the files `folder/name.*` by format (of the usual name if None), and notes for the user.
-
-        `prompt` stands in place of pictures; `setup` are options of the pipeline other than those of the start. `plan`
-        then says how the pipeline was opened.
+        """Carry out a job into its folder, as files `name.*`, on a pipeline that is opened as the job states it.
 
         Raises Cancelled, InvalidInputError, MemoryError, JobFailedError with what happened, or WorkerDiedError.
         """
         order = {
             "order": "run",
-            "job": job_id,
-            "pictures": [str(path.resolve()) for path in pictures],
-            "options": dict(options),
-            "folder": str(folder.resolve()),
-            **({} if name is None else {"name": name}),
-            **({} if prompt is None else {"prompt": prompt}),
-            **({} if not setup else {"setup": dict(setup)}),
+            "job": job.id,
+            "setup": {"model": job.model} | job.request.setup,
+            "pictures": [str(path.resolve()) for path in job.pictures],
+            "prompt": job.prompt,
+            "options": job.request.stated,
+            "folder": str(job.folder.resolve()),
+            "name": name,
         }
         report = self._converse(order, on_step, cancel)
-        self.plan = report.get("plan", {})
-        files = {kind: folder / Path(path).name for kind, path in report["files"].items()}
-        return files, tuple(report["notes"])
+        files = {kind: job.folder / Path(path).name for kind, path in report["files"].items()}
+        return JobOutcome(files, tuple(report["notes"]), report["plan"], report["likeness"])
 
     def close(self) -> None:
         """End the process, if it runs; the weights leave the memory with it."""
@@ -207,10 +190,13 @@ class WorkerProcess:
             if report["report"] == "begun":
                 begun = True
             elif report["report"] == "step":
-                on_step(StepInfo(report["stage"], report["step"], report["total"]))
+                on_step(StepInfo.parse(report["stage"], report["step"], report["total"]))
             elif report["report"] == "failed":
                 child.served = True
-                raise self._failure(report)
+                error = failure(report)
+                if isinstance(error, MemoryError):
+                    self.close()  # what the failed job still holds goes with its process
+                raise error
             else:
                 child.served = True
                 return report
@@ -218,23 +204,10 @@ class WorkerProcess:
     def _started(self) -> Child:
         if self.pid is None:
             self.close()
-            self._child = Child(self._source)
+            self._child = Child(self.source)
             _log.info("Worker process %d starts", self._child.process.pid)
         assert self._child is not None
         return self._child
-
-    def _failure(self, report: Report) -> Exception:
-        kind, message = report["kind"], report["message"]
-        if kind == "cancelled":
-            return Cancelled(message)
-        if kind == "input":
-            return InvalidInputError(message)
-        if kind == "memory":
-            self.close()  # what the failed job still holds goes with its process
-            return MemoryError(message)
-        if kind == "deliberate":
-            return JobFailedError(message)
-        return JobFailedError(f"Something went wrong inside the program ({message}); the log has the details.")
 
     def _death(self, *, cancelled: bool) -> Exception:
         assert self._child is not None

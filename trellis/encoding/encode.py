@@ -27,13 +27,13 @@ from trellis.models.acquire import obtain_model
 from trellis.progress import Progress
 from trellis.runtime import Runtime
 from trellis.sparse import SparseTensor
+from trellis.stages import Stage
 
 logger = logging.getLogger(__name__)
 
 ENCODER_ROLE = "slat_encoder"
 SECOND_FOLDER = "encoders"  # where models keep the encoders that generating does not need
 STORED_KIND = "trellis structured latent 1"
-_STAGE = "encode"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def encode_mesh(
     coords = torch.cat([torch.zeros_like(voxels.coords[:, :1]), voxels.coords], 1).to(runtime.device)
     features = voxels.features.to(runtime.device)
     mean, _ = encoder(SparseTensor.create(features, coords, resolution=resolution, batch_size=1))
-    progress.report(_STAGE, 1, 1)
+    progress.report(Stage.ENCODE, 1, 1)
     logger.info("%d voxels at %d^3 encoded", len(coords), resolution)
     return EncodedMesh(coords[:, 1:], mean.feats.float(), resolution, placed.to_cube, model.name)
 

@@ -14,10 +14,10 @@ from trellis.encoding.solid import FINE, SolidField
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import InvalidInputError
 from trellis.progress import Progress
+from trellis.stages import Stage
 
 FEATURES = 91
 SHELL = 0.87  # half thickness of the occupied shell in voxels: half a voxel's diagonal
-_STAGE = "features"
 _VOXELS = 4096  # in one piece
 
 
@@ -40,7 +40,7 @@ def local_features(field: SolidField, *, progress: Progress | None = None) -> Vo
     if not len(coords):
         raise InvalidInputError("The mesh has no surface inside the unit cube: normalise it first.")
     pieces = coords.split(_VOXELS)
-    rows = [_features(field, pieces[i]) for i in progress.steps(_STAGE, len(pieces))]
+    rows = [_features(field, pieces[i]) for i in progress.steps(Stage.FEATURES, len(pieces))]
     return VoxelFeatures(coords, torch.cat(rows), field.resolution)
 
 

@@ -23,10 +23,10 @@ from trellis.ops.closest_point import SurfacePoints, closest_point
 from trellis.ops.rasterize import rendering_device
 from trellis.ops.winding_number import inside_query
 from trellis.progress import Progress
+from trellis.stages import Stage
 
 FINE = 4  # cells of the grid along a voxel's side
 PLATE = 0.2  # half thickness of a plate in voxels
-_STAGE = "solid"
 _AGREEMENT = 0.95  # share of enclosed cells that the winding number must find inside to be believed
 _WITNESSES = 4096
 _QUERIES = 1 << 20
@@ -82,7 +82,7 @@ class SolidField:
         touched = torch.zeros(side, side, side, dtype=torch.bool)
         cells = voxelize(mesh, side, progress=progress)
         touched[tuple(cells.cpu().long().unbind(1))] = True
-        progress.report(_STAGE, 1, 3)
+        progress.report(Stage.SOLID, 1, 3)
         outward = outward_faces(mesh.vertices, mesh.faces)
         field = cls(
             mesh=mesh,
@@ -98,9 +98,9 @@ class SolidField:
             field = replace(field, nearest=_nearest_free(touched).to(mesh.device))
         field = replace(field, solid=field._solid(cells))
         field = replace(field, depth=field._depths().to(mesh.device))
-        progress.report(_STAGE, 2, 3)
+        progress.report(Stage.SOLID, 2, 3)
         field = replace(field, mesh=_with_faces(mesh, ~field._hidden_faces()))
-        progress.report(_STAGE, 3, 3)
+        progress.report(Stage.SOLID, 3, 3)
         return field
 
     @property

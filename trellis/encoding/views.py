@@ -18,12 +18,12 @@ from trellis.ops.rasterize import TriangleSamples, rendering_device
 from trellis.progress import Progress
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
+from trellis.stages import Stage
 
 SHADINGS = ("none", "headlight")
 FEATURE_NORMS = ("none", "layer")
 VIEWS = 150  # of the published training data
 _AMBIENT = 0.35
-_STAGE = "views"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def render_views(
     mesh = mesh.to(rendering_device(source, backend, mesh.vertices))
     plain, normals = Mesh(mesh.vertices, mesh.faces.int()), face_normals(mesh)[0]
     progress, pictures = progress or Progress(), []
-    for index in progress.steps(_STAGE, len(cameras)):
+    for index in progress.steps(Stage.VIEWS, len(cameras)):
         camera = cameras[index : index + 1].to(mesh.device)
         samples = rasterize_mesh(plain, camera, size=size * supersampling, backend=backend)
         channels = _channels(mesh, normals, samples, camera, shading)
@@ -155,7 +155,7 @@ def view_features(
     device = next(encoder.parameters()).device
     points = ((coords.to(device).float() + 0.5) / resolution) - 0.5
     total, count = torch.zeros(0, device=device), torch.zeros(len(points), device=device)
-    for index in progress.steps(_STAGE, views):
+    for index in progress.steps(Stage.VIEWS, views):
         camera = cameras[index : index + 1]
         picture = render_views(mesh, camera, size=encoder.image_size, shading="headlight").color.to(device)
         values, seen = project_features(patch_features(encoder, picture, norm=norm), camera, points)

@@ -8,10 +8,10 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 from trellis.progress import Progress
 from trellis.runtime import has_float64
+from trellis.stages import Stage
 
 MAX_RESOLUTION = 2048
 PAIRS = 1 << 19  # triangle-voxel pairs tested at a time: about 400 MiB at the peak
-_STAGE = "voxelize"
 
 
 class Triangles(Protocol):
@@ -44,7 +44,7 @@ def voxelize(mesh: Triangles, resolution: int, *, pairs: int = PAIRS, progress: 
     # Runs of candidates are numbered through; a piece takes the faces of one range of numbers.
     ends = count.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
-    for piece in progress.steps(_STAGE, -(-total // pairs)):
+    for piece in progress.steps(Stage.VOXELIZE, -(-total // pairs)):
         number = torch.arange(piece * pairs, min((piece + 1) * pairs, total), device=device)
         face = torch.searchsorted(ends, number, right=True)
         voxel = _unravel(number - (ends[face] - count[face]), size[face]) + low[face]

@@ -21,10 +21,10 @@ from trellis.export.textured import check_sources, textured_mesh
 from trellis.export.unwrap import UnwrapOptions, Unwrapped, unwrap
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField, TexturedMesh
+from trellis.stages import Stage
 
 logger = logging.getLogger(__name__)
 
-STAGE = "export"
 STEPS = 4
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class ExportChain:
     def cleaned(self) -> Mesh:
         """The decoded mesh without its floaters and inner shells, which neither file nor preview shows."""
         mesh = clean(required(self.sources.mesh, "mesh"), progress=self.progress)
-        self.progress.report(STAGE, 1, STEPS)
+        self.progress.report(Stage.EXPORT, 1, STEPS)
         return mesh
 
     @cached_property
@@ -86,7 +86,7 @@ class ExportChain:
         """The cleaned mesh with as few faces as asked for."""
         ratio, faces = self.options.fraction_removed, self.options.faces
         mesh = simplify(self.cleaned, ratio=ratio, faces=faces, progress=self.progress)
-        self.progress.report(STAGE, 2, STEPS)
+        self.progress.report(Stage.EXPORT, 2, STEPS)
         return mesh
 
     @cached_property
@@ -96,7 +96,7 @@ class ExportChain:
         made = unwrap(Surface.from_mesh(self.light), self.options.texture_size, options=method, progress=self.progress)
         used = 100 * made.utilisation
         logger.info("%d faces in %d charts, %.0f%% of the texture used", len(made.faces), made.charts, used)
-        self.progress.report(STAGE, 3, STEPS)
+        self.progress.report(Stage.EXPORT, 3, STEPS)
         return made
 
     @cached_property
@@ -113,7 +113,7 @@ class ExportChain:
             views=self.views,
             progress=self.progress,
         )
-        self.progress.report(STAGE, 4, STEPS)
+        self.progress.report(Stage.EXPORT, 4, STEPS)
         return made
 
     @cached_property

@@ -41,7 +41,8 @@ def write_files(
     """Write `folder/name.*` in the formats of `options`; the paths by kind.
 
     `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset (see `draft`) before anything is
-    written, `on_likeness` how much it looks like its picture (see `likeness`); `rasterizer`, one of `runtime.RASTERIZERS`, draws it, the preview and the views of a texture.
+    written, `on_likeness` how much it looks like its picture (see `likeness`); `rasterizer`,
+    one of `runtime.RASTERIZERS`, draws it, the preview and the views of a texture.
 
     A kind is a format's name, but OBJ brings mtl and base_color along, and maps are base_color and normal_map.
     Files that are there already are replaced when all new ones are complete, else they stay as they are. Raises

@@ -62,7 +62,7 @@ def rough_likeness(
 
 
 def thinned(mesh: Mesh, cells: int) -> Mesh:
-    """`mesh` with one vertex, of lowest index, in each of the `cells`^3 cells of [-0.5, 0.5]^3: for small pictures only."""
+    """`mesh` with the vertex of lowest index of each of the `cells`^3 cells of [-0.5, 0.5]^3: for small pictures."""
     place = ((mesh.vertices + 0.5) * cells).long().clamp(0, cells - 1)
     key = (place[:, 0] * cells + place[:, 1]) * cells + place[:, 2]
     _, cell = torch.unique(key, return_inverse=True)

@@ -19,8 +19,8 @@ from trellis.export.unwrap import Unwrapped
 from trellis.ops.rasterize import interpolate_attributes, rasterize_triangles
 from trellis.progress import Progress
 from trellis.representations import Mesh
+from trellis.stages import Stage
 
-STAGE = "normal_map"
 # A normal seen from behind the simplified surface cannot be shown; it is leaned back to just above the horizon.
 LEAST_HEIGHT = 0.05
 
@@ -40,7 +40,7 @@ def normal_map(
     smooth = torch.from_numpy(vertex_normals(Surface.from_mesh(full)).astype(np.float32)).to(device)
     frames = texel_frames(texels, unwrapped)
     values = torch.empty(len(texels), 3, device=device)
-    for number in progress.steps(STAGE, -(-len(texels) // CHUNK)):
+    for number in progress.steps(Stage.NORMAL_MAP, -(-len(texels) // CHUNK)):
         part = slice(number * CHUNK, (number + 1) * CHUNK)
         faces, weights = nearest_on_surface(texels.points[part], texels.normals[part], full)
         normals = (smooth[full.faces[faces].long()] * weights[..., None]).sum(1)

@@ -64,20 +64,22 @@ def blended_texture(
         alike = likeness(asset, picture, found.camera)
         logger.info("Camera of the picture: overlap %.3f, colour error %.3f", found.overlap, found.color_error)
         if not found.knows_colors:
-            return texture, alike, (
+            note = (
                 "The input picture was not laid on the texture, because it does not match the asset from any side: "
                 f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP_FOR_COLORS:.0%}), their colours "
                 f"differ by {found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%}).",
             )
+            return texture, alike, note
         result = blend(
             texture, texels, surface, picture=picture, camera=found.camera, lay_pixels=found.confident
         )  # fmt: skip
     if found.confident:
         return result, alike, ()
-    return result, alike, (
+    note = (
         "The texture takes its colours from the input picture but not its details, because their outlines overlap by "
         f"only {found.overlap:.0%} (needed {MIN_OVERLAP:.0%}).",
     )
+    return result, alike, note
 
 
 def blend(

@@ -15,8 +15,8 @@ from trellis.progress import Progress
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import GaussianCloud, Mesh
+from trellis.stages import Stage
 
-STAGE = "picture"
 YAWS, PITCHES_DEGREES = 24, (-15.0, 5.0, 25.0, 50.0)
 ROUGH_YAWS = 12
 FOVS_DEGREES = (25.0, 45.0)
@@ -135,8 +135,8 @@ def estimate_camera(
 def estimate_roughly(
     asset: ColoredMesh | ColoredCloud, picture: NDArray[np.uint8], *, progress: Progress | None = None
 ) -> PictureCamera:
-    """What `estimate_camera` finds, from a quarter of the pictures, which are small: enough to compare, not to paint."""
-    progress = progress or Progress()
+    """What `estimate_camera` finds, from a third of the pictures, which are small: enough to compare, not to paint."""
+    progress = Progress(cancel=progress.cancel if progress else None)  # too short to be told of
     small, fine = (target(picture, size).to(asset.points.device) for size in (COARSE, FINE))
     first = _look_around(asset, small, ROUGH_YAWS, progress)[0]
     _, best = _search(asset, first, small, 1.0, progress)
@@ -150,7 +150,7 @@ def _look_around(
     """Places all around, the best first."""
     found: list[tuple[float, NDArray[np.float64]]] = []
     middle_fov = math.log(math.tan(math.radians(35) / 2))
-    for number in progress.steps(STAGE, yaws):
+    for number in progress.steps(Stage.PICTURE, yaws):
         for pitch in PITCHES_DEGREES:
             place = np.array([2 * math.pi * number / yaws, math.radians(pitch), middle_fov, 0, 0, 0, 0])
             found.append((_cost(asset, place, target, progress), place))
@@ -178,9 +178,7 @@ def _search(
     return float(found.fun), found.x
 
 
-def _cost(
-    asset: ColoredMesh | ColoredCloud, place: NDArray[np.float64], target: Tensor, progress: Progress
-) -> float:
+def _cost(asset: ColoredMesh | ColoredCloud, place: NDArray[np.float64], target: Tensor, progress: Progress) -> float:
     progress.cancel.raise_if_cancelled()
     if abs(place[1]) > 1.5 or not -3 < place[2] < 0.2 or abs(place[3]) > 0.35 or abs(place[4]) > 0.5:
         return 10.0

@@ -18,8 +18,8 @@ from trellis.progress import Progress
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import project_vertices, rasterize_mesh
 from trellis.representations import GaussianCloud, Mesh
+from trellis.stages import Stage
 
-STAGE = "texture"
 MIN_COSINE = 0.2  # flatter views smear the colour over more than five times the area
 MIN_ALPHA = 0.5  # thinner coverage is mostly background
 # Points seen beside an outline may show what overhangs it, and the fallback may differ from the Gaussians: the former
@@ -131,7 +131,7 @@ def sights(
 ) -> Iterator[Sight]:
     """What every one of `cameras` sees of the Gaussians and the mesh; reports each as a step and can be cancelled."""
     pictures: Tensor | None = None
-    for view in progress.steps(STAGE, len(cameras)):
+    for view in progress.steps(Stage.TEXTURE, len(cameras)):
         if view % VIEWS_AT_ONCE == 0:
             pictures = _pictures(gaussians, cameras[view : view + VIEWS_AT_ONCE], size, rasterizer)
         assert pictures is not None

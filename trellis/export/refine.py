@@ -13,8 +13,8 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 from trellis.ops.rasterize import TriangleSamples, interpolate_attributes
 from trellis.progress import Progress
+from trellis.stages import Stage
 
-STAGE = "refine"
 # Sums of integers do not depend on the order of their terms, which a GPU does not keep.
 FIXED_POINT = 1 << 16
 # Offsets (rows, columns) of the neighbours that come later in the image, and the pairs of corners of a footprint
@@ -112,7 +112,7 @@ def refine_texture(
     correction = torch.zeros_like(start)
     direction = scaled = residual * scale
     norm = (residual * scaled).sum((1, 2), keepdim=True)
-    for _ in progress.steps(STAGE, options.steps):
+    for _ in progress.steps(Stage.REFINE, options.steps):
         image = _apply(diagonal, couplings, direction) * active
         length = norm / (direction * image).sum((1, 2), keepdim=True).clamp_min(1e-20)
         correction = correction + length * direction

@@ -13,10 +13,10 @@ from trellis.models.hub import PUBLISHED, SUPPORTING, TOKENIZER, ModelLocation, 
 from trellis.models.pipeline_config import PIPELINE_FILE, PipelineConfig
 from trellis.progress import Progress
 from trellis.runtime import ModelFiles, matting_model_path
+from trellis.stages import Stage
 
 logger = logging.getLogger(__name__)
 
-STAGE = "download"
 MEGABYTE = 10**6
 # Background removal, from where rembg itself gets it, with the size and hash of its only version.
 U2NET = "u2net"
@@ -153,12 +153,11 @@ def _carry_out(download: Download, progress: Progress) -> Path:
     total = sum(remote.size for remote, _ in download.files)
     require_space(download.folder, missing_bytes(download.files))
     done = total - missing_bytes(download.files)
-    stage = f"{STAGE} {download.name}"
 
     def on_bytes(count: int) -> None:
         nonlocal done
         done += count
-        progress.report(stage, min(done, total) // MEGABYTE, max(1, total // MEGABYTE))
+        progress.report(Stage.FETCH, min(done, total) // MEGABYTE, max(1, total // MEGABYTE), download.name)
 
     on_bytes(0)
     for remote, target in download.files:
@@ -173,5 +172,5 @@ def _carry_out(download: Download, progress: Progress) -> Path:
     description = download.folder / (PIPELINE_FILE + ".new")
     if description.is_file():
         description.replace(download.folder / PIPELINE_FILE)
-    progress.report(stage, max(1, total // MEGABYTE), max(1, total // MEGABYTE))
+    progress.report(Stage.FETCH, max(1, total // MEGABYTE), max(1, total // MEGABYTE), download.name)
     return download.folder

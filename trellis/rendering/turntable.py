@@ -26,9 +26,9 @@ from trellis.rendering.mesh import render_mesh
 from trellis.rendering.radiance_field import render_radiance_field
 from trellis.rendering.textured_mesh import render_textured_mesh
 from trellis.representations import GaussianCloud, Mesh, RadianceField, TexturedMesh
+from trellis.stages import Stage
 
 SIDES = ("gaussians", "radiance_field", "normals", "colors", "textured")
-STAGE = "preview"
 # Frames drawn at once: many keep a GPU busy; few let the wish to stop be heard soon on a CPU.
 _GPU_FRAMES, _CPU_FRAMES, _CPU_FRAMES_OF_LARGE = 8, 4, 1
 _LARGE = 200_000
@@ -93,7 +93,7 @@ def _draw(scene: "_Scene", config: TurntableConfig, progress: Progress) -> Itera
     for begin in range(0, config.frames, scene.frames_at_once):
         progress.cancel.raise_if_cancelled()
         for offset, picture in enumerate(scene.pictures(cameras[begin : begin + scene.frames_at_once], config)):
-            progress.report(STAGE, begin + offset + 1, config.frames)
+            progress.report(Stage.PREVIEW, begin + offset + 1, config.frames)
             yield picture
 
 

@@ -9,6 +9,7 @@ from trellis.errors import InvalidInputError
 from trellis.progress import Progress
 from trellis.sampling.guidance import Velocity
 from trellis.sampling.schedule import TIME_SCALE, timesteps
+from trellis.stages import Stage
 
 
 def initial_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -30,7 +31,7 @@ def euler_sample(
     steps: int,
     rescale_t: float = 1.0,
     progress: Progress | None = None,
-    stage: str = "sampling",
+    stage: Stage = Stage.LATENT,
 ) -> Tensor:
     """Integrate `x += (t_next - t) v(x, 1000 t)` from t = 1 to 0; the result has the shape and device of `noise`.
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from trellis import stages
 from trellis.errors import CheckpointError, TrellisError
 from trellis.progress import Progress
 from trellis.training import checkpoint
@@ -139,7 +140,7 @@ class Trainer:
             if config.export_seconds and time.monotonic() - exported > config.export_seconds:
                 self.export()
                 exported = time.monotonic()
-            progress.report(config.stage, min(position.step, config.optimizer.steps), config.optimizer.steps)
+            progress.report(stages.Stage.TRAIN, min(position.step, config.optimizer.steps), config.optimizer.steps)
         if self._stopped and position.step == started:
             return False  # nothing new to keep, and what an earlier part has exported stays
         self.save()

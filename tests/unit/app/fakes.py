@@ -12,9 +12,11 @@ import trimesh
 from PIL import Image
 from plyfile import PlyData, PlyElement
 
+from tests.unit.app.process_fakes import UNLIKE_SEED
 from trellis.progress import Progress
+from trellis.stages import Stage
 
-STAGES = (("background", 1), ("structure", 8), ("details", 8))
+STAGES = ((Stage.PREPARE, 1), (Stage.STRUCTURE, 8), (Stage.LATENT, 8))
 ENDINGS = {"mesh_ply": "_mesh.ply", "base_color": "_base_color.png", "normal_map": "_normal.png"}
 PICTURE = Path(__file__).with_name("picture.png")  # 32 x 24, as the reader of pictures leaves them
 SH_C0 = 0.28209479177387814
@@ -40,6 +42,7 @@ class FakeAsset:
     def save(
         self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **options: Any
     ) -> dict[str, Path]:
+        options["on_likeness"](0.125 if self.seed == UNLIKE_SEED else 0.75)
         options["on_draft"](np.asarray(_gradient().resize((64, 32))))
         self.saves.append({"seed": self.seed, "formats": tuple(formats), **options})
         while not self.writing.wait(0.05):
@@ -51,7 +54,7 @@ class FakeAsset:
         for index, kind in enumerate(kinds):
             files[kind] = folder / f"{name}{ENDINGS.get(kind, f'.{kind}')}"
             writers.get(kind, self._write_line)(files[kind])
-            progress.report("export", index + 1, len(kinds))
+            progress.report(Stage.EXPORT, index + 1, len(kinds))
         return files
 
     def _write_line(self, path: Path) -> None:

@@ -17,11 +17,21 @@ from trellis.app.presets import PRESETS
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.progress import CancelToken, Progress
 from trellis.runtime import Runtime
+from trellis.stages import Stage
 
-STAGES = (("prepare", 1), ("encode", 1), ("structure", 4), ("latent", 4), ("decode", 2), ("texture", 5), ("preview", 3))
+STAGES = (
+    (Stage.PREPARE, 1),
+    (Stage.ENCODE, 1),
+    (Stage.STRUCTURE, 4),
+    (Stage.LATENT, 4),
+    (Stage.DECODE, 2),
+    (Stage.TEXTURE, 5),
+    (Stage.PREVIEW, 3),
+)
 GENERATING = 5  # so many of the stages make the asset, the others write files
 MEMORY_FAULTS = ("memory", "memory of torch", "memory of numpy")
 FAULTS = ("none", "error", "input", *MEMORY_FAULTS, "exit", "kill", "segfault", "hang", "wait")
+UNLIKE_SEED = 13  # its asset does not look like the picture
 HUGE = 1 << 50  # bytes that no machine has
 CANCEL_ARRIVED = "told to stop"
 
@@ -114,6 +124,7 @@ class ProcessAsset:
     ) -> dict[str, Path]:
         if on_draft is not None:
             on_draft(np.full((4, 4, 3), self.seed % 256, dtype=np.uint8))
+        options["on_likeness"](0.125 if self.seed == UNLIKE_SEED else 0.75)
         self.control.log(f"save seed {self.seed} texture {options.get('texture_size')}")
         self.control.log(f"video of {options.get('preview_frames')} frames, {options.get('preview_size')} px")
         run(STAGES[GENERATING:], self.control, progress)
@@ -130,6 +141,7 @@ class ProcessPipeline:
 
     def __init__(self, control: Control, *, preset: str | None = None) -> None:
         self.control = control
+        preset = "minimal" if preset == "auto" else preset
         if preset is not None:
             self.runtime = Runtime(preset=preset)
             self.host = SimpleNamespace(plan=PRESETS[preset].plan)
@@ -147,22 +159,25 @@ class ProcessPipeline:
         return ProcessAsset(seed, self.control)
 
 
-def run(stages: Sequence[tuple[str, int]], control: Control, progress: Progress) -> None:
+def run(stages: Sequence[tuple[Stage, int]], control: Control, progress: Progress) -> None:
     for stage, total in stages:
         for index in progress.steps(stage, total):
             control.log(f"{stage} {index + 1}")
             control.obey(stage, index + 1, progress.cancel)
 
 
-def open_pipeline(*, folder: str, progress: Progress | None = None, **setup: Any) -> ProcessPipeline:
+def open_pipeline(
+    *, folder: str, model: str = "fake", progress: Progress | None = None, **setup: Any
+) -> ProcessPipeline:
     """What a worker process is told to call."""
+    setup = ({} if model == "fake" else {"model": model}) | setup
     control, progress = Control(Path(folder)), progress or Progress()
     control.log("open")
     if setup:
         control.log(f"setup {json.dumps(setup, sort_keys=True)}")
     time.sleep(float(control.read().get("open_seconds", 0)))
     for megabytes in range(int(control.read().get("fetch_megabytes", 0))):
-        progress.report("download large", megabytes + 1, control.read()["fetch_megabytes"])
+        progress.report(Stage.FETCH, megabytes + 1, control.read()["fetch_megabytes"], "large")
         control.log(f"fetched {megabytes + 1}")
         control.obey("download large", megabytes + 1, progress.cancel)
     if control.read().get("fault") == "checkpoint":

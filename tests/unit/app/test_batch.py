@@ -29,7 +29,7 @@ def control(tmp_path: Path) -> Control:
 @pytest.fixture
 def options(control: Control) -> dict[str, str]:
     """What the pipeline is opened with."""
-    return {"folder": str(control.file.parent)}
+    return {"folder": str(control.file.parent), "model": "fake"}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def make(pictures: Path, tmp_path: Path, process: WorkerProcess) -> Make:
     def make(items: list[BatchItem] | None = None, **request: object) -> Batch:
         items = items or find_pictures([pictures], tmp_path / "out")
         chosen = GenerationRequest(formats=("glb",), **request)
-        return Batch(items, tmp_path / "out", request=chosen, model="fake", process=process)
+        return Batch(items, tmp_path / "out", request=chosen, model="fake", tool=process)
 
     return make
 
@@ -201,12 +201,12 @@ def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
 def test_the_manifest_says_how_each_asset_was_made(
     options: dict[str, str], process: WorkerProcess, pictures: Path, tmp_path: Path, control: Control
 ) -> None:
-    options["preset"] = "minimal"  # as "auto" may turn out to be
+    options["preset"] = "auto"  # which turns out to be "minimal"
     items = find_pictures([pictures], tmp_path / "out")[:1]
     request = GenerationRequest.from_dict({"preset": "auto", "formats": ["glb"]})
 
     def start() -> Batch:
-        return Batch(items, tmp_path / "out", request=request, model="fake", process=process)
+        return Batch(items, tmp_path / "out", request=request, model="fake", tool=process)
 
     batch = start()
     assert run(batch) == [DONE]

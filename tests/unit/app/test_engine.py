@@ -10,9 +10,10 @@ import pytest
 import trimesh
 from PIL import Image
 
+from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import KEPT_ASSETS, Engine, QueueFullError, UnknownJobError
-from trellis.app.jobs import CUT_OFF, JobState, JobView
+from trellis.app.jobs import CUT_OFF, GOES_ON, Job, JobState
 from trellis.app.request import GenerationRequest
 from trellis.errors import CheckpointError, InvalidInputError
 
@@ -22,7 +23,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     engines = []
 
     def _start(load: Callable[..., FakePipeline], **options: Any) -> Engine:
-        engines.append(Engine(load, tmp_path / "jobs", model="fake", **options))
+        engines.append(start_engine(load, tmp_path / "jobs", **options))
         return engines[-1]
 
     yield _start
@@ -30,7 +31,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
         engine.close()
 
 
-def wait(engine: Engine, job_id: str, until: Callable[[JobView], bool] = lambda view: view.state.final) -> JobView:
+def wait(engine: Engine, job_id: str, until: Callable[[Job], bool] = lambda view: view.state.final) -> Job:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         view = engine.view(job_id)
@@ -48,7 +49,7 @@ def test_a_job_passes_its_options_and_leaves_files_and_records(start: Callable[.
     view = wait(engine, job_id)
 
     assert view.state is JobState.DONE, view.message
-    assert [info.stage for info in view.stages] == ["load model", "background", "structure", "details", "export"]
+    assert [info.stage for info in view.stages] == ["load model", "prepare", "structure", "latent", "export"]
     assert all(info.step == info.total for info in view.stages)
     call = pipeline.calls[0]
     assert (call["seed"], call["latent_steps"], call["structure_steps"]) == (11, 4, None)
@@ -180,7 +181,8 @@ def test_close_ends_what_is_left_and_says_so(start: Callable[..., Engine]) -> No
     engine.close()
     views = [engine.view(job_id) for job_id in ids]
     assert views[1].state is JobState.CANCELLED  # that was somebody's wish
-    assert {(view.state, view.message) for view in (views[0], *views[2:])} == {(JobState.FAILED, CUT_OFF)}
+    assert [view.message for view in (views[0], *views[2:])] == [CUT_OFF, GOES_ON, GOES_ON]
+    assert {view.state for view in (views[0], *views[2:])} == {JobState.FAILED}
     with pytest.raises(QueueFullError, match="shutting down"):
         engine.submit(GenerationRequest(), [PICTURE])
 
@@ -286,7 +288,7 @@ def test_a_setup_of_its_own_opens_the_model_anew(start: Callable[..., Engine]) -
 
 def test_a_job_is_made_of_pictures_or_of_a_prompt(start: Callable[..., Engine]) -> None:
     pipeline = FakePipeline()
-    engine = start(lambda **_: pipeline, models=["words"], text_models=["words"])
+    engine = start(lambda **_: pipeline, models=["words"], texts=["words"])
     assert wait(engine, engine.submit(GenerationRequest(formats=("ply",)), prompt="a red mug")).state is JobState.DONE
     assert pipeline.calls[0]["prompt"] == "a red mug"
     for pictures, prompt in (([], None), ([PICTURE], "both"), ([], "  "), ([], "x" * 1001)):

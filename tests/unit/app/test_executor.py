@@ -1,12 +1,14 @@
-"""Tasks in their order, by whichever tool is free; tools that come later; the end."""
+"""Tasks in their order, by whichever tool is free; tools that are opened, come later, rest; the end."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 from tests.unit.app.waiting import PATIENCE, wait_until
-from trellis.app.executor import Executor
+from trellis.app.executor import CLOSING_PATIENCE, Executor
+from trellis.progress import CancelToken
 
 Log = list[tuple[str, str]]
 
@@ -22,12 +24,30 @@ def noting(log: Log, name: str, gate: threading.Event | None = None) -> Callable
     return task
 
 
+class Tool(str):
+    """Is its name; notes when it is opened and closed."""
+
+    patience = 100.0
+
+    def __new__(cls, name: str, log: Log | None = None) -> "Tool":
+        tool = str.__new__(cls, name)
+        tool.log = [] if log is None else log
+        return tool
+
+    def open(self, cancel: CancelToken) -> dict[str, Any]:
+        self.log.append(("open", self))
+        return {"opened": str(self)}
+
+    def close(self) -> None:
+        self.log.append(("close", self))
+
+
 def ignore(_: "Future[Any]") -> None:
     pass
 
 
 def test_one_tool_takes_tasks_in_their_order_and_tells_of_each_end() -> None:
-    executor, log, ends = Executor(["a"]), [], []
+    executor, log, ends = Executor([Tool("a")]), [], []
     for index in range(20):
         executor.submit(noting(log, str(index)), lambda future: ends.append(future.result()))
     wait_until(lambda: len(ends) == 20)
@@ -36,7 +56,7 @@ def test_one_tool_takes_tasks_in_their_order_and_tells_of_each_end() -> None:
 
 
 def test_whatever_hearing_of_an_end_raises_the_next_task_has_its_turn() -> None:
-    executor, ends = Executor(["a"]), []
+    executor, ends = Executor([Tool("a")]), []
 
     def fail(future: "Future[Any]") -> None:
         ends.append(future.result())
@@ -48,36 +68,53 @@ def test_whatever_hearing_of_an_end_raises_the_next_task_has_its_turn() -> None:
     executor.close()
 
 
-def test_a_tool_that_comes_later_begins_with_its_own_task_and_then_helps() -> None:
-    executor, gate = Executor(["a"]), threading.Event()
-    log: Log = []
+def test_a_tool_that_comes_later_is_opened_and_then_helps() -> None:
+    gate, log = threading.Event(), Log()
+    executor = Executor([Tool("a")], further_tools=lambda plan: [Tool("b", log)] if plan else [])
     for name in ("first", "second", "third"):
         executor.submit(noting(log, name, gate), ignore)
     wait_until(lambda: len(log) == 1)
-    executor.add("b", noting(log, "open"), ignore)
+    executor.learn({"devices": 2})
     wait_until(lambda: len(log) == 3)
     assert log == [("first", "a"), ("open", "b"), ("second", "b")] and executor.tools == ["a", "b"]
+    executor.learn({"devices": 3})
+    assert executor.tools == ["a", "b"] and executor.plan == {"devices": 3}
     gate.set()
     wait_until(lambda: len(log) == 4)
     assert log[3][0] == "third"
     executor.close()
 
 
-def test_every_tool_does_a_task_for_all_before_what_came_later() -> None:
-    executor = Executor(["a", "b"])
-    log: Log = []
-    executor.submit_to_all(noting(log, "open"), ignore)
+def test_every_tool_is_opened_before_what_came_later() -> None:
+    log = Log()
+    executor = Executor([Tool("a", log), Tool("b", log)])
+    executor.open()
     executor.submit(noting(log, "job"), ignore)
-    wait_until(lambda: len(log) == 3)
+    wait_until(lambda: len(log) == 3 and not executor.opening)
     taker = next(tool for name, tool in log if name == "job")
-    assert log.index(("open", taker)) < log.index(("job", taker))
+    assert log.index(("open", taker)) < log.index(("job", taker)) and executor.plan["opened"] in ("a", "b")
+    executor.close()
+
+
+def test_tools_rest_once_when_nothing_was_asked_for_a_while() -> None:
+    log, gate = Log(), threading.Event()
+    executor = Executor([Tool("a", log), Tool("b", log)], idle_seconds=0.05)
+    executor.submit(noting(log, "first", gate), ignore)
+    time.sleep(0.2)
+    assert log == [("first", "a")]  # something goes on
+    gate.set()
+    wait_until(lambda: len(log) == 3)
+    time.sleep(0.3)
+    assert sorted(log[1:]) == [("close", "a"), ("close", "b")]
+    executor.submit(noting(log, "second"), ignore)
+    wait_until(lambda: len(log) == 6)
     executor.close()
 
 
 def test_a_failing_task_costs_nobody_his_turn() -> None:
-    executor, ends = Executor(["a"]), []
+    executor, ends = Executor([Tool("a")]), []
 
-    def fail(_: str) -> None:
+    def fail(_: Tool) -> None:
         raise ValueError("told to the listener")
 
     executor.submit(fail, lambda future: ends.append(type(future.exception())))
@@ -87,13 +124,13 @@ def test_a_failing_task_costs_nobody_his_turn() -> None:
 
 
 def test_the_end_waits_for_what_goes_on_and_drops_what_waits() -> None:
-    executor, gate = Executor(["a"]), threading.Event()
-    log: Log = []
+    log, gate = Log(), threading.Event()
+    executor = Executor([Tool("a", log)])
     for name in ("first", "second"):
         executor.submit(noting(log, name, gate), ignore)
     wait_until(lambda: log)
     threading.Timer(0.05, gate.set).start()
     executor.close()
-    assert log == [("first", "a")]
+    assert log == [("first", "a"), ("close", "a")] and executor.tools[0].patience == CLOSING_PATIENCE
     executor.submit(noting(log, "late"), ignore)
-    assert log == [("first", "a")]
+    assert log == [("first", "a"), ("close", "a")]

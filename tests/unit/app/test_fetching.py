@@ -1,13 +1,13 @@
 """A published model that is not here: fetched when it is opened, told in megabytes, stopped by a cancel."""
 
-import dataclasses
+from pathlib import Path
 
 import pytest
 
 from tests.unit.models.hub_server import FakeHub
 from tests.unit.models.test_acquire import ENCODER, FIRST, MODEL, SECOND, hub, runtime
-from trellis.app.jobs import JobState, JobView
-from trellis.app.stage_progress import fetching
+from trellis.app.jobs import Job, JobState
+from trellis.app.request import GenerationRequest
 from trellis.errors import Cancelled, FetchError
 from trellis.models.acquire import obtain_model
 from trellis.progress import CancelToken, Progress, StepInfo
@@ -21,10 +21,10 @@ def test_it_is_fetched_once_and_its_megabytes_are_told(hub: FakeHub, runtime: Ru
     told: list[StepInfo] = []
     location = obtain_model(name, runtime=runtime, progress=Progress(told.append))
     assert location.local is not None
-    view = JobView("x", JobState.RUNNING, 0, (), 1.0, "", (), {})
-    shown = [fetching(dataclasses.replace(view, stages=(info,))) for info in told]
+    job = Job(folder=Path("x"), model=name, request=GenerationRequest(), state=JobState.RUNNING)
+    shown = [job.changed(stages=(info,)).fetching for info in told]
     assert set(shown) >= {MODEL} and None not in shown
-    assert max(info.step for info in told if info.stage.endswith(MODEL)) == 5
+    assert max(info.step for info in told if info.subject == MODEL) == 5
     asked = len(hub.asked)
     assert obtain_model(name, runtime=runtime) == location
     assert len(hub.asked) == asked and {SECOND, ENCODER} <= set(hub.repositories)

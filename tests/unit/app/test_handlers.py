@@ -33,9 +33,8 @@ class AskedEngine:
     """Keeps what it is asked for, and takes nothing."""
 
     def __init__(self, *, plan: dict[str, Any] | None = None, source: GenerationRequest | None = None) -> None:
-        self.plan = plan or {}
+        self.executor = SimpleNamespace(plan=plan or {}, opening=False)
         self.pictures = None
-        self.opening = False
         self.asked: Any = None
         self._source = source
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.unit.app.engines import fake_source, start_engine, start_workers
 from tests.unit.app.fakes import PICTURE, FakePipeline
 from tests.unit.app.process_fakes import Control
 from tests.unit.app.small_disk import SIZE, fill, small_disk
@@ -17,11 +18,9 @@ from tests.unit.app.waiting import wait_until
 from trellis.app import jobs
 from trellis.app.bundles import bundle_file
 from trellis.app.engine import Engine
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import Job, JobState
 from trellis.app.request import GenerationRequest
 from trellis.app.storage import StorageError, storage_error, storing
-from trellis.app.worker_engine import WorkerEngine
-from trellis.app.worker_process import PipelineSource
 from trellis.atomic import written_aside
 from trellis.errors import Cancelled, TrellisError
 from trellis.export.video import write_video
@@ -42,7 +41,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     engines = []
 
     def _start(pipeline: FakePipeline | None = None) -> Engine:
-        engines.append(Engine(lambda: pipeline or FakePipeline(), tmp_path / "jobs", model="fake"))
+        engines.append(start_engine(lambda: pipeline or FakePipeline(), tmp_path / "jobs"))
         return engines[-1]
 
     yield _start
@@ -50,7 +49,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
         engine.close()
 
 
-def finished(engine: Engine, job_id: str) -> JobView:
+def finished(engine: Engine, job_id: str) -> Job:
     wait_until(lambda: engine.view(job_id).state.final)
     return engine.view(job_id)
 
@@ -90,8 +89,7 @@ def test_a_result_that_cannot_be_recorded_is_a_failure_and_the_queue_goes_on(
 def test_a_disk_that_is_full_when_a_job_ends(tmp_path: Path, disk: Path) -> None:
     """With a real worker process and a real disk."""
     control = Control(tmp_path)
-    source = PipelineSource("tests.unit.app.process_fakes:open_pipeline", {"folder": str(tmp_path)})
-    engine = WorkerEngine(source, disk / "jobs", model="fake")
+    engine = start_workers([fake_source(tmp_path)], disk / "jobs")
     try:
         control.set(stage="texture", step=5, fault="wait")
         broken = engine.submit(REQUEST, [PICTURE])

@@ -1,7 +1,6 @@
 """The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
 
 import ast
-import dataclasses
 import io
 import re
 import time
@@ -13,9 +12,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.contract.sources import ROOT
+from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import Job, JobState
+from trellis.app.likeness import ADVICE, LIMIT, UNLIKE
 from trellis.app.request import Choice, GenerationRequest, options
 from trellis.app.ui import fragments, page
 from trellis.app.ui.cutouts import WAYS
@@ -24,13 +25,14 @@ from trellis.app.ui.owners import COOKIE, owner_of
 from trellis.app.ui.page import create_page
 from trellis.app.ui.web import STATIC, create_app
 from trellis.progress import StepInfo
+from trellis.stages import Stage
 
 HOME = "http://127.0.0.1:7960"
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = Engine(FakePipeline, tmp_path / "jobs", model="fake")
+    engine = start_engine(FakePipeline, tmp_path / "jobs")
     yield engine
     engine.close()
 
@@ -133,7 +135,7 @@ def test_every_text_of_the_page_has_its_translations() -> None:
     texts |= {
         str(value) for name in ("quality", "multi_image", "speed", "texture_mode", "preset") for value in _values(name)
     }
-    texts |= {*fragments.STAGE_TITLES.values(), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
+    texts |= {*(stage.caption for stage in Stage), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
     texts |= {page.SUBTITLE, page.DEMO_NOTE, page.OFFLINE_DEMO_NOTE, page.AGAIN_NOTE, page.WAY_NOTE}
     texts |= {"Generate", "Cancel", "Delete this model", "Use {0}", "Use {0} · {1} GB to fetch"}
     tables = language_tables()
@@ -147,14 +149,26 @@ def test_every_text_of_the_page_has_its_translations() -> None:
             assert translated.strip() and english.count("{") == translated.count("{"), (language, english)
 
 
+def test_a_result_that_does_not_look_like_its_picture_is_not_called_done() -> None:
+    done = Job(folder=Path("x"), model="", request=GenerationRequest(), state=JobState.DONE, likeness=LIMIT)
+    assert "<strong>Done</strong>" in fragments.job_panel(done) and UNLIKE not in fragments.job_panel(done)
+    panel = fragments.job_panel(done.changed(likeness=LIMIT - 0.1))
+    assert f"<strong>{UNLIKE}</strong>" in panel and "Done" not in panel and 'data-quality="unlike"' in panel
+    assert f"Likeness {LIMIT - 0.1:.0%}" in panel and ADVICE in panel
+    text = fragments.job_panel(done.changed(likeness=None))
+    assert "<strong>Done</strong>" in text and "Likeness" not in text
+    for language in ("ko", "zh"):
+        assert {UNLIKE, ADVICE, "Likeness {0}%"} <= set(language_tables()[language])
+
+
 def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
-    view = JobView(
-        "x", JobState.RUNNING, 0, (StepInfo("download TRELLIS-image-large", 412, 1180),), 60.0, "", (), {}, pace=12.0
-    )
-    panel = fragments.job_panel(view)
+    now = StepInfo(Stage.FETCH, 412, 1180, "TRELLIS-image-large")
+    begin = (time.monotonic() - 34.0, 4)
+    job = Job(folder=Path("x"), model="", request=GenerationRequest(), state=JobState.RUNNING, stages=(now,))
+    panel = fragments.job_panel(job.changed(stage_begin=begin))
     for text in ("Fetching TRELLIS-image-large", "412 of 1,180 MB", "12 MB/s", "about 1:04 left", "width:35%"):
         assert text in panel
-    unpaced = fragments.job_panel(dataclasses.replace(view, pace=None))
+    unpaced = fragments.job_panel(job.changed(stage_begin=(time.monotonic(), 412)))
     assert "MB/s" not in unpaced and "left" not in unpaced
 
 

@@ -1,11 +1,12 @@
 """Answers of the job routes."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from trellis.app.jobs import JobState, JobView
-from trellis.app.stage_progress import seconds_left, share_done
+from trellis.app.jobs import Job, JobState
+from trellis.app.likeness import LIMIT
 
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
@@ -16,6 +17,11 @@ MEDIA_TYPES = {
     ".usdz": "model/vnd.usdz+zip",
     ".zip": "application/zip",
 }
+
+
+LIKENESS = Field(
+    description=f"How much the asset looks like its picture, from 0 to 1; below {LIMIT} it does not. Null for a text."
+)
 
 
 class FileModel(BaseModel):
@@ -31,12 +37,32 @@ class FileModel(BaseModel):
 class StageModel(BaseModel):
     """The last step of a stage that was reached."""
 
-    stage: str
+    stage: str = Field(validation_alias="label")
     step: int
     total: int
 
 
-class JobModel(BaseModel):
+def file_models(files: dict[str, Path]) -> list[FileModel]:
+    """The result files that are there and can be looked at."""
+    models = []
+    for kind, path in files.items():
+        try:
+            size = path.stat().st_size
+        except OSError:
+            continue
+        address = f"/jobs/{path.parent.name}/files/{path.name}"
+        models.append(FileModel(kind=kind, name=path.name, url=address, bytes=size, media_type=media_type(path)))
+    return models
+
+
+def _rounded(digits: int) -> AfterValidator:
+    return AfterValidator(lambda value: None if value is None else round(value, digits))
+
+
+_Files = Annotated[list[FileModel], BeforeValidator(file_models)]
+
+
+class JobModel(BaseModel, from_attributes=True):
     """A job at one moment."""
 
     id: str
@@ -44,16 +70,19 @@ class JobModel(BaseModel):
     model: str
     prompt: str | None = Field(description="The text it is made of, where it is not made of pictures.")
     ahead: int = Field(description="Jobs before this one in the queue.")
-    progress: float = Field(description="Share that is done, from 0 to 1.")
-    seconds: float = Field(description="Since it was started.")
-    seconds_left: float | None = Field(description="A guess from the pace so far.")
+    progress: Annotated[float, _rounded(4)] = Field(description="Share that is done, from 0 to 1.")
+    seconds: Annotated[float, _rounded(3)] = Field(description="Since it was started.")
+    seconds_left: Annotated[float | None, _rounded(1)] = Field(description="A guess from the pace so far.")
     stages: list[StageModel]
     message: str = Field(description="What went wrong, where something did.")
     notes: list[str] = Field(description="Remarks on the result.")
-    files: list[FileModel]
-    draft_url: str | None = Field(description="Where a first look at the asset is, before its files are made.")
+    likeness: float | None = LIKENESS
+    files: _Files
+    draft_url: Annotated[str | None, BeforeValidator(lambda path: path and f"/jobs/{path.parent.name}/draft")] = Field(
+        validation_alias="draft", description="Where a first look at the asset is, before its files are made."
+    )
     kept: bool = Field(description="Other files can be made of the same asset.")
-    url: str
+    url: Annotated[str, BeforeValidator(lambda job_id: f"/jobs/{job_id}")] = Field(validation_alias="id")
 
 
 class JobList(BaseModel):
@@ -62,53 +91,19 @@ class JobList(BaseModel):
     jobs: list[JobModel]
 
 
-class ResultModel(BaseModel):
+class ResultModel(BaseModel, from_attributes=True):
     """The result of a finished job."""
 
     id: str
-    seconds: float
+    seconds: Annotated[float, _rounded(3)]
     notes: list[str]
-    files: list[FileModel]
+    likeness: float | None = LIKENESS
+    files: _Files
 
 
-def job_model(view: JobView) -> JobModel:
-    """A job as it is answered."""
-    left = seconds_left(view)
-    return JobModel(
-        id=view.id,
-        state=view.state,
-        model=view.origin.model,
-        prompt=view.origin.prompt,
-        ahead=view.ahead,
-        progress=round(share_done(view), 4),
-        seconds=round(view.seconds, 3),
-        seconds_left=None if left is None else round(left, 1),
-        stages=[StageModel(stage=info.stage, step=info.step, total=info.total) for info in view.stages],
-        message=view.message,
-        notes=list(view.notes),
-        files=file_models(view),
-        draft_url=f"/jobs/{view.id}/draft" if view.draft is not None else None,
-        kept=view.kept,
-        url=f"/jobs/{view.id}",
-    )
-
-
-def result_model(view: JobView) -> ResultModel:
-    """The result of a job that is done."""
-    return ResultModel(id=view.id, seconds=round(view.seconds, 3), notes=list(view.notes), files=file_models(view))
-
-
-def file_models(view: JobView) -> list[FileModel]:
-    """The result files that are there and can be looked at."""
-    models = []
-    for kind, path in view.files.items():
-        try:
-            size = path.stat().st_size
-        except OSError:
-            continue
-        address = f"/jobs/{view.id}/files/{path.name}"
-        models.append(FileModel(kind=kind, name=path.name, url=address, bytes=size, media_type=media_type(path)))
-    return models
+def job_model(job: Job) -> JobModel:
+    """A job as it is answered: what the fields are called in the job, they are taken from."""
+    return JobModel.model_validate(job)
 
 
 def media_type(path: Path) -> str:

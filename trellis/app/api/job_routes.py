@@ -11,13 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from trellis.app.api.bodies import is_json, read_json, received
 from trellis.app.api.errors import ApiError
 from trellis.app.api.guards import is_operator
-from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type, result_model
+from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model, media_type
 from trellis.app.api.jobs import Jobs
 from trellis.app.api.openapi import ERRORS, file_answer, files_body, job_body, job_links
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.submissions import checked_request, read_submission
 from trellis.app.engine import UnknownJobError
-from trellis.app.jobs import CLIENT_OWNER, JobState, JobView
+from trellis.app.jobs import CLIENT_OWNER, Job, JobState
 from trellis.app.result_file import ResultFile
 
 EVENT_SECONDS = 0.2
@@ -65,7 +65,7 @@ def _add_views(router: APIRouter, jobs: Jobs) -> None:
     async def list_jobs(request: Request) -> JobList:
         """List the jobs that were submitted to /jobs from the address of this request; all jobs for an operator."""
         owner, everything = owner_of(request), is_operator(request)
-        views = [view for view in await jobs.views() if everything or view.origin.owner == owner]
+        views = [view for view in await jobs.views() if everything or view.owner == owner]
         return JobList(jobs=await run_in_threadpool(lambda: [job_model(view) for view in views]))
 
     @router.get("/{job_id}", responses=ERRORS[404])
@@ -101,7 +101,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         view = await jobs.view(job_id)
         if view.state is not JobState.DONE:
             raise ApiError(409, f"The job is {view.state.value}" + (f": {view.message}" if view.message else "."))
-        return await run_in_threadpool(result_model, view)
+        return await run_in_threadpool(ResultModel.model_validate, view)
 
     @router.get("/{job_id}/draft", response_class=FileResponse, responses=ERRORS[404] | file_answer("image/png"))
     async def draft(job_id: str) -> FileResponse:
@@ -135,7 +135,7 @@ async def _shown(jobs: Jobs, job_id: str) -> JobModel:
     return await run_in_threadpool(job_model, await jobs.view(job_id))
 
 
-async def watch(jobs: Jobs, first: JobView, request: Request) -> AsyncIterator[str]:
+async def watch(jobs: Jobs, first: Job, request: Request) -> AsyncIterator[str]:
     """The events of a job as text: changes at once, a comment now and then, an end when the job has ended."""
     view, told, silent = first, "", 0.0
     while True:

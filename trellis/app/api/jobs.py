@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from trellis.app.engine import Engine
 from trellis.app.job_sources import Models
-from trellis.app.jobs import JobView
+from trellis.app.jobs import Job
 from trellis.app.picture_reader import PictureReader, ReadPicture
 from trellis.app.request import GenerationRequest
 
@@ -63,11 +63,11 @@ class Jobs:
         async with self._submitting:
             return await run_in_threadpool(self.engine.extract, job_id, values, owner=owner)
 
-    async def view(self, job_id: str) -> JobView:
+    async def view(self, job_id: str) -> Job:
         """The job now; raises UnknownJobError."""
         return await run_in_threadpool(self.engine.view, job_id)
 
-    async def views(self) -> list[JobView]:
+    async def views(self) -> list[Job]:
         return await run_in_threadpool(self.engine.views)
 
     async def cancel(self, job_id: str) -> None:
@@ -76,7 +76,7 @@ class Jobs:
     async def remove(self, job_id: str) -> None:
         await run_in_threadpool(self.engine.remove, job_id)
 
-    async def wait(self, job_id: str, until: Callable[[JobView], bool]) -> JobView:
+    async def wait(self, job_id: str, until: Callable[[Job], bool]) -> Job:
         """The first view of a job for which `until` holds."""
         while not until(view := await self.view(job_id)):
             await asyncio.sleep(POLL_SECONDS)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from trellis.app.bundles import bundled_files
 from trellis.app.generation import RESULT_NAME
-from trellis.app.jobs import JobState, JobView
-from trellis.app.stage_progress import FETCH_STAGE, fetching, seconds_left, share_done
+from trellis.app.jobs import Job, JobState
+from trellis.app.likeness import ADVICE, UNLIKE, is_unlike
+from trellis.progress import StepInfo
 
 VIEWER_ROUTE = "/viewer.js"
 # What is offered, in this order, and what it is; an OBJ is offered as an archive with its material and pictures.
@@ -24,28 +25,13 @@ DOWNLOADS = {
     "mp4": ("Video", "preview"),
 }
 
-STAGE_TITLES = {
-    "load model": "Opening the model",
-    "prepare": "Preparing the pictures",
-    "encode": "Reading the input",
-    "structure": "Structure",
-    "latent": "Surface and colours",
-    "decode": "Decoding",
-    "export": "Mesh",
-    "texture": "Texture",
-    "picture": "Picture onto the texture",
-    "refine": "Refining the texture",
-    "normal_map": "Normal map",
-    "preview": "Preview",
-}
-
 
 def result_address(job_id: str, path: Path) -> str:
     """Where the browser finds a result file of a job."""
     return f"/results/{job_id}/{path.name}"
 
 
-def job_panel(view: JobView) -> str:
+def job_panel(view: Job) -> str:
     """State, stage, step, time and the stages so far of a job."""
     match view.state:
         case JobState.QUEUED:
@@ -56,16 +42,29 @@ def job_panel(view: JobView) -> str:
         case JobState.CANCELLED:
             return _panel(view, "Cancelled", [_clock(view.seconds)], 0.0)
         case JobState.DONE:
-            notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in view.notes)
-            return _panel(view, "Done", [_clock(view.seconds)], 1.0, notes)
+            return _done_panel(view)
         case _ if not view.stages:
             return _panel(view, "Starting", [_clock(view.seconds)], 0.0)
         case _:
             return _running_panel(view)
 
 
-def _running_panel(view: JobView) -> str:
-    now, left, name = view.stages[-1], seconds_left(view), fetching(view)
+def _done_panel(view: Job) -> str:
+    unlike = is_unlike(view.likeness)
+    alike = [] if view.likeness is None else [f"Likeness {view.likeness:.0%}"]
+    notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in [ADVICE] * unlike + list(view.notes))
+    return _panel(
+        view,
+        UNLIKE if unlike else "Done",
+        [*alike, _clock(view.seconds)],
+        1.0,
+        notes,
+        quality="unlike" if unlike else "good",
+    )
+
+
+def _running_panel(view: Job) -> str:
+    now, left, name = view.stages[-1], view.seconds_left, view.fetching
     if name is not None:
         details = [f"{now.step:,} of {now.total:,} MB"]
         details += [f"{view.pace:.1f} MB/s" if view.pace < 10 else f"{view.pace:.0f} MB/s"] if view.pace else []
@@ -74,10 +73,10 @@ def _running_panel(view: JobView) -> str:
     details.append(_clock(view.seconds))
     if left is not None:
         details.append(f"about {_clock(left)} left")
-    titles = dict.fromkeys(_title(info.stage) for info in view.stages[:-1])
-    past = "".join(f"<li>{escape(title)}</li>" for title in titles if title != _title(now.stage))
-    share = share_done(view) if name is None else now.step / max(now.total, 1)
-    return _panel(view, _title(now.stage), details, share, f"<ol>{past}</ol>" if past else "")
+    titles = dict.fromkeys(_title(info) for info in view.stages[:-1])
+    past = "".join(f"<li>{escape(title)}</li>" for title in titles if title != _title(now))
+    share = view.progress if name is None else now.step / max(now.total, 1)
+    return _panel(view, _title(now), details, share, f"<ol>{past}</ol>" if past else "")
 
 
 def machine_line(parts: list[str]) -> str:
@@ -90,14 +89,14 @@ def message_panel(message: str) -> str:
     return f'<div class="job" data-state="failed" role="alert"><div class="job-line">{escape(message)}</div></div>'
 
 
-def draft_panel(view: JobView) -> str:
+def draft_panel(view: Job) -> str:
     """The first picture of an asset whose files are still being made."""
     assert view.draft is not None
     source = escape(result_address(view.id, view.draft), quote=True)
     return f'<div class="results"><img class="preview draft" src="{source}" alt="A first look at the model"></div>'
 
 
-def results_panel(view: JobView, name: str) -> str:
+def results_panel(view: Job, name: str) -> str:
     """The preview video and the download links of a finished job; files are offered as `name` with their suffix."""
     video = ""
     if "mp4" in view.files:
@@ -112,7 +111,7 @@ def results_panel(view: JobView, name: str) -> str:
     return f'<div class="results">{video}<div class="downloads">{"".join(links)}</div></div>'
 
 
-def _download(view: JobView, kind: str, name: str) -> str:
+def _download(view: Job, kind: str, name: str) -> str:
     """The link of one file, which is offered under the asset's `name` with the ending it has."""
     path = view.files[kind]
     label, note = DOWNLOADS[kind]
@@ -136,7 +135,7 @@ def _link(address: str, offered: str, kind: str, label: str, note: str) -> str:
     )
 
 
-def _panel(view: JobView, line: str, details: list[str], share: float, below: str = "") -> str:
+def _panel(view: Job, line: str, details: list[str], share: float, below: str = "", *, quality: str = "") -> str:
     percent = round(100 * share)
     detail = "".join(f"<i>{escape(part)}</i>" for part in details)
     bar = (
@@ -144,19 +143,14 @@ def _panel(view: JobView, line: str, details: list[str], share: float, below: st
         f'aria-label="{escape(line, quote=True)}"><b style="width:{percent}%"></b></div>'
     )
     return (
-        f'<div class="job" data-state="{view.state}" data-job="{view.id}" role="status">'
+        f'<div class="job" data-state="{view.state}" data-job="{view.id}" data-quality="{quality}" role="status">'
         f'<div class="job-line"><strong>{escape(line)}</strong>'
         f"<span>{detail}</span></div>{bar}{below}</div>"
     )
 
 
-def _title(stage: str) -> str:
-    if stage in STAGE_TITLES:
-        return STAGE_TITLES[stage]
-    if stage.startswith(f"{FETCH_STAGE} "):
-        return f"Fetching {stage.removeprefix(FETCH_STAGE).strip()}"
-    words = stage.replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
+def _title(info: StepInfo) -> str:
+    return f"{info.stage.caption} {info.subject}".rstrip()
 
 
 def _clock(seconds: float) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.generation import file_name
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import Job, JobState
 from trellis.app.request import GenerationRequest, draw_seed, without_untouched
 from trellis.app.ui import fragments
 from trellis.app.ui.controls import SHOWN, SHOWN_FILES, stated_values
@@ -79,8 +79,8 @@ class Handlers:
     async def open(self, browser: gr.Request) -> AsyncIterator[Updates]:
         """What a page shows first: past results of this browser; and the machine, as soon as the engine knows it."""
         yield await asyncio.to_thread(self._history_update, browser) | self._machine_update()
-        if self._engine.opening:
-            while self._engine.opening:
+        if self._engine.executor.opening:
+            while self._engine.executor.opening:
                 await asyncio.sleep(POLL_SECONDS)
             yield self._machine_update()
 
@@ -150,7 +150,7 @@ class Handlers:
             source, name = finished
             request = self._engine.view(source).request
             values = stated_values(SHOWN_FILES, list(settings))
-            values = without_untouched(values, preset=None if request is None else request.preset)
+            values = without_untouched(values, preset=request.preset)
             job_id = await asyncio.to_thread(self._engine.extract, source, values)
         except TrellisError as error:
             yield {self._shown.progress: fragments.message_panel(str(error))}
@@ -198,9 +198,8 @@ class Handlers:
             view = self._engine.view(session.history[choice.index])
         except UnknownJobError as error:
             return {self._shown.progress: fragments.message_panel(str(error))} | self._history_update(browser)
-        seed = {} if view.request is None else {self._shown.seed: view.request.seed}
-        updates = self._result_update(session, view, _name(view)) | seed | self._buttons(session)
-        return {self._shown.progress: fragments.job_panel(view)} | updates
+        updates = {self._shown.progress: fragments.job_panel(view), self._shown.seed: view.request.seed}
+        return updates | self._result_update(session, view, _name(view)) | self._buttons(session)
 
     def remove(self, browser: gr.Request) -> Updates:
         """Delete the result that is shown, with its files."""
@@ -252,7 +251,7 @@ class Handlers:
         except UnknownJobError:
             return False
 
-    def _result_update(self, session: Session, view: JobView, name: str) -> Updates:
+    def _result_update(self, session: Session, view: Job, name: str) -> Updates:
         session.finished = (view.id, name)
         session.results = fragments.results_panel(view, name)
         addresses = {
@@ -266,7 +265,7 @@ class Handlers:
         return {self._shown.history: gr.Gallery([_entry(view) for view in views], visible=bool(views))}
 
     def _machine_update(self) -> Updates:
-        plan = self._engine.plan
+        plan = self._engine.executor.plan
         if not plan:
             return {self._shown.machine: fragments.machine_line([self._machine])}
         known = (plan["model"], plan["device_name"], plan["precision"], plan["attention"])
@@ -318,11 +317,11 @@ def _key(browser: gr.Request) -> tuple[str, str]:
     return _owner(browser), browser.session_hash or ""
 
 
-def _name(view: JobView) -> str:
-    return view.origin.name or "asset"
+def _name(view: Job) -> str:
+    return view.name or "asset"
 
 
-def _entry(view: JobView) -> tuple[Image.Image, str]:
+def _entry(view: Job) -> tuple[Image.Image, str]:
     """The picture and the caption of a past result."""
     assert view.draft is not None
     with Image.open(view.draft) as draft:

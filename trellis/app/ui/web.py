@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trellis.app.bundles import bundle_file
 from trellis.app.engine import Engine, UnknownJobError
-from trellis.app.jobs import CLIENT_OWNER, JobView
+from trellis.app.jobs import CLIENT_OWNER, Job
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
 from trellis.app.ui.fragments import VIEWER_ROUTE
@@ -160,19 +160,19 @@ def _answer(path: Path | None) -> FileResponse:
     return ResultFile(path, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
 
-def _own_job(engine: Engine, job_id: str, request: Request) -> JobView | None:
+def _own_job(engine: Engine, job_id: str, request: Request) -> Job | None:
     """The job if it is the browser's own or nobody's, None else: other people's jobs look like jobs that are not."""
     try:
         view = engine.view(job_id)
     except UnknownJobError:
         return None
-    owner = view.origin.owner
+    owner = view.owner
     # A browser without cookies owns its jobs by the page alone, a program by its address: both reach them by their id.
     own = owner in ("", owner_of_headers(request.headers)) or owner.startswith((PAGE_OWNER, CLIENT_OWNER))
     return view if own else None
 
 
-def _result_path(view: JobView, name: str) -> Path | None:
+def _result_path(view: Job, name: str) -> Path | None:
     """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
     offered = [*view.files.values(), *([view.draft] if view.draft else [])]
     return next((path for path in offered if path.name == name and path.is_file()), None)

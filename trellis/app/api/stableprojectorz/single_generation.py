@@ -16,9 +16,8 @@ from typing import Any
 from trellis.app.api.errors import ApiError
 from trellis.app.api.jobs import Jobs, Source
 from trellis.app.engine import QueueFullError, UnknownJobError
-from trellis.app.jobs import JobState, JobView
+from trellis.app.jobs import Job, JobState
 from trellis.app.request import SAMPLING_OPTIONS, GenerationRequest
-from trellis.app.stage_progress import share_done
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 
@@ -110,8 +109,8 @@ class Slot:
         if view.state is JobState.QUEUED:
             waiting = f"Waiting: {view.ahead} before this one" if view.ahead else "The model is being opened"
             return SlotStatus(SlotState.PROCESSING, 0, waiting)
-        message = view.stages[-1].stage.replace("_", " ").capitalize() if view.stages else "Starting"
-        return SlotStatus(SlotState.PROCESSING, min(99, int(100 * share_done(view))), message)
+        message = view.stages[-1].stage.caption if view.stages else "Starting"
+        return SlotStatus(SlotState.PROCESSING, min(99, int(100 * view.progress)), message)
 
     def fetched(self) -> None:
         """The model was fetched: its end has been heard."""
@@ -222,7 +221,7 @@ class Slot:
                 _log.info("The previewed asset is made again: %s", error)
         return await self._jobs.submit(work.request, work.source)
 
-    def _outcome(self, view: JobView, work: Work) -> SlotStatus:
+    def _outcome(self, view: Job, work: Work) -> SlotStatus:
         if view.state is JobState.CANCELLED:
             raise ApiError(499, CANCELLED_MESSAGE)
         if view.state is JobState.FAILED:

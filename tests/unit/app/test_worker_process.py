@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.app.engines import fake_source, start_workers
 from tests.unit.app.fakes import PICTURE
 from tests.unit.app.process_fakes import CANCEL_ARRIVED, MEMORY_FAULTS, STAGES, Control
 from tests.unit.app.waiting import wait_until
-from trellis.app.jobs import CUT_OFF, JobState, JobView
+from trellis.app.engine import Engine
+from trellis.app.jobs import CUT_OFF, GOES_ON, Job, JobState
 from trellis.app.presets import PRESETS
 from trellis.app.request import GenerationRequest
-from trellis.app.stage_progress import fetching
-from trellis.app.worker_engine import WorkerEngine
-from trellis.app.worker_process import CANCEL_PATIENCE, PipelineSource
+from trellis.app.worker_process import CANCEL_PATIENCE
 
 EVERY_STEP = [(stage, step + 1) for stage, total in STAGES for step in range(total)]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -31,18 +31,17 @@ def control(tmp_path: Path) -> Control:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., WorkerEngine]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     engines = []
 
-    def _start(workers: int = 1, preset: str | None = None, **options: float) -> WorkerEngine:
-        setup = {"folder": str(tmp_path)} | ({} if preset is None else {"preset": preset})
-        source = PipelineSource("tests.unit.app.process_fakes:open_pipeline", setup)
-        engines.append(WorkerEngine([source] * workers, tmp_path / "jobs", model="fake", **options))
+    def _start(workers: int = 1, preset: str | None = None, **options: float) -> Engine:
+        source = fake_source(tmp_path, **({} if preset is None else {"preset": preset}))
+        engines.append(start_workers([source] * workers, tmp_path / "jobs", **options))
         return engines[-1]
 
     yield _start
     for engine in engines:
-        pids = [process.pid for process in engine.processes]
+        pids = [process.pid for process in engine.executor.tools]
         engine.close()
         assert not any(alive(pid) for pid in pids if pid is not None)
 
@@ -55,13 +54,16 @@ def alive(pid: int) -> bool:
     return True
 
 
-def submit(engine: WorkerEngine, **options: object) -> str:
+def pid_of(engine: Engine) -> int | None:
+    """Of the first worker process."""
+    return engine.executor.tools[0].pid
+
+
+def submit(engine: Engine, **options: object) -> str:
     return engine.submit(GenerationRequest.from_dict({"formats": ["glb"], **options}), [PICTURE])
 
 
-def wait(
-    engine: WorkerEngine, job_id: str, until: Callable[[JobView], bool] = lambda view: view.state.final
-) -> JobView:
+def wait(engine: Engine, job_id: str, until: Callable[[Job], bool] = lambda view: view.state.final) -> Job:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         view = engine.view(job_id)
@@ -71,7 +73,7 @@ def wait(
     raise AssertionError(f"the job is still {view.state} at {view.stages}")
 
 
-def wait_at(engine: WorkerEngine, control: Control, job_id: str, stage: str, step: int) -> None:
+def wait_at(engine: Engine, control: Control, job_id: str, stage: str, step: int) -> None:
     """Wait until the process has begun this step, where the control file holds it."""
     deadline = time.monotonic() + 60
     while f"{stage} {step}" not in control.lines():
@@ -80,15 +82,15 @@ def wait_at(engine: WorkerEngine, control: Control, job_id: str, stage: str, ste
         time.sleep(0.005)
 
 
-def test_jobs_run_in_order_in_one_process(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_jobs_run_in_order_in_one_process(start: Callable[..., Engine], control: Control) -> None:
     engine = start()
     ids = [submit(engine, seed=seed) for seed in (3, 1, 2)]
     views = [wait(engine, job_id) for job_id in ids]
     assert [view.state for view in views] == [JobState.DONE] * 3, views
     generated = [line.split() for line in control.lines() if line.startswith("generate")]
     assert [words[2] for words in generated] == ["3", "1", "2"]
-    assert {int(words[-1]) for words in generated} == {engine.process.pid}
-    assert engine.process.pid != os.getpid()
+    assert {int(words[-1]) for words in generated} == {pid_of(engine)}
+    assert pid_of(engine) != os.getpid()
     assert control.lines().count("open") == 1
     first = views[0]
     assert [info.stage for info in first.stages] == ["load model", *(stage for stage, _ in STAGES)]
@@ -98,12 +100,10 @@ def test_jobs_run_in_order_in_one_process(start: Callable[..., WorkerEngine], co
     assert first.files["glb"].parent.name == ids[0]
 
 
-def test_cancel_takes_effect_within_the_step_at_every_step(
-    start: Callable[..., WorkerEngine], control: Control
-) -> None:
+def test_cancel_takes_effect_within_the_step_at_every_step(start: Callable[..., Engine], control: Control) -> None:
     engine = start()
     assert wait(engine, submit(engine)).state is JobState.DONE
-    pid = engine.process.pid
+    pid = pid_of(engine)
     for index, (stage, step) in enumerate(EVERY_STEP):
         control.journal.unlink()
         control.set(stage=stage, step=step, fault="wait")
@@ -118,7 +118,7 @@ def test_cancel_takes_effect_within_the_step_at_every_step(
         steps = [line for line in control.lines() if line.split()[0] in dict(STAGES)]
         assert steps == [f"{name} {number}" for name, number in EVERY_STEP[: index + 1]]
     assert wait(engine, submit(engine)).state is JobState.DONE
-    assert engine.process.pid == pid  # the weights stayed
+    assert pid_of(engine) == pid  # the weights stayed
 
 
 @posix
@@ -135,7 +135,7 @@ def test_cancel_takes_effect_within_the_step_at_every_step(
 )
 @pytest.mark.parametrize("stage", ["latent", "texture"])
 def test_whatever_happens_to_one_job_the_next_ones_succeed(
-    start: Callable[..., WorkerEngine], control: Control, fault: str, message: str, stage: str
+    start: Callable[..., Engine], control: Control, fault: str, message: str, stage: str
 ) -> None:
     control.set(stage=stage, step=2, fault=fault)
     engine = start()
@@ -152,37 +152,37 @@ def test_whatever_happens_to_one_job_the_next_ones_succeed(
 
 
 @posix
-def test_a_request_to_end_is_for_the_parent(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_a_request_to_end_is_for_the_parent(start: Callable[..., Engine], control: Control) -> None:
     """As a service manager sends it to every process: what happens to the job is the parent's to say."""
     engine = start()
     control.set(stage="structure", step=1, fault="wait")
     job_id = submit(engine)
     wait_at(engine, control, job_id, "structure", 1)
-    assert engine.process.pid is not None
-    os.kill(engine.process.pid, signal.SIGTERM)
+    assert pid_of(engine) is not None
+    os.kill(pid_of(engine), signal.SIGTERM)
     time.sleep(0.2)
     control.set()
     assert wait(engine, job_id).state is JobState.DONE
 
 
 @posix
-def test_a_process_killed_between_jobs_is_replaced(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_a_process_killed_between_jobs_is_replaced(start: Callable[..., Engine], control: Control) -> None:
     engine = start()
     assert wait(engine, submit(engine)).state is JobState.DONE
-    first = engine.process.pid
+    first = pid_of(engine)
     assert first is not None
     os.kill(first, 9)
     assert wait(engine, submit(engine, seed=1)).state is JobState.DONE
-    assert engine.process.pid not in (None, first)
+    assert pid_of(engine) not in (None, first)
     assert control.lines().count("open") == 2
 
 
-def test_a_step_that_never_ends_is_ended_with_its_process(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_a_step_that_never_ends_is_ended_with_its_process(start: Callable[..., Engine], control: Control) -> None:
     control.set(stage="decode", step=1, fault="hang")
     engine = start(patience=0.5)
     job_id = submit(engine)
     wait_at(engine, control, job_id, "decode", 1)
-    pid = engine.process.pid
+    pid = pid_of(engine)
     engine.cancel(job_id)
     started = time.monotonic()
     assert wait(engine, job_id).state is JobState.CANCELLED
@@ -192,7 +192,7 @@ def test_a_step_that_never_ends_is_ended_with_its_process(start: Callable[..., W
     assert wait(engine, submit(engine)).state is JobState.DONE
 
 
-def test_a_model_that_cannot_be_opened_is_tried_again(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_a_model_that_cannot_be_opened_is_tried_again(start: Callable[..., Engine], control: Control) -> None:
     control.set(fault="checkpoint")
     engine = start()
     view = wait(engine, submit(engine))
@@ -201,9 +201,9 @@ def test_a_model_that_cannot_be_opened_is_tried_again(start: Callable[..., Worke
     assert wait(engine, submit(engine)).state is JobState.DONE
 
 
-def test_preload_opens_before_the_first_job(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_preload_opens_before_the_first_job(start: Callable[..., Engine], control: Control) -> None:
     engine = start()
-    engine.preload()
+    engine.executor.open()
     deadline = time.monotonic() + 60
     while "open" not in control.lines():
         assert time.monotonic() < deadline
@@ -213,16 +213,16 @@ def test_preload_opens_before_the_first_job(start: Callable[..., WorkerEngine], 
     assert control.lines().count("open") == 1
 
 
-def test_an_idle_process_ends_and_comes_back(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_an_idle_process_ends_and_comes_back(start: Callable[..., Engine], control: Control) -> None:
     engine = start(idle_seconds=0.3)
     assert wait(engine, submit(engine)).state is JobState.DONE
-    pid = engine.process.pid
-    wait_until(lambda: engine.process.pid is None)
+    pid = pid_of(engine)
+    wait_until(lambda: pid_of(engine) is None)
     assert pid is not None and not alive(pid)
     assert wait(engine, submit(engine)).state is JobState.DONE
 
 
-def test_other_files_of_the_same_asset_cost_no_sampling(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_other_files_of_the_same_asset_cost_no_sampling(start: Callable[..., Engine], control: Control) -> None:
     engine = start()
     first = submit(engine, seed=4, texture_size=512)
     assert wait(engine, first).state is JobState.DONE
@@ -233,34 +233,32 @@ def test_other_files_of_the_same_asset_cost_no_sampling(start: Callable[..., Wor
     assert saved == [["4", "texture", "512"], ["4", "texture", "2048"]]
 
 
-def test_close_ends_a_running_job_and_the_process(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_close_ends_a_running_job_and_the_process(start: Callable[..., Engine], control: Control) -> None:
     control.set(stage="structure", step=1, fault="hang")
     engine = start()
     ids = [submit(engine) for _ in range(3)]
     wait_at(engine, control, ids[0], "structure", 1)
-    pid = engine.process.pid
+    pid = pid_of(engine)
     started = time.monotonic()
     engine.close()
     assert time.monotonic() - started < CANCEL_PATIENCE
     assert {engine.view(job_id).state for job_id in ids} == {JobState.FAILED}
-    assert {engine.view(job_id).message for job_id in ids} == {CUT_OFF}
+    assert [engine.view(job_id).message for job_id in ids] == [CUT_OFF, GOES_ON, GOES_ON]
     assert pid is not None and not alive(pid)
 
 
 @pytest.mark.parametrize("fault", MEMORY_FAULTS)
-def test_memory_that_ran_out_goes_with_its_process(
-    start: Callable[..., WorkerEngine], control: Control, fault: str
-) -> None:
+def test_memory_that_ran_out_goes_with_its_process(start: Callable[..., Engine], control: Control, fault: str) -> None:
     engine = start()
     assert wait(engine, submit(engine)).state is JobState.DONE
-    first = engine.process.pid
+    first = pid_of(engine)
     control.set(stage="latent", step=2, fault=fault)
     view = wait(engine, submit(engine, seed=1))
     assert view.state is JobState.FAILED and view.message.startswith("There was not enough memory")
     assert first is not None and not alive(first)
     control.set()
     assert wait(engine, submit(engine, seed=2)).state is JobState.DONE
-    assert engine.process.pid not in (None, first)
+    assert pid_of(engine) not in (None, first)
 
 
 @posix
@@ -269,10 +267,9 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
 
     script = (
         "import sys, time, os; from pathlib import Path\n"
-        "from trellis.app.request import GenerationRequest; from trellis.app.worker_engine import WorkerEngine\n"
-        "from trellis.app.worker_process import PipelineSource\n"
-        f"source = PipelineSource('tests.unit.app.process_fakes:open_pipeline', {{'folder': {str(tmp_path)!r}}})\n"
-        f"engine = WorkerEngine(source, Path({str(tmp_path)!r}) / 'jobs', model='fake')\n"
+        "from tests.unit.app.engines import fake_source, start_workers\n"
+        "from trellis.app.request import GenerationRequest\n"
+        f"folder = Path({str(tmp_path)!r}); engine = start_workers([fake_source(folder)], folder / 'jobs')\n"
         f"engine.submit(GenerationRequest(), [Path({str(PICTURE)!r})])\n"
         "time.sleep(600)\n"
     )
@@ -292,7 +289,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     wait_until(lambda: not alive(worker))
 
 
-def test_two_workers_carry_out_two_jobs_at_once(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_two_workers_carry_out_two_jobs_at_once(start: Callable[..., Engine], control: Control) -> None:
     engine = start(workers=2)
     control.set(stage="structure", step=1, fault="wait")
     ids = [submit(engine, seed=seed) for seed in range(3)]
@@ -307,7 +304,7 @@ def test_two_workers_carry_out_two_jobs_at_once(start: Callable[..., WorkerEngin
     assert len(pids) == 2
 
 
-def test_a_setup_of_its_own_opens_the_pipeline_anew(start: Callable[..., WorkerEngine], control: Control) -> None:
+def test_a_setup_of_its_own_opens_the_pipeline_anew(start: Callable[..., Engine], control: Control) -> None:
     engine = start()
     for values in ({}, {"preset": "minimal"}, {"preset": "minimal"}, {}):
         assert wait(engine, submit(engine, **values)).state is JobState.DONE
@@ -320,13 +317,13 @@ def test_a_setup_of_its_own_opens_the_pipeline_anew(start: Callable[..., WorkerE
 
 
 def test_a_model_that_is_fetched_tells_its_megabytes_and_can_be_cancelled(
-    start: Callable[..., WorkerEngine], control: Control
+    start: Callable[..., Engine], control: Control
 ) -> None:
     engine = start()
     control.set(fetch_megabytes=9, stage="download large", step=4, fault="wait")
     job_id = submit(engine)
     wait_at(engine, control, job_id, "fetched", 4)
-    wait(engine, job_id, lambda view: fetching(view) == "large" and view.stages[-1].step == 4)
+    wait(engine, job_id, lambda view: view.fetching == "large" and view.stages[-1].step == 4)
     wait(engine, job_id, lambda view: view.pace is None or view.pace > 0)
     engine.cancel(job_id)
     wait_until(lambda: CANCEL_ARRIVED in control.lines())
@@ -334,19 +331,17 @@ def test_a_model_that_is_fetched_tells_its_megabytes_and_can_be_cancelled(
     assert wait(engine, job_id).state is JobState.CANCELLED
     assert "fetched 5" not in control.lines()
     control.set(fetch_megabytes=3)
-    assert [info.step for info in wait(engine, submit(engine)).stages if info.stage == "download large"] == [3]
+    assert [info.step for info in wait(engine, submit(engine)).stages if info.subject == "large"] == [3]
 
 
-def records(view: JobView) -> tuple[dict[str, object], dict[str, object]]:
+def records(view: Job) -> tuple[dict[str, object], dict[str, object]]:
     """The options and the plan that are kept beside a job's files."""
     folder = view.files["glb"].parent
     request, result = (json.loads((folder / name).read_text()) for name in ("request.json", "result.json"))
     return request["options"], result["plan"]
 
 
-def test_the_preset_of_the_start_sets_what_requests_leave_open(
-    start: Callable[..., WorkerEngine], control: Control
-) -> None:
+def test_the_preset_of_the_start_sets_what_requests_leave_open(start: Callable[..., Engine], control: Control) -> None:
     engine = start(preset="prototype")
     plain = wait(engine, submit(engine, seed=1))
     stated = wait(engine, submit(engine, seed=2, latent_steps=3, texture_size=1024))
@@ -365,7 +360,7 @@ def test_the_preset_of_the_start_sets_what_requests_leave_open(
     assert records(plain)[0]["structure_steps"] == 8 and records(again)[0]["preview_frames"] == 24
 
 
-def test_what_was_carried_out_is_known_after_a_restart(start: Callable[..., WorkerEngine]) -> None:
+def test_what_was_carried_out_is_known_after_a_restart(start: Callable[..., Engine]) -> None:
     first = start(preset="prototype")
     done = wait(first, submit(first, seed=1))
     first.close()
