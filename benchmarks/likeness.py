@@ -57,9 +57,9 @@ def stored_asset(pipeline: ImageTo3D, source: Path | Example, path: Path) -> Ass
     return Asset.load(path)
 
 
-def measured(asset: Asset, picture: np.ndarray) -> tuple[float, float]:
+def measured(asset: Asset, picture: np.ndarray | None) -> tuple[float, float]:
     """Likeness to a picture with the search of a texture, on the colours of vertices, and with the rough one."""
-    assert asset.mesh is not None
+    assert asset.mesh is not None and picture is not None
     shown = ColoredMesh(thinned(clean(asset.mesh), CELLS))
     with torch.no_grad():
         searches = (estimate_camera(shown, picture), estimate_roughly(shown, picture))

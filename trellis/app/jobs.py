@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest, read_request
 from trellis.app.storage import StorageError, storage_error, storing
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
@@ -66,7 +66,7 @@ def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
 
 # In records, files are named inside the job's folder.
 _Path = Annotated[Path, PlainSerializer(lambda path: path.name)]
-_Request = Annotated[GenerationRequest, PlainSerializer(lambda request: request.to_dict())]
+_Request = Annotated[JobRequest, PlainSerializer(lambda request: request.to_dict())]
 _Steps = Annotated[tuple[StepInfo, ...], PlainSerializer(_write_steps)]
 
 
@@ -258,7 +258,7 @@ class Job(BaseModel):
             files = {kind: folder / Path(name).name for kind, name in record.get("files", {}).items()}
             record["files"] = {kind: path for kind, path in files.items() if path.is_file()}
             record["pictures"] = [folder / name for name in record["pictures"]]
-            record["options"] = GenerationRequest.from_dict(record["options"])
+            record["options"] = read_request(record["options"])
             record["stages"] = _read_steps(record.get("stages", ()))
             job = cls.model_validate({"created": folder.stat().st_mtime, **record, "folder": folder})
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +135,12 @@ class _Writer:
             mesh=self.chain.cleaned if {"normals", "colors"} & set(shown) else None,
             textured=self.textured if "textured" in shown else None,
             radiance_field=self.chain.sources.radiance_field,
-            config=replace(self.options.preview, backend=self.chain.rasterizer),
+            config=TurntableConfig(
+                sides=shown,
+                frames=self.options.preview_frames,
+                size=self.options.preview_size,
+                backend=self.chain.rasterizer,
+            ),
             progress=self.chain.progress,
         )
         return write_video(self.path("mp4"), frames)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
-from trellis.export.pictures import check_picture_format, png_bytes, webp_bytes
+from trellis.export.options import PICTURE_FORMATS
+from trellis.export.pictures import png_bytes, webp_bytes
 from trellis.export.tangents import vertex_tangents
 from trellis.geometry.axes import to_gltf_frame
 from trellis.representations import TexturedMesh
@@ -39,7 +40,10 @@ def glb_bytes(textured: TexturedMesh, *, texture_format: str = "png") -> bytes:
     texture_format "webp" makes the file several times smaller and needs a reader of EXT_texture_webp. Raises
     InvalidInputError for an empty mesh or an unknown format.
     """
-    check_picture_format(texture_format)
+    if texture_format not in PICTURE_FORMATS:
+        raise InvalidInputError(
+            f"Unknown texture format {texture_format!r}; choose one of {', '.join(PICTURE_FORMATS)}."
+        )
     if not len(textured.faces):
         raise InvalidInputError("An empty mesh cannot be written as GLB.")
     document = _Document()

@@ -52,7 +52,8 @@ def textured_mesh(
     texture = _texture(
         texels, unwrapped, full=full, gaussians=gaussians, options=options, views=views, progress=progress
     )
-    alike, notes = None, ()
+    alike: float | None = None
+    notes: tuple[str, ...] = ()
     if picture is not None:
         texture, alike, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
     return TexturedMesh(

@@ -88,6 +88,9 @@ class FakeAsset:
 class FakePipeline:
     """Calls are recorded in `calls`; `fault` is raised after the first stage; `gate` holds the steps while clear."""
 
+    inputs, operations = ("pictures", "text"), ("generate",)
+    representations = ("gaussians", "mesh", "radiance_field")
+
     def __init__(self, *, step_seconds: float = 0.0, fault: BaseException | None = None) -> None:
         self.calls: list[dict[str, Any]] = []
         self.saves: list[dict[str, Any]] = []

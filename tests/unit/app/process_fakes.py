@@ -138,6 +138,8 @@ class ProcessPipeline:
     """Has a runtime, and so a plan, where it is opened with a memory preset."""
 
     name = "fake"
+    inputs, operations = ("pictures", "text"), ("generate",)
+    representations = ("gaussians", "mesh", "radiance_field")
 
     def __init__(self, control: Control, *, preset: str | None = None) -> None:
         self.control = control

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trellis.app.model_choices import ModelChoice, offered_models
-from trellis.models.hub import PUBLISHED, SUPPORTING
+from trellis.families.trellis_family import PUBLISHED, SUPPORTING
 from trellis.runtime import ModelFiles
 
 IMAGE, TEXT = "microsoft/TRELLIS-image-large", "microsoft/TRELLIS-text-base"

@@ -17,7 +17,7 @@ from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import ADVICE, LIMIT, UNLIKE
-from trellis.app.request import Choice, GenerationRequest, options
+from trellis.app.request import GenerationRequest
 from trellis.app.ui import fragments, page
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
@@ -131,7 +131,12 @@ def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -
 
 
 def test_every_text_of_the_page_has_its_translations() -> None:
-    texts = {text for option in options().values() for text in (option.label, option.help, option.unset) if text}
+    texts = {
+        text
+        for option in GenerationRequest.options().values()
+        for text in (option.label, option.help, option.null)
+        if text
+    }
     texts |= {
         str(value) for name in ("quality", "multi_image", "speed", "texture_mode", "preset") for value in _values(name)
     }
@@ -232,9 +237,7 @@ def _template(node: ast.expr) -> str:
 
 
 def _values(name: str) -> tuple[str, ...]:
-    domain = options()[name].domain
-    assert isinstance(domain, Choice)
-    return domain.values
+    return GenerationRequest.options()[name].values
 
 
 def _literals(path: Path, keywords: tuple[str, ...]) -> set[str]:

@@ -299,7 +299,7 @@ class Handlers:
 def _request(settings: Sequence[Any], random_seed: bool, seed: float | None) -> GenerationRequest:
     values: dict[str, Any] = stated_values(SHOWN, list(settings))
     values = without_untouched(values, preset=values["preset"])
-    return GenerationRequest.from_dict(values | {"seed": draw_seed() if random_seed else seed})
+    return GenerationRequest(**values | {"seed": draw_seed() if random_seed else seed})
 
 
 def _paths(pictures: list[Any] | None) -> list[str]:
