@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import png
 from tests.api.test_hanging import port as port
 from tests.unit.app.fakes import PICTURE
-from tests.unit.app.test_handlers import handlers_of, last
+from tests.unit.app.test_handlers import last, sections_of
 from tests.unit.app.waiting import wait_until
 from trellis.app import bundles
 from trellis.app.api import bodies
@@ -187,29 +187,29 @@ class DeletedEngine:
 
 
 def test_a_page_whose_job_was_deleted_elsewhere_can_generate_again() -> None:
-    handlers = handlers_of(DeletedEngine())  # type: ignore[arg-type]
-    session = handlers._session(BROWSER)
+    sections = sections_of(DeletedEngine())  # type: ignore[arg-type]
+    session, actions = sections.studio.session(BROWSER), sections.actions
     session.finished = ("gone too", "mug")
-    updates = last(handlers._follow(BROWSER, "gone", "mug"))
-    assert "may have been deleted" in updates["progress"] and updates["generate"].interactive is True
-    assert session.job is None and updates["again"].interactive is False
+    updates = last(sections.jobs.follow(BROWSER, "gone", "mug"))
+    assert "may have been deleted" in updates[actions.progress] and updates[actions.generate].interactive is True
+    assert session.job is None and updates[sections.again.button].interactive is False
 
 
 def test_a_page_that_waits_is_not_forgotten_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis.app.ui.handlers.MOST_SESSIONS", 3)
+    monkeypatch.setattr("trellis.app.ui.studio.MOST_SESSIONS", 3)
     engine = DeletedEngine()
     running = SimpleNamespace(state=JobState.RUNNING)
     engine.view = lambda job_id: running  # type: ignore[method-assign]
     cancelled: list[str] = []
     engine.cancel = cancelled.append  # type: ignore[attr-defined]
-    handlers = handlers_of(engine)  # type: ignore[arg-type]
-    handlers._session(BROWSER).job = "mine"
+    studio = sections_of(engine).studio  # type: ignore[arg-type]
+    studio.session(BROWSER).job = "mine"
     for index in range(20):
         other: Any = SimpleNamespace(session_hash=f"other{index}", cookies={})
-        handlers._session(other)
-        handlers.cancel(SimpleNamespace(session_hash=f"unknown{index}", cookies={}))  # type: ignore[arg-type]
-    assert len(handlers._sessions) <= 4
-    handlers.cancel(BROWSER)
+        studio.session(other)
+        studio.cancel(SimpleNamespace(session_hash=f"unknown{index}", cookies={}))  # type: ignore[arg-type]
+    assert len(studio.sessions) <= 4
+    studio.cancel(BROWSER)
     assert cancelled == ["mine"]
 
 

@@ -26,8 +26,8 @@ from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
 from trellis.app.ui import guard
 from trellis.app.ui.guard import PageGuard
-from trellis.app.ui.handlers import Handlers
 from trellis.app.ui.page import create_page
+from trellis.app.ui.studio import Studio
 from trellis.app.ui.web import create_app
 
 EXAMPLES = Path("assets/example_image")
@@ -277,7 +277,7 @@ def test_a_client_that_asks_too_fast_waits(home: str, monkeypatch: pytest.Monkey
 
 def test_sessions_that_are_made_up_are_forgotten(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trellis.app.ui.web.MOST_SESSIONS", 5)
-    monkeypatch.setattr("trellis.app.ui.handlers.MOST_SESSIONS", 5)
+    monkeypatch.setattr("trellis.app.ui.studio.MOST_SESSIONS", 5)
     page = create_page(engine)
     app = create_app(engine, page, hosts=("*",))
     with listening(app) as port:
@@ -288,10 +288,8 @@ def test_sessions_that_are_made_up_are_forgotten(engine: Engine, monkeypatch: py
             heard(home, session=f"made{index}")
         kept = page.state_holder.session_data
         assert 1 <= len(kept) <= 5 and "made19" in kept and "made0" not in kept
-        handlers = {
-            fn.fn.__self__ for fn in page.fns.values() if isinstance(getattr(fn.fn, "__self__", None), Handlers)
-        }
-        assert [len(table._sessions) for table in handlers] == [5]
+        studios = {fn.fn.__self__ for fn in page.fns.values() if isinstance(getattr(fn.fn, "__self__", None), Studio)}
+        assert [len(studio.sessions) for studio in studios] == [5]
 
 
 @pytest.mark.usefixtures("plain_pace")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from trellis.app.jobs import DRAFT_FILE, KEPT_FILE, JobOutcome
+from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE, JobOutcome
 from trellis.app.request import JobRequest
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
@@ -37,9 +37,10 @@ def generate_files(
     """Generate one asset and write `folder/name.*`; the outcome does not say how the model was opened.
 
     source: pictures of one object, or a text for a text pipeline. With `keep` the asset itself stays in the folder as
-    KEPT_FILE, where it is already no network runs, and a first look at the asset is there as DRAFT_FILE before its
-    files are made. What the request leaves open is as the pipeline's memory preset sets it. Raises InvalidInputError
-    for what the pipeline does not take or make, StorageError where the folder cannot be written.
+    KEPT_FILE, where it is already no network runs, a first look at the asset is there as DRAFT_FILE before its
+    files are made, and its picture as FRAMED_FILE. What the request leaves open is as the pipeline's memory preset sets
+    it. Raises InvalidInputError for what the pipeline does not take or make, StorageError where the folder cannot be
+    written.
     """
     runtime = getattr(pipeline, "runtime", None)
     request = request.under(None if runtime is None else runtime.preset)
@@ -57,6 +58,8 @@ def generate_files(
             )
             if keep:
                 asset.store(kept)
+        if keep and asset.picture is not None:
+            _write_picture(folder / FRAMED_FILE, asset.picture)
         notes, likeness = list(asset.notes), list[float]()
         files = asset.save(
             folder,
@@ -96,6 +99,6 @@ def file_name(text: str) -> str:
 
 
 def _write_picture(path: Path, pixels: Any) -> None:
-    """Write uint8 [H, W, 3] as PNG in one step."""
+    """Write uint8 [H, W, 3 or 4] as PNG in one step."""
     with written_aside(path) as aside:
         Image.fromarray(pixels).save(aside)

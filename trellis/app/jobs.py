@@ -24,6 +24,7 @@ from trellis.stages import Stage
 
 KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
 DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
+FRAMED_FILE = "framed.png"  # the object of the first picture, framed as the networks saw it
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 ASKED = {"operation", "model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
@@ -163,6 +164,12 @@ class Job(BaseModel):
     def draft(self) -> Path | None:
         """The first picture of the asset, if it is there."""
         path = self.folder / DRAFT_FILE
+        return path if _is_there(path) else None
+
+    @property
+    def framed(self) -> Path | None:
+        """The object of the first picture as the networks saw it, if it is there."""
+        path = self.folder / FRAMED_FILE
         return path if _is_there(path) else None
 
     @property

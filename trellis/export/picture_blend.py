@@ -49,11 +49,11 @@ def check_picture(picture: NDArray[np.uint8]) -> None:
 
 def blended_texture(
     texture: Tensor, texels: Texels, unwrapped: Unwrapped, *, picture: NDArray[np.uint8], progress: Progress
-) -> tuple[Tensor, float, tuple[str, ...]]:
-    """`texture` [S, S, 3] with `picture` [P, P, 4] over it where its camera is found, the likeness of the two before
+) -> tuple[Tensor, Cameras | None, float, tuple[str, ...]]:
+    """`texture` [S, S, 3] with `picture` [P, P, 4] over it, the camera of the picture, the likeness of the two before
     (`trellis.export.likeness`), and remarks for the user.
 
-    Unchanged, with a remark, when the camera cannot be found with confidence.
+    Unchanged, with no camera and a remark, when the camera cannot be found with confidence.
     """
     device = texels.points.device
     surface = unwrapped_mesh(unwrapped, device)
@@ -69,17 +69,17 @@ def blended_texture(
                 f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP_FOR_COLORS:.0%}), their colours "
                 f"differ by {found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%}).",
             )
-            return texture, alike, note
+            return texture, None, alike, note
         result = blend(
             texture, texels, surface, picture=picture, camera=found.camera, lay_pixels=found.confident
         )  # fmt: skip
     if found.confident:
-        return result, alike, ()
+        return result, found.camera, alike, ()
     note = (
         "The texture takes its colours from the input picture but not its details, because their outlines overlap by "
         f"only {found.overlap:.0%} (needed {MIN_OVERLAP:.0%}).",
     )
-    return result, alike, note
+    return result, found.camera, alike, note
 
 
 def blend(

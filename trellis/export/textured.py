@@ -21,6 +21,7 @@ from trellis.export.picture_blend import blended_texture, check_picture
 from trellis.export.projection import ViewOptions, gaussian_colors
 from trellis.export.refine import RefineOptions, TextureEquations, refine_texture
 from trellis.export.unwrap import Unwrapped
+from trellis.geometry.cameras import Cameras
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, TexturedMesh
 
@@ -52,10 +53,11 @@ def textured_mesh(
     texture = _texture(
         texels, unwrapped, full=full, gaussians=gaussians, options=options, views=views, progress=progress
     )
+    camera: Cameras | None = None
     alike: float | None = None
     notes: tuple[str, ...] = ()
     if picture is not None:
-        texture, alike, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
+        texture, camera, alike, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
     return TexturedMesh(
         vertices=unwrapped.vertices.astype(np.float32),
         normals=unwrapped.normals.astype(np.float32),
@@ -65,6 +67,7 @@ def textured_mesh(
         double_sided=options.double_sided,
         normal_map=normal_map(texels, unwrapped, full, progress=progress) if options.normal_map else None,
         likeness=alike,
+        picture_camera=None if camera is None else camera.to(torch.device("cpu")),
         notes=notes,
     )
 

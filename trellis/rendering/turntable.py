@@ -171,6 +171,7 @@ class _Scene:
                 cameras=cameras,
                 size=size,
                 supersampling=supersampling,
+                shading="none",  # the colours of the texture; the normals show the shape
                 background=background,
                 backend=backend,
             ).color

@@ -33,6 +33,7 @@ class FakeAsset:
         self.saves = saves
         self.writing = writing
         self.notes = ("The background was removed without a network.",)
+        self.picture = np.asarray(_gradient().resize((64, 64)).convert("RGBA"))
         self.mesh = _knot()
 
     def store(self, path: Path) -> Path:

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
+from trellis.app.model_choices import ModelChoice
 from trellis.app.request import GenerationRequest, read_request
 from trellis.app.ui.controls import FOLLOWING, SHOWN, SHOWN_FILES, following_values
-from trellis.app.ui.handlers import Handlers, Shown
+from trellis.app.ui.page import Sections, create_sections
+from trellis.app.ui.studio import Studio
 from trellis.errors import TrellisError
 from trellis.memory import GIB
 from trellis.runtime import ModelFiles
@@ -54,9 +56,11 @@ class AskedEngine:
         raise TrellisError("No.")
 
 
-def handlers_of(engine: AskedEngine) -> Handlers:
-    shown = Shown(**{field.name: field.name for field in fields(Shown)})
-    return Handlers(engine, shown, ModelFiles(), machine="where")  # type: ignore[arg-type]
+def sections_of(engine: AskedEngine) -> Sections:
+    """A page over the engine, whose model takes texts."""
+    with gr.Blocks() as page:
+        studio = Studio(engine, ModelFiles())  # type: ignore[arg-type]
+        return create_sections(page, studio, [], "where", [ModelChoice("words", "words", takes_text=True)])
 
 
 def last(updates: AsyncIterator[Any]) -> Any:
@@ -77,13 +81,19 @@ def settings(names: tuple[str, ...], *, quality: str = "", preset: str = "", **c
 def asked(**chosen: Any) -> GenerationRequest:
     """The request of a text for controls of these values."""
     engine = AskedEngine()
-    last(handlers_of(engine).generate_text(BROWSER, "a mug", "words", False, 5, *settings(SHOWN, **chosen)))
+    last(sections_of(engine).jobs.generate_text(BROWSER, "a mug", "words", False, 5, *settings(SHOWN, **chosen)))
     assert isinstance(engine.asked, GenerationRequest)
     return engine.asked
 
 
+def machine_line(plan: dict[str, Any]) -> Any:
+    """What the page says of the machine when it opens."""
+    header = sections_of(AskedEngine(plan=plan)).header
+    return last(header.open())[header.machine]
+
+
 def test_on_a_card_its_memory_and_ram_are_told_apart() -> None:
-    line = last(handlers_of(AskedEngine(plan=PLAN)).open(BROWSER))["machine"]
+    line = machine_line(PLAN)
     told = [
         "nano · Card · float16",
         "Memory: balanced",
@@ -95,7 +105,7 @@ def test_on_a_card_its_memory_and_ram_are_told_apart() -> None:
 
 
 def test_without_a_card_there_is_one_figure() -> None:
-    line = last(handlers_of(AskedEngine(plan=PLAN | {"peak_device_memory": None})).open(BROWSER))["machine"]
+    line = machine_line(PLAN | {"peak_device_memory": None})
     assert line.count("used at most") == 1 and "2.0 GB used at most" in line and "RAM" not in line
 
 
@@ -123,7 +133,7 @@ def test_with_a_preset_chosen_on_the_page_what_is_shown_is_made(texture: int, ex
 def test_files_made_again_follow_the_same_rule(source: str | None, texture: int, expected: int) -> None:
     """A result that was made with `source` chosen, on a program that was started with prototype."""
     engine = AskedEngine(source=read_request({"preset": source}).under("prototype"))
-    handlers = handlers_of(engine)
-    handlers._session(BROWSER).finished = ("job", "mug")
-    last(handlers.extract(BROWSER, *settings(SHOWN_FILES, texture_size=texture)))
+    sections = sections_of(engine)
+    sections.studio.session(BROWSER).finished = ("job", "mug")
+    last(sections.jobs.extract(BROWSER, *settings(SHOWN_FILES, texture_size=texture)))
     assert engine.asked.under("prototype").texture_size == expected

@@ -1,6 +1,7 @@
 """The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
 
 import ast
+import hashlib
 import io
 import re
 import time
@@ -18,11 +19,12 @@ from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import ADVICE, LIMIT, UNLIKE
 from trellis.app.request import GenerationRequest
-from trellis.app.ui import fragments, page
+from trellis.app.ui import fragments
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
 from trellis.app.ui.owners import COOKIE, owner_of
 from trellis.app.ui.page import create_page
+from trellis.app.ui.sections import header
 from trellis.app.ui.web import STATIC, create_app
 from trellis.progress import StepInfo
 from trellis.stages import Stage
@@ -112,6 +114,26 @@ def test_the_viewer_script_keeps_the_licences_of_its_parts() -> None:
         assert notice in script[:8000]
 
 
+def test_the_viewer_script_is_built_from_its_sources() -> None:
+    folder, digest = STATIC.parent / "viewer", hashlib.sha256()
+    sources = sorted(path.name for path in (folder / "src").iterdir())
+    for name in ["build.mjs", "package-lock.json", *(f"src/{source}" for source in sources)]:
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
+    script = (STATIC / "viewer.js").read_text(encoding="utf-8")
+    assert f"Sources: {digest.hexdigest()}" in script[:100], "run `npm ci && npm run build` in trellis/app/ui/viewer"
+
+
+def test_every_text_of_the_viewer_has_its_translations() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (STATIC.parent / "viewer" / "src").glob("*.js"))
+    names = re.findall(r"^const (?:MODES|LIGHTS|BACKGROUNDS) = \{(.+)\};$", code, re.MULTILINE)
+    texts = {text for group in names for text in re.findall(r': "([^"]+)"', group)}
+    texts |= set(re.findall(r'(?:aria-label|alt)="([^"$]+)"', code)) | set(re.findall(r"<span>([^<$]+)</span>", code))
+    texts |= set(re.findall(r'(?:button|help)\("[^"]+", "([^"]+)"', code)) | set(re.findall(r'say\("([^"]+)"\)', code))
+    assert len(names) == 3 and len(texts) > 30
+    for language in ("ko", "zh"):
+        assert sorted(texts - set(language_tables()[language])) == []
+
+
 def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -> None:
     assert COOKIE not in client.get("/viewer.js").headers.get("set-cookie", "")
     cookie = client.get("/").headers["set-cookie"]
@@ -121,11 +143,11 @@ def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -
     job_id = engine.submit(GenerationRequest(formats=("glb",)), [PICTURE], owner=owner_of(secret))
     while not engine.view(job_id).state.final:
         time.sleep(0.01)
-    addresses = [f"/results/{job_id}/{name}" for name in ("asset.glb", "draft.png", "bundle/all.zip")]
-    assert [client.get(address).status_code for address in addresses] == [200] * 3
+    addresses = [f"/results/{job_id}/{name}" for name in ("asset.glb", "draft.png", "framed.png", "bundle/all.zip")]
+    assert [client.get(address).status_code for address in addresses] == [200] * 4
     for other in ("", "x" * 40, secret[:-1], owner_of(secret)):
         client.cookies = {COOKIE: other}  # type: ignore[assignment]
-        assert [client.get(address).status_code for address in addresses] == [404] * 3
+        assert [client.get(address).status_code for address in addresses] == [404] * 4
     record = (engine.view(job_id).files["glb"].parent / "request.json").read_text()
     assert secret not in record  # the folder gives nobody the way in
 
@@ -140,8 +162,9 @@ def test_every_text_of_the_page_has_its_translations() -> None:
     texts |= {
         str(value) for name in ("quality", "multi_image", "speed", "texture_mode", "preset") for value in _values(name)
     }
-    texts |= {*(stage.caption for stage in Stage), *WAYS.values(), *_literals(Path(page.__file__), ("label", "info"))}
-    texts |= {page.SUBTITLE, page.DEMO_NOTE, page.OFFLINE_DEMO_NOTE, page.AGAIN_NOTE, page.WAY_NOTE}
+    texts |= {*(stage.caption for stage in Stage), *WAYS.values(), header.SUBTITLE}
+    for path in Path(header.__file__).parent.glob("*.py"):
+        texts |= _literals(path, ("label", "info")) | _notes(path)
     texts |= {"Generate", "Cancel", "Delete this model", "Use {0}", "Use {0} · {1} GB to fetch"}
     tables = language_tables()
     assert set(tables) == {"en", "ko", "zh"}
@@ -178,9 +201,16 @@ def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:
 
 
 # Where what people can come upon is said: remarks on a result, and errors that a picture, a prompt or the queue causes.
-SAYING = ("app/engine.py", "app/jobs.py", "app/job_sources.py", "app/ui/handlers.py", "export/files.py", "memory.py")
+SAYING = (
+    "app/engine.py",
+    "app/jobs.py",
+    "app/job_sources.py",
+    "app/ui/sections/jobs.py",
+    "export/files.py",
+    "memory.py",
+)
 SAYING += ("export/picture_blend.py", "conditioning/framing.py", "conditioning/grabcut.py", "conditioning/pictures.py")
-SAYING += ("app/picture_reader.py",)
+SAYING += ("app/picture_reader.py", "app/ui/sections/jobs.py")
 NOT_ON_THE_PAGE = (
     "model ",
     "Give pictures or",
@@ -238,6 +268,17 @@ def _template(node: ast.expr) -> str:
 
 def _values(name: str) -> tuple[str, ...]:
     return GenerationRequest.options()[name].values
+
+
+def _notes(path: Path) -> set[str]:
+    """The values of a file's constants whose names end in NOTE."""
+    found = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
+    named = [(node.targets[0], node.value) for node in found]
+    return {
+        value.value
+        for target, value in named
+        if isinstance(target, ast.Name) and target.id.endswith("NOTE") and isinstance(value, ast.Constant)
+    }
 
 
 def _literals(path: Path, keywords: tuple[str, ...]) -> set[str]:

@@ -174,5 +174,5 @@ def _own_job(engine: Engine, job_id: str, request: Request) -> Job | None:
 
 def _result_path(view: Job, name: str) -> Path | None:
     """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
-    offered = [*view.files.values(), *([view.draft] if view.draft else [])]
-    return next((path for path in offered if path.name == name and path.is_file()), None)
+    offered = [*view.files.values(), view.draft, view.framed]
+    return next((path for path in offered if path is not None and path.name == name and path.is_file()), None)

@@ -1,0 +1,87 @@
+"""The options of a request, in groups."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from trellis.app.model_choices import ModelChoice
+from trellis.app.request import GenerationRequest, draw_seed, without_untouched
+from trellis.app.ui.controls import (
+    FILE_ROWS,
+    FOLLOWING,
+    SAMPLING_ROWS,
+    SETUP_ROWS,
+    SHOWN,
+    SHOWN_FILES,
+    create_control,
+    following_values,
+    stated_values,
+)
+from trellis.app.ui.studio import QUIET, Part, Studio
+
+
+class Settings:
+    """Quality first; the groups follow where `create_groups` is called."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._controls: dict[str, Part] = {"quality": create_control("quality")}
+
+    def create_groups(self, models: Sequence[ModelChoice]) -> None:
+        """Model and memory, and sampling."""
+        with gr.Accordion("Model and memory", open=False, elem_id="setup"):
+            self.model = _create_chooser(models)
+            self._create_rows(SETUP_ROWS)
+        with gr.Accordion("Sampling", open=False, elem_id="settings"):
+            with gr.Row(equal_height=True):
+                self.seed = self._studio.changes(create_control("seed"))
+                self.random_seed = gr.Checkbox(
+                    True, label="Random seed", info="Draw a new seed for every model.", elem_id="random-seed"
+                )
+            self._create_rows(SAMPLING_ROWS)
+
+    def create_file_rows(self) -> None:
+        """What the files are made of."""
+        self._create_rows(FILE_ROWS)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What a request is made of; see `stated_request`."""
+        return [self.random_seed, self.seed, *(self._controls[name] for name in SHOWN)]
+
+    @property
+    def file_inputs(self) -> list[Any]:
+        """What the files of an asset are made by; see SHOWN_FILES."""
+        return [self._controls[name] for name in SHOWN_FILES]
+
+    def connect(self) -> None:
+        """Show what a choice of quality or memory preset sets."""
+        following = [self._controls[name] for name in FOLLOWING]
+        choosers = [self._controls["quality"], self._controls["preset"]]
+        gr.on([item.input for item in choosers], following_values, choosers, following, concurrency_limit=None, **QUIET)
+
+    def _create_rows(self, rows: Sequence[Sequence[str]]) -> None:
+        for row in rows:
+            with gr.Row(equal_height=True):
+                self._controls |= {name: create_control(name) for name in row}
+
+
+def stated_request(random_seed: bool, seed: float | None, *settings: Any) -> GenerationRequest:
+    """The request that the values of `Settings.inputs` state; raises InvalidInputError."""
+    values: dict[str, Any] = stated_values(SHOWN, list(settings))
+    values = without_untouched(values, preset=values["preset"])
+    return GenerationRequest(**values | {"seed": draw_seed() if random_seed else seed})
+
+
+def _create_chooser(models: Sequence[ModelChoice]) -> gr.Dropdown:
+    """The list of the models that take pictures."""
+    choices = [(model.label, model.name) for model in models if not model.takes_text]
+    return gr.Dropdown(
+        choices or [(models[0].label, models[0].name)],
+        value=choices[0][1] if choices else models[0].name,
+        label="Model",
+        info="Another model is opened with the next job; one that is not here yet is fetched then.",
+        filterable=False,
+        elem_id="model",
+    )
