@@ -27,7 +27,7 @@ DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
 FRAMED_FILE = "framed.png"  # the object of the first picture, framed as the networks saw it
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
-ASKED = {"operation", "model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
+ASKED = {"model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
 TOLD = {"state", "message", "notes", "likeness", "files", "took", "stages", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job began: it goes on when the program is started again."
@@ -74,13 +74,13 @@ _Steps = Annotated[tuple[StepInfo, ...], PlainSerializer(_write_steps)]
 class Job(BaseModel):
     """A job at one moment, safe to hand to any thread; every change is another `Job`.
 
-    `operation` is what is done, `source` the id of the job whose asset it takes; `name` is what people call it, such as
-    the picture's name; `owner` whose it is: a digest that cannot be turned back, or a program by its address (see
-    CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than every other job's;
-    `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every stage seen so far,
-    in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a
-    result; `likeness` is how much it looks like its picture, where it has one; `files` are its files by kind; `plan` is
-    how the model was opened for it. `ahead` counts the jobs before it in the queue.
+    `request` says what is done, with which options; `source` is the id of the job whose asset it takes; `name` is what
+    people call it, such as the picture's name; `owner` whose it is: a digest that cannot be turned back, or a program
+    by its address (see CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than
+    every other job's; `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every
+    stage seen so far, in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are
+    remarks on a result; `likeness` is how much it looks like its picture, where it has one; `files` are its files by
+    kind; `plan` is how the model was opened for it. `ahead` counts the jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
@@ -88,7 +88,6 @@ class Job(BaseModel):
     folder: Path
 
     # What is asked for: REQUEST_FILE.
-    operation: str = "generate"
     model: str
     pictures: tuple[_Path, ...] = ()
     prompt: str | None = None
