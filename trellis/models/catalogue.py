@@ -1,12 +1,13 @@
 """Which models are on this machine, and which can be fetched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trellis.errors import CheckpointError, FetchError
 from trellis.models.hub import (
     NANO,
     NANO_FOLDER,
+    NANO_LICENCE,
     PUBLISHED,
     SUPPORTING,
     SUPPORTING_WEIGHTS,
@@ -22,19 +23,20 @@ class CatalogueEntry:
     """A model by the name to ask for, and the bytes of its weights.
 
     `location` is None while it must be fetched; `size_bytes` are then what is fetched, with what reads its pictures or
-    texts if that is not here either.
+    texts if that is not here either. `licence` is that of the weights, "" where it is not known.
     """
 
     name: str
     location: Path | None
     size_bytes: int
+    licence: str = ""
 
 
 def list_models(runtime: ModelFiles) -> list[CatalogueEntry]:
     """The embedded model, those in the model folder, and the published ones with where they are, if here."""
     entries = []
     if (NANO_FOLDER / PIPELINE_FILE).is_file():
-        entries.append(_present(NANO, NANO_FOLDER))
+        entries.append(_present(NANO, NANO_FOLDER, NANO_LICENCE))
     if runtime.model_folder is not None and runtime.model_folder.is_dir():
         known = {repository for model in PUBLISHED.values() for repository in model.repositories} | set(PUBLISHED)
         for file in sorted(
@@ -49,7 +51,8 @@ def list_models(runtime: ModelFiles) -> list[CatalogueEntry]:
         folder = location.local or cached_folder(location)
         missing = supporting_folder(model.condition, runtime) is None
         size = model.size_bytes + (SUPPORTING[model.condition].size_bytes if missing else 0)
-        entries.append(_present(repository, folder) if folder else CatalogueEntry(repository, None, size))
+        entry = _present(repository, folder) if folder else CatalogueEntry(repository, None, size)
+        entries.append(replace(entry, licence=model.licence))
     return entries
 
 
@@ -60,8 +63,9 @@ def supporting_folder(name: str, runtime: ModelFiles) -> Path | None:
     return folder if folder is not None and (folder / SUPPORTING_WEIGHTS).is_file() else None
 
 
-def _present(name: str, folder: Path) -> CatalogueEntry:
-    return CatalogueEntry(name, folder, sum(file.stat().st_size for file in folder.rglob("*.safetensors")))
+def _present(name: str, folder: Path, licence: str = "") -> CatalogueEntry:
+    size = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    return CatalogueEntry(name, folder, size, licence)
 
 
 def cached_folder(location: ModelLocation) -> Path | None:

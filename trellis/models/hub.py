@@ -10,6 +10,7 @@ from trellis.models.pipeline_config import PIPELINE_FILE, PipelineConfig
 from trellis.runtime import ModelFiles
 
 NANO = "nano"
+NANO_LICENCE = "MIT"  # with the program
 NANO_FOLDER = Path(__file__).parents[2] / "assets" / "models" / "trellis-nano"
 
 
@@ -17,12 +18,13 @@ NANO_FOLDER = Path(__file__).parents[2] / "assets" / "models" / "trellis-nano"
 class PublishedModel:
     """Repositories that hold the same files, tried in order, and the bytes of weights that generating needs.
 
-    condition: which of `SUPPORTING` reads its pictures or texts.
+    condition: which of `SUPPORTING` reads its pictures or texts; licence: that of the weights.
     """
 
     repositories: tuple[str, ...]
     size_bytes: int
     condition: str
+    licence: str = "MIT"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.jobs import CLIENT_OWNER, Job
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
-from trellis.app.ui.fragments import VIEWER_ROUTE
+from trellis.app.ui.fragments import EXAMPLE_ROUTE, VIEWER_ROUTE
 from trellis.app.ui.guard import PageGuard
 from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
 from trellis.app.ui.look import STYLE_SHEET, create_theme
@@ -89,11 +89,19 @@ class SameOriginOnly:
         await self.app(scope, receive, send_with_policy)
 
 
-def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], examples: Sequence[Path] = ()) -> FastAPI:
+def create_app(
+    engine: Engine,
+    page: gradio.Blocks,
+    *,
+    hosts: Sequence[str],
+    examples: Sequence[Path] = (),
+    example_model: Path | None = None,
+) -> FastAPI:
     """The application: results of jobs for their owner, the page's scripts, and the page at "/".
 
-    Results of jobs without an owner are for whoever knows the unguessable id. `examples` are those of the page.
-    `hosts` are the names that requests may address ("*" for any), against pages that point a name of theirs here.
+    Results of jobs without an owner are for whoever knows the unguessable id. `examples` and `example_model` are
+    those of the page. `hosts` are the names that requests may address ("*" for any), against pages that point a name of
+    theirs here.
     """
     app = FastAPI(title="TRELLIS", docs_url=None, redoc_url=None, openapi_url=None)
     uploads, shown = engine.pictures.folder, sorted({path.resolve().parent for path in examples})
@@ -106,6 +114,10 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], exa
     @app.get(VIEWER_ROUTE)
     def viewer_script() -> FileResponse:
         return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    @app.get(EXAMPLE_ROUTE)
+    def example() -> FileResponse:
+        return _answer(example_model)
 
     @app.get(LANGUAGE_ROUTE)
     def languages() -> Response:
