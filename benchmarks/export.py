@@ -3,17 +3,16 @@
 Every row is one step of making a GLB from a mesh of 1.08 M faces and 20 k voxels x 32 Gaussians (the default scene),
 called as the program calls it: one warm-up, then the median of the repeats. Printed: seconds, the ratio to the
 published exporter's (measured on one H200 with a 16-core host), the target, and the peaks of torch's GPU memory and of
-the memory of the process with its children. The same goes to export.json. `--compare xatlas` unwraps by xatlas too and
-states the ratio. Needs torch, Warp, scipy; psutil for the memory of processes; xatlas only for the comparison.
+the memory of the process with its children. The same goes to export.json.
 """
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -25,6 +24,7 @@ import torch
 
 from benchmarks.atlas_quality import measure_atlas
 from benchmarks.export_scene import Scene, build_scene
+from benchmarks.measures import timed, tree_bytes
 from trellis.atomic import write_bytes
 from trellis.export.bake import dilated, mesh_colors, surface_texels, unwrapped_mesh
 from trellis.export.chain import ExportChain, FileSources
@@ -34,32 +34,23 @@ from trellis.export.options import FileOptions
 from trellis.export.projection import ViewOptions, gaussian_colors
 from trellis.export.simplify import simplify
 from trellis.export.surface import Surface
-from trellis.export.unwrap import UnwrapOptions, Unwrapped, unwrap
+from trellis.export.unwrap import Unwrapped, unwrap
 from trellis.progress import Progress
 from trellis.rendering.turntable import TurntableConfig, turntable
 from trellis.representations import Mesh
-from trellis.runtime import Runtime, device_name, peak_allocated_bytes, reset_peak_memory, synchronize
+from trellis.runtime import Runtime, device_name, peak_allocated_bytes, reset_peak_memory
 
 KEPT = 0.05  # of the faces, as published
 FULL = {"resolution": 64, "views": 100, "view_size": 1024, "texture": 1024, "frames": 120, "frame_size": 512}
 # Seconds of the published exporter on one H200 (None: not measured), and ours to reach.
-PUBLISHED: dict[str, float | None] = {
-    "decimate": 1.3,
-    "clean": None,
-    "unwrap": 8.0,
-    "texture": 7.3,
-    "preview gaussians": 0.56,
-    "preview normals": 0.58,
-    "export": 17.0,
-}
-TARGETS = {
-    "decimate": 1.0,
-    "clean": 1.0,
-    "unwrap": 3.0,
-    "texture": 1.5,
-    "preview gaussians": 0.5,
-    "preview normals": 0.5,
-    "export": 7.0,
+GOALS: dict[str, tuple[float | None, float]] = {
+    "decimate": (1.3, 1.0),
+    "clean": (None, 1.0),
+    "unwrap": (8.0, 3.0),
+    "texture": (7.3, 1.5),
+    "preview gaussians": (0.56, 0.5),
+    "preview normals": (0.58, 0.5),
+    "export": (17.0, 7.0),
 }
 EXTRA = ("unwrap all faces",)  # by request: ultra quality keeps every face
 SAMPLE_SECONDS = 0.02
@@ -75,7 +66,7 @@ class Row:
     published: float | None
     target: float | None
     gpu_peak_mib: float | None  # allocated by torch, what the scene takes included
-    process_peak_mib: float | None  # resident, children included
+    process_peak_mib: float  # resident, children included
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -92,41 +83,27 @@ class Row:
 
 
 class ProcessMemory:
-    """The most memory [bytes] that this process and its children held while the body ran; None without psutil."""
+    """The most memory [bytes] that this process and its children held while the body ran."""
 
     def __init__(self) -> None:
-        self.peak: int | None = None
+        self.peak = 0
         self._stop = threading.Event()
 
     @contextmanager
     def watched(self) -> Iterator["ProcessMemory"]:
-        try:
-            import psutil
-        except ImportError:
-            yield self
-            return
-        process = psutil.Process()
-        watcher = threading.Thread(target=self._watch, args=(process, psutil.Error), daemon=True)
+        watcher = threading.Thread(target=self._watch, daemon=True)
         watcher.start()
         try:
             yield self
         finally:
             self._stop.set()
             watcher.join()
-            self._look(process, psutil.Error)
 
-    def _watch(self, process: Any, ended: type[Exception]) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
-            self._look(process, ended)
-
-    def _look(self, process: Any, ended: type[Exception]) -> None:
-        total = process.memory_info().rss
-        for child in process.children(recursive=True):
-            try:
-                total += child.memory_info().rss
-            except ended:
-                continue
-        self.peak = max(self.peak or 0, total)
+    def _watch(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._stop.wait(SAMPLE_SECONDS)
+            self.peak = max(self.peak, tree_bytes(os.getpid()))
 
 
 class Bench:
@@ -141,34 +118,19 @@ class Bench:
 
     def measure(self, name: str, work: Callable[[], Any], facts: Callable[[Any], dict[str, Any]]) -> Any:
         """Run `work` once to warm up and then `repeats` times; returns what it returned last."""
-        first, result = self._timed(work)
+        first, result = timed(work, self.device)
         reset_peak_memory(self.device)
         runs = []
         with ProcessMemory().watched() as memory:
             for _ in range(self.options.repeats):
-                seconds, result = self._timed(work)
+                seconds, result = timed(work, self.device)
                 runs.append(seconds)
         gpu = peak_allocated_bytes(self.device) / 2**20 if self.device.type != "cpu" else None
-        row = Row(
-            name,
-            tuple(runs),
-            first,
-            PUBLISHED.get(name) if self.full else None,
-            TARGETS.get(name) if self.full else None,
-            gpu,
-            None if memory.peak is None else memory.peak / 2**20,
-            facts(result),
-        )
-        self.rows.append(row)
-        print(describe(row), flush=True)
+        process = memory.peak / 2**20
+        published, target = GOALS.get(name, (None, None)) if self.full else (None, None)
+        self.rows.append(Row(name, tuple(runs), first, published, target, gpu, process, facts(result)))
+        print(describe(self.rows[-1]), flush=True)
         return result
-
-    def _timed(self, work: Callable[[], Any]) -> tuple[float, Any]:
-        synchronize(self.device)
-        begin = time.perf_counter()
-        result = work()
-        synchronize(self.device)
-        return time.perf_counter() - begin, result
 
     def run(self, names: Sequence[str]) -> None:
         """Measure the steps called `names`, in their order."""
@@ -206,13 +168,7 @@ class Bench:
         def facts(result: Unwrapped) -> dict[str, Any]:
             return {"faces": len(surface.faces)} | asdict(measure_atlas(result, device=self.device))
 
-        result = self.measure(name, lambda: unwrap(surface, size), facts)
-        if self.options.compare == "xatlas":
-            ours = self.rows[-1].seconds
-            plain = UnwrapOptions(method="xatlas")
-            self.measure(f"{name}, xatlas", lambda: unwrap(surface, size, options=plain), facts)
-            print(f"{'':22} charts take {ours / self.rows[-1].seconds:.3f} of the time of xatlas")
-        return result
+        return self.measure(name, lambda: unwrap(surface, size), facts)
 
     @property
     def views(self) -> ViewOptions:
@@ -273,9 +229,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export", description=__doc__)
     parser.add_argument("--device", default="auto", help="torch device: auto, cpu, cuda ...")
     parser.add_argument("--output", type=Path, required=True, help="folder for export.json")
-    parser.add_argument("--rows", nargs="+", choices=(*PUBLISHED, *EXTRA), default=list(PUBLISHED))
+    parser.add_argument("--rows", nargs="+", choices=(*GOALS, *EXTRA), default=list(GOALS))
     parser.add_argument("--repeats", type=int, default=5, help="measured runs after the warm-up; the median counts")
-    parser.add_argument("--compare", choices=("none", "xatlas"), default="none", help="unwrap by xatlas too")
     for name, value in FULL.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
     options = parser.parse_args(arguments)

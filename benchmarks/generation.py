@@ -8,7 +8,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,15 +17,14 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.measures import timed
 from benchmarks.released import SCALES, make_scene, random_pipeline
 from benchmarks.stages import Stages
-from benchmarks.timeline import Timeline
 from trellis.app.presets import PRESETS
 from trellis.atomic import write_bytes
-from trellis.memory import RESIDENCIES, MemoryPlan, ModelHost
+from trellis.memory import MemoryPlan, ModelHost
 from trellis.models import Network
 from trellis.ops.attention import BACKENDS
-from trellis.ops.captures import GRAPH_MODES
 from trellis.runtime import (
     SPARSE_CONV_BACKENDS,
     Runtime,
@@ -44,28 +42,17 @@ from trellis.sparse import SparseTensor
 
 GIB = 2**30
 PRECISIONS = ("float16", "bfloat16", "float32")
-# Seconds of the published code on an H200 (docs/performance.md), float16 torso.
-PUBLISHED: dict[str, float | None] = {
+# Seconds of the published code on an H200 with a float16 torso, and ours to reach (docs/performance.md).
+GOALS: dict[str, tuple[float, float] | None] = {
     "image encoder": None,
-    "structure flow": 0.865,
-    "structure decoder": 0.0063,
-    "latent flow": 2.00,
-    "gaussian decoder": 0.016,
-    "radiance decoder": 0.016,
-    "mesh decoder": 0.066,
-    "flexicubes": 0.030,
-    "all": 3.0,
-}
-TARGETS: dict[str, float | None] = {
-    "image encoder": None,
-    "structure flow": 0.45,
-    "structure decoder": 0.005,
-    "latent flow": 0.75,
-    "gaussian decoder": 0.012,
-    "radiance decoder": 0.012,
-    "mesh decoder": 0.060,
-    "flexicubes": 0.015,
-    "all": 1.3,
+    "structure flow": (0.865, 0.45),
+    "structure decoder": (0.0063, 0.005),
+    "latent flow": (2.00, 0.75),
+    "gaussian decoder": (0.016, 0.012),
+    "radiance decoder": (0.016, 0.012),
+    "mesh decoder": (0.066, 0.060),
+    "flexicubes": (0.030, 0.015),
+    "all": (3.0, 1.3),
 }
 ROLES = {
     "structure flow": "sparse_structure_flow_model",
@@ -109,40 +96,19 @@ class Bench:
     def host(self) -> ModelHost:
         return self.stages.pipeline.host
 
-    def measure(self, stage: str, run: Callable[[], Any], *, detail: Callable[[Any], str] = lambda _: "") -> Any:
-        """Run once to warm up, then `repeats` times; prints and keeps the row, returns the last result."""
-        result = run()
-        note = "; ".join([detail(result), *self.host.take_notes()])
+    def measure(self, stage: str) -> None:
+        """Run a stage once to warm up, then `repeats` times; prints and keeps the row."""
+        run = self.stages.by_name()[stage]
+        note = "; ".join([describe(run()), *self.host.take_notes()])
         seconds, peak, before = [], 0, 0
         for _ in range(self.repeats):
-            del result
-            synchronize(self.device)
             reset_peak_memory(self.device)
             before = allocated_bytes(self.device)
-            started = time.perf_counter()
-            result = run()
-            synchronize(self.device)
-            seconds.append(time.perf_counter() - started)
+            seconds.append(timed(run, self.device)[0])
             peak = max(peak, peak_allocated_bytes(self.device))
         self.host.take_notes()
         self.rows.append(Row(stage, tuple(seconds), peak, before, used_bytes(self.device), note))
         print(line(self.rows[-1]), flush=True)
-        return result
-
-    def run(self, names: Sequence[str]) -> None:
-        """Measure the stages asked for."""
-        for stage in names:
-            self.measure(stage, self.stages.by_name()[stage], detail=describe)
-
-    def timeline(self) -> Timeline:
-        """The memory of one generation over time, the image encoder first."""
-        with Timeline(self.device) as timeline:
-            self.stages.mark = timeline.mark
-            timeline.mark("image encoder")
-            self.stages.image_encoder()
-            self.stages.everything()
-        self.stages.mark = lambda _: None
-        return timeline
 
     def profile(self, names: Sequence[str], rows: int = 30) -> None:
         """Print where the device's time of each stage goes, kernel by kernel."""
@@ -182,11 +148,8 @@ class Bench:
             got, seconds = [], []
             for run in runs:
                 run()
-                synchronize(self.device)
-                started = time.perf_counter()
-                result = run()
-                synchronize(self.device)
-                seconds.append(time.perf_counter() - started)
+                spent, result = timed(run, self.device)
+                seconds.append(spent)
                 got.append(values_of(result))
             change = [float((a - b).norm() / b.norm()) for a, b in zip(got, exact)]
             rows.append({"speed": speed, "seconds": seconds, "change": change})
@@ -213,11 +176,13 @@ def describe(result: Any) -> str:
 
 
 def line(row: Row) -> str:
-    published, target = PUBLISHED[row.stage], TARGETS[row.stage]
-    ratio = f"{published / row.median:6.2f}x published" if published else " " * 17
-    verdict = f"target {target * 1e3:7.1f} ms {'ok' if row.median <= target else 'OVER':4}" if target else " " * 22
+    verdict = ""
+    if goals := GOALS[row.stage]:
+        published, target = goals
+        reached = "ok" if row.median <= target else "OVER"
+        verdict = f"{published / row.median:6.2f}x published  target {target * 1e3:7.1f} ms {reached:4}"
     memory = f"peak {row.peak / GIB:6.3f} GiB (before {row.before / GIB:6.3f}, device {row.used / GIB:6.2f})"
-    return f"{row.stage:18} {row.median * 1e3:9.1f} ms  {ratio}  {verdict}  {memory}  {row.detail}"
+    return f"{row.stage:18} {row.median * 1e3:9.1f} ms  {verdict:47}  {memory}  {row.detail}"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -226,21 +191,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="may be given several times (all)")
     parser.add_argument("--output", type=Path, default=None, metavar="DIR", help="where generation.json goes")
     parser.add_argument("--scale", choices=SCALES, default="released", help="tiny: to try the benchmark itself")
-    parser.add_argument("--stages", nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
+    parser.add_argument("--stages", nargs="+", choices=list(GOALS), default=list(GOALS))
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--residency", choices=RESIDENCIES, default="keep")
-    parser.add_argument("--graphs", choices=GRAPH_MODES, default="auto", help="captured launches of the flows' steps")
     parser.add_argument("--attention", choices=BACKENDS, help="attention back end of all networks (chosen)")
     parser.add_argument("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="(SPCONV_ALGO says which of spconv)")
-    parser.add_argument("--chunk-mib", type=int, default=128, help="work space of the mesh decoder's pieces (128)")
-    parser.add_argument("--apart", action="store_true", help="condition and null condition one after the other")
     parser.add_argument("--errors", action="store_true", help="also compare every network with itself in float32")
     parser.add_argument("--steps", type=int, help="of both flows, instead of the released 25")
-    parser.add_argument("--timeline", action="store_true", help="also the memory of one generation over time (a chart)")
     parser.add_argument("--preset", choices=list(PRESETS), help="a preset's plan and steps instead of the options'")
     parser.add_argument("--speeds", action="store_true", help="also compare the speeds of sampling")
     parser.add_argument("--profile", action="store_true", help="also print the kernels of every stage")
-    parser.add_argument("--budget", type=float, metavar="GIB", help="of the weights with --residency budget")
     parser.add_argument("--memory-limit", type=float, metavar="GIB", help="allow no more GPU memory than this")
     return parser.parse_args(arguments)
 
@@ -256,15 +215,7 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
     )
     if options.memory_limit is not None:
         limit_memory(runtime.device, int(options.memory_limit * GIB))
-    budget = int(options.budget * GIB) if options.budget is not None else None
-    plan = MemoryPlan(
-        residency=options.residency,
-        budget=budget,
-        chunk_bytes=options.chunk_mib << 20,
-        together=not options.apart,
-        graphs=options.graphs,
-    )
-    steps: Any = options.steps
+    plan, steps = MemoryPlan(), options.steps
     if options.preset is not None:
         preset = PRESETS[options.preset]
         plan, steps = preset.plan, steps or preset.request.get("structure_steps")
@@ -273,8 +224,8 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
     pipeline = random_pipeline(runtime, scale=options.scale, plan=plan, steps=steps)
     bench = Bench(Stages(pipeline, make_scene(scale=options.scale, device=runtime.device)), options.repeats)
     with torch.inference_mode():
-        bench.run(options.stages)
-        timeline = show_timeline(bench, precision, options.output) if options.timeline else None
+        for stage in options.stages:
+            bench.measure(stage)
         errors = bench.compare_precisions() if options.errors and precision != "float32" else []
         moved = bench.compare_speeds() if options.speeds else []
         if options.profile:
@@ -286,19 +237,7 @@ def measure(precision: str, options: argparse.Namespace) -> dict[str, Any]:
         "rows": [asdict(row) for row in bench.rows],
         "speeds": moved,
         "errors": errors,
-        "timeline": timeline,
     }
-
-
-def show_timeline(bench: Bench, precision: str, output: Path | None) -> dict[str, Any]:
-    """Print the memory of the stages of one generation, draw it as a picture in `output`; returns the samples."""
-    timeline = bench.timeline()
-    for stage, seconds, size in timeline.peaks():
-        print(f"  {stage:18} {seconds * 1e3:9.1f} ms  holds up to {size / GIB:6.3f} GiB")
-    if output is not None:
-        title = f"Memory of one generation, {precision}, {device_name(bench.device)}"
-        timeline.draw(output / f"timeline_{precision}.png", title=title)
-    return timeline.record()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from trellis.conditioning import ImageEncoder
+from trellis.conditions import ENCODER_ROLE, PictureReader
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.models import Network, PipelineConfig, SamplerConfig, create_model
 from trellis.nn.norm import HeadRMSNorm, LayerNorm, SegmentGroupNorm
-from trellis.pipeline import ENCODER_ROLE, ImageTo3D
+from trellis.pipeline import ImageTo3D
 from trellis.runtime import Runtime
 
 MANIFEST = Path(__file__).resolve().parent.parent / "tests" / "parity" / "data" / "manifest.json"
@@ -57,15 +58,6 @@ class Scene:
     voxels: Tensor
     condition: Tensor
     distances: Tensor
-
-
-@dataclass(frozen=True)
-class RandomModel:
-    """What `ImageTo3D` asks of a model's location."""
-
-    config: PipelineConfig
-    name: str = "random weights"
-    is_demo: bool = False
 
 
 def random_network(
@@ -145,7 +137,8 @@ def random_pipeline(
     }
     loaders[ENCODER_ROLE] = partial(random_encoder, scale, device=runtime.device)
     host = ModelHost(loaders, device=runtime.device, plan=plan)
-    return ImageTo3D(RandomModel(config), host, runtime)  # type: ignore[arg-type]
+    reader = PictureReader("dinov2_vitl14_reg", Path(), runtime)
+    return ImageTo3D("random weights", config, reader=reader, host=host, runtime=runtime)
 
 
 def signed_distance(points: Tensor) -> Tensor:

@@ -23,8 +23,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from PIL import Image, ImageDraw
+
+from benchmarks.measures import tree_bytes
 
 PROBE_SECONDS = 0.05
 MEMORY_SECONDS = 2.0
@@ -185,16 +186,6 @@ class Clients:
                 self.load.forms_busy += 1
             else:
                 self.load.failed.append(f"form {status} {content[:200]!r}")
-
-
-def tree_bytes(process: int) -> int:
-    """Resident memory of a process and all its children; those that end meanwhile count nothing."""
-    total = 0
-    parent = psutil.Process(process)
-    for one in (parent, *parent.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += one.memory_info().rss
-    return total
 
 
 async def run_load(

@@ -8,25 +8,29 @@ import torch
 from torch import Tensor
 
 from benchmarks.released import Scene
+from trellis.conditions import ENCODER_ROLE, Condition
 from trellis.memory import Effort
-from trellis.pipeline import ENCODER_ROLE, ImageTo3D, stage_roles
+from trellis.pipeline import ImageTo3D, stage_roles
 from trellis.progress import Progress
 from trellis.sparse import SparseTensor
 
 
 @dataclass
 class Stages:
-    """What to run for each stage of one pipeline; `mark` is told the name of every stage of `everything`."""
+    """What to run for each stage of one pipeline."""
 
     pipeline: ImageTo3D
     scene: Scene
     speed: str = "exact"
     features: SparseTensor | None = None
-    mark: Callable[[str], None] = lambda _: None
 
     @property
     def device(self) -> torch.device:
         return self.pipeline.runtime.device
+
+    @property
+    def condition(self) -> Condition:
+        return Condition.of_pictures([self.scene.condition])
 
     def by_name(self) -> dict[str, Callable[[], Any]]:
         """What to run for each stage; what a stage starts from is made beforehand."""
@@ -61,15 +65,13 @@ class Stages:
     def structure_flow(self) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         sampler = self.pipeline.config.structure_sampler
-        return self.pipeline.sample_structure(
-            [self.scene.condition], sampler, generator, "stochastic", Progress(), self.speed
-        )
+        return self.pipeline.sample_structure(self.condition, sampler, generator, "stochastic", Progress(), self.speed)
 
     def latent_flow(self) -> SparseTensor:
         generator = torch.Generator().manual_seed(1)
         sampler, voxels = self.pipeline.config.latent_sampler, self.scene.voxels
         return self.pipeline.sample_latent(
-            [self.scene.condition], voxels, sampler, generator, "stochastic", Progress(), self.speed
+            self.condition, voxels, sampler, generator, "stochastic", Progress(), self.speed
         )
 
     def decode(self, role: str, latent: SparseTensor) -> SparseTensor:
@@ -96,16 +98,10 @@ class Stages:
     def everything(self) -> Any:
         """From the condition to Gaussians and mesh, without the image encoder."""
         self.features = None
-        with self.pipeline.host.in_order(stage_roles(ENCODER_ROLE, ("gaussians", "mesh"))):
-            self.mark("structure flow")
+        with self.pipeline.host.in_order(stage_roles(("gaussians", "mesh"))):
             structure = self.structure_flow()
-            self.mark("structure decoder")
             self.pipeline.decode_structure(structure)
-            self.mark("latent flow")
             latent = self.latent_flow()
-            self.mark("gaussian decoder")
             cloud = self.pipeline.decode_gaussians(latent)
-            self.mark("mesh decoder")
             features = self.with_surface(self.pipeline.decode_mesh_features(latent))
-        self.mark("flexicubes")
         return cloud, self.pipeline.extract_surface(features)

@@ -6,9 +6,16 @@
 from trellis.late_import import importer
 
 __version__ = "0.1.0"
-__all__ = ["Asset", "ImageTo3D", "Runtime", "TrellisError"]
+__all__ = ["Asset", "ImageTo3D", "Runtime", "TextTo3D", "TrellisError"]
 
 # Imported at their first use: `import trellis` itself stays instant.
 __getattr__ = importer(
-    __name__, {"Asset": "asset", "ImageTo3D": "pipeline", "Runtime": "runtime", "TrellisError": "errors"}
+    __name__,
+    {
+        "Asset": "asset",
+        "ImageTo3D": "pipeline",
+        "Runtime": "runtime",
+        "TextTo3D": "pipeline",
+        "TrellisError": "errors",
+    },
 )

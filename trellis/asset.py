@@ -67,18 +67,11 @@ class Asset:
         Raises InvalidInputError for an unknown option or a value out of range, before anything is computed; files that
         are there already survive whatever goes wrong.
         """
-        known = [field.name for field in fields(FileOptions)]
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise InvalidInputError(f"Unknown option {unknown[0]!r}; choose from {', '.join(known)}.")
-        chosen: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in options.items()
-        }
         return write_files(
             FileSources(self.gaussians, self.mesh, self.picture, self.radiance_field, self._store_field),
             folder,
             name=name,
-            options=FileOptions(**chosen),
+            options=FileOptions(**options),
             progress=progress or Progress(),
             on_note=on_note,
             on_draft=on_draft,

@@ -4,22 +4,30 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from trellis import __version__
 from trellis.app.generation import file_name
-from trellis.app.machine_options import MachineOptions, add_machine_options
+from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
 from trellis.app.models_command import add_models_options, fetch_models, models_lines
-from trellis.app.request import SETUP_OPTIONS, Choice, GenerationRequest, Option, Range, Subset, Switch, options
+from trellis.app.request import GenerationRequest, SetupOptions
 from trellis.app.server_options import add_server_options
 from trellis.errors import InvalidInputError, TrellisError
+from trellis.options import MESH, SHAPE, Option, Options
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.runtime import Runtime, check_machine_options
 
 SOME_FAILED = 3  # exit status of `batch`
+
+
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+CONVERTERS: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "string": str, "array": _split}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,36 +92,47 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is made and where it goes, some also under the names of older scripts."""
     folder = ("--output", "--output-dir")
     parser.add_argument(*folder, type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
-    parser.add_argument("--steps", type=int, metavar="N", help="steps of both stages")
-    for name, option in stated_options().items():
-        add_option(parser, name, option)
-    parser.add_argument(
+    groups = add_options(parser, GenerationRequest, without=SetupOptions)  # `add_machine_options` has those
+    groups[SHAPE].add_argument("--steps", type=int, metavar="N", help="steps of both stages")
+    groups[MESH].add_argument(
         "--decimation", dest="faces", type=int, default=argparse.SUPPRESS, metavar="N", help="another name of --faces"
     )
 
 
-def stated_options() -> dict[str, Option]:
-    """The options of a request but those that belong to the machine: `add_machine_options` has them."""
-    return {name: option for name, option in options().items() if name not in SETUP_OPTIONS}
+def add_options(
+    parser: argparse.ArgumentParser, model: type[Options], *, without: type[Options]
+) -> dict[str, argparse._ArgumentGroup]:
+    """Add a flag for every option of `model` that `without` has not, in its group; the groups by name.
+
+    The values are checked by the model itself.
+    """
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name, option in model.options().items():
+        if name in without.options():
+            continue
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        flag = "--" + name.replace("_", "-")
+        terms: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(option)}
+        if option.kind == "boolean":
+            groups[option.group].add_argument(flag, action=argparse.BooleanOptionalAction, **terms)
+            continue
+        metavar = f"{{{','.join(map(str, option.values))}}}" if option.values else option.unit
+        groups[option.group].add_argument(flag, type=CONVERTERS[option.kind], metavar=metavar, **terms)
+    return groups
 
 
-def add_option(parser: argparse.ArgumentParser, name: str, option: Option) -> None:
-    """Add `--name` for one option of a generation request; its value is checked by the request itself."""
-    domain = option.domain
-    flag = "--" + name.replace("_", "-")
-    if isinstance(domain, Switch):
-        switch = argparse.BooleanOptionalAction
-        parser.add_argument(flag, dest=name, action=switch, default=argparse.SUPPRESS, help=option.help)
-        return
-    convert: Any = str
-    if isinstance(domain, Range):
-        convert = int if domain.integer else float
-    elif isinstance(domain, Choice):
-        convert = type(domain.values[0])
-    elif isinstance(domain, Subset):
-        convert = _split
-    help_text = f"{option.help} ({domain.describe()})".replace("%", "%%")
-    parser.add_argument(flag, dest=name, type=convert, default=argparse.SUPPRESS, metavar="X", help=help_text)
+def _help(option: Option) -> str:
+    default = option.null if option.default is None else option.default
+    if isinstance(default, list):
+        default = ",".join(default)
+    elif isinstance(default, bool):
+        default = "yes" if default else "no"
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    several = "several with commas between; " if option.kind == "array" else ""
+    bounds = f"{option.minimum:g} to {option.maximum:.10g}; " if option.kind in ("integer", "number") else ""
+    return f"{option.help} ({several}{'' if option.values else bounds}default: {default})".replace("%", "%%")
 
 
 def run_generate(parsed: argparse.Namespace) -> int:
@@ -123,7 +142,6 @@ def run_generate(parsed: argparse.Namespace) -> int:
     sources = sources_from(parsed)
 
     from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
-    from trellis.app.worker import open_pipeline
 
     with ProgressBars() as progress:  # of a model that has to be fetched
         pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
@@ -201,10 +219,10 @@ def run_batch(parsed: argparse.Namespace) -> int:
 
 def request_from(parsed: argparse.Namespace) -> GenerationRequest:
     """The request that the command line states; raises InvalidInputError naming the option."""
-    values = {name: getattr(parsed, name) for name in options() if hasattr(parsed, name)}
+    values = {name: getattr(parsed, name) for name in GenerationRequest.options() if hasattr(parsed, name)}
     if parsed.steps is not None:
         values = {"structure_steps": parsed.steps, "latent_steps": parsed.steps} | values
-    return GenerationRequest.from_dict(values)
+    return GenerationRequest(**values)
 
 
 def run_serve(parsed: argparse.Namespace) -> int:
@@ -261,7 +279,3 @@ def print_summary(name: str, files: dict[str, Path], notes: Sequence[str], *, se
         print(f"  {path}  {path.stat().st_size / 1e6:.2f} MB")
     for note in notes:
         print(f"  note: {note}")
-
-
-def _split(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())

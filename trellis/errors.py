@@ -6,7 +6,14 @@ class TrellisError(Exception):
 
 
 class InvalidInputError(TrellisError, ValueError):
-    """A picture, file or option that cannot be used, named together with the values that can."""
+    """A picture, file or option that cannot be used, named together with the values that can.
+
+    `field` is the name of what is wrong where programs know it by one.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class CheckpointError(TrellisError):

@@ -5,26 +5,31 @@ pictures -> PreparedImage -> condition [B, L, C] -> voxels int32 [N, 4] -> struc
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from trellis.asset import Asset
-from trellis.conditioning import ImageEncoder, PreparedImage, encoder_image_size, prepare_image, stack_pictures
+from trellis.conditioning import PreparedImage
 from trellis.conditioning.pictures import PictureSource
+from trellis.conditions import ENCODER_ROLE, Condition, ConditionReader, PictureReader, TextReader
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
+from trellis.families.family import GENERATE
+from trellis.families.location import ModelLocation
+from trellis.families.trellis_family import NANO, network_stem
 from trellis.memory import Effort, MemoryPlan, ModelHost
-from trellis.models import FlowSession, ModelLocation, SamplerConfig, load_model
-from trellis.models.acquire import obtain_model
+from trellis.models import FlowSession, PipelineConfig, SamplerConfig, load_model
 from trellis.models.latent_decoders import GaussianDecoder, MeshDecoder, RadianceFieldDecoder
 from trellis.models.latent_flow import LatentFlow
+from trellis.models.pipeline_config import DECODERS
 from trellis.models.structure_flow import StructureFlow
 from trellis.models.structure_vae import StructureDecoder
+from trellis.opening import open_model
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField, RadianceFieldConfig
 from trellis.representations.flexicubes import extract_mesh
@@ -42,49 +47,45 @@ from trellis.sampling import (
 from trellis.sparse import SparseTensor, VoxelLayout
 from trellis.stages import Stage
 
-DECODERS = {"gaussians": "slat_decoder_gs", "mesh": "slat_decoder_mesh", "radiance_field": "slat_decoder_rf"}
-REPRESENTATIONS = tuple(DECODERS)
-ENCODER_ROLE = "image_encoder"
 
+class TrellisPipeline:
+    """The stages of one TRELLIS model under the condition that its reader makes of pictures or of a text."""
 
-class ImageTo3D:
-    """The image pipeline of one model; make it with `from_pretrained`, call it with pictures."""
+    default_model = NANO
+    operations: tuple[str, ...] = (GENERATE,)
 
-    def __init__(self, location: ModelLocation, host: ModelHost, runtime: Runtime) -> None:
-        self.name = location.name
-        self.is_demo = location.is_demo
-        self.config = location.config
+    def __init__(
+        self, name: str, config: PipelineConfig, *, reader: ConditionReader, host: ModelHost, runtime: Runtime
+    ) -> None:
+        self.name = name
+        self.is_demo = name == NANO
+        self.inputs: tuple[str, ...] = (reader.takes,)
+        self.representations = config.representations
+        self.config = config
+        self.reader = reader
         self.host = host
         self.runtime = runtime
 
     @classmethod
     def from_pretrained(
-        cls,
-        model: str | Path = "nano",
-        *,
-        runtime: Runtime | None = None,
-        plan: MemoryPlan | None = None,
-    ) -> "ImageTo3D":
+        cls, model: str | Path | None = None, *, runtime: Runtime | None = None, plan: MemoryPlan | None = None
+    ) -> Self:
         """Open a model: "nano" (embedded), a folder, or a repository on the hub such as microsoft/TRELLIS-image-large.
 
         Networks are loaded at their first use; `plan` says where they live then. A model of the hub that is not here
-        is fetched first. Raises CheckpointError when the model cannot be found or is damaged, FetchError.
+        is fetched first. Raises CheckpointError when the model cannot be found, is damaged or takes other things than
+        this class, FetchError.
         """
-        runtime = runtime or Runtime.detect()
-        location = obtain_model(str(model), runtime=runtime)
-        config = location.config
-        if config.image_cond_model is None:
-            raise CheckpointError(f"{model} is a text model: it takes no pictures.")
-        encoder = config.image_cond_model
-        loaders = network_loaders(location, runtime)
-        loaders[ENCODER_ROLE] = lambda: ImageEncoder.from_pretrained(encoder, location.folder, runtime)
-        host = ModelHost(loaders, device=runtime.device, plan=plan)
-        return cls(location, host, runtime)
+        pipeline = open_model(model or cls.default_model, runtime=runtime or Runtime.detect(), plan=plan)
+        if not isinstance(pipeline, cls):
+            taken = " and ".join(pipeline.inputs)
+            raise CheckpointError(f"{pipeline.name} takes {taken}: it cannot be opened as {cls.__name__}.")
+        return pipeline
 
     @torch.inference_mode()
     def __call__(
         self,
-        pictures: PictureSource | Sequence[PictureSource],
+        source: PictureSource | Sequence[PictureSource],
         *,
         seed: int = 0,
         structure_steps: int | None = None,
@@ -97,61 +98,41 @@ class ImageTo3D:
         speed: str = "exact",
         progress: Progress | None = None,
     ) -> Asset:
-        """Generate an asset from one picture or several pictures of the same object.
+        """Generate an asset from one picture or several pictures of the same object, or from a prompt.
 
         Sampler values left at None are the model's own; `speed`, one of `trellis.sampling.SPEEDS`, changes the result a
-        little unless it is exact. Raises InvalidInputError for unusable pictures or options, Cancelled within one step
-        of a wish to stop.
+        little unless it is exact; `multi_image` and `background` have nothing to decide for a text. Raises
+        InvalidInputError for an unusable source or option, Cancelled within one step of a wish to stop.
         """
         progress = progress or Progress()
-        unknown = [item for item in representations if item not in REPRESENTATIONS]
+        unknown = [item for item in representations if item not in self.representations]
         if unknown:
-            raise InvalidInputError(f"Unknown representation {unknown[0]!r}; choose from {', '.join(REPRESENTATIONS)}.")
+            known = ", ".join(self.representations)
+            raise InvalidInputError(f"{self.name} makes no representation {unknown[0]!r}; choose from {known}.")
         structure_sampler = override(self.config.structure_sampler, "structure", structure_steps, structure_guidance)
         latent_sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
         generator = torch.Generator().manual_seed(seed)
 
-        prepared = self.prepare(pictures, background=background, progress=progress)
-        with self.host.in_order(stage_roles(ENCODER_ROLE, representations)):
-            conditions = self.encode(prepared, progress=progress)
-            structure = self.sample_structure(conditions, structure_sampler, generator, multi_image, progress, speed)
+        with self.host.in_order(stage_roles(representations)):
+            condition = self.read(source, background=background, progress=progress)
+            structure = self.sample_structure(condition, structure_sampler, generator, multi_image, progress, speed)
             voxels = self.decode_structure(structure)
-            latent = self.sample_latent(conditions, voxels, latent_sampler, generator, multi_image, progress, speed)
-            return self.decode(latent, representations, prepared, progress)
+            latent = self.sample_latent(condition, voxels, latent_sampler, generator, multi_image, progress, speed)
+            return self.decode(latent, representations, condition.pictures, progress)
 
     def load_asset(self, path: str | Path) -> Asset:
         """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
         return Asset.load(path, device=self.runtime.device)
 
-    def prepare(
-        self, pictures: PictureSource | Sequence[PictureSource], *, background: str, progress: Progress
-    ) -> list[PreparedImage]:
-        """Read, cut out and frame the pictures for this model's image encoder."""
-        sources: list[Any] = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
-        if not sources:
-            raise InvalidInputError("Give at least one picture.")
-        size = encoder_image_size(self.config.image_cond_model)
-        return [
-            prepare_image(sources[i], size=size, background=background, runtime=self.runtime)
-            for i in progress.steps(Stage.PREPARE, len(sources))
-        ]
-
-    def encode(self, prepared: Sequence[PreparedImage], *, progress: Progress) -> list[Tensor]:
-        """Condition tokens [1, L, C] of each picture."""
-
-        def work(encoder: ImageEncoder, effort: Effort) -> list[Tensor]:
-            steps = progress.steps(Stage.ENCODE, len(prepared))
-            return [encoder(stack_pictures([prepared[i]], effort.device)).to(self.runtime.device) for i in steps]
-
-        return self.host.run(ENCODER_ROLE, work)
-
-    def null_condition(self, condition: Tensor) -> Tensor:
-        """The condition [1, L, C] that says nothing, like `condition` in shape and device: zeros for pictures."""
-        return torch.zeros_like(condition)
+    def read(
+        self, source: PictureSource | Sequence[PictureSource], *, background: str = "auto", progress: Progress
+    ) -> Condition:
+        """The condition of pictures, or of a prompt; raises InvalidInputError for what the model does not take."""
+        return self.reader.read(source, self.host, background=background, progress=progress)
 
     def sample_structure(
         self,
-        conditions: Sequence[Tensor],
+        condition: Condition,
         sampler: SamplerConfig,
         generator: torch.Generator,
         multi_image: str,
@@ -163,7 +144,7 @@ class ImageTo3D:
         noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator)
 
         def work(flow: StructureFlow, effort: Effort) -> Tensor:
-            with open_session(flow, conditions, sampler, effort, null=self.null_condition(conditions[0])) as session:
+            with open_session(flow, condition, sampler, effort) as session:
                 x = noise.to(effort.device)
                 return sample_flow(
                     session,
@@ -192,7 +173,7 @@ class ImageTo3D:
 
     def sample_latent(
         self,
-        conditions: Sequence[Tensor],
+        condition: Condition,
         voxels: Tensor,
         sampler: SamplerConfig,
         generator: torch.Generator,
@@ -207,8 +188,7 @@ class ImageTo3D:
 
         def work(flow: LatentFlow, effort: Effort) -> Tensor:
             x = grid.to(effort.device)
-            null = self.null_condition(conditions[0])
-            with open_session(flow, conditions, sampler, effort, null=null, layout=x.layout) as session:
+            with open_session(flow, condition, sampler, effort, layout=x.layout) as session:
                 return sample_flow(
                     session,
                     x.feats,
@@ -239,7 +219,7 @@ class ImageTo3D:
             "radiance_field": self.decode_radiance_field,
         }
         decoded: dict[str, Any] = {}
-        wanted = [name for name in REPRESENTATIONS if name in representations]
+        wanted = [name for name in decoders if name in representations]
         for i in progress.steps(Stage.DECODE, len(wanted)):
             decoded[wanted[i]] = decoders[wanted[i]](latent)
         if "mesh" in decoded and len(decoded["mesh"].faces) == 0:
@@ -305,17 +285,43 @@ class ImageTo3D:
         return self.host.run("slat_decoder_rf", work, values=lambda radiance: radiance.density)
 
 
-def stage_roles(encoder: str, representations: Sequence[str]) -> tuple[str, ...]:
+class ImageTo3D(TrellisPipeline):
+    """The pipeline of a model for pictures."""
+
+
+class TextTo3D(TrellisPipeline):
+    """The pipeline of a model for texts."""
+
+    default_model = "TRELLIS-text-base"
+
+
+def open_trellis(location: ModelLocation, *, runtime: Runtime, plan: MemoryPlan | None) -> TrellisPipeline:
+    """The pipeline of a TRELLIS model, for pictures or for texts as its description says."""
+    config = PipelineConfig.read(location.description)
+    kind: type[TrellisPipeline]
+    reader: ConditionReader
+    if config.image_cond_model is not None:
+        kind, reader = ImageTo3D, PictureReader(config.image_cond_model, location.folder, runtime)
+    else:
+        kind, reader = TextTo3D, TextReader(str(config.text_cond_model), location.folder, runtime)
+
+    def load(role: str) -> nn.Module:
+        return load_model(
+            network_stem(location, role),
+            dtype=runtime.dtype,
+            attention=runtime.attention,
+            sparse_conv=(runtime.sparse_conv, runtime.spconv_algo),
+        )
+
+    loaders = {role: partial(load, role) for role in config.models} | {ENCODER_ROLE: reader.load}
+    host = ModelHost(loaders, device=runtime.device, plan=plan)
+    return kind(location.name, config, reader=reader, host=host, runtime=runtime)
+
+
+def stage_roles(representations: Sequence[str]) -> tuple[str, ...]:
     """The networks of a generation in the order of their stages."""
     decoders = (role for name, role in DECODERS.items() if name in representations)
-    return (encoder, "sparse_structure_flow_model", "sparse_structure_decoder", "slat_flow_model", *decoders)
-
-
-def network_loaders(location: ModelLocation, runtime: Runtime) -> dict[str, Callable[[], nn.Module]]:
-    """How the networks of a model are loaded, by role; what encodes the condition is not among them."""
-    sparse_conv = (runtime.sparse_conv, runtime.spconv_algo)
-    load = partial(load_model, location, dtype=runtime.dtype, attention=runtime.attention, sparse_conv=sparse_conv)
-    return {role: partial(load, role) for role in location.config.models}
+    return (ENCODER_ROLE, "sparse_structure_flow_model", "sparse_structure_decoder", "slat_flow_model", *decoders)
 
 
 def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None) -> SamplerConfig:
@@ -341,18 +347,17 @@ def itself(values: Tensor) -> Tensor:
 
 def open_session(
     flow: StructureFlow | LatentFlow,
-    conditions: Sequence[Tensor],
+    condition: Condition,
     sampler: SamplerConfig,
     effort: Effort,
     *,
-    null: Tensor,
     layout: VoxelLayout | None = None,
 ) -> FlowSession:
     """A session at the times of the sampler."""
-    conditions = [condition.to(effort.device) for condition in conditions]
+    tokens = [part.to(effort.device) for part in condition.tokens]
     times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
-    null = null.to(effort.device)
-    return FlowSession(flow, conditions, null=null, times=times, layout=layout, graphs=effort.graphs)
+    null = condition.null.to(effort.device)
+    return FlowSession(flow, tokens, null=null, times=times, layout=layout, graphs=effort.graphs)
 
 
 def sample_flow(

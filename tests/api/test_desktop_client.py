@@ -13,7 +13,7 @@ from tests.contract.sources import ROOT
 from tests.unit.app.fakes import PICTURE as STORED
 from tests.unit.app.waiting import wait_until
 from trellis.app.api.stableprojectorz.panel import panel_text
-from trellis.app.request import options
+from trellis.app.request import GenerationRequest
 
 PICTURE = png()
 LOG = ROOT / "outputs" / "desktop_client.log"  # ignored by git
@@ -179,7 +179,7 @@ def test_a_turn_behind_the_jobs_of_others_is_given_up_too(desktop: DesktopClient
 def test_a_model_that_takes_long_to_open_is_waited_for(desktop: DesktopClient, server: Server) -> None:
     """Longer than a turn is waited for (2 s here): whose job is next is not told that the server is busy."""
     opened = threading.Event()
-    server.engine._executor.submit(lambda _: time.sleep(3.0), lambda _: opened.set())
+    server.engine.executor.submit(lambda _: time.sleep(3.0), lambda _: opened.set())
     assert desktop.generate([PICTURE]) == "imported"
     assert opened.is_set() and any("The model is being opened" in line for line in desktop.log)
 
@@ -230,7 +230,7 @@ def test_the_panel_is_made_of_the_options_table() -> None:
     )
     for name in ("texture_size", "multi_image"):
         listed = elements[name].properties["options"].strip("[]").split(",")
-        assert listed == [str(value) for value in options()[name].domain.values]
+        assert listed == [str(value) for value in GenerationRequest.options()[name].values]
     for element in elements.values():
         for key in ("min", "max", "default"):
             value = element.properties.get(key, "0")

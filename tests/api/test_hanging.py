@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,16 @@ from trellis.app.engine import Engine
 from trellis.app.serve import PatientProtocol, run_until_told
 
 HANGING = """
-import logging, signal, sys, threading, time
+import asyncio, logging, signal, sys, threading, time
 from pathlib import Path
+from fastapi.responses import StreamingResponse
 from trellis.app import serve
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from tests.unit.app.engines import fake_source, start_workers
 
 folder, what = Path(sys.argv[1]), sys.argv[2]
-serve.END_SECONDS = 3.0
+serve.END_SECONDS = 3.0 if what != "nothing" else 60.0
 engine = start_workers([fake_source(folder)], folder / "jobs")
 app = create_api(engine, ApiSettings())
 
@@ -40,6 +42,19 @@ async def hang() -> None:
         with open("/dev/zero", "rb") as file:
             while True:
                 file.read(1 << 20)
+
+@app.get("/wait")
+async def wait() -> None:
+    print("begun", flush=True)
+    await asyncio.sleep(1000)
+
+@app.get("/stream")
+async def stream() -> StreamingResponse:
+    async def pieces():
+        yield "begun"
+        print("begun", flush=True)
+        await asyncio.sleep(1000)
+    return StreamingResponse(pieces())
 
 @app.get("/hang-thread")
 def hang_thread() -> None:
@@ -86,6 +101,25 @@ def test_the_program_ends_although_something_hangs(tmp_path: Path, what: str) ->
             asking.join()
     finally:
         process.kill()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_requests_that_wait_at_the_end_are_ended_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HANGING, str(tmp_path), "nothing"]
+    options: dict[str, Any] = {"cwd": ROOT, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    try:
+        assert process.stdout is not None
+        home = f"http://127.0.0.1:{int(process.stdout.readline())}"
+        with ThreadPoolExecutor(2) as threads:
+            answers = [threads.submit(httpx.get, f"{home}/{path}", timeout=60) for path in ("wait", "stream")]
+            assert [process.stdout.readline() for _ in answers] == ["begun\n"] * 2
+            process.send_signal(signal.SIGTERM)
+            assert [answer.result().status_code for answer in answers] == [503, 200]
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "Traceback" not in said and "CancelledError" not in said, said
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from trellis.app.api.model_routes import model_routes
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.stableprojectorz.panel import panel_text
 from trellis.app.engine import Engine
-from trellis.app.job_sources import Models, SourceError
-from trellis.app.request import default_of
+from trellis.app.job_sources import Models
+from trellis.errors import InvalidInputError
+from trellis.export.options import FileOptions
 
 TEXT = base64.b64encode(png()).decode()
 PROMPT = "a small red mug"
@@ -91,7 +92,7 @@ def test_a_model_that_is_not_here_is_fetched_only_where_it_is_named() -> None:
     assert models.choose(None, prompt=None, pictures=1) == "fake"
     assert models.choose("large", prompt=None, pictures=1) == "large"
     assert models.choose("words", prompt=PROMPT, pictures=0) == "words"
-    with pytest.raises(SourceError, match="name one to have it fetched: words") as error:
+    with pytest.raises(InvalidInputError, match="name one to have it fetched: words") as error:
         models.choose(None, prompt=PROMPT, pictures=0)
     assert error.value.field == "prompt"
     started = Models(("large", "fake"), frozenset(), frozenset({"large"}))  # the program was started with it
@@ -107,7 +108,7 @@ def test_a_model_that_is_not_here_is_fetched_only_where_it_is_named() -> None:
 
 
 def test_a_preset_fills_what_a_request_leaves_out(client: TestClient, engine: Engine) -> None:
-    """As on the page: `GenerationRequest.from_dict` is the one place of this rule."""
+    """As on the page: `JobRequest` is the one place of this rule."""
     answer = client.post("/jobs", json={"pictures": [TEXT], "preset": "prototype", "latent_steps": 3})
     request = engine.view(answer.json()["id"]).request
     assert request is not None
@@ -116,7 +117,7 @@ def test_a_preset_fills_what_a_request_leaves_out(client: TestClient, engine: En
     answer = client.post("/jobs", data={"preset": "minimal"}, files={"pictures": ("a.png", png())})
     request = engine.view(answer.json()["id"]).request
     assert request is not None
-    assert (request.preview_size, request.preview_frames) == (256, default_of("preview_frames"))
+    assert (request.preview_size, request.preview_frames) == (256, FileOptions().preview_frames)
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from torch import Tensor
 from benchmarks.released import Scene, make_scene, random_pipeline
 from benchmarks.stages import Stages
 from tests.unit.nn import test_inference
+from trellis.conditions import Condition
 from trellis.memory import MemoryPlan
 from trellis.ops.captures import GraphReplay
 from trellis.ops.norms import gelu, heads, residual
-from trellis.pipeline import ENCODER_ROLE, ImageTo3D, stage_roles
+from trellis.pipeline import ImageTo3D, stage_roles
 from trellis.progress import Progress
 from trellis.runtime import Runtime
 
@@ -39,9 +40,9 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 def results(pipeline: ImageTo3D, scene: Scene, *, conditions: int = 1) -> list[Tensor]:
     """Structure, latent and mesh features of 12 steps each."""
     sampler = replace(pipeline.config.structure_sampler, steps=12)
-    given = [scene.condition * (1 - 0.5 * index) for index in range(conditions)]
+    given = Condition.of_pictures([scene.condition * (1 - 0.5 * index) for index in range(conditions)])
     generator = torch.Generator().manual_seed(0)
-    with torch.inference_mode(), pipeline.host.in_order(stage_roles(ENCODER_ROLE, ("mesh",))):
+    with torch.inference_mode(), pipeline.host.in_order(stage_roles(("mesh",))):
         structure = pipeline.sample_structure(given, sampler, generator, "stochastic", Progress())
         latent = pipeline.sample_latent(given, scene.voxels, sampler, generator, "stochastic", Progress())
         return [structure, latent.feats, pipeline.decode_mesh_features(latent).feats]

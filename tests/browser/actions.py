@@ -41,9 +41,9 @@ def wait_while(page: Page, condition: Callable[[], bool]) -> None:
 
 
 def viewer_pixels(page: Page) -> np.ndarray:
-    """What the viewer shows, float [H, W, 3] in 0..255, without its bar of buttons."""
-    picture = Image.open(io.BytesIO(page.locator(".tv-pane").screenshot())).convert("RGB")
-    return np.asarray(picture, dtype=float)[10:-60, 10:-10]
+    """What the viewer shows, float [H, W, 3] in 0..255, without its rows of buttons."""
+    picture = Image.open(io.BytesIO(page.locator(".tv-view").screenshot())).convert("RGB")
+    return np.asarray(picture, dtype=float)[56:-56, 10:-10]
 
 
 def colored_share(pixels: np.ndarray) -> float:

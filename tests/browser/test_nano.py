@@ -86,7 +86,7 @@ def test_an_example_picture_becomes_a_textured_glb(
     mesh = trimesh.load(download.value.path(), file_type="glb", force="mesh")
     assert len(mesh.faces) > 100 and max(abs(mesh.bounds).ravel()) < 0.6
     assert min(mesh.visual.material.baseColorTexture.size) >= 512
-    click(page, "[data-kind=ply]")
+    click(page, "[data-mode=gaussians]")
     wait_for_model(page, "ply", share=detail_share, least=0.001, unlike=drawn)
     screenshot(page, "nano-gaussians")
 

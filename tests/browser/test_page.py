@@ -39,7 +39,7 @@ def test_a_picture_becomes_a_model_to_see_and_download(
     assert "without a network" in page.inner_text("#progress")
     mesh = wait_for_model(page, "glb")
     screenshot(page, "result")
-    click(page, "[data-kind=ply]")
+    click(page, "[data-mode=gaussians]")
     splats = wait_for_model(page, "ply", unlike=mesh)
     assert top_is_orange(mesh) and top_is_orange(splats)  # both stand upright
 

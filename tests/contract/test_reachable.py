@@ -45,7 +45,7 @@ def used_names(paths: list[Path]) -> Counter[str]:
 
 
 def defined_names(path: Path) -> list[str]:
-    """The functions and classes of a file and the methods of its classes, without what Python calls by itself."""
+    """The functions and classes of a file and the methods of its classes, without what Python or pydantic call."""
     found = []
     for node in syntax_tree(path).body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.decorator_list:
@@ -55,6 +55,7 @@ def defined_names(path: Path) -> list[str]:
                 method.name
                 for method in node.body
                 if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) and not method.name.startswith("__")
+                if not any(ast.unparse(call).startswith("model_validator(") for call in method.decorator_list)
             ]
     return found
 

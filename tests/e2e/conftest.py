@@ -12,7 +12,7 @@ MODEL = "nano"
 STEPS = 4
 TEXTURE_SIZE = 512
 FRAMES = 4
-PREVIEW_SIZE = 64
+PREVIEW_SIZE = 256
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "example_image"
 FAST = {"texture_size": TEXTURE_SIZE, "preview_frames": FRAMES, "preview_size": PREVIEW_SIZE}
 

@@ -6,7 +6,7 @@ from tests.e2e.conftest import MODEL
 from tests.unit.app.engines import PipelineTool
 from trellis import ImageTo3D
 from trellis.app.jobs import Job
-from trellis.app.request import GenerationRequest, options
+from trellis.app.request import GenerationRequest, read_request
 from trellis.progress import CancelToken, StepInfo
 from trellis.stages import Stage
 
@@ -14,7 +14,7 @@ from trellis.stages import Stage
 def test_a_job_of_all_files_reports_the_stages_of_the_table(pipeline: ImageTo3D, picture: Path, tmp_path: Path) -> None:
     values = {"structure_steps": 2, "latent_steps": 2, "texture_size": 512, "preview_frames": 2, "preview_size": 256}
     values |= {"faces": 2000, "texture_mode": "best", "normal_map": True}
-    request = GenerationRequest.from_dict(values | {"formats": list(options()["formats"].domain.values)})  # type: ignore[union-attr]
+    request = read_request(values | {"formats": list(GenerationRequest.options()["formats"].values)})
     job = Job(folder=tmp_path, model=MODEL, pictures=(picture,), request=request)
     told: list[StepInfo] = []
     outcome = PipelineTool(lambda: pipeline, MODEL).run(job, on_step=told.append, cancel=CancelToken())

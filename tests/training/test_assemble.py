@@ -20,12 +20,12 @@ from trellis.training.start import SETTINGS_FILE
 
 def test_folder_holds_every_network_in_float16(runs: Path, tmp_path: Path) -> None:
     output = tmp_path / "model"
-    sizes = assemble(runs, output, structure_strength=2.5, latent_strength=3.5)
+    sizes = assemble(runs, output)
     found = {str(path.relative_to(output)): path.stat().st_size for path in output.rglob("*") if path.is_file()}
     assert found == sizes
     config = PipelineConfig.read(output / "pipeline.json")
     assert set(config.models) == set(DECODERS)
-    assert (config.structure_sampler.cfg_strength, config.latent_sampler.cfg_strength) == (2.5, 3.5)
+    assert (config.structure_sampler.cfg_strength, config.latent_sampler.cfg_strength) == (2.0, 3.0)
     statistics = json.loads((runs / "latent_vae" / "slat_normalization.json").read_text())
     assert config.latent_statistics == (tuple(statistics["mean"]), tuple(statistics["std"]))
     for folder, roles in (("ckpts", DECODERS), ("encoders", ENCODERS)):

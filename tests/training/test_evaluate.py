@@ -1,24 +1,19 @@
-"""Evaluation and contact sheet, end to end on a tiny assembled model and without any optional package."""
+"""Evaluation, end to end on a tiny assembled model and without any optional package."""
 
 import json
 import math
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from trellis.errors import CheckpointError
-from trellis.pipeline import ImageTo3D
-from trellis.runtime import Runtime
 from trellis.training import baselines, truth
 from trellis.training.evaluate import Options, evaluate, main
 from trellis.training.procedural import HELD_OUT_SEEDS, sample_objects
 from trellis.training.procedural.pictures import render_pictures
-from trellis.training.report import METHODS, make_report, markdown, mean_scores
-from trellis.training.sheet import contact_sheet, sheet_objects, write_sheet
+from trellis.training.report import METHODS, make_report, mean_scores, text
 
 CPU = torch.device("cpu")
 SCORES = {"iou", "chamfer", "f_score"}
@@ -33,7 +28,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("bare")
-def test_report_of_a_tiny_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_of_a_tiny_model(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(baselines, "_CHUNK", 2)
     output = tmp_path / "report.json"
     sizes = ["--count", "2", "--left-out", "1", "--known", "6", "--steps", "2"]
@@ -56,8 +53,7 @@ def test_report_of_a_tiny_model(model: Path, tmp_path: Path, monkeypatch: pytest
     held_out = report["summary"]["held_out"]
     assert len({held_out[method]["chamfer"] for method in METHODS}) >= 3
     assert held_out["model"]["psnr_mesh_input"] != held_out["model"]["psnr_mesh_behind"]
-    page = output.with_suffix(".md").read_text()
-    assert f"| this model | {held_out['model']['iou']:.3f} |" in page and "| windmill | 1 |" in page
+    assert f"held_out (2), model: chamfer {held_out['model']['chamfer']:g}, " in capsys.readouterr().out
 
 
 def test_only_an_assembled_model_is_evaluated(tmp_path: Path) -> None:
@@ -66,55 +62,21 @@ def test_only_an_assembled_model_is_evaluated(tmp_path: Path) -> None:
     assert main(["--model", str(tmp_path), "--device", "cpu"]) == 1
 
 
-def test_contact_sheet(model: Path, tmp_path: Path) -> None:
-    pipeline = ImageTo3D.from_pretrained(model, runtime=Runtime())
-    with pipeline.host.on_device("sparse_structure_flow_model") as flow, torch.no_grad():
-        generator = torch.Generator().manual_seed(0)
-        for block in flow.blocks:  # after a few steps of training the picture says little yet
-            block.cross_attn.to_out.weight.normal_(std=60, generator=generator)
-    families = ["mug", "car", "tree", "windmill"]
-    write_sheet(pipeline, families, tmp_path / "sheet.png", count=3, size=32)
-    pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert pixels.shape == (2 * 32, 2 * 7 * 32, 3)
-    tiles = pixels.reshape(2, 32, 14, 32, 3).swapaxes(1, 2).reshape(28, 32, 32, 3)
-    assert all((tile < 250).any() for tile in tiles[:21]), "no tile of the three objects is blank"
-    assert (tiles[21:] == 255).all(), "the fourth place is empty"
-    assert len({tile.tobytes() for tile in tiles[:21]}) == 21
-    names = sheet_objects(families, 16).names()
-    assert sorted(names) == sorted(families)
-
-
-def test_sheet_stays_white_where_nothing_is_found(model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    pipeline = ImageTo3D.from_pretrained(model, runtime=Runtime())
-    with pipeline.host.on_device("sparse_structure_decoder") as decoder, torch.no_grad():
-        decoder.get_submodule("out_layer.2").bias -= 1e4
-    pixels = np.asarray(contact_sheet(pipeline, ["mug"], count=1, size=32))
-    assert (pixels[:, :32] < 250).any() and (pixels[:, 32:] == 255).all()
-    assert "found no object" in caplog.text
-
-
-def test_sheet_needs_an_assembled_model(tmp_path: Path) -> None:
-    assert main(["--model", str(tmp_path), "--sheet", str(tmp_path / "s.png"), "--device", "cpu"]) == 1
-    assert not (tmp_path / "s.png").exists()
-
-
 def row(group: str, family: str, iou: float, chamfer: float) -> dict[str, object]:
     scores = {method: {"iou": iou, "f_score": iou / 2, "chamfer": chamfer} for method in METHODS}
     return {"group": group, "family": family, "seed": 1} | scores
 
 
-def test_means_and_page() -> None:
+def test_means_and_lines() -> None:
     rows = [row("held_out", "ice_cream", 0.2, 0.1), row("held_out", "mug", 0.6, math.inf)]
     assert mean_scores(rows, "model") == {"iou": 0.4, "f_score": 0.2, "chamfer": round((0.1 + math.sqrt(3)) / 2, 4)}
-    settings = {
-        "structure_sampler": {"steps": 25, "cfg_strength": 3.0}, "seed": 0, "f_score_distance": 0.05,
-        "surface_points": 10_000, "training_objects_searched": 8192,
-    }  # fmt: skip
-    page = markdown(make_report(rows, settings))
-    lines = page.splitlines()
-    assert "| this model | 0.400 | 0.200 | 0.916 |" in lines
-    assert lines.index("| mug | 1 | 0.600 | 0.300 | 1.732 |") < lines.index("| ice cream | 1 | 0.200 | 0.100 | 0.100 |")
-    assert "25 steps, guidance 3, seed 0" in page and "8,192" in page
+    lines = text(make_report(rows, {})).splitlines()
+    assert "held_out (2), model: chamfer 0.916, f_score 0.2, iou 0.4" in lines
+    families = [
+        "mug: objects 1, chamfer 1.7321, f_score 0.3, iou 0.6",
+        "ice_cream: objects 1, chamfer 0.1, f_score 0.1, iou 0.2",
+    ]
+    assert lines[-2:] == families
 
 
 def test_true_pictures_show_the_object_where_the_input_does() -> None:

@@ -56,5 +56,5 @@ def test_who_trains_what() -> None:
     set_rates([adam, muon], 0.5)
     assert muon.param_groups[0]["lr"] == 0.025 and adam.param_groups[0]["lr"] == 2e-4
     assert len(create_optimizers(parameters, OptimizerConfig(), device=CPU)) == 1
-    with pytest.raises(InvalidInputError, match="adamw, muon"):
+    with pytest.raises(InvalidInputError, match="'adamw' or 'muon'"):
         parse_config({"stage": "flows", "models": {}, "optimizer": {"name": "sgd"}})

@@ -11,9 +11,10 @@ from trellis import Runtime
 from trellis.app.generation import generate_files
 from trellis.app.request import GenerationRequest
 from trellis.cli import main
-from trellis.models import list_models, load_model, save_model
+from trellis.families.catalogue import list_models
+from trellis.models import load_model, save_model
+from trellis.opening import open_model
 from trellis.progress import Progress
-from trellis.text_pipeline import open_model
 
 PICTURE = Path(__file__).resolve().parents[2] / "assets" / "example_image" / "lighthouse.png"
 FLOW = "sparse_structure_flow_model"

@@ -73,7 +73,7 @@ def test_time_limit_saves_and_float32_state_goes_on_bitwise(tmp_path: Path) -> N
     whole = trainer(config, tmp_path / "whole")
     whole.run()
     part = trainer(config, tmp_path / "part")
-    part.stage.prepare(0)
+    part.stage.at_step(0)
     part._step()
     part.position.step = 1
     assert not part.run(deadline=time.monotonic() - 1)
@@ -88,14 +88,14 @@ def test_time_limit_saves_and_float32_state_goes_on_bitwise(tmp_path: Path) -> N
 def test_cached_data_equals_made_data(tmp_path: Path) -> None:
     config = tiny()
     made = create_stage(config, tmp_path, device=CPU)
-    made.prepare(2)
+    made.at_step(2)
     for _ in range(2):  # written, then read
         kept = create_stage(config, tmp_path, device=CPU, cache=tmp_path / "cache")
-        kept.prepare(2)
+        kept.at_step(2)
         numbers = torch.arange(4)
         assert torch.equal(kept.pool.objects("occupancy", numbers), made.pool.objects("occupancy", numbers))
-    made.prepare(0)
-    kept.prepare(2)
+    made.at_step(0)
+    kept.at_step(2)
     assert not torch.equal(kept.pool.objects("occupancy", numbers), made.pool.objects("occupancy", numbers))
 
 

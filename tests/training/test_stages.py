@@ -49,7 +49,7 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(name: str, runs: Path, tmp
 
 def overfit(stage: Stage, steps: int) -> tuple[dict[str, float], dict[str, float]]:
     """Losses of one batch with one draw of noise, before and after `steps` steps on it."""
-    stage.prepare(0)
+    stage.at_step(0)
     optimizer = torch.optim.Adam([p for p in stage.modules.parameters() if p.requires_grad], lr=3e-3)
     history = []
     for _ in range(steps):
@@ -77,7 +77,7 @@ def test_flows_learn_one_batch(runs: Path) -> None:
 def test_every_trained_parameter_gets_a_gradient(runs: Path, tmp_path: Path) -> None:
     for name in ("structure_vae", "latent_vae", "flows"):
         run = tiny_trainer(tiny_config(name), tmp_path, inputs=runs)
-        run.stage.prepare(0)
+        run.stage.at_step(0)
         with torch.no_grad():  # zero-initialised heads keep gradients from what lies below them
             for parameter in run.parameters:
                 parameter.add_(torch.randn(parameter.shape, generator=torch.Generator()), alpha=0.01)
@@ -92,7 +92,7 @@ def test_every_trained_parameter_gets_a_gradient(runs: Path, tmp_path: Path) -> 
 
 def test_latents_reach_the_flows_normalised(runs: Path) -> None:
     stage = tiny_trainer(tiny_config("flows"), runs).stage
-    stage.prepare(0)
+    stage.at_step(0)
     rows, _, _ = stage.pool.voxel_rows(torch.arange(4))  # type: ignore[attr-defined]
     latents = stage.pool.voxels("voxel_latent", rows).float()  # type: ignore[attr-defined]
     # Refreshing has replaced a part of the pool that the statistics were taken from.
@@ -114,6 +114,6 @@ def test_stages_refuse_what_they_do_not_know(runs: Path) -> None:
         tiny_trainer(parse_config(values | {"models": models}), runs)
     values = config_values(tiny_config("latent_vae"))
     run = tiny_trainer(parse_config(values | {"loss": values["loss"] | {"ssim": 1.0}}), runs)
-    run.stage.prepare(0)
+    run.stage.at_step(0)
     with pytest.raises(InvalidInputError, match="ssim"):
         run.stage.loss(step_generator(0, 0, torch.device("cpu")))

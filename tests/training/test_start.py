@@ -46,7 +46,7 @@ def test_every_stage_starts_from_a_model(model: Path, tmp_path: Path) -> None:
 def test_colors_and_densities_keep_their_meaning(model: Path, tmp_path: Path) -> None:
     adopt_model(model, tmp_path)
     run = tiny_trainer(started(tiny_config("latent_vae")), tmp_path)
-    run.stage.prepare(0)
+    run.stage.at_step(0)
     run.stage.export(tmp_path / "again")
     for role in ("slat_encoder", "slat_decoder_rf"):
         old, new = (load_model(folder / role).float() for folder in (tmp_path / START_FOLDER, tmp_path / "again"))

@@ -80,14 +80,14 @@ def test_files_of_a_kept_asset_are_the_same_bytes(tmp_path: Path) -> None:
 def test_the_radiance_field_has_a_file_that_is_read_again_and_a_video(tmp_path: Path) -> None:
     before = asset()
     options = {"formats": ("radiance_field", "mp4"), "preview_content": ("radiance_field",)}
-    files = before.save(tmp_path, preview_size=64, preview_frames=2, **options)
+    files = before.save(tmp_path, preview_size=256, preview_frames=2, **options)
     after = Asset.load(files["radiance_field"])
     assert after.gaussians is None and after.mesh is None and after.prepared == ()
     assert before.radiance_field is not None and after.radiance_field is not None
     for key, value in vars(before.radiance_field).items():
         other = getattr(after.radiance_field, key)
         assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other
-    again = after.save(tmp_path / "again", preview_size=64, preview_frames=2, **options)
+    again = after.save(tmp_path / "again", preview_size=256, preview_frames=2, **options)
     assert again["mp4"].read_bytes() == files["mp4"].read_bytes()
     assert again["radiance_field"].read_bytes() == files["radiance_field"].read_bytes()
     with pytest.raises(InvalidInputError, match="no radiance field: generate a new one"):

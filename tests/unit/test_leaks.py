@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.released import Scene, make_scene, random_pipeline
+from trellis.conditions import Condition
 from trellis.errors import Cancelled
 from trellis.memory import MemoryPlan
 from trellis.pipeline import ImageTo3D
@@ -32,11 +33,11 @@ def generate(pipeline: ImageTo3D, scene: Scene, progress: Progress, *, steps: in
     """Everything that a generation does between the image encoder and the files."""
     sampler = replace(pipeline.config.structure_sampler, steps=steps)
     generator = torch.Generator().manual_seed(0)
-    conditions = [scene.condition]
+    condition = Condition.of_pictures([scene.condition])
     with torch.inference_mode():
-        structure = pipeline.sample_structure(conditions, sampler, generator, "stochastic", progress)
+        structure = pipeline.sample_structure(condition, sampler, generator, "stochastic", progress)
         assert pipeline.decode_structure(structure).shape[1] == 4
-        latent = pipeline.sample_latent(conditions, scene.voxels, sampler, generator, "stochastic", progress)
+        latent = pipeline.sample_latent(condition, scene.voxels, sampler, generator, "stochastic", progress)
         asset = pipeline.decode(latent, ("gaussians", "mesh"), [], progress)
     assert asset.gaussians is not None and asset.mesh is not None and len(asset.mesh.faces)
 

@@ -15,10 +15,10 @@ from tests.contract.sources import ROOT
 from trellis.conditioning import TextEncoder
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError
 from trellis.models import PipelineConfig, save_model
-from trellis.pipeline import ImageTo3D
+from trellis.opening import open_model
+from trellis.pipeline import ImageTo3D, TextTo3D
 from trellis.progress import CancelToken, Progress
 from trellis.runtime import Runtime
-from trellis.text_pipeline import TextTo3D, open_model
 
 WIDTH, LENGTH = 32, 16  # of the tiny CLIP; the tiny flows take conditions of this width
 RUNTIME = Runtime(device=torch.device("cpu"), offline=True)
@@ -102,22 +102,21 @@ def latent_of(pipeline: TextTo3D, prompt: str, *, seed: int = 0) -> torch.Tensor
     """The structure's latent and the structured latent for a prompt, on voxels that do not depend on the weights."""
     progress, generator = Progress(), torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        conditions = [pipeline.encode_text(prompt, progress=progress)]
+        condition = pipeline.read(prompt, progress=progress)
         sampler = pipeline.config.structure_sampler
-        structure = pipeline.sample_structure(conditions, sampler, generator, "stochastic", progress)
+        structure = pipeline.sample_structure(condition, sampler, generator, "stochastic", progress)
         voxels = make_scene(scale="tiny", device=torch.device("cpu")).voxels
-        latent = pipeline.sample_latent(conditions, voxels, sampler, generator, "stochastic", progress)
+        latent = pipeline.sample_latent(condition, voxels, sampler, generator, "stochastic", progress)
     return torch.cat([structure.flatten(), latent.feats.flatten()])
 
 
 def test_the_null_condition_is_the_empty_prompt(model: Path) -> None:
     pipeline = TextTo3D.from_pretrained(model, runtime=RUNTIME)
     with torch.inference_mode():
-        condition = pipeline.encode_text("a red mug", progress=Progress())
-        null = pipeline.null_condition(condition)
+        condition = pipeline.read("a red mug", progress=Progress())
         expected = TextEncoder.from_pretrained("clip", model, RUNTIME)([""])
-    torch.testing.assert_close(null, expected, rtol=1e-5, atol=1e-6)
-    assert null.abs().max() > 0 and not torch.allclose(null, condition)
+    torch.testing.assert_close(condition.null, expected, rtol=1e-5, atol=1e-6)
+    assert condition.null.abs().max() > 0 and not torch.allclose(condition.null, condition.tokens[0])
 
 
 def test_a_call_reaches_every_stage_and_can_be_cancelled(model: Path) -> None:
@@ -168,7 +167,7 @@ def test_what_is_no_text_is_refused(model: Path, prompt: object) -> None:
 def test_the_two_kinds_of_models_are_told_apart(model: Path) -> None:
     assert isinstance(open_model("nano", runtime=RUNTIME), ImageTo3D)
     assert not isinstance(open_model("nano", runtime=RUNTIME), TextTo3D)
-    with pytest.raises(CheckpointError, match="image model"):
+    with pytest.raises(CheckpointError, match="takes pictures"):
         TextTo3D.from_pretrained("nano", runtime=RUNTIME)
-    with pytest.raises(CheckpointError, match="text model"):
+    with pytest.raises(CheckpointError, match="takes text"):
         ImageTo3D.from_pretrained(model, runtime=RUNTIME)

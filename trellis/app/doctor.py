@@ -14,8 +14,8 @@ import torch
 
 from trellis.app.presets import PRESETS, choose_preset
 from trellis.errors import TrellisError
+from trellis.families.catalogue import list_models
 from trellis.memory import GIB
-from trellis.models import list_models
 from trellis.ops import attention, reference, sparse_conv
 from trellis.ops.neighbours import neighbour_table
 from trellis.ops.rasterize import backends as rasterize

@@ -22,7 +22,7 @@ from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.job_sources import Models
 from trellis.app.jobs import CUT_OFF, GOES_ON, Job, JobOutcome, JobState, new_folder
 from trellis.app.picture_reader import PictureReader
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
 
@@ -93,7 +93,7 @@ class Engine:
 
     def submit(
         self,
-        request: GenerationRequest,
+        request: JobRequest,
         pictures: Sequence[Path] = (),
         *,
         prompt: str | None = None,

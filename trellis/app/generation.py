@@ -8,25 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from trellis.app.jobs import DRAFT_FILE, KEPT_FILE
-from trellis.app.request import GenerationRequest
+from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE
+from trellis.app.request import JobRequest
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
+from trellis.errors import InvalidInputError
+from trellis.families.family import PICTURES, TEXT
 from trellis.progress import Progress
 
 if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the server's own process never needs them
     from trellis.conditioning.pictures import PictureSource
-    from trellis.pipeline import ImageTo3D
+    from trellis.opening import Pipeline
 
 
 RESULT_NAME = "asset"  # the files of a job are told apart by its folder
 
 
 def generate_files(
-    pipeline: "ImageTo3D",
+    pipeline: "Pipeline",
     source: "Sequence[PictureSource] | str",
     *,
-    request: GenerationRequest,
+    request: JobRequest,
     folder: Path,
     name: str = RESULT_NAME,
     keep: bool = False,
@@ -35,9 +37,10 @@ def generate_files(
     """Generate one asset and write `folder/name.*`: the files by kind, and notes for the user.
 
     source: pictures of one object, or a text for a text pipeline. With `keep` the asset itself stays in the folder as
-    KEPT_FILE, where it is already no network runs, and a first look at the asset is there as DRAFT_FILE before its
-    files are made. What the request leaves open is as the pipeline's memory preset sets it. Raises StorageError where
-    the folder cannot be written.
+    KEPT_FILE, where it is already no network runs, a first look at the asset is there as DRAFT_FILE before its
+    files are made, and its picture as FRAMED_FILE. What the request leaves open is as the pipeline's memory preset sets
+    it. Raises InvalidInputError for what the pipeline does not take or make, StorageError where the folder cannot be
+    written.
     """
     runtime = getattr(pipeline, "runtime", None)
     request = request.under(None if runtime is None else runtime.preset)
@@ -46,6 +49,7 @@ def generate_files(
         if keep and kept.is_file():
             asset = pipeline.load_asset(kept)
         else:
+            check_fit(pipeline, source, request)
             asset = pipeline(
                 source if isinstance(source, str) else list(source),
                 progress=progress,
@@ -54,6 +58,8 @@ def generate_files(
             )
             if keep:
                 asset.store(kept)
+        if keep and asset.picture is not None:
+            _write_picture(folder / FRAMED_FILE, asset.picture)
         notes = list(asset.notes)
         files = asset.save(
             folder,
@@ -67,6 +73,24 @@ def generate_files(
     return files, tuple(notes)
 
 
+def check_fit(pipeline: "Pipeline", source: "Sequence[PictureSource] | str", request: JobRequest) -> None:
+    """Raise InvalidInputError where the model of a pipeline cannot do what a request asks for."""
+    given = TEXT if isinstance(source, str) else PICTURES
+    if given not in pipeline.inputs:
+        raise InvalidInputError(
+            f"{pipeline.name} takes {' and '.join(pipeline.inputs)}, no {given}: give it that, or choose another model."
+        )
+    if request.operation not in pipeline.operations:
+        can = ", ".join(pipeline.operations)
+        raise InvalidInputError(f"{pipeline.name} cannot {request.operation}: choose another model, or of {can}.")
+    missing = [name for name in request.representations if name not in pipeline.representations]
+    if missing:
+        made = ", ".join(pipeline.representations)
+        raise InvalidInputError(
+            f"{pipeline.name} makes no {missing[0]}, of which files are asked for; it makes {made}."
+        )
+
+
 def file_name(text: str) -> str:
     """A file's name, without ending, made of the first words of a text."""
     words = re.findall(r"\w+", text)
@@ -74,6 +98,6 @@ def file_name(text: str) -> str:
 
 
 def _write_picture(path: Path, pixels: Any) -> None:
-    """Write uint8 [H, W, 3] as PNG in one step."""
+    """Write uint8 [H, W, 3 or 4] as PNG in one step."""
     with written_aside(path) as aside:
         Image.fromarray(pixels).save(aside)

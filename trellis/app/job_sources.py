@@ -8,14 +8,6 @@ MAX_PICTURES = 64
 LONGEST_PROMPT = 1000
 
 
-class SourceError(InvalidInputError):
-    """What a job is to be made of cannot be used; `field` is the name of what is wrong."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-
-
 @dataclass(frozen=True)
 class Models:
     """The models that jobs may ask for, first the one the program is started with.
@@ -34,23 +26,25 @@ class Models:
     def choose(self, model: str | None, *, prompt: str | None, pictures: int) -> str:
         """The model for so many pictures or a prompt: `model` if that is stated, else the first here that takes them.
 
-        Raises SourceError for pictures, a prompt or a model that do not go together.
+        Raises InvalidInputError, naming the field, for pictures, a prompt or a model that do not go together.
         """
         if model is not None and model not in self.names:
-            raise SourceError("model", f"model must be one of {', '.join(self.names)}, not {model[:80]!r}.")
+            raise InvalidInputError(f"model must be one of {', '.join(self.names)}, not {model[:80]!r}.", field="model")
         self._check_extent(prompt, pictures)
         fitting = self.taking(prompts=prompt is not None)
         wanted = "pictures" if prompt is None else "prompt"
         if not fitting:
             known = "only text models are here" if prompt is None else "no text model is here"
-            raise SourceError(wanted, f"{wanted}: {known}; start the program with another (--model).")
+            raise InvalidInputError(f"{wanted}: {known}; start the program with another (--model).", field=wanted)
         if model is not None and model not in fitting:
             other = "a prompt, not pictures" if prompt is None else "pictures, not a prompt"
-            raise SourceError("model", f"model {model} takes {other}; for {wanted} there are {', '.join(fitting)}.")
+            raise InvalidInputError(
+                f"model {model} takes {other}; for {wanted} there are {', '.join(fitting)}.", field="model"
+            )
         chosen = model or self.default_of(prompts=prompt is not None)
         if chosen is None:
             known = f"no model for it is here yet; name one to have it fetched: {', '.join(fitting)}"
-            raise SourceError(wanted, f"{wanted}: {known}.")
+            raise InvalidInputError(f"{wanted}: {known}.", field=wanted)
         return chosen
 
     def taking(self, *, prompts: bool) -> list[str]:
@@ -64,8 +58,8 @@ class Models:
 
     def _check_extent(self, prompt: str | None, pictures: int) -> None:
         if prompt is not None and pictures:
-            raise SourceError("prompt", "Give pictures or a prompt, not both.")
+            raise InvalidInputError("Give pictures or a prompt, not both.", field="prompt")
         if prompt is None and not 1 <= pictures <= MAX_PICTURES:
-            raise SourceError("pictures", f"pictures must hold between 1 and {MAX_PICTURES} pictures.")
+            raise InvalidInputError(f"pictures must hold between 1 and {MAX_PICTURES} pictures.", field="pictures")
         if prompt is not None and not 1 <= len(prompt.strip()) <= LONGEST_PROMPT:
-            raise SourceError("prompt", f"prompt must have between 1 and {LONGEST_PROMPT} characters.")
+            raise InvalidInputError(f"prompt must have between 1 and {LONGEST_PROMPT} characters.", field="prompt")

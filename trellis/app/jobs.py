@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest, read_request
 from trellis.app.storage import StorageError, storage_error, storing
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
@@ -24,9 +24,10 @@ from trellis.stages import Stage
 
 KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
 DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
+FRAMED_FILE = "framed.png"  # the object of the first picture, framed as the networks saw it
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
-ASKED = {"operation", "model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
+ASKED = {"model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
 TOLD = {"state", "message", "notes", "files", "took", "stages", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job began: it goes on when the program is started again."
@@ -64,20 +65,20 @@ def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
 
 # In records, files are named inside the job's folder.
 _Path = Annotated[Path, PlainSerializer(lambda path: path.name)]
-_Request = Annotated[GenerationRequest, PlainSerializer(lambda request: request.to_dict())]
+_Request = Annotated[JobRequest, PlainSerializer(lambda request: request.to_dict())]
 _Steps = Annotated[tuple[StepInfo, ...], PlainSerializer(_write_steps)]
 
 
 class Job(BaseModel):
     """A job at one moment, safe to hand to any thread; every change is another `Job`.
 
-    `operation` is what is done, `source` the id of the job whose asset it takes; `name` is what people call it, such as
-    the picture's name; `owner` whose it is: a digest that cannot be turned back, or a program by its address (see
-    CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than every other job's;
-    `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every stage seen so far,
-    in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a
-    result; `files` are the result files by kind; `plan` is how the model was opened for it. `ahead` counts the jobs
-    before it in the queue.
+    `request` says what is done, with which options; `source` is the id of the job whose asset it takes; `name` is what
+    people call it, such as the picture's name; `owner` whose it is: a digest that cannot be turned back, or a program
+    by its address (see CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than
+    every other job's; `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every
+    stage seen so far, in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are
+    remarks on a result; `files` are the result files by kind; `plan` is how the model was opened for it. `ahead`
+    counts the jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
@@ -85,7 +86,6 @@ class Job(BaseModel):
     folder: Path
 
     # What is asked for: REQUEST_FILE.
-    operation: str = "generate"
     model: str
     pictures: tuple[_Path, ...] = ()
     prompt: str | None = None
@@ -160,6 +160,12 @@ class Job(BaseModel):
     def draft(self) -> Path | None:
         """The first picture of the asset, if it is there."""
         path = self.folder / DRAFT_FILE
+        return path if _is_there(path) else None
+
+    @property
+    def framed(self) -> Path | None:
+        """The object of the first picture as the networks saw it, if it is there."""
+        path = self.folder / FRAMED_FILE
         return path if _is_there(path) else None
 
     @property
@@ -255,7 +261,7 @@ class Job(BaseModel):
             files = {kind: folder / Path(name).name for kind, name in record.get("files", {}).items()}
             record["files"] = {kind: path for kind, path in files.items() if path.is_file()}
             record["pictures"] = [folder / name for name in record["pictures"]]
-            record["options"] = GenerationRequest.from_dict(record["options"])
+            record["options"] = read_request(record["options"])
             record["stages"] = _read_steps(record.get("stages", ()))
             job = cls.model_validate({"created": folder.stat().st_mtime, **record, "folder": folder})
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,10 +1,13 @@
-"""The options that say which model runs where, for every command that works with one; quick to import."""
+"""Which model runs where, for every command that works with one: the options, and opening it; quick to import."""
 
 import argparse
-from dataclasses import dataclass, fields
-from typing import Any
+import logging
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
-from trellis.app.presets import AUTO, PRESET_NAMES
+from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
+from trellis.options import MACHINE
+from trellis.progress import Progress
 from trellis.runtime import (
     ATTENTION_BACKENDS,
     DEVICES,
@@ -15,7 +18,12 @@ from trellis.runtime import (
     limit_memory,
 )
 
+if TYPE_CHECKING:
+    from trellis.opening import Pipeline
+
 DEMO_MODEL = "nano"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,10 @@ class MachineOptions:
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which model runs where, on which back ends."""
     default = MachineOptions()
-    add = parser.add_argument
-    add("--model", default=default.model, help="nano (embedded), a folder, or a repository on the hub")
-    add("--device", default=default.device, help=f"{', '.join(DEVICES)} (auto)")
-    add("--precision", help=f"{', '.join(PRECISIONS)} (half on a GPU, else full)")
+    add = parser.add_argument_group(MACHINE).add_argument
+    add("--model", default=default.model, metavar="NAME", help="nano (embedded), a folder, or a repository on the hub")
+    add("--device", default=default.device, metavar=f"{{{','.join(DEVICES)}}}", help="where it computes (auto)")
+    add("--precision", metavar=f"{{{','.join(PRECISIONS)}}}", help="of the networks (half on a GPU, else full)")
     add("--offline", action="store_true", help="never download anything")
     add("--preset", choices=PRESET_NAMES, default=default.preset, help="how memory is used (auto: by what is free)")
     add("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
@@ -73,3 +81,26 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         "(kaolin by hand), and what they do not draw is drawn by builtin (builtin)",
     )
     add("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this in all")
+
+
+def open_pipeline(*, index: int | None = None, progress: Progress | None = None, **values: Any) -> "Pipeline":
+    """The pipeline of a model on this machine; `values` are those of `MachineOptions`.
+
+    A preset's precision holds where none is stated. A model of the hub that is not here is fetched, of which `progress`
+    hears in megabytes, and its cancel stops that. `index` is which of several accelerators is used.
+    """
+    from trellis.opening import open_model  # and torch with it
+    from trellis.ops.rasterize import ADAPTERS, require_adapter
+
+    options = MachineOptions(**values)
+    if index is not None:
+        import torch
+
+        torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
+    name = choose_preset(options.preset, options.detect())
+    runtime = replace(options.detect(precision=options.precision or PRESETS[name].precision), preset=name)
+    if runtime.rasterizer in ADAPTERS:
+        require_adapter(runtime.rasterizer, runtime.device)
+    pipeline = open_model(options.model, runtime=runtime, plan=PRESETS[name].plan, progress=progress)
+    _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
+    return pipeline

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from trellis.app.machine_options import DEMO_MODEL
 from trellis.errors import CheckpointError, FetchError
-from trellis.models import CatalogueEntry, list_models, resolve_model
+from trellis.families.catalogue import CatalogueEntry, list_models, resolve_model
+from trellis.families.family import TEXT
+from trellis.families.registry import published_models
 from trellis.runtime import ModelFiles
 
 TRAINING_FILE = "training.json"  # beside the weights of the embedded model
@@ -65,9 +67,10 @@ def _kinds(entry: CatalogueEntry) -> tuple[str, ...]:
 
 def _takes_text(entry: CatalogueEntry, files: ModelFiles) -> bool:
     try:
-        return resolve_model(entry.name, runtime=files).config.image_cond_model is None
+        return TEXT in resolve_model(entry.name, runtime=files).describe().inputs
     except FetchError:  # it is not here to find out
-        return "-text-" in entry.name
+        known = published_models().get(entry.name.split("/")[-1])
+        return known is not None and TEXT in known.inputs
     except CheckpointError as error:
         _log.warning("%s: %s", entry.name, error)  # its first job says so too
         return False

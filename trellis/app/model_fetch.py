@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, replace
 
 from trellis.errors import Cancelled, TrellisError
-from trellis.models.acquire import get_model
+from trellis.families.acquire import get_model
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.runtime import ModelFiles
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from trellis.errors import InvalidInputError
-from trellis.models.acquire import NAMES, U2NET, get_model
-from trellis.models.catalogue import list_models, supporting_folder
-from trellis.models.hub import SUPPORTING
+from trellis.families.acquire import U2NET, get_model, known_names
+from trellis.families.catalogue import list_models, supporting_folder
+from trellis.families.registry import supporting_models
 from trellis.progress import Progress
-from trellis.runtime import Runtime, matting_model_path
+from trellis.runtime import ModelFiles, Runtime, matting_model_path
 
 ACTIONS = ("list", "get")
 
@@ -18,18 +18,18 @@ def add_models_options(parser: argparse.ArgumentParser) -> None:
     """Add what `models` understands: nothing or `list`, and `get NAME...`."""
     parser.add_argument("action", nargs="?", default="list", choices=ACTIONS, help="list (default) or get")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"for get: {', '.join(NAMES)}, or owner/name of the hub"
+        "names", nargs="*", metavar="NAME", help=f"for get: {', '.join(known_names())}, or owner/name of the hub"
     )
 
 
-def models_lines(runtime: Runtime) -> list[str]:
+def models_lines(files: ModelFiles) -> list[str]:
     """What is here and what can be fetched, a line each."""
     lines = []
-    for entry in list_models(runtime):
+    for entry in list_models(files):
         state = f"here: {entry.location}" if entry.location else f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)"
         lines.append(f"{entry.name:34} {state}")
-    for name in SUPPORTING:
-        folder = supporting_folder(name, runtime)
+    for name in supporting_models():
+        folder = supporting_folder(name, files)
         lines.append(f"{name:34} {f'here: {folder}' if folder else 'fetched with the models that need it'}")
     matting = matting_model_path()
     lines.append(f"{U2NET:34} {f'here: {matting}' if matting.is_file() else 'can be fetched (0.2 GB)'}")
@@ -44,7 +44,7 @@ def fetch_models(
     Raises InvalidInputError for no or another name, FetchError when a model is not to be had.
     """
     if not parsed.names:
-        raise InvalidInputError(f"models get needs a name: {', '.join(NAMES)}.")
+        raise InvalidInputError(f"models get needs a name: {', '.join(known_names())}.")
     lines = []
     for name in parsed.names:
         with progress() as reports:

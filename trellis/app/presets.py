@@ -27,7 +27,7 @@ class Preset:
     memory: values of `trellis.memory.MemoryPlan` other than its defaults; precision: one of
     `trellis.runtime.PRECISIONS`, None for the device's own (half on a GPU that computes in it as fast or faster, full
     on a CPU, where half is slow and memory is not what these are about); request: values of
-    `trellis.app.request.GenerationRequest` that the preset changes.
+    `trellis.app.request` that the preset changes.
     """
 
     help: str

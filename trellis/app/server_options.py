@@ -20,10 +20,17 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--host",
         "--ip",
+        metavar="ADDRESS",
         default=DEFAULT_HOST,
         help=f"address to listen on (default: {DEFAULT_HOST}, this computer only)",
     )
-    add("--port", type=int, default=DEFAULT_PORT, help=f"port of page and interface (default: {DEFAULT_PORT})")
+    add(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        metavar="N",
+        help=f"port of page and interface (default: {DEFAULT_PORT})",
+    )
     add_machine_options(parser)
     add("--output", type=Path, default=ROOT / "outputs", metavar="DIR", help="folder of the results (outputs)")
     add("--token", help=f"require this token of every request; {NEW_TOKEN!r} makes one and says it")

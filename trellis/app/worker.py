@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,33 +33,6 @@ from trellis.stages import Stage
 UNREPORTED = 70  # exit code of a process that has no memory left to say how its job ended
 
 _log = logging.getLogger(__name__)
-
-
-def open_pipeline(*, index: int | None = None, progress: Progress | None = None, **values: Any) -> Any:
-    """The pipeline of a model on this machine; `values` are those of `MachineOptions`.
-
-    A preset's precision holds where none is stated. A model of the hub that is not here is fetched, of which `progress`
-    hears in megabytes, and its cancel stops that. `index` is which of several accelerators is used.
-    """
-    from trellis.app.machine_options import MachineOptions
-    from trellis.app.presets import PRESETS, choose_preset
-    from trellis.models.acquire import obtain_model
-    from trellis.ops.rasterize import ADAPTERS, require_adapter
-    from trellis.text_pipeline import open_model
-
-    options = MachineOptions(**values)
-
-    if index is not None:
-        import torch
-
-        torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
-    name = choose_preset(options.preset, options.detect())
-    runtime = replace(options.detect(precision=options.precision or PRESETS[name].precision), preset=name)
-    if runtime.rasterizer in ADAPTERS:
-        require_adapter(runtime.rasterizer, runtime.device)
-    obtain_model(options.model, runtime=runtime, progress=progress)
-    _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
-    return open_model(options.model, runtime=runtime, plan=PRESETS[name].plan)
 
 
 class Worker:
@@ -104,14 +77,14 @@ class Worker:
         if order["order"] == "open":
             return {"report": "opened", "plan": resolved_plan(self.opened(Progress(), {}))}
         from trellis.app.generation import generate_files
-        from trellis.app.request import GenerationRequest
+        from trellis.app.request import read_request
 
         progress = Progress(self.tell_step, self._tokens[order["job"]])
         pipeline = self.opened(progress, order["setup"])
         files, notes = generate_files(
             pipeline,
             order["prompt"] or [Path(path) for path in order["pictures"]],
-            request=GenerationRequest.from_dict(order["options"]),
+            request=read_request(order["options"]),
             folder=Path(order["folder"]),
             name=order["name"],
             keep=True,

@@ -48,7 +48,7 @@ class PipelineSource:
     It also gets the job's `progress`.
     """
 
-    function: str = "trellis.app.worker:open_pipeline"
+    function: str = "trellis.app.machine_options:open_pipeline"
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -21,9 +21,11 @@ from trellis.encoding.source_mesh import DEFAULT_SIDE, NormalizedMesh, SourceMes
 from trellis.encoding.views import VIEWS, view_features
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import CheckpointError, InvalidInputError
+from trellis.families.acquire import obtain_model
+from trellis.families.location import ModelLocation
+from trellis.families.trellis_family import network_stem
 from trellis.geometry.similarity import Similarity
-from trellis.models import ModelLocation, load_model
-from trellis.models.acquire import obtain_model
+from trellis.models import PipelineConfig, load_model
 from trellis.progress import Progress
 from trellis.runtime import Runtime
 from trellis.sparse import SparseTensor
@@ -159,7 +161,7 @@ def _image_features(
     progress: Progress,
 ) -> VoxelFeatures:
     """Voxels that the surface touches, with the mean features of the pictures."""
-    reference = model.config.image_cond_model
+    reference = PipelineConfig.read(model.description).image_cond_model
     if reference is None:
         raise CheckpointError(f"{model.name} names no image encoder, so its input of {width} numbers cannot be made.")
     images = ImageEncoder.from_pretrained(reference, model.folder, runtime).to(runtime.device)
@@ -176,8 +178,8 @@ def _image_features(
 
 def _encoder_stem(model: ModelLocation) -> Path:
     """Where the model keeps its encoder, without the endings; raises CheckpointError when it has none."""
-    if ENCODER_ROLE in model.config.models:
-        return model.network(ENCODER_ROLE)[0].with_suffix("")
+    if ENCODER_ROLE in PipelineConfig.read(model.description).models:
+        return network_stem(model, ENCODER_ROLE)
     try:
         description = model.file(f"{SECOND_FOLDER}/{ENCODER_ROLE}.json")
         model.file(f"{SECOND_FOLDER}/{ENCODER_ROLE}.safetensors")

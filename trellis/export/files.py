@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from trellis.export.chain import ExportChain, FileSources, required
 from trellis.export.glb import write_glb
 from trellis.export.maps import write_maps
 from trellis.export.obj import write_obj
-from trellis.export.options import FileOptions
+from trellis.export.options import TEXTURED, FileOptions
 from trellis.export.ply import write_gaussian_ply, write_mesh_ply
 from trellis.export.splat import write_splat
 from trellis.export.stl import closed, is_closed, write_stl
@@ -40,7 +39,8 @@ def write_files(
     """Write `folder/name.*` in the formats of `options`; the paths by kind.
 
     `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset (see `draft`) before anything is
-    written; `rasterizer`, one of `runtime.RASTERIZERS`, draws it, the preview and the views of a texture.
+    written, and one in the colours of the texture, if there is one, in the end; `rasterizer`, one of
+    `runtime.RASTERIZERS`, draws it, the preview and the views of a texture.
 
     A kind is a format's name, but OBJ brings mtl and base_color along, and maps are base_color and normal_map.
     Files that are there already are replaced when all new ones are complete, else they stay as they are. Raises
@@ -59,18 +59,26 @@ def write_files(
         written: dict[str, Path] = {}
         for item in options.formats:
             written |= writer.write(item)
+        if on_draft is not None and set(options.formats) & set(TEXTURED):
+            on_draft(draft(sources, textured=writer.textured, rasterizer=rasterizer))
         paths = {kind: path.replace(folder / path.name) for kind, path in written.items()}
     for note in dict.fromkeys(writer.notes):
         on_note(note)
     return paths
 
 
-def draft(sources: FileSources, *, rasterizer: str = "builtin") -> NDArray[np.uint8]:
-    """A first look at an asset: its front in Gaussians and normals, what there is of them; uint8 [S, S * sides, 3]."""
-    available = {"gaussians": sources.gaussians, "normals": sources.mesh}
+def draft(
+    sources: FileSources, *, textured: TexturedMesh | None = None, rasterizer: str = "builtin"
+) -> NDArray[np.uint8]:
+    """A first look at an asset, uint8 [S, S * sides, 3]: its front in Gaussians and normals, what there is of them.
+
+    textured: shown in place of the Gaussians.
+    """
+    gaussians = sources.gaussians if textured is None else None
+    available = {"textured": textured, "gaussians": gaussians, "normals": sources.mesh}
     sides = tuple(side for side, representation in available.items() if representation is not None)
     config = TurntableConfig(sides=sides, frames=1, size=DRAFT_SIZE, backend=rasterizer)
-    return next(turntable(gaussians=sources.gaussians, mesh=sources.mesh, config=config))
+    return next(turntable(gaussians=gaussians, mesh=sources.mesh, textured=textured, config=config))
 
 
 class _Writer:
@@ -132,7 +140,12 @@ class _Writer:
             mesh=self.chain.cleaned if {"normals", "colors"} & set(shown) else None,
             textured=self.textured if "textured" in shown else None,
             radiance_field=self.chain.sources.radiance_field,
-            config=replace(self.options.preview, backend=self.chain.rasterizer),
+            config=TurntableConfig(
+                sides=shown,
+                frames=self.options.preview_frames,
+                size=self.options.preview_size,
+                backend=self.chain.rasterizer,
+            ),
             progress=self.chain.progress,
         )
         return write_video(self.path("mp4"), frames)

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
-from trellis.export.pictures import check_picture_format, png_bytes, webp_bytes
+from trellis.export.options import PICTURE_FORMATS
+from trellis.export.pictures import png_bytes, webp_bytes
 from trellis.export.tangents import vertex_tangents
 from trellis.geometry.axes import to_gltf_frame
+from trellis.geometry.cameras import Cameras
 from trellis.representations import TexturedMesh
 
 GENERATOR = "trellis-desktop"
@@ -36,10 +38,14 @@ def glb_bytes(textured: TexturedMesh, *, texture_format: str = "png") -> bytes:
     """The GLB file of `textured`: positions, normals, texture coordinates, one material with its pictures embedded.
 
     World z-up becomes glTF y-up. The material is no metal and matte; a normal map brings tangents with it.
+    Where the input picture was taken from is kept in the extras of the node, for whoever compares the two.
     texture_format "webp" makes the file several times smaller and needs a reader of EXT_texture_webp. Raises
     InvalidInputError for an empty mesh or an unknown format.
     """
-    check_picture_format(texture_format)
+    if texture_format not in PICTURE_FORMATS:
+        raise InvalidInputError(
+            f"Unknown texture format {texture_format!r}; choose one of {', '.join(PICTURE_FORMATS)}."
+        )
     if not len(textured.faces):
         raise InvalidInputError("An empty mesh cannot be written as GLB.")
     document = _Document()
@@ -56,7 +62,26 @@ def glb_bytes(textured: TexturedMesh, *, texture_format: str = "png") -> bytes:
         material["normalTexture"] = {"index": document.add_picture("normal", textured.normal_map, texture_format)}
     if textured.double_sided:
         material["doubleSided"] = True
-    return document.container(primitive, material)
+    camera = textured.picture_camera
+    extras = {} if camera is None else {"picture_camera": picture_camera(camera)}
+    return document.container(primitive, material, extras)
+
+
+def picture_camera(camera: Cameras) -> dict[str, list[float]]:
+    """A camera as the extras of a node keep it.
+
+    matrix: from the camera, which looks along -z with y up, to the node, column by column, as glTF writes matrices;
+    intrinsics: focal lengths across and down, and the centre from the left and the top, in sides of the picture.
+    """
+    to_world = torch.linalg.inv(camera.extrinsics[0].double())
+    columns = [to_gltf_frame(sign * to_world[:3, axis]) for axis, sign in enumerate((1, -1, -1, 1))]
+    rows = torch.cat([torch.stack(columns), torch.tensor([[0.0], [0.0], [0.0], [1.0]])], dim=1)
+    inner = camera.intrinsics[0]
+    intrinsics = [inner[0, 0], inner[1, 1], inner[0, 2], inner[1, 2]]
+    return {
+        "matrix": [round(value, 7) for value in rows.flatten().tolist()],
+        "intrinsics": [round(value.item(), 7) for value in intrinsics],
+    }
 
 
 class _Document:
@@ -110,8 +135,8 @@ class _Document:
         self.textures.append({"sampler": 0} | ({"extensions": {WEBP_EXTENSION: source}} if webp else source))
         return len(self.textures) - 1
 
-    def container(self, primitive: dict[str, Any], material: dict[str, Any]) -> bytes:
-        """The GLB file of one object of one primitive and one material."""
+    def container(self, primitive: dict[str, Any], material: dict[str, Any], extras: dict[str, Any]) -> bytes:
+        """The GLB file of one object of one primitive and one material, with the extras of its node."""
         webp = any("extensions" in texture for texture in self.textures)
         document = {
             "asset": {"version": "2.0", "generator": GENERATOR},
@@ -119,7 +144,7 @@ class _Document:
             **({"extensionsUsed": [WEBP_EXTENSION], "extensionsRequired": [WEBP_EXTENSION]} if webp else {}),
             "scene": 0,
             "scenes": [{"nodes": [0]}],
-            "nodes": [{"mesh": 0, "name": "object"}],
+            "nodes": [{"mesh": 0, "name": "object"} | ({"extras": extras} if extras else {})],
             "meshes": [{"name": "object", "primitives": [primitive]}],
             "materials": [material],
             "textures": self.textures,

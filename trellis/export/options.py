@@ -1,13 +1,11 @@
 """Which files of an asset are written, and how: every choice of an export."""
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, model_validator
 
 from trellis.errors import InvalidInputError
-from trellis.export.pictures import check_picture_format
-from trellis.export.simplify import check_target
-from trellis.export.stl import LONGEST_SIDE, check_longest_side
-from trellis.export.unwrap import check_method
-from trellis.rendering.turntable import TurntableConfig, check_turn
+from trellis.options import FILES, MESH, PREVIEW, SHAPE, TEXTURE, WHOLE, OneOf, Options, Seed, SomeOf, option
 
 # What can be written, and the representations that it takes.
 FORMATS = {
@@ -32,66 +30,98 @@ PREVIEW_CONTENT = {
 TEXTURED = ("glb", "obj", "usdz", "maps")  # the formats that show the textured mesh
 TEXTURE_SIZES = (512, 1024, 2048, 4096)
 TEXTURE_MODES = ("fast", "best")
-SIMPLIFY = 0.95
+PICTURE_FORMATS = ("png", "webp")
+UNWRAP_METHODS = ("builtin", "xatlas")
+STL_SIZE, STL_SIZES = 100.0, (1, 10_000)  # millimetres
 
 
-@dataclass(frozen=True)
-class FileOptions:
-    """Which files are written, and how.
+class FileOptions(Options):
+    """Which files are written, and how. Raises InvalidInputError for a value out of range.
 
-    formats: out of FORMATS. simplify: fraction of faces removed in [0, 1), or faces: their target count; with `faces`,
-    simplify is left at its default or None; neither keeps all. texture_size: one of TEXTURE_SIZES; texture_mode: `fast`
-    (closed form) or `best` (more views, then fitted to their pixels); texture_format: of the pictures inside a GLB;
-    unwrap: one of UNWRAP_METHODS; blend_picture: lay the input picture over the texture where it sees the surface;
-    normal_map: the relief of the full mesh as a second texture; double_sided: draw back faces too. stl_size: longest
-    side of the STL in millimetres. preview_*: content (out of PREVIEW_CONTENT, from left to right; None: see `shown`),
-    frames and pixels of the video. seed: of everything that draws random numbers. Raises InvalidInputError for a
-    value out of range.
+    `simplify` and `faces` exclude each other: with `faces` set, `simplify` is not used and must be left at its default.
     """
 
-    formats: tuple[str, ...] = ("glb", "ply", "mp4")
-    simplify: float | None = SIMPLIFY
-    faces: int | None = None
-    texture_size: int = 1024
-    texture_mode: str = "fast"
-    texture_format: str = "png"
-    unwrap: str = "builtin"
-    blend_picture: bool = True
-    normal_map: bool = False
-    double_sided: bool = False
-    stl_size: float = LONGEST_SIDE
-    preview_content: tuple[str, ...] | None = None
-    preview_frames: int = 60
-    preview_size: int = 384
-    seed: int = 0
+    seed: Seed = option(0, "Seed", "The same seed, picture and settings give the same model.", group=SHAPE)
+    simplify: Annotated[float, Field(ge=0, le=0.99)] = option(
+        0.95,
+        "Simplify",
+        "Share of the mesh's faces that is removed; 0 keeps them all.",
+        group=MESH,
+        unit="SHARE",
+        step=0.01,
+    )
+    faces: Annotated[int, Field(ge=100, le=5_000_000), WHOLE] | None = option(
+        None, "Faces", "Number of faces to keep, in place of Simplify.", group=MESH, null="as Simplify says"
+    )
+    texture_size: Annotated[int, OneOf(TEXTURE_SIZES)] = option(
+        1024, "Texture size", "Side of the texture in pixels; larger is sharper, slower.", group=TEXTURE
+    )
+    texture_mode: Annotated[str, OneOf(TEXTURE_MODES)] = option(
+        "fast",
+        "Texture mode",
+        "fast projects views of the Gaussians; best takes more views and fits the texture to their pixels.",
+        group=TEXTURE,
+    )
+    unwrap: Annotated[str, OneOf(UNWRAP_METHODS)] = option(
+        "builtin",
+        "Texture coordinates",
+        "builtin takes seconds; xatlas takes minutes from 100,000 faces on.",
+        group=TEXTURE,
+    )
+    blend_picture: bool = option(
+        True,
+        "Blend in the picture",
+        "Lays the picture itself over the texture where it sees the surface.",
+        group=TEXTURE,
+    )
+    normal_map: bool = option(
+        False,
+        "Normal map",
+        "Keeps the relief of the full mesh as a second texture of the simplified one.",
+        group=TEXTURE,
+    )
+    double_sided: bool = option(
+        False, "Double-sided", "Viewers draw the back of the surface too; for meshes with openings.", group=TEXTURE
+    )
+    formats: Annotated[tuple[str, ...], SomeOf(tuple(FORMATS))] = option(
+        ("glb", "ply", "mp4"),
+        "Files",
+        "glb, obj, usdz: textured mesh. stl, mesh_ply: its shape. maps: textures. ply, splat: Gaussians. "
+        "radiance_field: that, for this program. mp4: preview.",
+        group=FILES,
+    )
+    texture_format: Annotated[str, OneOf(PICTURE_FORMATS)] = option(
+        "png",
+        "Texture inside GLB",
+        "webp makes the file several times smaller; a few older programs do not read it.",
+        group=FILES,
+    )
+    stl_size: Annotated[float, Field(ge=STL_SIZES[0], le=STL_SIZES[1])] = option(
+        STL_SIZE, "STL size", "Longest side of the STL in millimetres.", group=FILES, unit="MM"
+    )
+    preview_content: Annotated[tuple[str, ...], SomeOf(tuple(PREVIEW_CONTENT))] | None = option(
+        None,
+        "Preview shows",
+        "Pictures of the video, side by side; none chosen: the mesh of the files (else the Gaussians) beside normals.",
+        group=PREVIEW,
+        null="textured, or gaussians where no file holds the textured mesh; and normals",
+    )
+    preview_frames: Annotated[int, Field(ge=1, le=600), WHOLE] = option(
+        60, "Preview frames", "Length of the preview video.", group=PREVIEW, unit="FRAMES"
+    )
+    preview_size: Annotated[int, OneOf((256, 384, 512, 768, 1024))] = option(
+        384, "Preview size", "Side of the preview video in pixels.", group=PREVIEW
+    )
 
-    def __post_init__(self) -> None:
-        for item in self.formats:
-            if item not in FORMATS:
-                raise InvalidInputError(f"Unknown format {item!r}; choose from {', '.join(FORMATS)}.")
-        if not self.shown:
-            raise InvalidInputError(f"The preview shows nothing; choose from {', '.join(PREVIEW_CONTENT)}.")
-        for item in self.shown:
-            if item not in PREVIEW_CONTENT:
-                raise InvalidInputError(f"Unknown preview content {item!r}; choose from {', '.join(PREVIEW_CONTENT)}.")
-        if self.faces is not None and self.simplify not in (None, SIMPLIFY):
+    @model_validator(mode="after")
+    def _one_number_of_faces(self) -> "FileOptions":
+        if self.faces is not None and self.simplify != type(self).model_fields["simplify"].default:
             raise InvalidInputError("simplify and faces exclude each other: give one of them.")
-        check_target(self.fraction_removed, self.faces)
-        if self.texture_size not in TEXTURE_SIZES:
-            sizes = ", ".join(map(str, TEXTURE_SIZES))
-            raise InvalidInputError(f"texture_size must be one of {sizes}, not {self.texture_size}.")
-        if self.texture_mode not in TEXTURE_MODES:
-            raise InvalidInputError(
-                f"Unknown texture mode {self.texture_mode!r}; choose one of {', '.join(TEXTURE_MODES)}."
-            )
-        check_method(self.unwrap)
-        check_picture_format(self.texture_format)
-        check_longest_side(self.stl_size)
-        check_turn(self.preview_size, self.preview_frames)
+        return self
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """What the video shows.
+        """What the video shows, from left to right.
 
         Where nothing else is asked for, that is what people get: the textured mesh if a file holds it, else the
         Gaussians; and the normals beside it.
@@ -104,10 +134,6 @@ class FileOptions:
     def fraction_removed(self) -> float | None:
         """`simplify`, where it counts."""
         return self.simplify if self.faces is None else None
-
-    @property
-    def preview(self) -> TurntableConfig:
-        return TurntableConfig(sides=self.shown, frames=self.preview_frames, size=self.preview_size)
 
     @property
     def needs(self) -> set[str]:

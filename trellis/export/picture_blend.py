@@ -48,10 +48,10 @@ def check_picture(picture: NDArray[np.uint8]) -> None:
 
 def blended_texture(
     texture: Tensor, texels: Texels, unwrapped: Unwrapped, *, picture: NDArray[np.uint8], progress: Progress
-) -> tuple[Tensor, tuple[str, ...]]:
-    """`texture` [S, S, 3] with `picture` [P, P, 4] over it where its camera is found, and remarks for the user.
+) -> tuple[Tensor, Cameras | None, tuple[str, ...]]:
+    """`texture` [S, S, 3] with `picture` [P, P, 4] over it, the camera of the picture, and remarks for the user.
 
-    Unchanged, with a remark, when the camera cannot be found with confidence.
+    Unchanged, with no camera and a remark, when the camera cannot be found with confidence.
     """
     device = texels.points.device
     surface = unwrapped_mesh(unwrapped, device)
@@ -60,20 +60,22 @@ def blended_texture(
         found = estimate_camera(ColoredMesh(surface, uvs, texture.permute(2, 0, 1)), picture, progress=progress)
         logger.info("Camera of the picture: overlap %.3f, colour error %.3f", found.overlap, found.color_error)
         if not found.knows_colors:
-            return texture, (
+            note = (
                 "The input picture was not laid on the texture, because it does not match the asset from any side: "
                 f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP_FOR_COLORS:.0%}), their colours "
                 f"differ by {found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%}).",
             )
+            return texture, None, note
         result = blend(
             texture, texels, surface, picture=picture, camera=found.camera, lay_pixels=found.confident
         )  # fmt: skip
     if found.confident:
-        return result, ()
-    return result, (
+        return result, found.camera, ()
+    note = (
         "The texture takes its colours from the input picture but not its details, because their outlines overlap by "
         f"only {found.overlap:.0%} (needed {MIN_OVERLAP:.0%}).",
     )
+    return result, found.camera, note
 
 
 def blend(

@@ -6,16 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trellis.errors import InvalidInputError
-
-PICTURE_FORMATS = ("png", "webp")
 WEBP_QUALITY = 90
-
-
-def check_picture_format(name: str) -> None:
-    """Raise InvalidInputError unless `name` is one of PICTURE_FORMATS."""
-    if name not in PICTURE_FORMATS:
-        raise InvalidInputError(f"Unknown texture format {name!r}; choose one of {', '.join(PICTURE_FORMATS)}.")
 
 
 def png_bytes(picture: NDArray[np.uint8]) -> bytes:

@@ -23,19 +23,17 @@ FACES_A_PART = 12
 SPARE_AREA = 0.02
 
 
-def check_target(ratio: float | None, faces: int | None) -> None:
-    """Raise InvalidInputError unless `ratio` is a fraction removed in [0, 1) or `faces` a number >= 4, or neither."""
+def target_faces(count: int, *, ratio: float | None = None, faces: int | None = None) -> int:
+    """How many of `count` faces stay: `ratio` is the fraction removed, in [0, 1), or `faces` their number; else all.
+
+    Raises InvalidInputError for bad targets.
+    """
     if ratio is not None and faces is not None:
         raise InvalidInputError("Give either simplify (a fraction removed) or faces (a target count), not both.")
     if ratio is not None and not 0 <= ratio < 1:
         raise InvalidInputError(f"simplify is the fraction of faces removed, in [0, 1), not {ratio}.")
     if faces is not None and faces < MIN_FACES:
         raise InvalidInputError(f"faces must be at least {MIN_FACES}, not {faces}.")
-
-
-def target_faces(count: int, *, ratio: float | None = None, faces: int | None = None) -> int:
-    """How many of `count` faces stay; `ratio` and `faces` as in `check_target`, without both all of them."""
-    check_target(ratio, faces)
     if ratio is not None:
         return max(math.ceil(count * (1 - ratio)), min(count, MIN_FACES))
     return count if faces is None else min(count, faces)

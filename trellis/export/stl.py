@@ -10,29 +10,30 @@ from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
 from trellis.export.holes import HoleLimits, fill_holes
 from trellis.export.manifold import split_touching
+from trellis.export.options import STL_SIZE, STL_SIZES
 from trellis.export.surface import Floats, Surface
 from trellis.ops.half_edges import EdgeTable, face_vectors
 from trellis.representations import Mesh
 
 logger = logging.getLogger(__name__)
 
-LONGEST_SIDE = 100.0  # millimetres
-SIDE_LIMITS = (1.0, 10_000.0)
 HEADER_BYTES = 80
 TRIANGLE = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
 
 
-def write_stl(mesh: Mesh, path: str | Path, *, longest_side: float = LONGEST_SIDE) -> Path:
+def write_stl(mesh: Mesh, path: str | Path, *, longest_side: float = STL_SIZE) -> Path:
     """Write `mesh` as a binary STL whose box is `longest_side` millimetres long at most, and return its path."""
     return write_bytes(path, stl_bytes(mesh, longest_side=longest_side))
 
 
-def stl_bytes(mesh: Mesh, *, longest_side: float = LONGEST_SIDE) -> bytes:
+def stl_bytes(mesh: Mesh, *, longest_side: float = STL_SIZE) -> bytes:
     """The binary STL file of `mesh`: z-up, on the plane z = 0, centred in x and y, holes of any size closed.
 
-    Raises InvalidInputError for an empty or flat mesh and a size outside SIDE_LIMITS.
+    Raises InvalidInputError for an empty or flat mesh and a size outside STL_SIZES.
     """
-    check_longest_side(longest_side)
+    low, high = STL_SIZES
+    if not low <= longest_side <= high:
+        raise InvalidInputError(f"The longest side must be {low:g} to {high:g} mm, not {longest_side}.")
     mesh = closed(mesh)
     if not len(mesh.faces):
         raise InvalidInputError("An empty mesh cannot be written as STL.")
@@ -48,13 +49,6 @@ def stl_bytes(mesh: Mesh, *, longest_side: float = LONGEST_SIDE) -> bytes:
     # A header that began with "solid" would be taken for the text form of the format.
     header = b"binary STL, millimetres".ljust(HEADER_BYTES)
     return header + np.uint32(len(triangles)).astype("<u4").tobytes() + triangles.tobytes()
-
-
-def check_longest_side(millimetres: float) -> None:
-    """Raise InvalidInputError unless this is a size in SIDE_LIMITS."""
-    low, high = SIDE_LIMITS
-    if not low <= millimetres <= high:
-        raise InvalidInputError(f"The longest side must be {low:g} to {high:g} mm, not {millimetres}.")
 
 
 def closed(mesh: Mesh) -> Mesh:

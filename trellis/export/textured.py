@@ -21,6 +21,7 @@ from trellis.export.picture_blend import blended_texture, check_picture
 from trellis.export.projection import ViewOptions, gaussian_colors
 from trellis.export.refine import RefineOptions, TextureEquations, refine_texture
 from trellis.export.unwrap import Unwrapped
+from trellis.geometry.cameras import Cameras
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, TexturedMesh
 
@@ -52,9 +53,10 @@ def textured_mesh(
     texture = _texture(
         texels, unwrapped, full=full, gaussians=gaussians, options=options, views=views, progress=progress
     )
+    camera: Cameras | None = None
     notes: tuple[str, ...] = ()
     if picture is not None:
-        texture, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
+        texture, camera, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
     return TexturedMesh(
         vertices=unwrapped.vertices.astype(np.float32),
         normals=unwrapped.normals.astype(np.float32),
@@ -63,6 +65,7 @@ def textured_mesh(
         texture=as_bytes(texture),
         double_sided=options.double_sided,
         normal_map=normal_map(texels, unwrapped, full, progress=progress) if options.normal_map else None,
+        picture_camera=None if camera is None else camera.to(torch.device("cpu")),
         notes=notes,
     )
 

@@ -9,19 +9,13 @@ from numpy.typing import NDArray
 from trellis.errors import InvalidInputError
 from trellis.export.native import NativeCrashError, run_native
 from trellis.export.normals import CREASE_DEGREES, check_crease, corner_normals
+from trellis.export.options import UNWRAP_METHODS
 from trellis.export.surface import Floats, Ints, Surface, vertex_normals
 from trellis.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-UNWRAP_METHODS = ("builtin", "xatlas")
 JITTER = 1e-4  # of the diagonal of the surface
-
-
-def check_method(method: str) -> None:
-    """Raise InvalidInputError for a method that is not one of UNWRAP_METHODS."""
-    if method not in UNWRAP_METHODS:
-        raise InvalidInputError(f"Unknown way to unwrap {method!r}; choose one of {', '.join(UNWRAP_METHODS)}.")
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,10 @@ class UnwrapOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.padding <= 64 or not 1 <= self.iterations <= 100:
             raise InvalidInputError("padding must be 0..64 texels and iterations 1..100.")
-        check_method(self.method)
+        if self.method not in UNWRAP_METHODS:
+            raise InvalidInputError(
+                f"Unknown way to unwrap {self.method!r}; choose one of {', '.join(UNWRAP_METHODS)}."
+            )
         if not 0 < self.chart_area <= 1:
             raise InvalidInputError(f"chart_area must be in (0, 1], not {self.chart_area}.")
         if not 1.05 <= self.max_stretch <= 10:

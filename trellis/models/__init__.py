@@ -1,10 +1,8 @@
-"""The eight networks of the family under their published names, their files and where to find them."""
+"""The eight networks of the TRELLIS family under their published names, and their files."""
 
 from typing import TYPE_CHECKING
 
 from trellis.late_import import importer
-from trellis.models.catalogue import CatalogueEntry, list_models
-from trellis.models.hub import PUBLISHED, ModelLocation, resolve_model
 from trellis.models.pipeline_config import PipelineConfig, SamplerConfig
 
 if TYPE_CHECKING:
@@ -16,19 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASSES",
-    "PUBLISHED",
-    "CatalogueEntry",
     "FlowSession",
-    "ModelLocation",
     "Network",
     "PipelineConfig",
     "SamplerConfig",
     "class_name_of",
     "create_model",
     "initialize_for_training",
-    "list_models",
     "load_model",
-    "resolve_model",
     "save_model",
 ]
 _NETWORKS = {

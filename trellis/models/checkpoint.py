@@ -11,8 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from trellis.atomic import write_bytes
-from trellis.errors import CheckpointError, InvalidInputError
-from trellis.models.hub import ModelLocation
+from trellis.errors import CheckpointError
 from trellis.models.network import Network
 from trellis.models.pipeline_config import read_json
 from trellis.models.registry import class_name_of, create_model, parse_config
@@ -22,29 +21,22 @@ NAMES_SHOWN = 5
 
 
 def load_model(
-    source: ModelLocation | str | Path,
-    role: str | None = None,
+    stem: str | Path,
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device = CPU,
     attention: str | None = None,
     sparse_conv: tuple[str | None, str] = (None, "auto"),
 ) -> Network[Any]:
-    """Load a network, in evaluation mode, with its torso in `dtype`.
+    """Load the network of the two files `<stem>.json` and `.safetensors`, in evaluation mode, its torso in `dtype`.
 
     attention: a back end of `trellis.ops.attention`, None for any; sparse_conv: a back end, None for the fastest
     built-in one, and spconv's algorithm.
 
-    source: a model location together with the network's `role`, or the path stem of the two files (`ckpts/name`).
     Raises CheckpointError naming the file, key or shape that is missing, unexpected or wrong.
     """
-    if isinstance(source, ModelLocation):
-        if role is None:
-            raise InvalidInputError(f"Say which network of {source.name} to load: {', '.join(source.config.models)}.")
-        description, weights = source.network(role)
-    else:
-        stem = str(source).removesuffix(".json").removesuffix(".safetensors")
-        description, weights = Path(f"{stem}.json"), Path(f"{stem}.safetensors")
+    stem = str(stem).removesuffix(".json").removesuffix(".safetensors")
+    description, weights = Path(f"{stem}.json"), Path(f"{stem}.safetensors")
     model = _describe(description, weights)
     model.set_precision(dtype)
     model.set_attention(attention)

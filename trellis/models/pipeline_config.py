@@ -13,7 +13,8 @@ from trellis.errors import CheckpointError
 PIPELINES = ("TrellisImageTo3DPipeline", "TrellisTextTo3DPipeline")
 SAMPLER = "FlowEulerGuidanceIntervalSampler"
 REQUIRED_ROLES = ("sparse_structure_flow_model", "sparse_structure_decoder", "slat_flow_model")
-OPTIONAL_ROLES = ("slat_decoder_gs", "slat_decoder_rf", "slat_decoder_mesh", "sparse_structure_encoder", "slat_encoder")
+DECODERS = {"gaussians": "slat_decoder_gs", "mesh": "slat_decoder_mesh", "radiance_field": "slat_decoder_rf"}
+OPTIONAL_ROLES = (*DECODERS.values(), "sparse_structure_encoder", "slat_encoder")
 PIPELINE_FILE = "pipeline.json"
 LARGEST_JSON = 1 << 24  # bytes; the published ones have a few thousand
 MOST_STEPS = 1000
@@ -99,6 +100,11 @@ class PipelineConfig:
             raise CheckpointError("text_cond_model must be a name.")
         if self.image_cond_model is None and self.text_cond_model is None:
             raise CheckpointError("The pipeline names neither image_cond_model nor text_cond_model.")
+
+    @property
+    def representations(self) -> tuple[str, ...]:
+        """What an asset of the model can consist of: a decoder each."""
+        return tuple(name for name, role in DECODERS.items() if role in self.models)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "PipelineConfig":

@@ -79,18 +79,49 @@ def view(tensor: Tensor, dtype: type) -> Any:
     return wp.from_torch(tensor.detach().contiguous(), dtype=dtype)
 
 
+def mesh(vertices: Tensor, faces: Tensor, *, winding_number: bool = False) -> "wp.Mesh":
+    """Warp's tree of a mesh, vertices [V, 3] and faces [F, 3]; it must outlive the kernels that ask it."""
+    points, indices = view(vertices, wp.vec3), view(faces.int().reshape(-1), wp.int32)
+    with wp.ScopedStream(_stream(vertices.device)):
+        return wp.Mesh(points=points, indices=indices, support_winding_number=winding_number)
+
+
 def load(module: ModuleType, *, device: torch.device) -> None:
     """Compile the kernels of a module of ours for a torch device, or load them from Warp's cache folder."""
     wp.load_module(module, device=device_of(device))
 
 
+def arguments(kernel: wp.Kernel, values: list) -> list:
+    """The first arguments of a kernel: tensors as arrays of the types that it declares, anything else as it is.
+
+    An array shares the tensor's memory, which is how results come back: what a kernel writes must have the declared
+    number type and no gaps. Other tensors are converted.
+    """
+    start()
+    return [_argument(value, declared.type) for value, declared in zip(values, kernel.adj.args)]
+
+
+def _argument(value: Any, declared: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    dtype = declared.dtype
+    number = wp.dtype_to_torch(getattr(dtype, "_wp_scalar_type_", dtype))
+    tensor = value.detach().to(number).contiguous()
+    if declared.ndim == 1:
+        tensor = tensor.view(-1, *getattr(dtype, "_shape_", ()))
+    return wp.from_torch(tensor, dtype=dtype)
+
+
 def launch(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device) -> None:
-    """Run a kernel over `dim` work items on a torch device, in order with torch's own work there."""
+    """Run a kernel over `dim` work items on a torch device, in order with torch's own work; see `arguments`."""
     if dim == 0:
         return
-    start()
-    stream = None if device.type == "cpu" else wp.stream_from_torch(device)
-    wp.launch(kernel, dim=dim, inputs=inputs, device=device_of(device), stream=stream)
+    wp.launch(kernel, dim=dim, inputs=arguments(kernel, inputs), device=device_of(device), stream=_stream(device))
+
+
+def _stream(device: torch.device) -> "wp.Stream | None":
+    """The stream of torch's own work on a GPU: what is launched there comes in order with it."""
+    return None if device.type == "cpu" else wp.stream_from_torch(device)
 
 
 def launch_items(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device, grain: int) -> None:
@@ -99,6 +130,7 @@ def launch_items(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.dev
     One launch on a GPU. On the CPU, where a launch is one thread's work, pieces of at least `grain` items run side by
     side on as many threads as torch uses.
     """
+    inputs = arguments(kernel, inputs)  # once for all pieces
 
     def run(first: int, end: int) -> None:
         launch(kernel, end - first, [*inputs, first], device=device)
@@ -112,6 +144,7 @@ def launch_rows(kernel: wp.Kernel, dim: int, inputs: list, *, rows: int, device:
     One launch on a GPU. On the CPU every band of rows has a launch of all `dim` items, in their order, and the bands
     run side by side on as many threads as torch uses: no two of them write the same pixel.
     """
+    inputs = arguments(kernel, inputs)  # once for all bands
 
     def run(first: int, end: int) -> None:
         launch(kernel, dim, [*inputs, first, end], device=device)

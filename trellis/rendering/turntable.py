@@ -34,14 +34,6 @@ _GPU_FRAMES, _CPU_FRAMES, _CPU_FRAMES_OF_LARGE = 8, 4, 1
 _LARGE = 200_000
 
 
-def check_turn(size: int, frames: int) -> None:
-    """Raise InvalidInputError unless a video can have pictures of this size and this number of frames."""
-    if size < 16 or size % 16:
-        raise InvalidInputError(f"The preview's size must be a positive multiple of 16, not {size}.")
-    if frames < 1:
-        raise InvalidInputError(f"A turntable needs at least one frame, not {frames}.")
-
-
 @dataclass(frozen=True)
 class TurntableConfig:
     """What to show and how.
@@ -63,7 +55,10 @@ class TurntableConfig:
         unknown = [side for side in self.sides if side not in SIDES]
         if unknown or not self.sides:
             raise InvalidInputError(f"Unknown turntable side {unknown}; choose one or more of {', '.join(SIDES)}.")
-        check_turn(self.size, self.frames)
+        if self.size < 16 or self.size % 16:
+            raise InvalidInputError(f"The preview's size must be a positive multiple of 16, not {self.size}.")
+        if self.frames < 1:
+            raise InvalidInputError(f"A turntable needs at least one frame, not {self.frames}.")
         background_color(self.background)
         check_backend(self.backend)
 
@@ -176,6 +171,7 @@ class _Scene:
                 cameras=cameras,
                 size=size,
                 supersampling=supersampling,
+                shading="none",  # the colours of the texture; the normals show the shape
                 background=background,
                 backend=backend,
             ).color

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trellis.geometry.cameras import Cameras
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -36,6 +38,7 @@ class TexturedMesh:
 
     vertices [V, 3], normals [V, 3] (unit), uvs [V, 2] (origin top left) float32; faces [F, 3] int32, counter-clockwise
     seen from outside; texture [S, S, 3] uint8, sRGB; normal_map [S, S, 3] uint8, tangent space as glTF has it, or None;
+    picture_camera: where the input picture was taken from, framed as the networks saw it (one), if that was found;
     notes: what the user should know.
     """
 
@@ -46,4 +49,5 @@ class TexturedMesh:
     texture: NDArray[np.uint8]
     double_sided: bool = False
     normal_map: NDArray[np.uint8] | None = None
+    picture_camera: Cameras | None = None
     notes: tuple[str, ...] = ()

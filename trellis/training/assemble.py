@@ -43,10 +43,7 @@ TOTAL_LIMIT = 48 * 10**6
 logger = logging.getLogger(__name__)
 
 
-def assemble(
-    runs: Path, output: Path, *, structure_strength: float = STRUCTURE_STRENGTH,
-    latent_strength: float = LATENT_STRENGTH
-) -> dict[str, int]:  # fmt: skip
+def assemble(runs: Path, output: Path) -> dict[str, int]:
     """Write `output` (built aside, then renamed) from the stages in `runs`; returns the size in bytes of every file.
 
     What no stage has trained comes from the model that training started from, if there is one.
@@ -65,7 +62,7 @@ def assemble(
         raise CheckpointError(f"{source} is missing: train the stage flows first.")
     shutil.copytree(source, aside / IMAGE_ENCODER)
     image_size = json.loads((source / "config.json").read_text(encoding="utf-8"))["image_size"]
-    pipeline = _pipeline(runs, int(image_size), structure_strength=structure_strength, latent_strength=latent_strength)
+    pipeline = _pipeline(runs, int(image_size))
     pipeline.write(aside / "pipeline.json")
     write_json(aside / SETTINGS_FILE, _settings(runs))
     sizes = {str(path.relative_to(aside)): path.stat().st_size for path in sorted(aside.rglob("*")) if path.is_file()}
@@ -85,15 +82,13 @@ def _convert(source: Path, target: Path) -> None:
     save_model(network, target)
 
 
-def _pipeline(
-    runs: Path, image_size: int, *, structure_strength: float, latent_strength: float
-) -> PipelineConfig:  # fmt: skip
-    structure = SamplerConfig(steps=STEPS, cfg_strength=structure_strength, cfg_interval=(0.0, 1.0), rescale_t=3.0)
+def _pipeline(runs: Path, image_size: int) -> PipelineConfig:
+    structure = SamplerConfig(steps=STEPS, cfg_strength=STRUCTURE_STRENGTH, cfg_interval=(0.0, 1.0), rescale_t=3.0)
     mean, std = read_normalization(finished(runs, "latent_vae", NORMALIZATION_FILE).parent)
     return PipelineConfig(
         models={role: f"ckpts/{role}" for role in DECODERS},
         structure_sampler=structure,
-        latent_sampler=replace(structure, cfg_strength=latent_strength),
+        latent_sampler=replace(structure, cfg_strength=LATENT_STRENGTH),
         latent_statistics=(tuple(mean.tolist()), tuple(std.tolist())),
         image_cond_model={"path": IMAGE_ENCODER, "image_size": image_size},
     )
@@ -135,16 +130,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder with the stages' folders")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
-    for name, default in (("structure", STRUCTURE_STRENGTH), ("latent", LATENT_STRENGTH)):
-        text = f"guidance of the {name} flow, written into pipeline.json"
-        parser.add_argument(f"--{name}-strength", type=float, default=default, help=text)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        sizes = assemble(
-            options.runs, options.output, structure_strength=options.structure_strength,
-            latent_strength=options.latent_strength,
-        )  # fmt: skip
+        sizes = assemble(options.runs, options.output)
     except TrellisError as error:
         logger.error("%s", error)
         return 1

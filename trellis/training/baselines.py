@@ -9,7 +9,7 @@ from trellis.training.config import DataConfig
 from trellis.training.data import on_black, sample_chunk
 from trellis.training.generate import BatchGenerator
 from trellis.training.metrics import SAMPLES
-from trellis.training.procedural import ObjectBatch, occupancy, render_pictures
+from trellis.training.procedural import occupancy, render_pictures
 from trellis.training.procedural.voxels import SHELL, grid_centres
 from trellis.training.truth import surface_points
 
@@ -27,13 +27,13 @@ class TrainingSet:
     dense: Tensor
     device: torch.device
 
-    def points(self, numbers: list[int], *, seed: int) -> list[Tensor]:
-        """Surface points of some of the objects."""
+    def shapes(self, numbers: list[int], *, seed: int) -> tuple[Tensor, list[Tensor]]:
+        """Occupancy and surface points of some of the objects."""
         results = []
         for number in numbers:
             objects = sample_chunk(self.config, number // _CHUNK, self.device).select([number % _CHUNK])
             results += surface_points(objects, self.dense[number][None], seed=seed)
-        return results
+        return self.dense[numbers], results
 
 
 def picture_features(generator: BatchGenerator, pictures: Tensor) -> Tensor:
@@ -110,11 +110,3 @@ def shell_of_points(points: Tensor, resolution: int) -> Tensor:
     centres = grid_centres(resolution, device=points.device)
     near = [torch.cdist(part, points).amin(1) < SHELL / resolution for part in centres.split(4096)]
     return torch.cat(near).reshape(resolution, resolution, resolution)
-
-
-def nearest_results(
-    objects: ObjectBatch, known: TrainingSet, numbers: list[int], *, seed: int
-) -> tuple[Tensor, list[Tensor]]:
-    """Occupancy and surface points of the chosen training objects, one for each of `objects`."""
-    assert len(numbers) == len(objects)
-    return known.dense[numbers], known.points(numbers, seed=seed)

@@ -4,23 +4,23 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal, get_args
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from trellis.errors import InvalidInputError
 
-STAGES = ("structure_vae", "latent_vae", "structure_flow", "flows")
-PRECISIONS = ("float32", "bfloat16")
-STATE_PRECISIONS = ("float32", "bfloat16")
-DATASETS = ("procedural",)
-OPTIMIZERS = ("adamw", "muon")
-
-T = TypeVar("T")
+StageName = Literal["structure_vae", "latent_vae", "structure_flow", "flows"]
+Precision = Literal["float32", "bfloat16"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+_EXACT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """One network: `name` is a published class (or "ImageEncoder"), `args` its arguments as in a checkpoint's JSON."""
+
+    __pydantic_config__ = _EXACT
 
     name: str
     args: dict[str, Any]
@@ -38,7 +38,9 @@ class DataConfig:
     held_out_objects: objects of the metrics printed while training.
     """
 
-    name: str = "procedural"
+    __pydantic_config__ = _EXACT
+
+    name: Literal["procedural"] = "procedural"
     objects: int = 1024
     chunk: int = 64
     pictures: int = 2
@@ -63,7 +65,9 @@ class OptimizerConfig:
     `state_precision` is the type of the moments in a checkpoint; they are rounded to it whenever one is written.
     """
 
-    name: str = "adamw"
+    __pydantic_config__ = _EXACT
+
+    name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 4e-4
     matrix_rate: float = 0.02
     momentum: float = 0.95
@@ -76,7 +80,7 @@ class OptimizerConfig:
     seconds: float = 0.0
     max_norm: float = 1.0
     ema: float = 0.999
-    state_precision: str = "bfloat16"
+    state_precision: Precision = "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,19 @@ class TrainConfig:
     weights; export_seconds: time between two exports of the averages while training (0: only at the end).
     """
 
-    stage: str
+    __pydantic_config__ = _EXACT
+
+    stage: StageName
     models: dict[str, ModelConfig]
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: dict[str, float] = field(default_factory=dict)
-    options: dict[str, float] = field(default_factory=dict)
+    options: dict[str, int | float] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     init: dict[str, str] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     batch_size: int = 32
-    precision: str = "float32"
+    precision: Precision = "float32"
     compile: bool = False
     seed: int = 0
     log_every: int = 20
@@ -108,11 +114,8 @@ class TrainConfig:
     export_seconds: float = 0.0
 
 
-_NESTED = MappingProxyType({"data": DataConfig, "optimizer": OptimizerConfig})
-
-
 def read_config(path: Path) -> TrainConfig:
-    """Read and check a stage's JSON. Raises InvalidInputError naming the unknown key or value."""
+    """Read and check a stage's JSON. Raises InvalidInputError, see `parse_config`."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -123,19 +126,12 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def parse_config(values: dict[str, Any]) -> TrainConfig:
-    """A checked TrainConfig from plain values."""
-    values = dict(values)
-    for key, kind in _NESTED.items():
-        if key in values:
-            values[key] = _build(kind, values[key], key)
-    models = values.get("models", {})
-    values["models"] = {role: _build(ModelConfig, model, f"models.{role}") for role, model in models.items()}
-    config = _build(TrainConfig, values, "configuration")
-    _check("stage", config.stage, STAGES)
-    _check("precision", config.precision, PRECISIONS)
-    _check("optimizer.state_precision", config.optimizer.state_precision, STATE_PRECISIONS)
-    _check("optimizer.name", config.optimizer.name, OPTIMIZERS)
-    _check("data.name", config.data.name, DATASETS)
+    """A checked TrainConfig from plain values. Raises InvalidInputError naming the unknown key or value."""
+    try:
+        config = TypeAdapter(TrainConfig).validate_python(values)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InvalidInputError(f"The training configuration cannot be used: {found}.") from error
     if config.data.objects % config.data.chunk:
         raise InvalidInputError("data.objects must be a multiple of data.chunk.")
     return config
@@ -144,19 +140,3 @@ def parse_config(values: dict[str, Any]) -> TrainConfig:
 def config_values(config: TrainConfig) -> dict[str, Any]:
     """The configuration as plain values, as `parse_config` reads them."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
-    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise InvalidInputError(f"Unknown keys {unknown} in {where}; known are {sorted(known)}.")
-    try:
-        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-    except TypeError as error:
-        raise InvalidInputError(f"Incomplete {where}: {error}.") from error
-
-
-def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InvalidInputError(f"Unknown {name} {value!r}; choose one of {', '.join(allowed)}.")

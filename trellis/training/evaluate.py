@@ -1,7 +1,6 @@
-"""Measure a model on objects it never saw, beside baselines, or show what it makes of some of them.
+"""Measure a model on objects it never saw, beside baselines.
 
 `python -m trellis.training.evaluate --model assets/models/trellis-nano --count 200 --output report.json`
-`python -m trellis.training.evaluate --model assets/models/trellis-nano --sheet sheet.png`
 """
 
 import argparse
@@ -17,11 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, TrellisError
 from trellis.export.clean import clean
 from trellis.geometry.cameras import Cameras
-from trellis.pipeline import ImageTo3D
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import render_mesh
 from trellis.representations import GaussianCloud, Mesh
@@ -31,8 +28,7 @@ from trellis.training.config import DataConfig, parse_config
 from trellis.training.data import on_black, training_families
 from trellis.training.generate import BatchGenerator
 from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, render_pictures, sample_objects
-from trellis.training.report import Scores, make_report, markdown
-from trellis.training.sheet import write_sheet
+from trellis.training.report import Scores, make_report, text
 from trellis.training.start import SETTINGS_FILE
 from trellis.training.trainer import write_json
 
@@ -123,8 +119,8 @@ def _measure(
     features = baselines.picture_features(generator, framed)
     by_feature = baselines.nearest(features, known.features)
     by_pixel = baselines.nearest(baselines.picture_pixels(framed), known.pixels)
-    shapes["nearest_features"] = baselines.nearest_results(objects, known, by_feature, seed=seed)
-    shapes["nearest_pixels"] = baselines.nearest_results(objects, known, by_pixel, seed=seed)
+    shapes["nearest_features"] = known.shapes(by_feature, seed=seed)
+    shapes["nearest_pixels"] = known.shapes(by_pixel, seed=seed)
     solids = [baselines.extruded_silhouette(image[..., 3].float() / 255, seed=seed) for image in pictures.images[:, 0]]
     shapes["extruded_silhouette"] = (
         torch.stack([baselines.shell_of_points(p, data.resolution) for p in solids]),
@@ -164,7 +160,7 @@ def _compare_views(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0: the report or the sheet is written; 1: an error."""
+    """Exit status 0: the report is written; 1: an error."""
     chosen = _arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = Options(
@@ -177,18 +173,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         runtime = Runtime.detect(device=chosen.device)
-        if chosen.sheet is not None:
-            families = training_families(_data_settings(chosen.model))
-            write_sheet(ImageTo3D.from_pretrained(chosen.model, runtime=runtime), families, chosen.sheet)
-            return 0
         report = evaluate(chosen.model, options, device=runtime.device)
     except TrellisError as error:
         logger.error("%s", error)
         return 1
     write_json(chosen.output, report)
-    page = markdown(report)
-    write_bytes(chosen.output.with_suffix(".md"), page.encode())
-    logger.info("%s", page)
+    logger.info("%s", text(report))
     return 0
 
 
@@ -204,8 +194,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="sampling steps instead of the model's own")
     parser.add_argument("--cfg-strength", type=float, help="guidance instead of the model's own")
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
-    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write, and a .md beside it")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet (PNG) instead of a report")
+    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write")
     return parser.parse_args(arguments)
 
 

@@ -19,11 +19,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError, TrellisError
 from trellis.training.assemble import assemble
-from trellis.training.config import TrainConfig, config_values, parse_config
+from trellis.training.config import TrainConfig, config_values, read_config
 from trellis.training.data import training_families
 from trellis.training.stages.flow_data import finished_chunks
 from trellis.training.start import adopt_model, started
@@ -78,7 +77,7 @@ class Driver:
         self.began = time.monotonic()
         self.end = self.began + seconds
         self.seconds = seconds
-        self.configs = {stage: _read(configs / name) for stage, name in plan.stages.items()}
+        self.configs = {stage: read_config(configs / name) for stage, name in plan.stages.items()}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopped = False
         self._assembled = 0.0
@@ -248,14 +247,6 @@ class Driver:
             return False
         logger.info("model assembled: %d bytes, after %.0f s", sum(sizes.values()), time.monotonic() - self.began)
         return True
-
-
-def _read(path: Path) -> TrainConfig:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
-    return parse_config(values)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,22 +1,9 @@
-"""The evaluation's report: means over objects, a table by family, and both as Markdown."""
+"""The evaluation's report: means over objects, and those by family."""
 
 import math
 from typing import Any
 
 METHODS = ("model", "nearest_features", "nearest_pixels", "extruded_silhouette")
-_TITLES = {
-    "model": "this model",
-    "nearest_features": "nearest training object (features of the image encoder)",
-    "nearest_pixels": "nearest training object (pixels)",
-    "extruded_silhouette": "silhouette made solid",
-}
-_GROUPS = {"held_out": "Known families, objects never seen", "left_out_family": "Families never seen"}
-_COLUMNS = {"iou": "IoU", "f_score": "F-score", "chamfer": "Chamfer"}
-_VIEWS = {
-    "psnr_gaussians": "PSNR of Gaussians, dB",
-    "psnr_mesh": "PSNR of mesh colours, dB",
-    "silhouette_iou": "IoU of the mesh's silhouette",
-}
 
 Row = dict[str, Any]
 Scores = dict[str, float]
@@ -55,44 +42,16 @@ def make_report(rows: list[Row], settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The report as a section of a page: one table a group, what the pictures say, and a table by family."""
-    settings = report["settings"]
-    structure = settings["structure_sampler"]
+def text(report: dict[str, Any]) -> str:
+    """The means as lines: every method by group, then the families from the best to the worst."""
     lines = [
-        "## Measured quality",
-        "",
-        f"{structure['steps']} steps, guidance {structure['cfg_strength']:g}, seed {settings['seed']}; means over "
-        f"objects. IoU of surface voxels; F-score at {settings['f_score_distance']:g} and Chamfer distance of "
-        f"{settings['surface_points']:,} surface points in the unit cube. The nearest training object is searched "
-        f"among {settings['training_objects_searched']:,}.",
-        "",
+        f"{group} ({report['counts'][group]}), {method}: {_scores(scores)}"
+        for group, methods in report["summary"].items()
+        for method, scores in methods.items()
     ]
-    for group, methods in report["summary"].items():
-        lines += [f"### {_GROUPS[group]} ({report['counts'][group]})", ""]
-        lines += _table(["", *_COLUMNS.values()], [[_TITLES[m], *_cells(s, _COLUMNS)] for m, s in methods.items()])
-        views = [
-            [title, _cell(methods["model"], f"{name}_input"), _cell(methods["model"], f"{name}_behind")]
-            for name, title in _VIEWS.items()
-            if f"{name}_input" in methods["model"]
-        ]
-        lines += _table(["this model's pictures", "input view", "from behind"], views) if views else []
-    lines += ["### By family", ""]
     ordered = sorted(report["families"].items(), key=lambda item: -item[1].get("f_score", 0.0))
-    rows = [[name.replace("_", " "), str(scores["objects"]), *_cells(scores, _COLUMNS)] for name, scores in ordered]
-    lines += _table(["family", "objects", *_COLUMNS.values()], rows)
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, *(f"{name}: {_scores(scores)}" for name, scores in ordered)])
 
 
-def _cells(scores: Scores, names: dict[str, str]) -> list[str]:
-    return [_cell(scores, name) for name in names]
-
-
-def _cell(scores: Scores, name: str) -> str:
-    return f"{scores[name]:.1f}" if name.startswith("psnr") else f"{scores[name]:.3f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table, the first column to the left, and an empty line."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)] + [""]
+def _scores(scores: Scores) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in scores.items())

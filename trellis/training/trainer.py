@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trellis import stages
+from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, TrellisError
 from trellis.progress import Progress
 from trellis.training import checkpoint
@@ -35,8 +36,6 @@ class Stage(Protocol):
     """
 
     modules: nn.ModuleDict
-
-    def prepare(self, step: int) -> None: ...
 
     def at_step(self, step: int) -> None: ...
 
@@ -111,7 +110,7 @@ class Trainer:
         config, position = self.config, self.position
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / CONFIG_FILE, config_values(config))
-        self.stage.prepare(position.step)
+        self.stage.at_step(position.step)  # what is made first is no part of the first step's time
         log = _Log(self.folder / "log.jsonl", position.step)
         if fit and deadline is not None:
             self._window = time.monotonic(), deadline, self.fraction
@@ -194,10 +193,8 @@ class Trainer:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write `values` as JSON, aside and then renamed."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    aside.replace(path)
+    """Write `values` as JSON, in one stroke."""
+    write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 class _Log:

@@ -6,7 +6,7 @@ from torch import Tensor
 from trellis.geometry.cameras import Cameras
 from trellis.training.metrics import SAMPLES
 from trellis.training.procedural import ObjectBatch
-from trellis.training.procedural.pictures import trace
+from trellis.training.procedural.pictures import pixel_rays, trace
 
 _BAND = 0.004  # half thickness of the layer that points are drawn from, world units
 _OVERSAMPLING = 12  # candidates for each point; about one in eight lies in the layer
@@ -33,17 +33,8 @@ def surface_points(objects: ObjectBatch, dense: Tensor, *, seed: int, count: int
 
 def albedo_pictures(objects: ObjectBatch, cameras: Cameras, *, size: int) -> tuple[Tensor, Tensor]:
     """Unlit surface colours [B, 3, size, size] on black and silhouettes [B, size, size], one camera an object."""
-    device = objects.device
-    placed = cameras.to(device)
-    line = (torch.arange(size, device=device) + 0.5) / size
-    v, u = torch.meshgrid(line, line, indexing="ij")
-    k = placed.intrinsics
-    x = (u.flatten() - k[:, 0, 2:]) / k[:, 0, :1]
-    y = (v.flatten() - k[:, 1, 2:]) / k[:, 1, 1:2]
-    rays = torch.nn.functional.normalize(
-        torch.stack([x, y, torch.ones_like(x)], -1) @ placed.extrinsics[:, :3, :3], dim=-1
-    )
-    origins = placed.positions[:, None].expand_as(rays).contiguous()
+    eyes, rays = pixel_rays(cameras.to(objects.device), size)
+    origins = eyes[:, None].expand_as(rays).contiguous()
     t, hit = trace(objects, origins, rays)
     color = objects.color(origins + t[..., None] * rays) * hit[..., None]
     return color.transpose(1, 2).reshape(-1, 3, size, size), hit.reshape(-1, size, size).float()

@@ -32,6 +32,7 @@ class FakeAsset:
         self.saves = saves
         self.writing = writing
         self.notes = ("The background was removed without a network.",)
+        self.picture = np.asarray(_gradient().resize((64, 64)).convert("RGBA"))
         self.mesh = _knot()
 
     def store(self, path: Path) -> Path:
@@ -85,6 +86,9 @@ class FakeAsset:
 
 class FakePipeline:
     """Calls are recorded in `calls`; `fault` is raised after the first stage; `gate` holds the steps while clear."""
+
+    inputs, operations = ("pictures", "text"), ("generate",)
+    representations = ("gaussians", "mesh", "radiance_field")
 
     def __init__(self, *, step_seconds: float = 0.0, fault: BaseException | None = None) -> None:
         self.calls: list[dict[str, Any]] = []

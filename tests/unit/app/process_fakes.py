@@ -102,6 +102,7 @@ class ProcessAsset:
     """Writes small files that depend on the seed, through the stages that write."""
 
     notes = ("A note of the pipeline.",)
+    picture = None
 
     def __init__(self, seed: int, control: Control) -> None:
         self.seed = seed
@@ -136,6 +137,8 @@ class ProcessPipeline:
     """Has a runtime, and so a plan, where it is opened with a memory preset."""
 
     name = "fake"
+    inputs, operations = ("pictures", "text"), ("generate",)
+    representations = ("gaussians", "mesh", "radiance_field")
 
     def __init__(self, control: Control, *, preset: str | None = None) -> None:
         self.control = control

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.unit.app.process_fakes import Control
 from trellis.app.batch import DONE, FAILED, MANIFEST_FILE, WAITING, WORK_FOLDER, Batch, BatchItem, find_pictures
 from trellis.app.presets import PRESETS
-from trellis.app.request import GenerationRequest
+from trellis.app.request import GenerationRequest, read_request
 from trellis.app.worker_process import PipelineSource, WorkerProcess
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.progress import CancelToken, StepInfo
@@ -203,7 +203,7 @@ def test_the_manifest_says_how_each_asset_was_made(
 ) -> None:
     options["preset"] = "auto"  # which turns out to be "minimal"
     items = find_pictures([pictures], tmp_path / "out")[:1]
-    request = GenerationRequest.from_dict({"preset": "auto", "formats": ["glb"]})
+    request = read_request({"preset": "auto", "formats": ["glb"]})
 
     def start() -> Batch:
         return Batch(items, tmp_path / "out", request=request, model="fake", tool=process)
@@ -214,5 +214,5 @@ def test_the_manifest_says_how_each_asset_was_made(
     assert asset["plan"]["preset"] == "minimal"
     assert asset["plan"]["memory_plan"] == dataclasses.asdict(PRESETS["minimal"].plan)
     assert asset["request"]["preview_size"] == 256 and "video of 60 frames, 256 px" in control.lines()
-    assert GenerationRequest.from_dict(asset["request"]).formats == ("glb",)
+    assert read_request(asset["request"]).formats == ("glb",)
     assert start().remaining() == [] and read(batch)["assets"] == [asset]

@@ -14,7 +14,7 @@ from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import KEPT_ASSETS, Engine, QueueFullError, UnknownJobError
 from trellis.app.jobs import CUT_OFF, GOES_ON, Job, JobState
-from trellis.app.request import GenerationRequest
+from trellis.app.request import GenerationRequest, read_request
 from trellis.errors import CheckpointError, InvalidInputError
 
 
@@ -61,7 +61,7 @@ def test_a_job_passes_its_options_and_leaves_files_and_records(start: Callable[.
     folder = tmp_path / "jobs" / job_id
     record = json.loads((folder / "request.json").read_text())
     assert record["model"] == "fake" and record["pictures"] == ["picture_0.png"]
-    assert GenerationRequest.from_dict(record["options"]) == request
+    assert read_request(record["options"]) == request
     assert json.loads((folder / "result.json").read_text())["state"] == "done"
 
 
@@ -279,7 +279,7 @@ def test_a_setup_of_its_own_opens_the_model_anew(start: Callable[..., Engine]) -
     engine = start(load, models=("other",))
     options = {"formats": ("ply",)}
     for values, model in (({}, None), ({"precision": "half"}, None), ({"precision": "half"}, None), ({}, "other")):
-        request = GenerationRequest.from_dict(options | values)
+        request = read_request(options | values)
         assert wait(engine, engine.submit(request, [PICTURE], model=model)).state is JobState.DONE
     assert opened == [{}, {"precision": "half"}, {"model": "other"}]
     with pytest.raises(InvalidInputError, match="one of fake, other"):

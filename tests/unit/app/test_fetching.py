@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.models.hub_server import FakeHub
-from tests.unit.models.test_acquire import ENCODER, FIRST, MODEL, SECOND, hub, runtime
+from tests.unit.families.hub_server import FakeHub
+from tests.unit.families.test_acquire import ENCODER, FIRST, MODEL, SECOND, hub, runtime
 from trellis.app.jobs import Job, JobState
 from trellis.app.request import GenerationRequest
 from trellis.errors import Cancelled, FetchError
-from trellis.models.acquire import obtain_model
+from trellis.families.acquire import obtain_model
+from trellis.families.trellis_family import NANO_FOLDER
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.runtime import Runtime
 
@@ -31,11 +32,11 @@ def test_it_is_fetched_once_and_its_megabytes_are_told(hub: FakeHub, runtime: Ru
 
 
 def test_nothing_is_fetched_unasked(hub: FakeHub, runtime: Runtime) -> None:
-    assert obtain_model("nano", runtime=runtime).is_demo
+    assert obtain_model("nano", runtime=runtime).local == NANO_FOLDER
     location = obtain_model(FIRST, runtime=Runtime(offline=True, model_folder=runtime.model_folder))
     assert hub.asked == []
     with pytest.raises(FetchError, match=f"pipeline.json of {FIRST}.*offline.*models get {FIRST}"):
-        _ = location.config
+        location.describe()
 
 
 def test_a_repository_that_is_not_there(hub: FakeHub, runtime: Runtime) -> None:

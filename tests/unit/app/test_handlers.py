@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 
 from trellis.app.model_choices import ModelChoice
-from trellis.app.request import GenerationRequest
+from trellis.app.request import GenerationRequest, read_request
 from trellis.app.ui.controls import FOLLOWING, SHOWN, SHOWN_FILES, following_values
 from trellis.app.ui.page import Offer, Sections, lay_out
 from trellis.app.ui.studio import Studio
@@ -132,7 +132,7 @@ def test_with_a_preset_chosen_on_the_page_what_is_shown_is_made(texture: int, ex
 )
 def test_files_made_again_follow_the_same_rule(source: str | None, texture: int, expected: int) -> None:
     """A result that was made with `source` chosen, on a program that was started with prototype."""
-    engine = AskedEngine(source=GenerationRequest.from_dict({"preset": source}).under("prototype"))
+    engine = AskedEngine(source=read_request({"preset": source}).under("prototype"))
     sections = sections_of(engine)
     sections.studio.session(BROWSER).finished = ("job", "mug")
     last(sections.jobs.extract(BROWSER, *settings(SHOWN_FILES, texture_size=texture)))

@@ -15,7 +15,7 @@ from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.history import HistoryLimits, folder_bytes, restore_jobs, surplus_jobs
 from trellis.app.jobs import Job, JobState
-from trellis.app.request import GenerationRequest
+from trellis.app.request import GenerationRequest, read_request
 from trellis.errors import InvalidInputError
 
 REQUEST = GenerationRequest(seed=5, formats=("ply",))
@@ -64,7 +64,7 @@ def test_the_same_request_again_is_the_same_call(start: Callable[..., Engine]) -
     first = finished(engine, engine.submit(REQUEST, [PICTURE]))
     record = json.loads((first.files["ply"].parent / "request.json").read_text())
     pictures = [first.files["ply"].parent / name for name in record["pictures"]]
-    second = finished(engine, engine.submit(GenerationRequest.from_dict(record["options"]), pictures))
+    second = finished(engine, engine.submit(read_request(record["options"]), pictures))
     assert pipeline.calls[0] == pipeline.calls[1]
     assert first.files["ply"].read_bytes() == second.files["ply"].read_bytes()
 

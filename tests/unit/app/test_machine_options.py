@@ -4,9 +4,8 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from trellis.app.machine_options import MachineOptions
+from trellis.app.machine_options import MachineOptions, open_pipeline
 from trellis.app.serve import pipeline_source
-from trellis.app.worker import open_pipeline
 from trellis.cli import build_parser
 from trellis.errors import InvalidInputError, MissingDependencyError
 from trellis.ops.rasterize import ADAPTERS, BACKENDS

@@ -5,7 +5,7 @@ import torch
 
 from trellis.app import presets
 from trellis.app.presets import BY_MEMORY, PRESET_NAMES, PRESETS, choose_preset
-from trellis.app.request import GenerationRequest
+from trellis.app.request import GenerationRequest, read_request
 from trellis.cli import build_parser, main, request_from
 from trellis.errors import InvalidInputError
 from trellis.memory import GIB
@@ -18,7 +18,7 @@ def test_the_table_is_complete_and_valid() -> None:
     assert set(PRESET_NAMES) == {"minimal", "balanced", "sequential", "fastest", "prototype", "auto"}
     for preset in PRESETS.values():
         assert preset.precision is None or preset.precision in PRECISIONS
-        GenerationRequest.from_dict(dict(preset.request))
+        read_request(dict(preset.request))
     needs = [PRESETS[name].needs for name in BY_MEMORY]
     assert needs == sorted(needs, reverse=True)
 

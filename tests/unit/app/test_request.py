@@ -6,7 +6,7 @@ import math
 import pytest
 
 from trellis.app.presets import PRESETS
-from trellis.app.request import QUALITIES, GenerationRequest, default_of, draw_seed, options, without_untouched
+from trellis.app.request import QUALITIES, GenerationRequest, draw_seed, read_request, without_untouched
 from trellis.errors import InvalidInputError
 
 
@@ -52,12 +52,12 @@ def test_defaults_are_valid_and_sampler_values_are_left_to_the_model() -> None:
 )
 def test_bad_values_name_their_field(name: str, value: object) -> None:
     with pytest.raises(InvalidInputError, match=f"^{name} must be"):
-        GenerationRequest.from_dict({name: value})
+        read_request({name: value})
 
 
 def test_an_unknown_option_lists_the_known_ones() -> None:
-    with pytest.raises(InvalidInputError, match=r"'sede'.*seed, structure_steps"):
-        GenerationRequest.from_dict({"sede": 1})
+    with pytest.raises(InvalidInputError, match=r"'sede'.*structure_steps, .*seed"):
+        read_request({"sede": 1})
 
 
 def test_simplify_and_faces_exclude_each_other() -> None:
@@ -75,11 +75,11 @@ def test_whole_floats_become_ints_and_formats_take_the_usual_order() -> None:
 
 def test_the_record_round_trips_through_json() -> None:
     request = GenerationRequest(seed=5, structure_steps=12, texture_size=512, formats=("glb",))
-    assert GenerationRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    assert read_request(json.loads(json.dumps(request.to_dict()))) == request
 
 
 def test_every_option_is_explained_in_one_line() -> None:
-    for name, option in options().items():
+    for name, option in GenerationRequest.options().items():
         assert option.label and option.help.endswith(".") and "\n" not in option.help, name
 
 
@@ -96,20 +96,20 @@ def test_options_belong_to_the_asset_or_to_its_files() -> None:
     assert set(request.sampling) & set(request.files) == {"seed"}
     other = request.with_files({"texture_size": 2048})
     assert (other.seed, other.latent_steps, other.texture_size) == (3, 7, 2048)
-    assert (other.formats, other.faces) == (default_of("formats"), None)
+    assert (other.formats, other.faces) == (GenerationRequest().formats, None)
     with pytest.raises(InvalidInputError, match="latent_steps decides the asset"):
         request.with_files({"latent_steps": 8})
 
 
 def test_a_quality_sets_what_is_not_stated() -> None:
     for name, values in QUALITIES.items():
-        request = GenerationRequest.from_dict({"quality": name})
+        request = read_request({"quality": name})
         assert {key: getattr(request, key) for key in values} == dict(values)
-        assert GenerationRequest.from_dict(request.to_dict()) == request
-    assert GenerationRequest.from_dict({"quality": "high", "texture_size": 512}).texture_size == 512
-    simplified = GenerationRequest.from_dict({"quality": "high", "simplify": 0.5})
+        assert read_request(request.to_dict()) == request
+    assert read_request({"quality": "high", "texture_size": 512}).texture_size == 512
+    simplified = read_request({"quality": "high", "simplify": 0.5})
     assert (simplified.simplify, simplified.faces, simplified.texture_size) == (0.5, None, 4096)
-    assert GenerationRequest.from_dict({"quality": None}) == GenerationRequest()
+    assert read_request({"quality": None}) == GenerationRequest()
 
 
 @pytest.mark.parametrize(
@@ -117,28 +117,28 @@ def test_a_quality_sets_what_is_not_stated() -> None:
     [("standard", 500_000, 2048), ("high", 1_000_000, 4096), ("ultra", 2_000_000, 4096)],
 )
 def test_the_qualities_have_the_figures_of_the_guide(quality: str, faces: int, texture_size: int) -> None:
-    request = GenerationRequest.from_dict({"quality": quality})
+    request = read_request({"quality": quality})
     assert (request.faces, request.texture_size) == (faces, texture_size)
 
 
 def test_a_memory_preset_sets_what_neither_request_nor_quality_state() -> None:
-    request = GenerationRequest.from_dict({"preset": "prototype", "latent_steps": 3})
+    request = read_request({"preset": "prototype", "latent_steps": 3})
     assert (request.structure_steps, request.latent_steps, request.texture_size) == (8, 3, 512)
     assert request.setup == {"preset": "prototype"}
-    assert GenerationRequest.from_dict({"preset": "prototype", "quality": "standard"}).texture_size == 2048
+    assert read_request({"preset": "prototype", "quality": "standard"}).texture_size == 2048
     with pytest.raises(InvalidInputError, match="preset must be one of"):
-        GenerationRequest.from_dict({"preset": ["fastest"]})
+        read_request({"preset": ["fastest"]})
     with pytest.raises(InvalidInputError, match="precision decides"):
         request.with_files({"precision": "half"})
 
 
 def test_the_preset_of_the_start_sets_what_is_left_open_and_nothing_else() -> None:
     def started(values: dict[str, object], preset: str | None = "prototype") -> dict[str, object]:
-        request = GenerationRequest.from_dict(values).under(preset)
+        request = read_request(values).under(preset)
         assert not request.unstated
         return {name: getattr(request, name) for name in PRESETS["prototype"].request}
 
-    usual = {name: default_of(name) for name in PRESETS["prototype"].request}
+    usual = {name: getattr(GenerationRequest(), name) for name in PRESETS["prototype"].request}
     assert started({}) == PRESETS["prototype"].request
     assert started({}, "minimal") == usual | PRESETS["minimal"].request
     assert started({}, "fastest") == started({}, None) == usual
@@ -152,17 +152,17 @@ def test_the_preset_of_the_start_sets_what_is_left_open_and_nothing_else() -> No
 
 def test_what_is_left_open_survives_json_and_other_files_of_the_asset() -> None:
     for values in ({}, {"latent_steps": 3}, {"quality": "high", "simplify": 0.5}, {"preset": "prototype"}):
-        request = GenerationRequest.from_dict(values)
-        again = GenerationRequest.from_dict(json.loads(json.dumps(request.stated)))
+        request = read_request(values)
+        again = read_request(json.loads(json.dumps(request.stated)))
         assert (again, again.unstated) == (request, request.unstated)
-    done = GenerationRequest.from_dict({"preview_frames": 9}).under("prototype")
+    done = read_request({"preview_frames": 9}).under("prototype")
     other = done.with_files({"preview_size": 512}).under("prototype")
     assert (other.structure_steps, other.texture_size, other.preview_frames, other.preview_size) == (8, 512, 24, 512)
 
 
 def test_a_form_that_shows_every_option_states_what_was_changed_in_it() -> None:
     def stated(values: dict[str, object], preset: str | None = None) -> dict[str, object]:
-        shown = GenerationRequest.from_dict({"preset": preset, "quality": values.get("quality")}).to_dict()
+        shown = read_request({"preset": preset, "quality": values.get("quality")}).to_dict()
         kept = without_untouched(shown | values, preset=preset)
         assert set(kept) >= {"quality", "preset", "simplify", "formats", "seed"}
         return {name: kept[name] for name in PRESETS["prototype"].request if name in kept}

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from trellis import runtime
+from trellis.app.machine_options import open_pipeline
 from trellis.app.presets import PRESETS
-from trellis.app.worker import open_pipeline, resolved_plan
+from trellis.app.worker import resolved_plan
 from trellis.cli import peak_memory_line
 from trellis.memory import GIB
 from trellis.runtime import Runtime

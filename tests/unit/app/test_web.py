@@ -1,6 +1,7 @@
 """The web application with a fake pipeline: results by id, refusal of other sites, nothing fetched from outside."""
 
 import ast
+import hashlib
 import io
 import re
 import time
@@ -17,7 +18,7 @@ from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
 from trellis.app.model_choices import offered_models
-from trellis.app.request import Choice, GenerationRequest, options
+from trellis.app.request import GenerationRequest
 from trellis.app.ui import fragments
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
@@ -114,6 +115,26 @@ def test_the_viewer_script_keeps_the_licences_of_its_parts() -> None:
         assert notice in script[:8000]
 
 
+def test_the_viewer_script_is_built_from_its_sources() -> None:
+    folder, digest = STATIC.parent / "viewer", hashlib.sha256()
+    sources = sorted(path.name for path in (folder / "src").iterdir())
+    for name in ["build.mjs", "package-lock.json", *(f"src/{source}" for source in sources)]:
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
+    script = (STATIC / "viewer.js").read_text(encoding="utf-8")
+    assert f"Sources: {digest.hexdigest()}" in script[:100], "run `npm ci && npm run build` in trellis/app/ui/viewer"
+
+
+def test_every_text_of_the_viewer_has_its_translations() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (STATIC.parent / "viewer" / "src").glob("*.js"))
+    names = re.findall(r"^const (?:MODES|LIGHTS|BACKGROUNDS) = \{(.+)\};$", code, re.MULTILINE)
+    texts = {text for group in names for text in re.findall(r': "([^"]+)"', group)}
+    texts |= set(re.findall(r'(?:aria-label|alt)="([^"$]+)"', code)) | set(re.findall(r"<span>([^<$]+)</span>", code))
+    texts |= set(re.findall(r'(?:button|help)\("[^"]+", "([^"]+)"', code)) | set(re.findall(r'say\("([^"]+)"\)', code))
+    assert len(names) == 3 and len(texts) > 30
+    for language in ("ko", "zh"):
+        assert sorted(texts - set(language_tables()[language])) == []
+
+
 def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -> None:
     assert COOKIE not in client.get("/viewer.js").headers.get("set-cookie", "")
     cookie = client.get("/").headers["set-cookie"]
@@ -123,17 +144,22 @@ def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -
     job_id = engine.submit(GenerationRequest(formats=("glb",)), [PICTURE], owner=owner_of(secret))
     while not engine.view(job_id).state.final:
         time.sleep(0.01)
-    addresses = [f"/results/{job_id}/{name}" for name in ("asset.glb", "draft.png", "bundle/all.zip")]
-    assert [client.get(address).status_code for address in addresses] == [200] * 3
+    addresses = [f"/results/{job_id}/{name}" for name in ("asset.glb", "draft.png", "framed.png", "bundle/all.zip")]
+    assert [client.get(address).status_code for address in addresses] == [200] * 4
     for other in ("", "x" * 40, secret[:-1], owner_of(secret)):
         client.cookies = {COOKIE: other}  # type: ignore[assignment]
-        assert [client.get(address).status_code for address in addresses] == [404] * 3
+        assert [client.get(address).status_code for address in addresses] == [404] * 4
     record = (engine.view(job_id).files["glb"].parent / "request.json").read_text()
     assert secret not in record  # the folder gives nobody the way in
 
 
 def test_every_text_of_the_page_has_its_translations() -> None:
-    texts = {text for option in options().values() for text in (option.label, option.help, option.unset) if text}
+    texts = {
+        text
+        for option in GenerationRequest.options().values()
+        for text in (option.label, option.help, option.null)
+        if text
+    }
     texts |= {
         str(value) for name in ("quality", "multi_image", "speed", "texture_mode", "preset") for value in _values(name)
     }
@@ -234,9 +260,7 @@ def _template(node: ast.expr) -> str:
 
 
 def _values(name: str) -> tuple[str, ...]:
-    domain = options()[name].domain
-    assert isinstance(domain, Choice)
-    return domain.values
+    return GenerationRequest.options()[name].values
 
 
 def _notes(path: Path) -> set[str]:

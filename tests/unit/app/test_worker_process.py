@@ -18,7 +18,7 @@ from tests.unit.app.waiting import wait_until
 from trellis.app.engine import Engine
 from trellis.app.jobs import CUT_OFF, GOES_ON, Job, JobState
 from trellis.app.presets import PRESETS
-from trellis.app.request import GenerationRequest
+from trellis.app.request import read_request
 from trellis.app.worker_process import CANCEL_PATIENCE
 
 EVERY_STEP = [(stage, step + 1) for stage, total in STAGES for step in range(total)]
@@ -60,7 +60,7 @@ def pid_of(engine: Engine) -> int | None:
 
 
 def submit(engine: Engine, **options: object) -> str:
-    return engine.submit(GenerationRequest.from_dict({"formats": ["glb"], **options}), [PICTURE])
+    return engine.submit(read_request({"formats": ["glb"], **options}), [PICTURE])
 
 
 def wait(engine: Engine, job_id: str, until: Callable[[Job], bool] = lambda view: view.state.final) -> Job:
@@ -268,7 +268,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     script = (
         "import sys, time, os; from pathlib import Path\n"
         "from tests.unit.app.engines import fake_source, start_workers\n"
-        "from trellis.app.request import GenerationRequest\n"
+        "from trellis.app.request import GenerationRequest, read_request\n"
         f"folder = Path({str(tmp_path)!r}); engine = start_workers([fake_source(folder)], folder / 'jobs')\n"
         f"engine.submit(GenerationRequest(), [Path({str(PICTURE)!r})])\n"
         "time.sleep(600)\n"
@@ -355,7 +355,7 @@ def test_the_preset_of_the_start_sets_what_requests_leave_open(start: Callable[.
     assert done[9:] == ["save seed 1 texture 512", "video of 24 frames, 256 px"]
     for view, name in ((plain, "prototype"), (stated, "prototype"), (other, "minimal"), (again, "prototype")):
         options, plan = records(view)
-        assert GenerationRequest.from_dict(options) == view.request
+        assert read_request(options) == view.request
         assert plan["preset"] == name and plan["memory_plan"] == dataclasses.asdict(PRESETS[name].plan)
     assert records(plain)[0]["structure_steps"] == 8 and records(again)[0]["preview_frames"] == 24
 

@@ -9,7 +9,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from benchmarks.contact_sheet import VIEWS, draw, main, read_glb, save_png
+from benchmarks.contact_sheet import VIEWS, draw, main, read_glb
 from tests.unit.export.shapes import textured_mesh
 from trellis.export.glb import write_glb
 from trellis.representations import Mesh
@@ -46,23 +46,11 @@ def test_files_become_sheets_and_a_bad_one_fails(glb: Path, tmp_path: Path, caps
     pictures = [tmp_path / "box.png", tmp_path / "broken.png"]
     for picture in pictures:
         Image.new("RGBA", (40, 40), (0, 200, 0, 128)).save(picture)
-    options = ["--reuse", "--assets", str(tmp_path), "--size", "48", "--output", str(tmp_path / "out")]
+    options = ["--assets", str(tmp_path), "--size", "48", "--output", str(tmp_path / "out")]
     assert main([str(pictures[0]), *options]) == 0
-    assert "yes" in capsys.readouterr().out
     sheet = np.asarray(Image.open(tmp_path / "out" / "contact_sheet.png").convert("RGB"))
     assert sheet.shape[1] == 48 * 4 and sheet[5, 5].tolist() == [127, 227, 127]
     assert (np.asarray(Image.open(tmp_path / "out" / "examples.png").convert("RGB")) < 250).any()
     (tmp_path / "broken.glb").write_bytes(glb.read_bytes()[:200])
     assert main([*map(str, pictures), *options]) == 1
     assert "broken" in capsys.readouterr().err
-    assert main([str(tmp_path / "broken.png"), *options]) == 1
-
-
-def test_a_picture_that_cannot_be_small_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
-    monkeypatch.setattr("benchmarks.contact_sheet.MAX_BYTES", 6000)
-    assert Image.open(save_png(noise, tmp_path / "small.png")).mode == "P"
-    monkeypatch.setattr("benchmarks.contact_sheet.MAX_BYTES", 1000)
-    with pytest.raises(ValueError, match="--size"):
-        save_png(noise, tmp_path / "refused.png")
-    assert not (tmp_path / "refused.png").exists()

@@ -19,8 +19,9 @@ from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError
 from trellis.export.clean import clean
-from trellis.models import create_model, load_model, resolve_model, save_model
-from trellis.models.hub import NANO_FOLDER
+from trellis.families.catalogue import resolve_model
+from trellis.families.trellis_family import NANO_FOLDER, network_stem
+from trellis.models import create_model, load_model, save_model
 from trellis.progress import CancelToken, Progress
 from trellis.representations import Mesh
 from trellis.representations.flexicubes import extract_mesh
@@ -69,7 +70,9 @@ def field(file: Path) -> SolidField:
 @pytest.fixture(scope="module")
 def decoded(encoded: EncodedMesh) -> Mesh:
     with torch.inference_mode():
-        features = load_model(resolve_model("nano", runtime=RUNTIME), "slat_decoder_mesh")(encoded.sparse())
+        features = load_model(network_stem(resolve_model("nano", runtime=RUNTIME), "slat_decoder_mesh"))(
+            encoded.sparse()
+        )
         [(coords, feats)] = features.samples()
         return clean(extract_mesh(coords, feats, resolution=features.resolution))
 

@@ -72,6 +72,6 @@ def textured_mesh(
 
     views: count and side of the pictures of the Gaussians.
     """
-    chosen = FileOptions(**{"simplify": None, "texture_size": 512, **options})
+    chosen = FileOptions(**{"simplify": 0, "texture_size": 512, **options})
     sources = FileSources(gaussians, mesh, picture)
     return ExportChain(sources, chosen, progress=progress, views=ViewOptions(*views) if views else None).textured

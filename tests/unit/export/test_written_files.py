@@ -31,7 +31,7 @@ from trellis.progress import CancelToken, Progress
 from trellis.rendering import turntable as rendering
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 
-FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size": 64}
+FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size": 256}
 
 
 @pytest.fixture(scope="module")
@@ -157,18 +157,18 @@ def test_gaussians_are_whole_in_both_formats(written, sources):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"formats": ("glb", "fbx")}, "fbx.*glb, obj"),
-        ({"preview_content": ("depth",)}, "depth.*normals"),
+        ({"formats": ("glb", "fbx")}, "glb, obj.*fbx"),
+        ({"preview_content": ("depth",)}, "normals.*depth"),
         ({"faces": 100, "simplify": 0.5}, "exclude"),
-        ({"preview_content": ()}, "shows nothing.*gaussians"),
-        ({"simplify": 1.0}, "fraction"),
-        ({"faces": 3}, "at least 4"),
+        ({"preview_content": ()}, "one or more of gaussians"),
+        ({"simplify": 1.0}, "simplify must be a number from 0 to 0.99"),
+        ({"faces": 3}, "faces must be a whole number from 100"),
         ({"texture_size": 1000}, "512, 1024, 2048, 4096"),
-        ({"texture_mode": "better"}, "better.*fast, best"),
-        ({"texture_format": "jpg"}, "jpg.*png, webp"),
-        ({"stl_size": -1}, "longest side"),
-        ({"preview_size": 100}, "multiple of 16"),
-        ({"preview_frames": 0}, "frame"),
+        ({"texture_mode": "better"}, "fast, best.*better"),
+        ({"texture_format": "jpg"}, "png, webp.*jpg"),
+        ({"stl_size": -1}, "from 1 to 10000"),
+        ({"preview_size": 100}, "256, 384"),
+        ({"preview_frames": 0}, "preview_frames must be"),
     ],
 )
 def test_options_are_checked_before_any_work(options, said):
@@ -244,7 +244,7 @@ def test_a_draft_shows_what_there_is_before_any_file(missing, sources, tmp_path)
         assert list(tmp_path.iterdir()) == []
         drafts.append(picture)
 
-    options = FileOptions(formats=("ply",) if missing != "gaussians" else ("mesh_ply",), simplify=None)
+    options = FileOptions(formats=("ply",) if missing != "gaussians" else ("mesh_ply",), simplify=0)
     quiet = {"progress": Progress(), "on_note": pytest.fail}
     write_files(some, tmp_path, name="ball", options=options, on_draft=keep, **quiet)
     [picture] = drafts
@@ -257,9 +257,9 @@ def test_the_preview_may_show_the_textured_mesh(sources, tmp_path):
     content = ("gaussians", "normals", "colors", "textured")
     video = write(sources, tmp_path, formats=("mp4",), preview_content=content)["mp4"]
     frame = imageio.get_reader(video).get_data(0).astype(int)
-    assert frame.shape == (64, 256, 3)
+    assert frame.shape == (256, 1024, 3)
     cloud, _, colors, textured = np.split(frame[:, :, :], 4, axis=1)
-    middle = (slice(24, 40), slice(24, 40))
+    middle = (slice(96, 160), slice(96, 160))
     assert np.abs(colors[middle] - cloud[middle]).mean() < 30  # the same paint from three sources
     assert np.abs(textured[middle] - colors[middle]).mean() < 60  # lit
     assert textured[middle].std() > 3
@@ -317,7 +317,7 @@ def test_an_open_solid_is_told(sources, tmp_path, monkeypatch):
         FileSources(None, leaves),
         tmp_path,
         name="leaves",
-        options=FileOptions(formats=("stl",), simplify=None),
+        options=FileOptions(formats=("stl",), simplify=0),
         progress=Progress(),
         on_note=notes.append,
     )

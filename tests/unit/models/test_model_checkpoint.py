@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trellis.errors import CheckpointError, FetchError
-from trellis.models import PipelineConfig, create_model, list_models, load_model, resolve_model, save_model
+from trellis.families.catalogue import list_models, resolve_model
+from trellis.families.trellis_family import network_stem
+from trellis.models import PipelineConfig, create_model, load_model, save_model
 from trellis.runtime import Runtime
 
 ARGS = {
@@ -226,9 +228,9 @@ def test_networks_load_by_role_also_from_another_repository(stem, tmp_path):
     folder = model_folder(tmp_path, stem, slat_encoder="ckpts/net", slat_decoder_gs="someone/mine/ckpts/net")
     location = resolve_model(str(folder), runtime=Runtime(model_folder=tmp_path))
     for role in ("slat_encoder", "slat_decoder_gs"):
-        assert type(load_model(location, role)).__name__ == "LatentEncoder"
+        assert type(load_model(network_stem(location, role))).__name__ == "LatentEncoder"
     with pytest.raises(CheckpointError, match="slat_decoder_rf"):
-        load_model(location, "slat_decoder_rf")
+        network_stem(location, "slat_decoder_rf")
 
 
 def test_model_names(stem, tmp_path):
@@ -250,11 +252,11 @@ def test_model_names(stem, tmp_path):
 def test_offline_error_names_file_and_repositories(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(FetchError, match=r"pipeline.json of owner/absent-model cannot be had \(offline"):
-        _ = resolve_model("owner/absent-model", runtime=Runtime(offline=True)).config
+        resolve_model("owner/absent-model", runtime=Runtime(offline=True)).describe()
 
 
 def test_the_hub_is_told_nothing():
-    code = "import trellis.models.hub, huggingface_hub.constants as c; print(c.HF_HUB_DISABLE_TELEMETRY)"
+    code = "import trellis.families.location, huggingface_hub.constants as c; print(c.HF_HUB_DISABLE_TELEMETRY)"
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_DISABLE_TELEMETRY"}
     for given, expected in ({}, "True"), ({"HF_HUB_DISABLE_TELEMETRY": "0"}, "False"):
         done = subprocess.run(

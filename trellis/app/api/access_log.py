@@ -1,8 +1,11 @@
 """One log line for a request that changed something or failed; clients' polls are not told."""
 
+import asyncio
 import logging
 import time
 
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 QUIET_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -12,7 +15,10 @@ _log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """Logs method, path, status and time of requests, without query or token; failed ones at a higher level."""
+    """Logs method, path, status and time of requests, without query or token; failed ones at a higher level.
+
+    A request that still goes on when the server has waited long enough at its end is ended here, in order.
+    """
 
     def __init__(self, app: ASGIApp, tokens: tuple[str, ...]) -> None:
         self.app = app
@@ -23,16 +29,21 @@ class AccessLog:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status, head = 500, None
 
         async def send_noting_status(message: Message) -> None:
-            nonlocal status
+            nonlocal status, head
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, head = message["status"], Headers(raw=message["headers"])
             await send(message)
 
         try:
             await self.app(scope, receive, send_noting_status)
+        except asyncio.CancelledError:  # by the server alone
+            if head is None:
+                await PlainTextResponse("The program ends.", 503)(scope, receive, send_noting_status)
+            elif "content-length" not in head:
+                await send({"type": "http.response.body"})
         finally:
             _log.log(
                 self._level(scope, status),

@@ -61,6 +61,8 @@ def _values(schema: Mapping[str, Any]) -> str:
     """The values that a schema allows, in words."""
     if "anyOf" in schema:
         words = " or ".join(_values(part) for part in schema["anyOf"])
+    elif "const" in schema:
+        words = repr(schema["const"])
     elif "enum" in schema:
         words = ", ".join(str(value) for value in schema["enum"])
     elif schema.get("type") == "array":

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from trellis.app.engine import QueueFullError, UnknownJobError
-from trellis.app.job_sources import SourceError
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError, TrellisError
 
@@ -71,13 +70,9 @@ def add_error_handlers(app: FastAPI) -> None:
     async def not_stored(_: Request, error: StorageError) -> Response:
         return error_response(error.status, str(error), None, {"Retry-After": RETRY_SECONDS})
 
-    @app.exception_handler(SourceError)
-    async def wrong_source(_: Request, error: SourceError) -> Response:
-        return error_response(422, str(error), error.field)
-
     @app.exception_handler(InvalidInputError)
     async def invalid_input(_: Request, error: InvalidInputError) -> Response:
-        return error_response(422, str(error))
+        return error_response(422, str(error), error.field)
 
     @app.exception_handler(HTTPException)
     async def of_framework(request: Request, error: HTTPException) -> Response:

@@ -28,7 +28,7 @@ class FileModel(BaseModel):
     media_type: str
 
 
-class StageModel(BaseModel):
+class StageModel(BaseModel, from_attributes=True):
     """The last step of a stage that was reached."""
 
     stage: str = Field(validation_alias="label")

@@ -15,7 +15,7 @@ from trellis.app.api.job_models import JobList, JobModel, ResultModel, job_model
 from trellis.app.api.jobs import Jobs
 from trellis.app.api.openapi import ERRORS, file_answer, files_body, job_body, job_links
 from trellis.app.api.settings import ApiSettings
-from trellis.app.api.submissions import checked_request, read_submission
+from trellis.app.api.submissions import read_submission
 from trellis.app.engine import UnknownJobError
 from trellis.app.jobs import CLIENT_OWNER, Job, JobState
 from trellis.app.result_file import ResultFile
@@ -54,7 +54,6 @@ def _add_submissions(router: APIRouter, jobs: Jobs, settings: ApiSettings) -> No
             raise ApiError(415, "Send JSON (application/json).")
         async with received(request, settings.max_upload_bytes) as body, jobs.reading:
             values = await read_json(body)
-        checked_request(values)
         new_id = await jobs.extract(job_id, values, owner=owner_of(request))
         response.headers["Location"] = f"/jobs/{new_id}"
         return await _shown(jobs, new_id)

@@ -11,7 +11,7 @@ from trellis.app.engine import Engine
 from trellis.app.job_sources import Models
 from trellis.app.jobs import Job
 from trellis.app.picture_reader import PictureReader, ReadPicture
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest
 
 POLL_SECONDS = 0.1
 
@@ -45,7 +45,7 @@ class Jobs:
     def models(self) -> Models:
         return self.engine.models
 
-    async def submit(self, request: GenerationRequest, source: Source, *, owner: str = "") -> str:
+    async def submit(self, request: JobRequest, source: Source, *, owner: str = "") -> str:
         """Queue a job and return its id; raises QueueFullError, InvalidInputError, StorageError."""
         async with self._submitting:
             pictures = [picture.path for picture in source.pictures]

@@ -1,11 +1,11 @@
-"""What the OpenAPI document says about requests: made from the tables that also check them."""
+"""What the OpenAPI document says about requests: made from the classes that also check them."""
 
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from trellis.app.job_sources import LONGEST_PROMPT, MAX_PICTURES, Models
-from trellis.app.request import SAMPLING_OPTIONS, Choice, Option, Range, Subset, Switch, default_of, options
+from trellis.app.request import OPERATIONS, JobRequest, Operations
 
 PICTURE_TEXT = {"type": "string", "format": "byte", "contentEncoding": "base64", "minLength": 1}
 PICTURE_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
@@ -36,54 +36,34 @@ ERRORS: dict[int, dict[int | str, dict[str, Any]]] = {
 }
 
 
-def option_schema(option: Option) -> dict[str, Any]:
-    """The JSON schema of one option of a generation request, without its default."""
-    domain = option.domain
-    schema: dict[str, Any]
-    if isinstance(domain, Range):
-        schema = {
-            "type": "integer" if domain.integer else "number",
-            "minimum": domain.minimum,
-            "maximum": domain.maximum,
-        }
-    elif isinstance(domain, Choice):
-        schema = {"enum": list(domain.values), "type": "string" if isinstance(domain.values[0], str) else "integer"}
-    elif isinstance(domain, Subset):
-        items = {"type": "string", "enum": list(domain.values)}
-        schema = {"type": "array", "items": items, "minItems": 1, "uniqueItems": True}
-    else:
-        assert isinstance(domain, Switch)
-        schema = {"type": "boolean"}
-    return {"anyOf": [schema, {"type": "null"}]} if option.optional else schema
-
-
-def request_properties() -> dict[str, Any]:
-    """The JSON schema of every option of a generation request, with title, help and default."""
+def request_properties(operation: type[JobRequest]) -> dict[str, Any]:
+    """The JSON schema of every field of a request."""
     properties = {}
-    for name, option in options().items():
-        default = default_of(name)
-        properties[name] = option_schema(option) | {
-            "title": option.label,
-            "description": option.help + (f" null: {option.unset}." if option.optional else ""),
-            "default": list(default) if isinstance(default, tuple) else default,
-        }
+    for name, schema in operation.model_json_schema()["properties"].items():
+        meaning = f" null: {schema['x-null']}." if "x-null" in schema else ""
+        terms = {key: value for key, value in schema.items() if key not in ("x-null", "x-step")}
+        properties[name] = terms | ({"description": terms["description"] + meaning} if meaning else {})
     return properties
 
 
-def job_body(models: Models) -> dict[str, Any]:
+def job_body(models: Models, operations: Operations = OPERATIONS) -> dict[str, Any]:
     """The bodies that POST /jobs takes: pictures as base64 in JSON or as files of a form, or else a prompt."""
+    bodies = [_operation_bodies(models, operation) for operation in operations.values()]
+    kinds = {kind: [body[kind] for body in bodies] for kind in bodies[0]}
+    return request_body({kind: same[0] if len(same) == 1 else {"oneOf": same} for kind, same in kinds.items()})
+
+
+def _operation_bodies(models: Models, operation: type[JobRequest]) -> dict[str, Any]:
     pictures = {"type": "array", "minItems": 1, "maxItems": MAX_PICTURES}
-    others = source_properties(models) | request_properties()
+    others = source_properties(models) | request_properties(operation)
     one_source = {"oneOf": [{"required": ["pictures"]}, {"required": ["prompt"]}]}
     as_json = {"pictures": pictures | {"items": PICTURE_TEXT, "description": "Pictures of one object."}, **others}
     texts = {name: _or_empty(schema) for name, schema in others.items()}
     as_form = {"pictures": pictures | {"items": PICTURE_FILE, "description": "Picture files."}, **texts}
-    return request_body(
-        {
-            "application/json": closed_object(as_json, []) | one_source,
-            "multipart/form-data": closed_object(as_form, []) | one_source,
-        }
-    )
+    return {
+        "application/json": closed_object(as_json, []) | one_source,
+        "multipart/form-data": closed_object(as_form, []) | one_source,
+    }
 
 
 def _or_empty(schema: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +92,8 @@ def source_properties(models: Models) -> dict[str, Any]:
 
 def files_body() -> dict[str, Any]:
     """The body of POST /jobs/{job_id}/files: the options that decide an asset's files."""
-    properties = {name: schema for name, schema in request_properties().items() if name not in SAMPLING_OPTIONS}
+    decisive = {"operation", *JobRequest.decisive_options()}
+    properties = {name: schema for name, schema in request_properties(JobRequest).items() if name not in decisive}
     return request_body({"application/json": closed_object(properties, [])})
 
 

@@ -1,6 +1,6 @@
-"""Reading what is submitted to /jobs: JSON with base64 or a form with files, in the terms of the options' table."""
+"""Reading what is submitted to /jobs: JSON with base64 or a form with files, in the terms of its operation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from trellis.app.api.numbers import parse_number
 from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.picture_reader import Content
-from trellis.app.request import Choice, GenerationRequest, Option, Range, Subset, Switch, options
-from trellis.errors import InvalidInputError
+from trellis.app.request import JobRequest, operation_of, read_request
+from trellis.options import Option
 
 SOURCE_FIELDS = ("prompt", "model")  # beside the pictures
 
@@ -24,12 +24,12 @@ SOURCE_FIELDS = ("prompt", "model")  # beside the pictures
 class Submission:
     """A checked request and what the job is made of."""
 
-    request: GenerationRequest
+    request: JobRequest
     source: Source
 
 
 async def read_submission(request: Request, jobs: Jobs, settings: ApiSettings) -> Submission:
-    """The checked request, and pictures or prompt, of a submission; raises ApiError or SourceError naming the field."""
+    """The checked request, and pictures or prompt, of a submission; raises ApiError, InvalidInputError."""
     if not is_json(request) and not is_form(request):
         raise ApiError(415, "Send JSON (application/json) or a form with files (multipart/form-data).")
     async with received(request, settings.max_upload_bytes) as body, jobs.reading:
@@ -46,7 +46,7 @@ async def _checked(
 ) -> Submission:
     prompt, model = (_text(name, values.pop(name)) if name in values else None for name in SOURCE_FIELDS)
     jobs.models.choose(model, prompt=prompt, pictures=len(contents))  # before the work of reading pictures
-    checked = checked_request(values)
+    checked = read_request(values)
     pictures = await read_pictures(jobs.pictures, contents, max_pixels=settings.max_picture_pixels)
     return Submission(checked, Source(pictures, prompt, model))
 
@@ -66,40 +66,28 @@ def _texts(value: object) -> list[tuple[str, str]]:
     return [(f"pictures[{index}]", item) for index, item in enumerate(value)]
 
 
-def checked_request(values: Mapping[str, Any]) -> GenerationRequest:
-    """A request of plain values; raises FieldError naming the option that is unknown or out of its range."""
-    known = options()
-    for name, value in values.items():
-        if name not in known:
-            raise FieldError(name, f"Unknown option {name[:80]!r}; known: {', '.join(known)}.")
-        try:
-            known[name].parse(name, value)
-        except InvalidInputError as error:
-            raise FieldError(name, str(error)) from error
-    return GenerationRequest.from_dict(values)
-
-
 def form_values(form: FormData) -> dict[str, Any]:
-    """The options that a form's text fields state, in their own types; raises FieldError."""
-    values = {}
+    """The values that a form's text fields state, in their own types; raises FieldError, InvalidInputError."""
+    fields: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for name in form if name != "pictures"):
-        texts = [value for value in form.getlist(name) if isinstance(value, str)]
-        if len(texts) < len(form.getlist(name)):
+        given = form.getlist(name)
+        fields[name] = [value for value in given if isinstance(value, str)]
+        if len(fields[name]) < len(given):
             raise FieldError(name, f"{name[:80]!r} must be text, not a file.")
-        option = options().get(name)
-        values[name] = texts[-1] if option is None else _from_texts(name, option, texts)
-    return values
+    known = operation_of({name: texts[-1] for name, texts in fields.items()}).options()
+    return {
+        name: _from_texts(name, known[name], texts) if name in known else texts[-1] for name, texts in fields.items()
+    }
 
 
 def _from_texts(name: str, option: Option, texts: list[str]) -> Any:
     text = texts[-1].strip()
-    if option.optional and text in ("", "null"):
+    if option.null is not None and text in ("", "null"):
         return None
-    if isinstance(option.domain, Range):
-        return parse_number(name, text)
-    if isinstance(option.domain, Choice):
-        return next((value for value in option.domain.values if str(value) == text), text)
-    if isinstance(option.domain, Switch):
+    if option.kind == "array":
+        return [part.strip() for item in texts for part in item.split(",")]
+    if option.kind == "boolean":
         return {"true": True, "false": False}.get(text.lower(), text)
-    assert isinstance(option.domain, Subset)
-    return [part.strip() for item in texts for part in item.split(",")]
+    if option.values:
+        return next((value for value in option.values if str(value) == text), text)
+    return parse_number(name, text)

@@ -1,9 +1,11 @@
 """Controls made from the options of a request, so that no default or range is stated twice."""
 
+from typing import Any
+
 import gradio as gr
 from gradio.components import Component
 
-from trellis.app.request import Choice, GenerationRequest, Range, Subset, Switch, default_of, options
+from trellis.app.request import GenerationRequest
 
 # What the page offers, row by row; the other options keep their defaults.
 QUALITY_ROWS = (("quality",),)
@@ -44,52 +46,41 @@ MOST_SLIDER_STEPS = 1000  # finer ranges get a field to type in
 
 def create_control(name: str) -> Component:
     """The control of the option called `name`: a field for a number, a slider, a switch or choices."""
-    option, default = options()[name], default_of(name)
-    label, info, elem_id = option.label, option.help, f"option-{name}"
-    match option.domain:
-        case Range() as domain if option.optional or _steps(domain) > MOST_SLIDER_STEPS:
-            # The range is left to the request's own check, whose message names the field. An empty field must be
-            # emptied on load: Gradio shows a value of None as 0 at first.
-            return gr.Number(
-                (lambda: None) if default is None else default,
-                label=label,
-                info=info,
-                placeholder=option.unset,
-                precision=0 if domain.integer else None,
-                step=domain.step,
-                elem_id=elem_id,
-            )
-        case Range() as domain:
-            return gr.Slider(
-                domain.minimum, domain.maximum, default, step=domain.step, label=label, info=info, elem_id=elem_id
-            )
-        case Choice() as domain if option.unset is not None:
-            choices = [(option.unset, ""), *((str(value), value) for value in domain.values)]
-            return gr.Dropdown(choices, value="", label=label, info=info, filterable=False, elem_id=elem_id)
-        case Choice() as domain:
-            return gr.Radio(list(domain.values), value=default, label=label, info=info, elem_id=elem_id)
-        case Switch():
-            return gr.Checkbox(default, label=label, info=info, elem_id=elem_id)
-        case Subset() as domain:
-            return gr.CheckboxGroup(
-                list(domain.values), value=list(default or ()), label=label, info=info, elem_id=elem_id
-            )
+    option = GenerationRequest.options()[name]
+    default = option.default
+    shared: dict[str, Any] = {"label": option.label, "info": option.help, "elem_id": f"option-{name}"}
+    if option.kind == "boolean":
+        return gr.Checkbox(default, **shared)
+    if option.kind == "array":
+        return gr.CheckboxGroup(list(option.values), value=default or [], **shared)
+    if option.values and option.null is not None:
+        choices = [(option.null, ""), *((str(value), value) for value in option.values)]
+        return gr.Dropdown(choices, value="", filterable=False, **shared)
+    if option.values:
+        return gr.Radio(list(option.values), value=default, **shared)
+    if option.null is not None or (option.maximum - option.minimum) / option.step > MOST_SLIDER_STEPS:
+        # The range is left to the request's own check, whose message names the field. An empty field must be
+        # emptied on load: Gradio shows a value of None as 0 at first.
+        return gr.Number(
+            (lambda: None) if default is None else default,
+            placeholder=option.null,
+            precision=0 if option.kind == "integer" else None,
+            step=option.step,
+            **shared,
+        )
+    return gr.Slider(option.minimum, option.maximum, default, step=option.step, **shared)
 
 
 def stated_values(names: tuple[str, ...], values: list[object]) -> dict[str, object]:
     """The controls' values as a request takes them; nothing chosen means None where that has a meaning."""
-    known = options()
+    known = GenerationRequest.options()
     return {
-        name: None if value == "" or (value == [] and known[name].optional) else value
+        name: None if value == "" or (value == [] and known[name].null is not None) else value
         for name, value in zip(names, values, strict=True)
     }
 
 
 def following_values(quality: str, preset: str) -> list[object]:
     """What the controls of FOLLOWING show after a choice of quality and memory preset."""
-    request = GenerationRequest.from_dict({"quality": quality or None, "preset": preset or None})
+    request = GenerationRequest(quality=quality or None, preset=preset or None)
     return [getattr(request, name) for name in FOLLOWING]
-
-
-def _steps(domain: Range) -> float:
-    return (domain.maximum - domain.minimum) / domain.step

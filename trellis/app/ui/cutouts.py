@@ -10,7 +10,7 @@ from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.picture_reader import PictureReader, ReadPicture
 from trellis.app.ui.uploads import uploaded_file
 from trellis.errors import InvalidInputError
-from trellis.models.acquire import U2NET, U2NET_FILE, get_model
+from trellis.families.acquire import U2NET, U2NET_FILE, get_model
 from trellis.runtime import ModelFiles, matting_model_path
 
 KEPT = 256  # pictures; each is a file, and a small one in memory

@@ -111,17 +111,7 @@ def create_app(
     app.add_middleware(SameOriginOnly)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
-    @app.get(VIEWER_ROUTE)
-    def viewer_script() -> FileResponse:
-        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
-
-    @app.get(EXAMPLE_ROUTE)
-    def example() -> FileResponse:
-        return _answer(example_model)
-
-    @app.get(LANGUAGE_ROUTE)
-    def languages() -> Response:
-        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    _add_own_files(app, example_model)
 
     @app.get("/results/{job_id}/{name}")
     def result_file(job_id: str, name: str, request: Request) -> FileResponse:
@@ -165,6 +155,22 @@ def create_app(
     )
 
 
+def _add_own_files(app: FastAPI, example_model: Path | None) -> None:
+    """The routes of the page's own scripts, and of the model that it shows first."""
+
+    @app.get(VIEWER_ROUTE)
+    def viewer_script() -> FileResponse:
+        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    @app.get(EXAMPLE_ROUTE)
+    def example() -> FileResponse:
+        return _answer(example_model)
+
+    @app.get(LANGUAGE_ROUTE)
+    def languages() -> Response:
+        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
 def _answer(path: Path | None) -> FileResponse:
     if path is None:
         raise HTTPException(status_code=404, detail="This result does not exist any more.")
@@ -186,5 +192,5 @@ def _own_job(engine: Engine, job_id: str, request: Request) -> Job | None:
 
 def _result_path(view: Job, name: str) -> Path | None:
     """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
-    offered = [*view.files.values(), *([view.draft] if view.draft else [])]
-    return next((path for path in offered if path.name == name and path.is_file()), None)
+    offered = [*view.files.values(), view.draft, view.framed]
+    return next((path for path in offered if path is not None and path.name == name and path.is_file()), None)

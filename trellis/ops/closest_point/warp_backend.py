@@ -24,19 +24,9 @@ def _query(
 
 def nearest(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     """Face numbers [n] int64 and barycentrics [n, 3] of the surface points nearest to `points` [n, 3]."""
-    device = warp_device.device_of(points.device)
     found = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     weights = torch.zeros(len(points), 3, device=points.device)
-    with wp.ScopedDevice(device):
-        mesh = wp.Mesh(
-            points=wp.from_torch(vertices, dtype=wp.vec3),
-            indices=wp.from_torch(faces.int().contiguous().reshape(-1), dtype=wp.int32),
-        )
-        wp.launch(
-            _query,
-            dim=len(points),
-            inputs=[mesh.id, wp.from_torch(points, dtype=wp.vec3)],
-            outputs=[wp.from_torch(found, dtype=wp.int32), wp.from_torch(weights, dtype=wp.vec3)],
-        )
-        wp.synchronize_device(device)
+    mesh = warp_device.mesh(vertices, faces)
+    warp_device.launch(_query, len(points), [mesh.id, points, found, weights], device=points.device)
+    wp.synchronize_device(mesh.device)  # the tree must outlive the kernel
     return found.long(), weights

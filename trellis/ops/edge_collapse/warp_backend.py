@@ -65,31 +65,19 @@ class _Rounds:
         self.linear = self.points.new_zeros(count, 3)
         self.constant = self.points.new_zeros(count)
         self._find_stars()
-        self._launch(
-            kernels.sum_quadrics,
-            count,
-            [*self._mesh(), *self._quadrics()],
-        )
+        self._launch(kernels.sum_quadrics, count, [*self._mesh(), *self._quadrics()])
 
     def _launch(self, kernel: wp.Kernel, size: int, inputs: list) -> None:
         warp_device.launch(kernel, size, inputs, device=self.device)
 
     def _mesh(self) -> list:
-        return [warp_device.view(self.points, wp.vec3d), *self._topology()]
+        return [self.points, *self._topology()]
 
     def _topology(self) -> list:
-        return [
-            warp_device.view(self.faces, wp.vec3i),
-            warp_device.view(self.starts, wp.int32),
-            warp_device.view(self.around, wp.int32),
-        ]
+        return [self.faces, self.starts, self.around]
 
     def _quadrics(self) -> list:
-        return [
-            warp_device.view(self.quadratic, wp.mat33d),
-            warp_device.view(self.linear, wp.vec3d),
-            warp_device.view(self.constant, wp.float64),
-        ]
+        return [self.quadratic, self.linear, self.constant]
 
     def _find_stars(self) -> None:
         """Faces around every vertex: those of vertex v are around[starts[v] : starts[v + 1]]."""
@@ -97,9 +85,8 @@ class _Rounds:
         self.starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
         self.around = torch.empty(3 * len(self.faces), dtype=torch.int32, device=self.device)
         cursor = self.starts[:-1].clone()
-        faces, starts, around = self._topology()
-        self._launch(kernels.fill_stars, len(self.faces), [faces, warp_device.view(cursor, wp.int32), around])
-        self._launch(kernels.sort_stars, len(self.points), [starts, around])
+        self._launch(kernels.fill_stars, len(self.faces), [self.faces, cursor, self.around])
+        self._launch(kernels.sort_stars, len(self.points), [self.starts, self.around])
 
     def collapse_cheapest(self, target: int, *, strict: bool, patience: float) -> _Round:
         """Collapse a set of independent cheap edges."""
@@ -107,19 +94,11 @@ class _Rounds:
         kind = torch.zeros(len(self.points), dtype=torch.int32, device=self.device)
         cost = torch.empty(count, device=self.device)
         place = self.points.new_zeros(count, 3)
-        marks, costs, places = (
-            warp_device.view(tensor, kind_)
-            for tensor, kind_ in ((kind, wp.int32), (cost, wp.float32), (place, wp.vec3d))
-        )
-        self._launch(kernels.price, count, [*self._mesh(), *self._quadrics(), marks, costs, places])
+        self._launch(kernels.price, count, [*self._mesh(), *self._quadrics(), kind, cost, place])
         halves, everything = self._competing(cost, target, patience=patience * (1 if strict else RELAXED))
         keys = torch.empty(len(halves), dtype=torch.int64, device=self.device)
-        candidates, key_view = warp_device.view(halves, wp.int32), warp_device.view(keys, wp.int64)
-        self._launch(
-            kernels.check,
-            len(halves),
-            [*self._mesh(), marks, candidates, costs, places, int(strict), NOTHING, key_view],
-        )
+        checked = [*self._mesh(), kind, halves, cost, place, int(strict), NOTHING, keys]
+        self._launch(kernels.check, len(halves), checked)
         sound = float((keys != NOTHING).double().mean())
         chosen = self._choose(halves, keys)
         wanted = (len(self.faces) - target + 1) // 2
@@ -144,14 +123,14 @@ class _Rounds:
         won = torch.zeros(len(halves), dtype=torch.int32, device=self.device)
         taken = torch.full((len(self.faces),), NOTHING, dtype=torch.int64, device=self.device)
         open_keys = keys.clone()
-        mesh, candidates = self._topology(), warp_device.view(halves, wp.int32)
-        winners, offers = warp_device.view(won, wp.int32), warp_device.view(open_keys, wp.int64)
+        # As arrays at once: the passes launch the most.
+        around = warp_device.arguments(kernels.bid, [*self._topology(), halves, NOTHING, won, open_keys])
+        *mesh, candidates, nothing, winners, offers = around
         for _ in range(PASSES):
             lowest = taken.clone()
-            offered = warp_device.view(lowest, wp.int64)
-            self._launch(kernels.bid, len(halves), [*mesh, candidates, NOTHING, winners, offers, offered])
-            self._launch(kernels.award, len(halves), [*mesh, candidates, NOTHING, offers, offered, winners])
-            self._launch(kernels.take, len(halves), [*mesh, candidates, winners, warp_device.view(taken, wp.int64)])
+            self._launch(kernels.bid, len(halves), [*mesh, candidates, nothing, winners, offers, lowest])
+            self._launch(kernels.award, len(halves), [*mesh, candidates, nothing, offers, lowest, winners])
+            self._launch(kernels.take, len(halves), [*mesh, candidates, winners, taken])
         return torch.nonzero(won).squeeze(1)
 
     def _apply(self, halves: Tensor, place: Tensor) -> None:

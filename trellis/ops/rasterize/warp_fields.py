@@ -163,19 +163,8 @@ def integrate_voxels(field: VoxelField, cameras: Cameras, size: int) -> tuple[Te
     transmittance = torch.empty(views, size, size, device=device)
     rank, _, length = field.trivec.shape[1:]
     inputs = [
-        warp_device.view(cameras.extrinsics.float(), wp.mat44),
-        warp_device.view(cameras.intrinsics.float(), wp.mat33),
-        size,
-        warp_device.view(grid, wp.int32),
-        warp_device.view(field.trivec.reshape(-1), wp.float32),
-        warp_device.view(field.density.reshape(-1), wp.float32),
-        warp_device.view(field.features_dc.reshape(-1, 3), wp.vec3),
-        side,
-        rank,
-        length,
-        field.step,
-        warp_device.view(color.view(-1), wp.float32),
-        warp_device.view(transmittance.view(-1), wp.float32),
-    ]
+        cameras.extrinsics, cameras.intrinsics, size, grid, field.trivec, field.density, field.features_dc, side, rank,
+        length, field.step, color, transmittance,
+    ]  # fmt: skip
     warp_device.launch_items(_march, views * size * size, inputs, device=device, grain=1 << 11)
     return color, transmittance

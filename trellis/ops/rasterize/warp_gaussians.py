@@ -205,15 +205,7 @@ def _draw_splats(projected: ProjectedGaussians, colors: Tensor, color: Tensor, t
     seen = projected.touched[0].nonzero().squeeze(1)
     order = seen[torch.argsort(projected.rests[0, :, 3][seen], stable=True)]
     image = torch.tensor([0.0, 0.0, 0.0, 1.0], device=device).repeat(size * size, 1)
-    inputs = [
-        warp_device.view(order, wp.int64),
-        warp_device.view(projected.shapes[0], wp.vec4),
-        warp_device.view(projected.rests[0], wp.vec4),
-        warp_device.view(projected.boxes[0], wp.vec4i),
-        warp_device.view(colors, wp.vec3),
-        size,
-        warp_device.view(image, wp.vec4),
-    ]
+    inputs = [order, projected.shapes[0], projected.rests[0], projected.boxes[0], colors, size, image]
     warp_device.launch_rows(_splat_rows, len(order), inputs, rows=size, device=device)
     color.copy_(image[:, :3].T.reshape(3, size, size))
     transmittance.copy_(image[:, 3].abs().view(size, size))
@@ -232,18 +224,7 @@ def _draw_tiles(projected: ProjectedGaussians, colors: Tensor, color: Tensor, tr
             _draw_tiles(alone, colors, color[view : view + 1], transmittance[view : view + 1])
         return
     owners, begins = _tile_lists(projected, ends, total, tiles)
-    inputs = [
-        warp_device.view(projected.shapes.view(-1, 4), wp.vec4),
-        warp_device.view(projected.rests.view(-1, 4), wp.vec4),
-        warp_device.view(colors, wp.vec3),
-        warp_device.view(owners, wp.int32),
-        warp_device.view(begins, wp.int64),
-        count,
-        tiles,
-        size,
-        warp_device.view(color.view(-1), wp.float32),
-        warp_device.view(transmittance.view(-1), wp.float32),
-    ]
+    inputs = [projected.shapes, projected.rests, colors, owners, begins, count, tiles, size, color, transmittance]
     warp_device.launch(_blend_tiles, views * tiles * tiles * TILE * TILE, inputs, device=color.device)
 
 
@@ -257,16 +238,7 @@ def _tile_lists(projected: ProjectedGaussians, ends: Tensor, total: int, tiles: 
     device = ends.device
     keys = torch.empty(total, dtype=torch.int64, device=device)
     owners = torch.empty(total, dtype=torch.int32, device=device)
-    inputs = [
-        warp_device.view(projected.rests.view(-1, 4), wp.vec4),
-        warp_device.view(projected.boxes.view(-1, 4), wp.vec4i),
-        warp_device.view(projected.touched.view(-1), wp.int32),
-        warp_device.view(ends, wp.int64),
-        count,
-        tiles,
-        warp_device.view(keys, wp.int64),
-        warp_device.view(owners, wp.int32),
-    ]
+    inputs = [projected.rests, projected.boxes, projected.touched, ends, count, tiles, keys, owners]
     warp_device.launch(_list_tiles, views * count, inputs, device=device)
     keys, order = torch.sort(keys, stable=True)
     firsts = torch.arange(views * tiles * tiles + 1, device=device) << 32

@@ -144,36 +144,18 @@ def draw_mesh(
     side = size * supersampling
     image = torch.empty(views, 8, size, size, device=device)
     at_once = cameras_at_once(len(vertices), len(faces), side, device=device)
-    corners = warp_device.view(faces.int(), wp.vec3i)
+    faces = faces.int()
     values = face_values if vertex_values is None else vertex_values
     for begin in range(0, views, at_once):
         chunk = slice(begin, begin + at_once)
         shown, target = cameras[chunk], image[chunk]
         points = torch.empty(len(shown), len(vertices), 3, device=device)
-        projection = [
-            warp_device.view(vertices, wp.vec3),
-            warp_device.view(shown.extrinsics.float(), wp.mat44),
-            warp_device.view(shown.intrinsics.float(), wp.mat33),
-            len(vertices),
-            float(side),
-            near,
-            warp_device.view(points.view(-1, 3), wp.vec3),
-        ]
+        projection = [vertices, shown.extrinsics, shown.intrinsics, len(vertices), float(side), near, points]
         warp_device.launch_items(_project, len(shown) * len(vertices), projection, device=device, grain=1 << 15)
         nearest = draw_faces(points, faces, side, side, perspective=True, near=near)
         shading = [
-            warp_device.view(nearest, wp.int64),
-            NOTHING,
-            warp_device.view(points.view(-1, 3), wp.vec3),
-            corners,
-            warp_device.view(face_values, wp.vec3),
-            warp_device.view(values, wp.vec3),
-            int(vertex_values is not None),
-            len(vertices),
-            size,
-            supersampling,
-            background,
-            warp_device.view(target.view(-1), wp.float32),
-        ]
+            nearest, NOTHING, points, faces, face_values, values, int(vertex_values is not None), len(vertices), size,
+            supersampling, background, target,
+        ]  # fmt: skip
         warp_device.launch_items(_shade, len(shown) * size * size, shading, device=device, grain=1 << 13)
     return image

@@ -163,23 +163,9 @@ def project_gaussians(cloud: Gaussians, cameras: Cameras, *, size: int) -> Proje
         torch.empty(views, count, dtype=torch.int32, device=device),
     )
     inputs = [
-        warp_device.view(cloud.positions, wp.vec3),
-        warp_device.view(cloud.rotations, wp.vec4),
-        warp_device.view(cloud.scales, wp.vec3),
-        warp_device.view(cloud.opacities.view(-1), wp.float32),
-        warp_device.view(cameras.extrinsics.float(), wp.mat44),
-        warp_device.view(cameras.intrinsics.float(), wp.mat33),
-        count,
-        size,
-        float(cloud.filter_2d),
-        NEAR,
-        FLOOR,
-        float(TILE),
-        MIN_ALPHA,
-        warp_device.view(projected.shapes.view(-1, 4), wp.vec4),
-        warp_device.view(projected.rests.view(-1, 4), wp.vec4),
-        warp_device.view(projected.boxes.view(-1, 4), wp.vec4i),
-        warp_device.view(projected.touched.view(-1), wp.int32),
-    ]
+        cloud.positions, cloud.rotations, cloud.scales, cloud.opacities, cameras.extrinsics, cameras.intrinsics, count,
+        size, float(cloud.filter_2d), NEAR, FLOOR, float(TILE), MIN_ALPHA, projected.shapes, projected.rests,
+        projected.boxes, projected.touched,
+    ]  # fmt: skip
     warp_device.launch_items(_project, views * count, inputs, device=device, grain=1 << 14)
     return projected

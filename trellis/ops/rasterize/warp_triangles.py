@@ -173,18 +173,7 @@ def draw_faces(points: Tensor, faces: Tensor, height: int, width: int, *, perspe
     strips = 1
     if points.device.type != "cpu":
         strips = max(1, min(_WANTED_THREADS // max(views * len(faces), 1), _MAX_STRIPS))
-    inputs = [
-        warp_device.view(points.view(-1, 3), wp.vec3),
-        warp_device.view(faces.int(), wp.vec3i),
-        count,
-        len(faces),
-        strips,
-        height,
-        width,
-        int(perspective),
-        near,
-        warp_device.view(nearest, wp.int64),
-    ]
+    inputs = [points, faces, count, len(faces), strips, height, width, int(perspective), near, nearest]
     warp_device.launch_rows(_draw, views * len(faces) * strips, inputs, rows=height, device=points.device)
     return nearest
 
@@ -199,17 +188,7 @@ def rasterize_triangles(
     face_id = torch.empty(height, width, dtype=torch.int32, device=device)
     barycentric = torch.empty(height, width, 3, device=device)
     depth = torch.empty(height, width, device=device)
-    inputs = [
-        warp_device.view(points, wp.vec3),
-        warp_device.view(faces.int(), wp.vec3i),
-        warp_device.view(nearest, wp.int64),
-        NOTHING,
-        width,
-        int(perspective),
-        warp_device.view(face_id.view(-1), wp.int32),
-        warp_device.view(barycentric.view(-1, 3), wp.vec3),
-        warp_device.view(depth.view(-1), wp.float32),
-    ]
+    inputs = [points, faces, nearest, NOTHING, width, int(perspective), face_id, barycentric, depth]
     warp_device.launch_items(_resolve, height * width, inputs, device=device, grain=1 << 15)
     return face_id, barycentric, depth
 
@@ -218,13 +197,6 @@ def interpolate_attributes(face_id: Tensor, barycentric: Tensor, faces: Tensor, 
     """Values [H, W, k]; see `ops.rasterize.interpolate_attributes`."""
     channels = attributes.shape[1]
     values = torch.empty(*face_id.shape, channels, device=attributes.device)
-    inputs = [
-        warp_device.view(face_id.view(-1), wp.int32),
-        warp_device.view(barycentric.view(-1, 3), wp.vec3),
-        warp_device.view(faces.int(), wp.vec3i),
-        warp_device.view(attributes, wp.float32),
-        channels,
-        warp_device.view(values.view(-1, channels), wp.float32),
-    ]
+    inputs = [face_id, barycentric, faces, attributes, channels, values.view(-1, channels)]
     warp_device.launch_items(_interpolate, face_id.numel(), inputs, device=attributes.device, grain=1 << 15)
     return values

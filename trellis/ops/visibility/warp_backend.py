@@ -74,15 +74,10 @@ def count_free_rays(
 
     The faces of patch p are members[starts[p] : starts[p + 1]].
     """
-    warp_device.start()
     count = len(starts) - 1
     free, cast = (torch.zeros(count, dtype=torch.int32, device=vertices.device) for _ in range(2))
-    with wp.ScopedDevice(warp_device.device_of(vertices.device)):
-        points = warp_device.view(vertices, wp.vec3)
-        mesh = wp.Mesh(points=points, indices=warp_device.view(faces.reshape(-1), wp.int32))
-        lists = [warp_device.view(tensor, wp.int32) for tensor in (members, starts)]
-        inputs = [mesh.id, points, warp_device.view(faces, wp.vec3i), *lists, rays, enough, lift]
-        outputs = [warp_device.view(free, wp.int32), warp_device.view(cast, wp.int32)]
-        warp_device.launch(_count, count, inputs + outputs, device=vertices.device)
-        wp.synchronize_device()  # the tree must outlive the kernel
+    mesh = warp_device.mesh(vertices, faces)
+    inputs = [mesh.id, vertices, faces, members, starts, rays, enough, lift, free, cast]
+    warp_device.launch(_count, count, inputs, device=vertices.device)
+    wp.synchronize_device(mesh.device)  # the tree must outlive the kernel
     return free, cast

@@ -24,24 +24,12 @@ def _query(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), threshold: wp.float
 
 def build(vertices: Tensor, faces: Tensor, threshold: float) -> Callable[[Tensor], Tensor]:
     """The query: points [n, 3] -> bool [n], winding number above `threshold`."""
-    device = warp_device.device_of(vertices.device)
-    with wp.ScopedDevice(device):
-        mesh = wp.Mesh(
-            points=wp.from_torch(vertices, dtype=wp.vec3),
-            indices=wp.from_torch(faces.int().contiguous().reshape(-1), dtype=wp.int32),
-            support_winding_number=True,
-        )
+    mesh = warp_device.mesh(vertices, faces, winding_number=True)
 
     def inside(points: Tensor) -> Tensor:
         result = torch.zeros(len(points), dtype=torch.int32, device=points.device)
-        with wp.ScopedDevice(device):
-            wp.launch(
-                _query,
-                dim=len(points),
-                inputs=[mesh.id, wp.from_torch(points, dtype=wp.vec3), threshold],
-                outputs=[wp.from_torch(result, dtype=wp.int32)],
-            )
-            wp.synchronize_device(device)
+        warp_device.launch(_query, len(points), [mesh.id, points, threshold, result], device=points.device)
+        wp.synchronize_device(mesh.device)
         return result.bool()
 
     return inside

@@ -1,9 +1,4 @@
-"""Signed distance and winning part of packed slots at many points: elementwise, static shapes, compiler-friendly."""
-
-from collections.abc import Callable
-from functools import cache, partial
-from types import FunctionType
-from typing import Any
+"""Signed distance and winning part of packed slots at many points: elementwise, static shapes."""
 
 import torch
 from torch import Tensor
@@ -13,7 +8,6 @@ from trellis.training.procedural.palettes import pattern_color
 from trellis.training.procedural.primitives import DIMS, DISTANCES
 
 _FAR = 10.0
-StepFunction = Callable[..., Any]
 
 
 def _local_point(spec: SlotSpec, row: Tensor, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,11 +54,6 @@ def _combine(spec: SlotSpec, row: Tensor, total: Tensor, distance: Tensor) -> tu
     return distance + (total - distance) * share - blend * share * (1 - share), owns
 
 
-def _distance_step(spec: SlotSpec, row: Tensor, x: Tensor, y: Tensor, z: Tensor, total: Tensor) -> Tensor:
-    distance = _slot_distance(spec, row, x, y, z)[0]
-    return _combine(spec, row, total, distance)[0]
-
-
 def _material_step(
     spec: SlotSpec, row: Tensor, x: Tensor, y: Tensor, z: Tensor, state: tuple[Tensor, ...], index: int
 ) -> tuple[Tensor, ...]:
@@ -75,31 +64,21 @@ def _material_step(
     return total, owner, torch.where(owns, u, lu), torch.where(owns, v, lv), torch.where(owns, w, lw)
 
 
-@cache
-def _compiled(spec: SlotSpec) -> StepFunction:
-    def step(row: Tensor, x: Tensor, y: Tensor, z: Tensor, total: Tensor) -> Tensor:
-        return _distance_step(spec, row, x, y, z, total)
-
-    # A code object of its own: the compiler's limit on variants counts by code object, and there are dozens of specs.
-    own = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)
-    return torch.compile(own, dynamic=True)
-
-
 def _design_points(slots: Slots, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     design = points / slots.scale[:, None, None] + slots.offset[:, None, :]
     x, y, z = design.unbind(-1)
     return x.contiguous(), y.contiguous(), z.contiguous()
 
 
-def distances(slots: Slots, points: Tensor, *, compiled: bool = False) -> Tensor:
+def distances(slots: Slots, points: Tensor) -> Tensor:
     """Signed distance [B, M] in world units at `points` [B, M, 3]."""
     x, y, z = _design_points(slots, points)
     total = torch.full_like(x, _FAR)
     for index, spec in enumerate(slots.specs):
         if spec.operation == "paint":
             continue
-        step = _compiled(spec) if compiled else partial(_distance_step, spec)
-        total = step(slots.params[:, index], x, y, z, total)
+        row = slots.params[:, index]
+        total = _combine(spec, row, total, _slot_distance(spec, row, x, y, z)[0])[0]
     return total * slots.scale[:, None]
 
 

@@ -15,10 +15,9 @@ _TOLERANCE = 1e-3  # of a distance, in units of the object's size
 _AGREEMENT = 0.99  # share of points that must have the same owner
 
 
-def distances(slots: Slots, points: Tensor, *, compiled: bool = False) -> Tensor:
+def distances(slots: Slots, points: Tensor) -> Tensor:
     """Signed distance [B, M] in world units at `points` [B, M, 3]."""
-    kernels = kernels_for(points.device)
-    return evaluate.distances(slots, points, compiled=compiled) if kernels is None else kernels.distances(slots, points)
+    return (kernels_for(points.device) or evaluate).distances(slots, points)
 
 
 def surface_colors(slots: Slots, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,6 @@ class ObjectBatch:
     family_names: tuple[str, ...]
     groups: tuple[ObjectGroup, ...]
     chunk_points: int
-    compiled: bool = False
 
     def __len__(self) -> int:
         return self.seeds.shape[0]
@@ -87,7 +86,7 @@ class ObjectBatch:
         `corrected` divides by the gradient's length (kept within 0.5..2), a true distance to first order.
         """
         if not corrected:
-            return self._evaluate(points, lambda slots, part: fused.distances(slots, part, compiled=self.compiled))
+            return self._evaluate(points, fused.distances)
         gradient, value = self.gradient(points)
         return value / gradient.norm(dim=-1).clamp(0.5, 2.0)
 
@@ -180,13 +179,12 @@ def sample_objects(
     families: Sequence[str] | None = None,
     *,
     device: torch.device | str = "cpu",
-    compiled: bool = False,
     chunk_points: int | None = None,
 ) -> ObjectBatch:
     """Draw one object a seed from `families` (default: all), computed on the CPU so that it is the same everywhere.
 
-    The family is drawn from the seed and the list of families. `compiled` fuses the evaluator with torch.compile
-    (worth it from some thousand objects on). Raises InvalidInputError for an unknown family or no seeds.
+    The family is drawn from the seed and the list of families. Raises InvalidInputError for an unknown family or no
+    seeds.
     """
     names = tuple(families) if families is not None else tuple(FAMILIES)
     unknown = sorted(set(names) - set(FAMILIES))
@@ -205,7 +203,7 @@ def sample_objects(
         slots = _build(name, numbers[rows])
         groups.append(ObjectGroup(name, rows.to(target), slots.to(target)))
     chunk = chunk_points or default_chunk(target)
-    return ObjectBatch(numbers, family, names, tuple(groups), chunk, compiled)
+    return ObjectBatch(numbers, family, names, tuple(groups), chunk)
 
 
 def _build(name: str, seeds: Tensor) -> Slots:

@@ -104,7 +104,7 @@ def frame_objects(batch: ObjectBatch, cameras: Cameras, dense: Tensor) -> Camera
     return Cameras(cameras.extrinsics, intrinsics)
 
 
-def _pixel_rays(cameras: Cameras, size: int) -> tuple[Tensor, Tensor]:
+def pixel_rays(cameras: Cameras, size: int) -> tuple[Tensor, Tensor]:
     """Eyes [n, 3] and unit ray directions [n, size^2, 3] through pixel centres (row-major)."""
     device = cameras.extrinsics.device
     line = (torch.arange(size, device=device) + 0.5) / size
@@ -189,7 +189,7 @@ def shade(batch: ObjectBatch, points: Tensor, rays: Tensor, view: Tensor, lights
 def _render_window(batch: ObjectBatch, cameras: Cameras, size: int, lights: Lights) -> Tensor:
     """Straight RGBA float [B, V, size, size, 4]; `cameras` object-major, on the batch's device."""
     count = len(batch)
-    eyes, rays = _pixel_rays(cameras, size)
+    eyes, rays = pixel_rays(cameras, size)
     pixels = rays.shape[1]
     rays = rays.reshape(count, -1, 3)
     origins = eyes.repeat_interleave(pixels, 0).reshape(count, -1, 3)

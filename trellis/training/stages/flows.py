@@ -73,9 +73,6 @@ class StructureFlow:
         latents = [self.structure_encoder(piece[:, None].float())[0].half() for piece in pieces]
         return {"structure": torch.cat(latents), "pictures": source["pictures"]}
 
-    def prepare(self, step: int) -> None:
-        self.at_step(step)
-
     def at_step(self, step: int) -> None:
         self._step = step
         self.pool.at_step(step)

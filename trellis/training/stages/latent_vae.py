@@ -75,9 +75,6 @@ class LatentVae:
             lattice=MESH in self.modules,
         )
 
-    def prepare(self, step: int) -> None:
-        self.at_step(step)
-
     def at_step(self, step: int) -> None:
         self.pool.at_step(step)
 

@@ -33,9 +33,6 @@ class StructureVae:
         objects = sample_chunk(self.config.data, number, self.device)
         return {"occupancy": occupancy(objects, resolution=self.config.data.resolution)}
 
-    def prepare(self, step: int) -> None:
-        self.at_step(step)
-
     def at_step(self, step: int) -> None:
         self.pool.at_step(step)
 

@@ -55,7 +55,7 @@ def legacy_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
     )
     async def resume_from_preview(request: Request) -> Generation:
         """Write the model of the generation whose preview is ready; its asset is not sampled again."""
-        return answer(await slot.resume(resume_options(request.query_params)), preview=False)
+        return answer(await slot.resume(*resume_options(request.query_params)), preview=False)
 
     return router
 

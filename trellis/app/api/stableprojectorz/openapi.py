@@ -3,7 +3,7 @@
 from typing import Any
 
 from trellis.app.api.openapi import PICTURE_FILE, PICTURE_TEXT, closed_object, request_body, source_properties
-from trellis.app.api.stableprojectorz.options import DESKTOP, FORM, OUTPUT_FORMATS, RESUME, LegacyNumber, choices
+from trellis.app.api.stableprojectorz.options import DESKTOP, FORM, KNOWN, OUTPUT_FORMATS, RESUME, LegacyNumber
 from trellis.app.job_sources import Models
 
 
@@ -29,12 +29,12 @@ def desktop_body(models: Models) -> dict[str, Any]:
         "items": {"type": "string"},
         "description": "Base64 of pictures of one object; empty texts are empty slots.",
     }
-    sizes = choices("texture_size")
+    sizes = KNOWN["texture_size"].values
     properties: dict[str, Any] = {
         "single_multi_img_input": pictures,
         **{name: number_schema(number) for name, number in DESKTOP.items()},
         "texture_size": {"type": "integer", "description": f"Position in {list(sizes)}, or a size in pixels."},
-        "multi_image": {"description": f"Position in {list(choices('multi_image'))}, or the word itself."},
+        "multi_image": {"description": f"Position in {list(KNOWN['multi_image'].values)}, or the word itself."},
         "generate_what": {"type": "string", "enum": ["make_meshes_and_tex"]},
         **source_properties(models),
     }

@@ -10,11 +10,11 @@ from typing import Any
 
 from trellis.app.api.errors import FieldError
 from trellis.app.api.numbers import parse_number, whole, within
-from trellis.app.request import Choice, GenerationRequest, Range, draw_seed, options
-from trellis.errors import InvalidInputError
+from trellis.app.request import SEED_LIMIT, GenerationRequest, draw_seed
+from trellis.options import Option
 
 RANDOM_SEED = -1
-SEED_LIMIT = 2**31
+KNOWN: Mapping[str, Option] = GenerationRequest.options()
 
 
 @dataclass(frozen=True)
@@ -82,22 +82,13 @@ RESUME_NAMES = {"texture_size": "texture_size"}
 DESKTOP_NAMES = {"structure_steps": "ss_steps", "latent_steps": "slat_steps", "texture_size": "texture_size"}
 
 
-def choices(option: str) -> tuple[Any, ...]:
-    """The closed set of an option of a generation request."""
-    domain = options()[option].domain
-    assert isinstance(domain, Choice)
-    return domain.values
-
-
 def form_request(values: Mapping[str, object], *, preview: bool) -> GenerationRequest:
     """The request that the fields of a form route state; raises FieldError."""
     output = values.get("output_format") or OUTPUT_FORMATS[0]
     if output not in OUTPUT_FORMATS:
         raise FieldError("output_format", f"output_format must be one of {', '.join(OUTPUT_FORMATS)}.")
-    number = {name: known.parse(name, values.get(name)) for name, known in FORM.items()}
-    frames = options()["preview_frames"].domain
-    assert isinstance(frames, Range)
-    return _build(
+    number: dict[str, Any] = {name: known.parse(name, values.get(name)) for name, known in FORM.items()}
+    request = GenerationRequest(
         seed=_seed(number["seed"]),
         structure_guidance=number["ss_guidance_strength"],
         structure_steps=number["ss_sampling_steps"],
@@ -106,16 +97,16 @@ def form_request(values: Mapping[str, object], *, preview: bool) -> GenerationRe
         simplify=simplify_share(number["mesh_simplify_ratio"]),
         texture_size=next_size("texture_size", number["texture_size"]),
         preview_size=next_size("preview_size", number["preview_resolution"]),
-        preview_frames=min(number["preview_frames"], int(frames.maximum)),
+        preview_frames=min(number["preview_frames"], int(KNOWN["preview_frames"].maximum)),
         formats=("mp4",) if preview else ("glb",),
-        unstated=_unstated(values, FORM_NAMES),
     )
+    return request.leaving_open(_unstated(values, FORM_NAMES))
 
 
 def desktop_request(values: Mapping[str, object]) -> GenerationRequest:
     """The request that the keys of /generate state; null and unknown keys are passed over. Raises FieldError."""
-    number = {name: known.parse(name, values.get(name)) for name, known in DESKTOP.items()}
-    return _build(
+    number: dict[str, Any] = {name: known.parse(name, values.get(name)) for name, known in DESKTOP.items()}
+    request = GenerationRequest(
         seed=_seed(number["seed"]),
         structure_guidance=number["ss_strength"],
         structure_steps=number["ss_steps"],
@@ -125,32 +116,30 @@ def desktop_request(values: Mapping[str, object]) -> GenerationRequest:
         texture_size=_size_or_index("texture_size", values.get("texture_size")),
         multi_image=_choice_or_index("multi_image", values.get("multi_image")),
         formats=("glb",),
-        unstated=_unstated(values, DESKTOP_NAMES),
     )
+    return request.leaving_open(_unstated(values, DESKTOP_NAMES))
 
 
-def resume_options(values: Mapping[str, object]) -> dict[str, Any]:
-    """What /resume_from_preview sets anew in the request of a preview; raises FieldError."""
+def resume_options(values: Mapping[str, object]) -> tuple[dict[str, Any], frozenset[str]]:
+    """What /resume_from_preview sets anew in a preview's request, and what of it is unstated; raises FieldError."""
     number = {name: known.parse(name, values.get(name)) for name, known in RESUME.items()}
-    return {
+    options = {
         "simplify": simplify_share(number["mesh_simplify_ratio"], percent=False),
         "texture_size": next_size("texture_size", number["texture_size"]),
         "formats": ("glb",),
-        "unstated": _unstated(values, RESUME_NAMES),
     }
+    return options, _unstated(values, RESUME_NAMES)
 
 
 def simplify_share(value: float, *, percent: bool = True) -> float:
     """A ratio or, above 0.999, a percentage as the share that `simplify` takes, up to its maximum."""
-    domain = options()["simplify"].domain
-    assert isinstance(domain, Range)
     share = value / 100 if percent and value > 0.999 else value
-    return min(round(share, 6), domain.maximum)
+    return min(round(share, 6), KNOWN["simplify"].maximum)
 
 
 def next_size(option: str, value: float) -> int:
     """The smallest size of an option that is not below `value`, or its largest."""
-    sizes = sorted(choices(option))
+    sizes = sorted(KNOWN[option].values)
     return int(next((size for size in sizes if size >= value), sizes[-1]))
 
 
@@ -158,27 +147,20 @@ def _size_or_index(field: str, value: object) -> int:
     if value is None:
         return next_size(field, FORM[field].default)
     number = whole(field, value, low=0, high=FORM[field].high)
-    known = choices(field)
+    known = KNOWN[field].values
     return int(known[number]) if number < len(known) else next_size(field, number)
 
 
 def _choice_or_index(field: str, value: object) -> str:
-    known = choices(field)
+    known = KNOWN[field].values
     if value is None or value == "":
-        return str(options_default(field))
+        return str(KNOWN[field].default)
     if isinstance(value, str) and value in known:
         return value
     number = parse_number(field, value)
     if number not in range(len(known)):
         raise FieldError(field, f"{field} must be one of {', '.join(known)}, or its position from 0.")
     return str(known[int(number)])
-
-
-def options_default(name: str) -> Any:
-    """The default of an option of a generation request."""
-    from trellis.app.request import default_of
-
-    return default_of(name)
 
 
 def _seed(value: float) -> int:
@@ -188,13 +170,3 @@ def _seed(value: float) -> int:
 def _unstated(values: Mapping[str, object], names: Mapping[str, str]) -> frozenset[str]:
     """Which options a client leaves out, of those that it calls `names`."""
     return frozenset(option for option, name in names.items() if values.get(name) is None)
-
-
-def _build(*, unstated: frozenset[str], **values: Any) -> GenerationRequest:
-    """A checked request; what the options' table does not allow is named by its own field there."""
-    for name, value in values.items():
-        try:
-            options()[name].parse(name, value)
-        except InvalidInputError as error:
-            raise FieldError(name, str(error)) from error
-    return GenerationRequest(**values, unstated=unstated)

@@ -7,8 +7,8 @@ at every call: the client builds the panel anew, and loses the user's pictures, 
 
 from functools import cache
 
-from trellis.app.api.stableprojectorz.options import DESKTOP, RANDOM_SEED, SEED_LIMIT, choices, options_default
-from trellis.app.request import options
+from trellis.app.api.stableprojectorz.options import DESKTOP, KNOWN, RANDOM_SEED
+from trellis.app.request import SEED_LIMIT
 
 # (key, label, default): whole numbers of the panel's own; ranges are those of the keys of /generate.
 SLIDERS = (
@@ -44,12 +44,10 @@ def panel_text(*, of_texts: bool = False) -> str:
             f"default={default} show_n_decimals=0"
         )
     for key in DROPDOWNS:
-        values = choices(key)
-        listed = ",".join(str(value) for value in values)
-        position = values.index(options_default(key))
-        lines.append(
-            f"  dropdown code_name={key} visible_name=({options()[key].label}) options=[{listed}] default={position}"
-        )
+        option = KNOWN[key]
+        listed = ",".join(map(str, option.values))
+        position = option.values.index(option.default)
+        lines.append(f"  dropdown code_name={key} visible_name=({option.label}) options=[{listed}] default={position}")
     lines.append(
         f"  int_horizontal code_name=seed visible_name=(Seed) min={1 - SEED_LIMIT} max={SEED_LIMIT - 1} "
         f"default={RANDOM_SEED} as_seed=true"

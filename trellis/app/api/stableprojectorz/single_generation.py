@@ -17,7 +17,7 @@ from trellis.app.api.errors import ApiError
 from trellis.app.api.jobs import Jobs, Source
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import Job, JobState
-from trellis.app.request import SAMPLING_OPTIONS, GenerationRequest
+from trellis.app.request import JobRequest
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 
@@ -57,7 +57,7 @@ class Work:
     `asset_of` is a job whose asset is the one that the request asks for.
     """
 
-    request: GenerationRequest
+    request: JobRequest
     source: Source
     preview: bool = False
     asset_of: str | None = None
@@ -160,7 +160,7 @@ class Slot:
             self._lapses = time.monotonic() + FAILED_SECONDS if outcome.state is SlotState.FAILED else None
         return outcome
 
-    async def resume(self, options: dict[str, Any]) -> SlotStatus:
+    async def resume(self, options: dict[str, Any], unstated: frozenset[str]) -> SlotStatus:
         """Write the model of the generation whose preview is ready, with other `options`; as `generate`.
 
         Raises ApiError 409 where no preview is ready.
@@ -168,8 +168,8 @@ class Slot:
         previewed = self._previewed
         if previewed is None or self._last.state is not SlotState.PREVIEW_READY or self._visits:
             raise ApiError(409, "Current generation must be in preview_ready state to resume")
-        unstated = previewed.request.unstated - frozenset(options) | options["unstated"]
-        request = dataclasses.replace(previewed.request, **options | {"unstated": unstated})
+        request = type(previewed.request)(**dict(previewed.request) | options)
+        request = request.leaving_open(previewed.request.unstated - frozenset(options) | unstated)
         work = Work(request, previewed.source, asset_of=previewed.asset_of)
 
         async def prepare() -> Work:
@@ -214,8 +214,9 @@ class Slot:
     async def _submit(self, work: Work) -> str:
         if work.asset_of is not None:
             try:
-                others = (*SAMPLING_OPTIONS, *work.request.unstated)
-                files = {name: value for name, value in work.request.files.items() if name not in others}
+                request = work.request
+                others = request.decisive_options() | request.unstated
+                files = {name: value for name, value in request.files.items() if name not in others}
                 return await self._jobs.extract(work.asset_of, files)
             except (InvalidInputError, UnknownJobError) as error:
                 _log.info("The previewed asset is made again: %s", error)

@@ -52,10 +52,8 @@ class Result:
         """Show a job that is done; its files are offered as `name`."""
         session.finished = (view.id, name)
         session.results = fragments.results_panel(view, name)
-        addresses = {
-            kind: fragments.result_address(view.id, view.files[kind]) for kind in VIEWER_KINDS if kind in view.files
-        }
-        return {self.files: session.results, self.viewer: addresses or None, self.draft: "", self.caption: ""}
+        told: Updates = {self.files: session.results, self.viewer: _viewer_files(view, name)}
+        return told | {self.draft: "", self.caption: ""}
 
     def show_draft(self, view: Job) -> Updates:
         """Show the last picture of a model whose files are still being made, if there is one."""
@@ -69,3 +67,12 @@ class Result:
         """Show nothing any more."""
         session.finished, session.results = None, ""
         return {self.files: "", self.viewer: None, self.draft: "", self.caption: ""}
+
+
+def _viewer_files(view: Job, name: str) -> dict[str, str] | None:
+    """What the viewer shows of a job: addresses of its models and its picture, and its name."""
+    files = {kind: view.files[kind] for kind in VIEWER_KINDS if kind in view.files}
+    if not files:
+        return None
+    pictures = {} if view.framed is None else {"picture": view.framed}
+    return {kind: fragments.result_address(view.id, path) for kind, path in (files | pictures).items()} | {"name": name}

@@ -72,4 +72,4 @@ def stated_request(keep_seed: bool, seed: float | None, *settings: Any) -> Gener
     """The request that the values of `Settings.inputs` state; raises InvalidInputError."""
     values: dict[str, Any] = stated_values(SHOWN, list(settings))
     values = without_untouched(values, preset=values["preset"])
-    return GenerationRequest.from_dict(values | {"seed": seed if keep_seed else draw_seed()})
+    return GenerationRequest(**values | {"seed": seed if keep_seed else draw_seed()})

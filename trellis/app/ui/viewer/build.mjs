@@ -1,6 +1,7 @@
 // Builds the one file that the page loads: `npm ci && npm run build`. The result is committed.
 import { build } from "esbuild";
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 
 const notices = ["three", "@sparkjsdev/spark", "fflate"]
   .map((name) => {
@@ -8,6 +9,12 @@ const notices = ["three", "@sparkjsdev/spark", "fflate"]
     return `${name} ${version}\n\n${readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim()}`;
   })
   .join("\n\n----\n\n");
+
+// A test holds the file to what it is built from.
+const sources = createHash("sha256");
+for (const path of ["build.mjs", "package-lock.json", ...readdirSync("src").sort().map((name) => `src/${name}`)]) {
+  sources.update(`${path}\0`).update(readFileSync(path)).update("\0");
+}
 
 await build({
   entryPoints: ["src/index.js"],
@@ -17,6 +24,7 @@ await build({
   format: "iife",
   target: "es2022",
   charset: "utf8",
-  banner: { js: `/*! This file contains:\n\n${notices}\n*/` },
+  loader: { ".css": "text" },
+  banner: { js: `/*! Sources: ${sources.digest("hex")}\n\nThis file contains:\n\n${notices}\n*/` },
   legalComments: "none",
 });

@@ -1,13 +1,21 @@
 // The 3D pane of the page. `TrellisViewer.mount(element)` fills an empty element and returns `show(files)`, where
-// files = { glb: address, ply: address } (either may be missing) or null for the empty state.
+// files = { glb, ply, picture, name }: addresses of the mesh, the Gaussians and the framed input picture (each may be
+// missing) and what the asset is called; or null for the empty state.
+import { factTexts, lengthText } from "./facts.js";
+import { addEdges, fetchBytes, readGaussians, readMesh, release } from "./model.js";
 import { Pane } from "./pane.js";
 import { Stage } from "./stage.js";
+import css from "./viewer.css";
+
+document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+
+const MESH_MODES = ["textured", "clay", "wireframe", "normals", "uv"];
 
 function mount(element) {
   const pane = new Pane(element);
   let stage;
   try {
-    stage = new Stage(pane.canvas, { onGrab: () => pane.setRotating(false) });
+    stage = new Stage(pane.canvas, { onGrab: () => pane.setRotating(false), onTooSlow: () => pane.setRotating(false) });
   } catch (error) {
     console.error(error);
     pane.say("This browser cannot show 3D (WebGL is off). The download buttons still work.");
@@ -15,40 +23,96 @@ function mount(element) {
   }
 
   let files = null;
+  let modes = [];
   let latest = 0; // a later request wins over one that is still loading
+  let turn = 0; // of the files
 
-  async function load(kind) {
-    const turn = ++latest;
-    pane.select(kind);
-    pane.say("Loading the model…");
+  async function setMode(mode) {
+    const mine = ++latest;
+    const first = !stage.shown; // nothing of these files has been seen yet
+    pane.select(mode);
     try {
-      if (kind === "glb") await stage.showMesh(files.glb, () => turn === latest);
-      else await stage.showGaussians(files.ply, () => turn === latest);
-      if (turn === latest) pane.say("");
+      const kind = mode === "gaussians" ? "gaussians" : "mesh";
+      if (!stage.models[kind]) await load(kind);
+      if (mine !== latest) return;
+      if (mode === "wireframe" && stage.models.mesh.facts.unpaired === undefined) {
+        pane.say("Finding the edges…");
+        await stage.models.mesh.edges;
+        if (mine !== latest) return;
+      }
+      stage.setLook({ mode });
+      if (first) stage.resetView();
+      tell();
+      pane.say("");
     } catch (error) {
       console.error(error);
-      if (turn === latest) pane.say("The model could not be loaded. The download buttons still work.");
+      if (mine === latest) pane.say("The model could not be loaded. The download buttons still work.");
     }
   }
 
-  pane.on("kind", load);
+  // Fetches a kind of model, unless other files are wanted meanwhile.
+  async function load(kind) {
+    const mine = turn;
+    const address = kind === "gaussians" ? files.ply : files.glb;
+    pane.say("Loading the model…");
+    const bytes = await fetchBytes(address, (share) => {
+      if (mine === turn && share < 1) pane.say(`Loading the model… ${Math.round(100 * share)} %`);
+    });
+    if (mine === turn) pane.say("Loading the model…");
+    const model = await (kind === "gaussians" ? readGaussians(bytes) : readMesh(bytes));
+    if (mine !== turn || stage.models[kind]) return release(model);
+    stage.put(kind, model);
+    if (kind === "gaussians") return;
+    pane.offer(modes, model.camera && files.picture);
+    model.edges = addEdges(model).then((unpaired) => {
+      model.facts.unpaired = unpaired;
+      if (mine === turn) tell();
+    });
+    model.edges.catch((error) => console.error(error)); // the model is shown without
+  }
+
+  function tell() {
+    pane.tell(stage.shown ? factTexts(stage.shown.facts) : []);
+    pane.tellScale(stage.grid ? `Grid: ${lengthText(stage.gridStep)}` : "");
+  }
+
+  async function savePicture() {
+    const address = URL.createObjectURL(await stage.takePicture());
+    Object.assign(document.createElement("a"), { href: address, download: `${files.name ?? "model"}.png` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 10_000);
+  }
+
+  pane.on("mode", setMode);
+  pane.on("look", (change) => {
+    stage.setLook(change);
+    tell();
+  });
   pane.on("rotating", (on) => stage.setRotating(on));
-  pane.on("exposure", (value) => stage.setExposure(value));
-  pane.on("reset", () => stage.resetView());
-  stage.setRotating(pane.rotating);
+  pane.on("comparing", (on) => stage.setComparing(on));
+  pane.on("turn", ([yaw, pitch]) => stage.turn(yaw, pitch));
+  pane.on("pan", ([right, up]) => stage.pan(right, up));
+  pane.on("zoom", (factor) => stage.zoom(factor));
+  pane.on("reset", () => {
+    pane.setComparing(false);
+    stage.resetView();
+  });
+  pane.on("picture", savePicture);
+  stage.setRotating(pane.marked("rotate"));
 
   return {
     show(next) {
-      const kinds = ["glb", "ply"].filter((kind) => next?.[kind]);
+      turn += 1;
       files = next;
-      pane.offer(kinds);
-      if (kinds.length) {
-        stage.resetView();
+      modes = [...(next?.glb ? MESH_MODES : []), ...(next?.ply ? ["gaussians"] : [])];
+      pane.offer(modes, null);
+      stage.clear();
+      pane.tell([]);
+      pane.tellScale("");
+      if (modes.length) {
         element.scrollIntoView({ block: "nearest", behavior: "smooth" }); // on a phone it is below the fold
-        load(kinds[0]);
+        setMode(modes.includes(element.dataset.shown) ? element.dataset.shown : modes[0]);
       } else {
         latest += 1;
-        stage.clear();
         pane.say("Your model appears here");
       }
     },

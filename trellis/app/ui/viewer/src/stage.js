@@ -1,41 +1,42 @@
 // One model, one light, one camera. Frames are drawn only when something changed.
-import { SparkRenderer, SplatMesh } from "@sparkjsdev/spark";
+import { SparkRenderer } from "@sparkjsdev/spark";
 import * as THREE from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
-import { RoomEnvironment } from "three/addons/environments/RoomEnvironment.js";
-import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
+import { dress, Lights } from "./looks.js";
+import { release } from "./model.js";
 
 const MAX_PIXEL_RATIO = 2;
 const VIEW_DIRECTION = new THREE.Vector3(0.45, 0.35, 1).normalize(); // a GLB's front looks along +z
-const MODEL_RADIUS = 0.75; // assets fill the unit cube around the origin; half its diagonal is 0.87
+const SLOW_FRAME = 0.12; // seconds; drawn coarser while it moves
+const TOO_SLOW_FRAME = 0.4; // nothing turns by itself then
+const SETTLED = 250; // milliseconds without a move
 
 export class Stage {
-  constructor(canvas, { onGrab }) {
+  constructor(canvas, { onGrab, onTooSlow }) {
     this.canvas = canvas;
     this.renderer = new THREE.WebGLRenderer({ canvas, alpha: true, antialias: true });
     this.renderer.toneMapping = THREE.NeutralToneMapping;
     this.scene = new THREE.Scene();
     this.camera = new THREE.PerspectiveCamera(35, 1, 0.01, 50);
-    this.loader = new GLTFLoader();
-    this.model = null;
-    this.exposure = 1;
-    this.visible = true;
-    this.scheduled = false;
-    this.lastFrame = 0;
-
-    const filter = new THREE.PMREMGenerator(this.renderer);
-    this.scene.environment = filter.fromScene(new RoomEnvironment(), 0.04).texture;
-    this.scene.environmentIntensity = 0.72; // a white matt surface facing the light comes out just below white
-    filter.dispose();
-
+    this.scene.add(this.camera);
+    this.pictureCamera = Object.assign(new THREE.PerspectiveCamera(), { matrixAutoUpdate: false });
+    this.lights = new Lights(this.renderer, this.scene, this.camera);
     this.spark = new SparkRenderer({ renderer: this.renderer, onDirty: () => this.redraw() });
     this.scene.add(this.spark);
 
+    this.models = {}; // by kind: mesh, gaussians
+    this.look = { mode: "textured", light: "studio", angle: 0, exposure: 1, grid: false };
+    this.comparing = false;
+    this.visible = true;
+    this.scheduled = false;
+    this.lastFrame = 0;
+    this.pace = 0; // mean seconds between frames while something moves
+    this.coarse = 1;
+    this.onTooSlow = onTooSlow;
+
     this.controls = new OrbitControls(this.camera, canvas);
     this.controls.enableDamping = true;
-    this.controls.enablePan = false;
-    this.controls.minDistance = 0.5;
-    this.controls.maxDistance = 8;
+    this.controls.zoomToCursor = true;
     this.controls.autoRotateSpeed = 1.5;
     this.controls.addEventListener("change", () => this.redraw());
     this.controls.addEventListener("start", onGrab);
@@ -48,44 +49,66 @@ export class Stage {
     this.resetView();
   }
 
-  async showMesh(address, wanted) {
-    const { scene } = await this.loader.loadAsync(address);
-    if (wanted()) this.replaceModel(scene);
-    else release(scene);
-  }
-
-  async showGaussians(address, wanted) {
-    const splats = new SplatMesh({ url: new URL(address, document.baseURI).href });
-    await splats.initialized;
-    splats.rotation.x = Math.PI; // Gaussian files are y-down
-    if (wanted()) this.replaceModel(splats);
-    else release(splats);
-  }
-
-  replaceModel(model) {
-    this.clear();
-    this.model = model;
-    this.scene.add(model);
-    this.setExposure(this.exposure);
+  // A model of one kind in place of the former; null: none.
+  put(kind, model) {
+    const former = this.models[kind];
+    if (former) {
+      this.scene.remove(former.root);
+      release(former);
+    }
+    this.models[kind] = model;
+    if (model) this.scene.add(model.root);
+    this.apply();
   }
 
   clear() {
-    if (this.model) {
-      this.scene.remove(this.model);
-      release(this.model);
-      this.model = null;
-    }
+    for (const kind of Object.keys(this.models)) this.put(kind, null);
+    this.showGrid();
+  }
+
+  get shown() {
+    return this.models[this.look.mode === "gaussians" ? "gaussians" : "mesh"];
+  }
+
+  setLook(change) {
+    this.look = { ...this.look, ...change };
+    this.apply();
+  }
+
+  apply() {
+    const { mode, light, angle, exposure } = this.look;
+    this.lights.set(light, angle);
+    this.renderer.toneMappingExposure = exposure;
+    for (const model of Object.values(this.models)) if (model) model.root.visible = model === this.shown;
+    if (mode === "gaussians" && this.models.gaussians) {
+      const { root } = this.models.gaussians;
+      root.recolor.setScalar(exposure); // splats carry final colours and are not tone mapped
+      root.updateVersion();
+    } else if (this.shown) dress(this.shown.parts, mode, light, exposure);
+    this.showGrid();
     this.redraw();
   }
 
-  setExposure(value) {
-    this.exposure = value;
-    this.renderer.toneMappingExposure = value;
-    if (this.model instanceof SplatMesh) {
-      this.model.recolor.setScalar(value); // splats carry final colours and are not tone mapped
-      this.model.updateVersion();
+  // The floor under the model; `gridStep` is the side of a square in metres.
+  showGrid() {
+    if (this.grid) {
+      this.scene.remove(this.grid);
+      this.grid.geometry.dispose();
+      this.grid.material.dispose();
+      this.grid = null;
     }
-    this.redraw();
+    const box = this.shown?.box;
+    if (!box || !this.look.grid) return;
+    const size = box.getSize(new THREE.Vector3());
+    this.gridStep = roundStep(Math.max(size.x, size.z, 1e-6) / 8);
+    const squares = 2 * Math.ceil((0.75 * Math.max(size.x, size.z)) / this.gridStep);
+    this.grid = new THREE.GridHelper(squares * this.gridStep, squares, 0x0d9488, 0x7c8797);
+    this.grid.material.transparent = true;
+    this.grid.material.opacity = 0.7;
+    this.grid.material.toneMapped = false;
+    const middle = box.getCenter(new THREE.Vector3());
+    this.grid.position.set(middle.x, box.min.y - 1e-3 * size.y, middle.z);
+    this.scene.add(this.grid);
   }
 
   setRotating(on) {
@@ -94,21 +117,81 @@ export class Stage {
   }
 
   resetView() {
+    const box = this.shown?.box ?? new THREE.Box3(new THREE.Vector3(-0.5, -0.5, -0.5), new THREE.Vector3(0.5, 0.5, 0.5));
+    const radius = 0.5 * Math.max(box.getSize(new THREE.Vector3()).length(), 1e-6);
     const halfAngle = THREE.MathUtils.degToRad(this.camera.fov / 2);
-    const fit = MODEL_RADIUS / Math.sin(halfAngle) / Math.min(1, this.camera.aspect);
-    this.camera.position.copy(VIEW_DIRECTION).multiplyScalar(fit);
-    this.controls.target.set(0, 0, 0);
+    const fit = (0.95 * radius) / Math.sin(halfAngle) / Math.min(1, this.camera.aspect);
+    this.radius = radius;
+    this.camera.near = 0.01 * radius;
+    this.camera.far = 60 * radius;
+    this.camera.updateProjectionMatrix();
+    this.controls.minDistance = 0.3 * radius;
+    this.controls.maxDistance = 12 * radius;
+    box.getCenter(this.controls.target);
+    this.camera.position.copy(VIEW_DIRECTION).multiplyScalar(fit).add(this.controls.target);
     this.controls.update();
     this.redraw();
+  }
+
+  // By keys: angles in radians, shifts in parts of the distance, a factor of the distance.
+  turn(yaw, pitch) {
+    const offset = this.camera.position.clone().sub(this.controls.target);
+    const place = new THREE.Spherical().setFromVector3(offset);
+    place.theta += yaw;
+    place.phi = THREE.MathUtils.clamp(place.phi + pitch, 0.01, Math.PI - 0.01);
+    this.camera.position.setFromSpherical(place).add(this.controls.target);
+    this.redraw();
+  }
+
+  pan(right, up) {
+    const shift = new THREE.Vector3(right, up, 0).applyQuaternion(this.camera.quaternion);
+    shift.multiplyScalar(this.camera.position.distanceTo(this.controls.target));
+    this.camera.position.add(shift);
+    this.controls.target.add(shift);
+    this.redraw();
+  }
+
+  zoom(factor) {
+    this.camera.position.sub(this.controls.target).multiplyScalar(factor).add(this.controls.target);
+    this.redraw();
+  }
+
+  get picture() {
+    return this.models.mesh?.camera ?? null;
+  }
+
+  // Look from where the input picture was taken, which lies in the largest square in the middle of the pane.
+  setComparing(on) {
+    this.comparing = on && this.picture !== null;
+    this.controls.enabled = !this.comparing;
+    if (this.comparing) this.placePictureCamera();
+    this.redraw();
+  }
+
+  placePictureCamera() {
+    const { matrix, intrinsics: [fx, fy, cx, cy] } = this.picture;
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const [right, up] = [Math.min(1, height / width), Math.min(1, width / height)];
+    const [near, far] = [0.01 * this.radius, 100 * this.radius];
+    this.pictureCamera.matrix.copy(matrix);
+    this.pictureCamera.matrixWorldNeedsUpdate = true;
+    this.pictureCamera.projectionMatrix.set(
+      2 * fx * right, 0, (1 - 2 * cx) * right, 0,
+      0, 2 * fy * up, (2 * cy - 1) * up, 0,
+      0, 0, -(far + near) / (far - near), (-2 * far * near) / (far - near),
+      0, 0, -1, 0,
+    );
+    this.pictureCamera.projectionMatrixInverse.copy(this.pictureCamera.projectionMatrix).invert();
   }
 
   resize() {
     const { clientWidth: width, clientHeight: height } = this.canvas.parentElement;
     if (!width || !height) return;
-    this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, MAX_PIXEL_RATIO));
+    this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, MAX_PIXEL_RATIO) / this.coarse);
     this.renderer.setSize(width, height, false);
     this.camera.aspect = width / height;
     this.camera.updateProjectionMatrix();
+    if (this.comparing) this.placePictureCamera();
     this.redraw();
   }
 
@@ -120,22 +203,47 @@ export class Stage {
 
   draw(now) {
     this.scheduled = false;
-    const seconds = Math.min((now - this.lastFrame) / 1000, 0.1);
+    const seconds = (now - this.lastFrame) / 1000;
     this.lastFrame = now;
-    const moved = this.controls.update(seconds);
-    this.renderer.render(this.scene, this.camera);
-    if (moved || (this.controls.autoRotate && this.model)) this.redraw();
+    const moved = !this.comparing && this.controls.update(Math.min(seconds, 0.1));
+    if (moved) this.keepPace(seconds);
+    this.renderer.render(this.scene, this.comparing ? this.pictureCamera : this.camera);
+    if (moved || (this.controls.autoRotate && this.shown && !this.comparing)) this.redraw();
+  }
+
+  // A slow machine draws fewer pixels while something moves, and all of them when it rests.
+  keepPace(seconds) {
+    if (seconds < 3) this.pace += 0.25 * (seconds - this.pace);
+    if (this.pace > SLOW_FRAME && this.coarse === 1) this.setCoarse(2);
+    if (this.pace > TOO_SLOW_FRAME && this.controls.autoRotate) this.onTooSlow();
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => {
+      this.pace = 0;
+      this.setCoarse(1);
+    }, SETTLED + 2000 * this.pace);
+  }
+
+  setCoarse(value) {
+    if (this.coarse === value) return;
+    this.coarse = value;
+    this.resize();
+  }
+
+  // A PNG of what is shown: without grid, on nothing.
+  async takePicture() {
+    const grid = this.grid?.visible;
+    if (this.grid) this.grid.visible = false;
+    this.setCoarse(1);
+    this.renderer.render(this.scene, this.comparing ? this.pictureCamera : this.camera);
+    const picture = new Promise((resolve) => this.canvas.toBlob(resolve, "image/png"));
+    if (this.grid) this.grid.visible = grid;
+    this.redraw();
+    return picture;
   }
 }
 
-// Frees what the graphics card holds of a model.
-function release(model) {
-  model.dispose?.();
-  model.traverse((part) => {
-    part.geometry?.dispose();
-    for (const material of [part.material].flat().filter(Boolean)) {
-      for (const value of Object.values(material)) if (value?.isTexture) value.dispose();
-      material.dispose();
-    }
-  });
+// The nearest of 1, 2, 5 times a power of ten.
+function roundStep(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return power * [1, 2, 5, 10].reduce((best, step) => (Math.abs(step - value / power) < Math.abs(best - value / power) ? step : best));
 }

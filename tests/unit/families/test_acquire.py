@@ -1,5 +1,6 @@
 """Fetching models from a hub: resumed, checked, from the first place that has them, used offline afterwards."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,12 +15,13 @@ import huggingface_hub.constants
 import pytest
 from huggingface_hub import file_download
 
-from tests.unit.models.hub_server import FakeHub, serving
+from tests.unit.families.hub_server import FakeHub, serving
 from trellis.errors import Cancelled, FetchError, InvalidInputError
-from trellis.models import acquire, download, list_models, resolve_model
-from trellis.models.acquire import NAMES, U2NET, get_model, obtain_model
-from trellis.models.download import RemoteFile, partial_path
-from trellis.models.hub import NANO_FOLDER
+from trellis.families import download, registry
+from trellis.families.acquire import U2NET, get_model, known_names, obtain_model
+from trellis.families.catalogue import list_models, resolve_model
+from trellis.families.download import RemoteFile, partial_path
+from trellis.families.trellis_family import NANO_FOLDER, PUBLISHED, TRELLIS, network_stem
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.runtime import Runtime
 
@@ -46,7 +48,8 @@ def pipeline_files() -> dict[str, bytes]:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    monkeypatch.setattr(acquire, "PUBLISHED", {MODEL: acquire.PUBLISHED[MODEL]})
+    one = dataclasses.replace(TRELLIS, published={MODEL: PUBLISHED[MODEL]})
+    monkeypatch.setattr(registry, "FAMILIES", (one,))
     monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -82,7 +85,7 @@ def test_a_model_and_what_it_needs_from_the_second_place(hub: FakeHub, runtime: 
         assert path == "README.md" or (model / path).read_bytes() == content
     assert sorted(file.name for file in encoder.iterdir()) == ["config.json", "model.safetensors"]
     assert not list(runtime.model_folder.rglob("*.part")) and not list(runtime.model_folder.rglob("*.new"))
-    steps = [info for info in told if info.stage.endswith(MODEL)]
+    steps = [info for info in told if info.subject == MODEL]
     assert steps[-1].step == steps[-1].total == 5 and [s.step for s in steps] == sorted(s.step for s in steps)
 
 
@@ -90,8 +93,8 @@ def test_it_is_used_without_a_network_afterwards(hub: FakeHub, runtime: Runtime)
     fetch(runtime)
     offline = Runtime(offline=True, model_folder=runtime.model_folder)
     location = resolve_model(f"microsoft/{MODEL}", runtime=offline)
-    for role in location.config.models:
-        assert all(path.is_file() for path in location.network(role))
+    assert len(location.describe().files) == len(hub.repositories[SECOND]) - 2  # all but README and description
+    assert all(location.needed(file).is_file() for file in location.describe().files)
     entries = {entry.name: entry for entry in list_models(offline)}
     assert entries[FIRST].location == location.folder
     with pytest.raises(FetchError, match="offline"):
@@ -124,7 +127,7 @@ def test_a_server_that_knows_no_ranges_sends_the_file_again(hub: FakeHub, runtim
     hub.cut = [10**9] * (1 + len(before_the_large_file(hub))) + [3_000_000]
     model, _ = fetch(runtime, Progress(told.append))
     assert any(value for _, value in hub.asked)
-    assert [info.step for info in told if info.stage.endswith(MODEL)][-1] == 5
+    assert [info.step for info in told if info.subject == MODEL][-1] == 5
     for path, content in hub.repositories[SECOND].items():
         assert path == "README.md" or (model / path).read_bytes() == content
 
@@ -189,8 +192,8 @@ def test_a_network_of_another_repository(hub: FakeHub, runtime: Runtime) -> None
     hub.repositories["someone/else"] = {f"{stem}{end}": files.pop(f"{stem}{end}") for end in (".json", ".safetensors")}
     fetch(runtime)
     location = resolve_model(MODEL, runtime=Runtime(offline=True, model_folder=runtime.model_folder))
-    _, network = location.network("slat_decoder_gs")
-    assert network.read_bytes() == hub.repositories["someone/else"][f"{stem}.safetensors"]
+    network = network_stem(location, "slat_decoder_gs")
+    assert network.with_suffix(".safetensors").read_bytes() == hub.repositories["someone/else"][f"{stem}.safetensors"]
 
 
 def test_no_place_has_it(hub: FakeHub, runtime: Runtime) -> None:
@@ -203,7 +206,7 @@ def test_no_place_has_it(hub: FakeHub, runtime: Runtime) -> None:
 def test_unknown_name(runtime: Runtime) -> None:
     with pytest.raises(InvalidInputError) as caught:
         get_model("TRELLIS-huge", runtime=runtime)
-    assert all(name in str(caught.value) for name in NAMES)
+    assert all(name in str(caught.value) for name in known_names())
 
 
 def test_u2net_goes_to_where_rembg_looks(

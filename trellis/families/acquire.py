@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from trellis.errors import CheckpointError, FetchError, InvalidInputError
-from trellis.models.catalogue import cached_folder
-from trellis.models.download import RemoteFile, fetch_file, is_whole, list_repository, missing_bytes, require_space
-from trellis.models.hub import PUBLISHED, SUPPORTING, TOKENIZER, ModelLocation, resolve_model
-from trellis.models.pipeline_config import PIPELINE_FILE, PipelineConfig
+from trellis.families import registry
+from trellis.families.catalogue import cached_folder, resolve_model
+from trellis.families.download import RemoteFile, fetch_file, is_whole, list_repository, missing_bytes, require_space
+from trellis.families.location import ModelLocation, description_files
 from trellis.progress import Progress
 from trellis.runtime import ModelFiles, matting_model_path
 from trellis.stages import Stage
@@ -26,18 +26,27 @@ U2NET_FILE = RemoteFile(
     175_997_641,
     ("md5", "60024c5c889badc19c04ad937298a77b"),
 )
-NAMES = (*PUBLISHED, *SUPPORTING, U2NET)
+UNFINISHED = ".new"  # ends the name of a description until everything else is there
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Download:
-    """What is to be fetched of a model: files with their places, and what it conditions on, one of `SUPPORTING`."""
+    """What is to be fetched of a model: files with their places, and the names of models that it works with.
+
+    description: the file, already there as UNFINISHED, that gets its name last.
+    """
 
     name: str
     folder: Path
     files: tuple[tuple[RemoteFile, Path], ...]
-    condition: str | None = None
+    description: str | None = None
+    supporting: tuple[str, ...] = ()
+
+
+def known_names() -> tuple[str, ...]:
+    """The names that `get_model` takes beside those of the hub."""
+    return (*registry.published_models(), *registry.supporting_models(), U2NET)
 
 
 def obtain_model(name: str, *, runtime: ModelFiles, progress: Progress | None = None) -> ModelLocation:
@@ -55,7 +64,7 @@ def obtain_model(name: str, *, runtime: ModelFiles, progress: Progress | None = 
 def get_model(
     name: str, *, runtime: ModelFiles, progress: Progress | None = None, u2net: RemoteFile = U2NET_FILE
 ) -> list[Path]:
-    """Fetch one of `NAMES`, or a model of the hub as owner/name, and what it conditions on; returns their places.
+    """Fetch one of `known_names`, or a model of the hub as owner/name, and what it needs; returns their places.
 
     Interrupted, it goes on the next time. Models go to `runtime.model_folder`, u2net to where rembg looks. Progress is
     told in megabytes; cancelling stops within a piece of one. Raises InvalidInputError for another name, FetchError
@@ -63,10 +72,11 @@ def get_model(
     """
     progress = progress or Progress()
     short = name.split("/")[-1]
-    if short not in NAMES and name.count("/") != 1:
-        choices = ", ".join(NAMES)
+    names = known_names()
+    if short not in names and name.count("/") != 1:
+        choices = ", ".join(names)
         raise InvalidInputError(f"Unknown model {name!r}; choose one of {choices}, or one of the hub as owner/name.")
-    name = short if short in NAMES else name
+    name = short if short in names else name
     if runtime.offline:
         raise FetchError(f"{name} cannot be fetched in offline mode (--offline, HF_HUB_OFFLINE).")
     if name == U2NET:
@@ -76,18 +86,18 @@ def get_model(
     if root is None:
         raise FetchError("There is no folder for models; set TRELLIS_MODELS to one.")
     downloads = [_plan(name, root, progress)]
-    if downloads[0].condition is not None:
-        downloads.append(_plan(downloads[0].condition, root, progress))
+    downloads += [_plan(supporting, root, progress) for supporting in downloads[0].supporting]
     require_space(root, sum(missing_bytes(download.files) for download in downloads))
     return [_carry_out(download, progress) for download in downloads]
 
 
 def _plan(name: str, root: Path, progress: Progress) -> Download:
     """Find out what a model consists of, from the first of its repositories that has all of it."""
-    if name in SUPPORTING:
-        return _from_first(SUPPORTING[name].repositories, lambda place: _plan_supporting(name, root, place), progress)
-    places = PUBLISHED[name].repositories if name in PUBLISHED else (name,)
-    return _from_first(places, lambda place: _plan_pipeline(name, root / name, place, progress), progress)
+    supporting, published = registry.supporting_models(), registry.published_models()
+    if name in supporting:
+        return _from_first(supporting[name].repositories, lambda place: _plan_supporting(name, root, place), progress)
+    places = published[name].repositories if name in published else (name,)
+    return _from_first(places, lambda place: _plan_model(name, root / name, place, progress), progress)
 
 
 def _from_first(repositories: Sequence[str], use: Callable[[str], T], progress: Progress) -> T:
@@ -105,41 +115,35 @@ def _from_first(repositories: Sequence[str], use: Callable[[str], T], progress: 
 
 def _plan_supporting(name: str, root: Path, repository: str) -> Download:
     listed = list_repository(repository)
-    folder = root / SUPPORTING[name].repositories[0]
-    wanted = [path for path in SUPPORTING[name].files if path in listed or path not in TOKENIZER]
+    model = registry.supporting_models()[name]
+    folder = root / model.repositories[0]
+    wanted = [*model.files, *(path for path in model.optional if path in listed)]
     return Download(name, folder, tuple((_pick(listed, path, repository), folder / path) for path in wanted))
 
 
-def _plan_pipeline(name: str, folder: Path, repository: str, progress: Progress) -> Download:
+def _plan_model(name: str, folder: Path, repository: str, progress: Progress) -> Download:
     listed = list_repository(repository)
-    description = folder / (PIPELINE_FILE + ".new")  # takes its name when everything else is there
-    remote = _pick(listed, PIPELINE_FILE, repository)
-    if not is_whole(remote, description):
-        fetch_file(remote, description, on_bytes=lambda _: progress.cancel.raise_if_cancelled())
-    config = PipelineConfig.read(description)
+    family = next((family for family in registry.FAMILIES if family.description_file in listed), None)
+    if family is None:
+        raise FetchError(f"{repository} has no {description_files(registry.FAMILIES)}")
+    path = folder / (family.description_file + UNFINISHED)
+    remote = _pick(listed, family.description_file, repository)
+    if not is_whole(remote, path):
+        fetch_file(remote, path, on_bytes=lambda _: progress.cancel.raise_if_cancelled())
+    description = family.describe(path)
     files = []
     others = {repository: listed}
-    for stem in config.models.values():
-        owner, inner = _owner(stem, repository)
+    for file in description.files:
+        owner = file.repository or repository
         if owner not in others:
-            short = owner.split("/")[-1]
-            places = (owner, *(PUBLISHED[short].repositories if short in PUBLISHED else ()))
+            published = registry.published_models().get(owner.split("/")[-1])
+            places = (owner, *(published.repositories if published else ()))
             others[owner] = _from_first(tuple(dict.fromkeys(places)), list_repository, progress)
-        for ending in (".json", ".safetensors"):
-            files.append((_pick(others[owner], inner + ending, owner), folder / (stem + ending)))
-    image, text = config.image_cond_model, config.text_cond_model
-    inside = PurePosixPath(image["path"] if isinstance(image, dict) else text or PIPELINE_FILE)
-    own = [path for path in listed if inside in PurePosixPath(path).parents]
+        files.append((_pick(others[owner], file.path, owner), folder / file.place))
+    folders = set(map(PurePosixPath, description.folders))
+    own = [path for path in listed if folders.intersection(PurePosixPath(path).parents)]
     files += [(_pick(listed, path, repository), folder / path) for path in own]
-    if isinstance(image, str):
-        return Download(name, folder, tuple(files), "DINOv2")
-    return Download(name, folder, tuple(files), "CLIP" if text in SUPPORTING["CLIP"].repositories else None)
-
-
-def _owner(stem: str, repository: str) -> tuple[str, str]:
-    """The repository of a network and its path there; `owner/name/ckpts/...` names another repository."""
-    parts = stem.split("/")
-    return (repository, stem) if len(parts) < 4 else ("/".join(parts[:2]), "/".join(parts[2:]))
+    return Download(name, folder, tuple(files), family.description_file, description.supporting)
 
 
 def _pick(listed: Mapping[str, RemoteFile], path: str, repository: str) -> RemoteFile:
@@ -149,7 +153,7 @@ def _pick(listed: Mapping[str, RemoteFile], path: str, repository: str) -> Remot
 
 
 def _carry_out(download: Download, progress: Progress) -> Path:
-    """Fetch the files of a download that are not there yet and check every one; pipeline.json gets its name last."""
+    """Fetch the files of a download that are not there yet and check every one; the description gets its name last."""
     total = sum(remote.size for remote, _ in download.files)
     require_space(download.folder, missing_bytes(download.files))
     done = total - missing_bytes(download.files)
@@ -169,8 +173,7 @@ def _carry_out(download: Download, progress: Progress) -> Path:
                 on_bytes(-remote.size)
             target.unlink()
         fetch_file(remote, target, on_bytes=on_bytes)
-    description = download.folder / (PIPELINE_FILE + ".new")
-    if description.is_file():
-        description.replace(download.folder / PIPELINE_FILE)
+    if download.description is not None:
+        (download.folder / (download.description + UNFINISHED)).replace(download.folder / download.description)
     progress.report(Stage.FETCH, max(1, total // MEGABYTE), max(1, total // MEGABYTE), download.name)
     return download.folder

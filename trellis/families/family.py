@@ -1,0 +1,84 @@
+"""What a family of models states, so that its models are found, listed, fetched and opened."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PICTURES, TEXT = "pictures", "text"  # what a model can be given
+GENERATE = "generate"
+
+
+@dataclass(frozen=True)
+class NeededFile:
+    """A file of a model by its path in its repository; None is the model's own."""
+
+    path: str
+    repository: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Its path in the model's folder: below the name of its repository where that is another one."""
+        return self.path if self.repository is None else f"{self.repository}/{self.path}"
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What one model takes, makes and needs.
+
+    inputs: of PICTURES and TEXT; operations: such as GENERATE; representations: the fields of an `Asset` that it makes.
+    files: without them it cannot be opened; folders: their files are fetched too; supporting: names of other models
+    that it works with, of its family's `supporting`.
+    """
+
+    inputs: tuple[str, ...]
+    operations: tuple[str, ...]
+    representations: tuple[str, ...]
+    files: tuple[NeededFile, ...] = ()
+    folders: tuple[str, ...] = ()
+    supporting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """Repositories that hold the same files, tried in order, and the bytes of weights that generating needs.
+
+    inputs and supporting as in its description, which is not here before the model is fetched; licence of the weights.
+    """
+
+    repositories: tuple[str, ...]
+    size_bytes: int
+    inputs: tuple[str, ...]
+    supporting: tuple[str, ...] = ()
+    licence: str = "MIT"
+
+
+@dataclass(frozen=True)
+class SupportingModel:
+    """A model that no asset can be made with by itself: its repositories, tried in order, files and bytes.
+
+    It is here where the file `weights` is; `optional` files are fetched from repositories that have them.
+    """
+
+    repositories: tuple[str, ...]
+    files: tuple[str, ...]
+    size_bytes: int
+    weights: str
+    optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """A kind of models: a folder with the file `description_file` holds one of them.
+
+    describe: what the model of a description file is, or CheckpointError. opener: "module:function", called with the
+    model's location, `runtime` and `plan`, which returns a `trellis.opening.Pipeline`; it is imported when a model is
+    opened, and networks with it. embedded: folders of models that come with the program, by name.
+    """
+
+    name: str
+    description_file: str
+    describe: Callable[[Path], ModelDescription]
+    opener: str
+    embedded: Mapping[str, Path] = field(default_factory=dict)
+    published: Mapping[str, PublishedModel] = field(default_factory=dict)
+    supporting: Mapping[str, SupportingModel] = field(default_factory=dict)

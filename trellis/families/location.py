@@ -1,0 +1,133 @@
+"""Where a model is: an embedded folder, one of the user's, or repositories on the hub and their local cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from trellis.errors import CheckpointError, FetchError
+from trellis.families.family import ModelDescription, ModelFamily, NeededFile
+from trellis.runtime import ModelFiles
+
+
+@dataclass(frozen=True)
+class ModelLocation:
+    """A model by name, either in a local folder or in repositories that are tried in order.
+
+    families: those that it can be of, until its files say which.
+    """
+
+    name: str
+    runtime: ModelFiles
+    families: tuple[ModelFamily, ...]
+    local: Path | None = None
+    repositories: tuple[str, ...] = ()
+
+    @cached_property
+    def family(self) -> ModelFamily:
+        """Who opens it, by its files; raises CheckpointError or FetchError when they are not on this machine."""
+        found = (family for family in self.families if self.find(family.description_file) is not None)
+        family = next(found, None)
+        if family is None:
+            raise self._absence(description_files(self.families))
+        return family
+
+    @cached_property
+    def description(self) -> Path:
+        """The file that describes it; raises as `family` does."""
+        return self.file(self.family.description_file)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its description: the local one, or the snapshot in the hub's cache."""
+        return self.local if self.local is not None else self.description.parent
+
+    def describe(self) -> ModelDescription:
+        """What it takes, makes and needs; raises CheckpointError or FetchError when it cannot be found or is wrong."""
+        return self.family.describe(self.description)
+
+    def find(self, path: str) -> Path | None:
+        """A file of the model on this machine, if it is there."""
+        if self.local is None:
+            return cached_file(self.repositories, path)
+        return self.local / path if (self.local / path).is_file() else None
+
+    def file(self, path: str) -> Path:
+        """A file of the model on this machine; raises CheckpointError, or FetchError where it must be fetched first."""
+        found = self.find(path)
+        if found is None:
+            raise self._absence(path)
+        return found
+
+    def needed(self, file: NeededFile) -> Path:
+        """A file that it needs: its own, or that of a model in another repository; raises as `file` does."""
+        if file.repository is None or self.find(file.place) is not None:
+            return self.file(file.place)
+        return find_model(file.repository, runtime=self.runtime, families=self.families).file(file.path)
+
+    def _absence(self, path: str) -> CheckpointError | FetchError:
+        if self.local is not None:
+            return CheckpointError(f"{self.local / path} is missing.")
+        here = "offline: only the local cache was searched" if self.runtime.offline else "not on this machine"
+        return FetchError(
+            f"{path} of {' or '.join(self.repositories)} cannot be had ({here}). "
+            f"Fetch the model with: models get {self.name}."
+        )
+
+
+def find_model(name: str, *, runtime: ModelFiles, families: Sequence[ModelFamily]) -> ModelLocation:
+    """Find a model: an embedded or published name, a folder of one of the families, or a hub repository `owner/name`.
+
+    Folders are looked for as given and in `runtime.model_folder`. Nothing is fetched yet. Raises CheckpointError.
+    """
+    for family in families:
+        if name in family.embedded:
+            place = ModelLocation(name, runtime, (family,), local=family.embedded[name])
+            if place.find(family.description_file) is None:
+                missing = family.embedded[name] / family.description_file
+                raise CheckpointError(f"The embedded model is not installed: {missing} is missing.")
+            return place
+    for folder in _local_candidates(name, runtime):
+        if any((folder / family.description_file).is_file() for family in families):
+            return ModelLocation(name, runtime, tuple(families), local=folder)
+    wanted = description_files(families)
+    if Path(name).is_dir():
+        raise CheckpointError(f"{name} is no model folder: it has no {wanted}.")
+    short = name.split("/")[-1]
+    publisher = next((family for family in families if short in family.published), None)
+    known = publisher.published[short].repositories if publisher else ()
+    possible = (publisher,) if publisher and name in (short, *known) else tuple(families)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        others = tuple(repository for repository in known if repository != name)
+        return ModelLocation(name, runtime, possible, repositories=(name, *(others if name in known else ())))
+    if name == short and known:
+        return ModelLocation(name, runtime, possible, repositories=known)
+    embedded = [repr(known) for family in families for known in family.embedded]
+    published = [known for family in families for known in family.published]
+    raise CheckpointError(
+        f"Unknown model {name!r}: give {', '.join(embedded)}, a folder with a {wanted}, one of "
+        f"{', '.join(published)}, or a hub repository as owner/name."
+    )
+
+
+def description_files(families: Sequence[ModelFamily]) -> str:
+    """The files that make a folder a model, for people."""
+    return " or ".join(family.description_file for family in families)
+
+
+def _local_candidates(name: str, runtime: ModelFiles) -> list[Path]:
+    folders = [Path(name).expanduser()]
+    if runtime.model_folder is not None:
+        folders += [runtime.model_folder / name, runtime.model_folder / name.split("/")[-1]]
+    return folders
+
+
+def cached_file(repositories: Sequence[str], path: str) -> Path | None:
+    """The file in the hub's local cache, without touching the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for repository in repositories:
+        found = try_to_load_from_cache(repository, path)
+        if isinstance(found, str):
+            return Path(found)
+    return None

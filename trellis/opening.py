@@ -1,0 +1,67 @@
+"""A model of any family, opened: what carries a generation out, whatever its networks are."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from trellis.asset import Asset
+from trellis.conditioning.pictures import PictureSource
+from trellis.families.acquire import obtain_model
+from trellis.memory import MemoryPlan, ModelHost
+from trellis.progress import Progress
+from trellis.runtime import Runtime
+
+
+class Pipeline(Protocol):
+    """An opened model, ready for one generation after the other; all that the program calls of a family's networks.
+
+    inputs, operations and representations as in `trellis.families.family.ModelDescription`; host lends the networks
+    under its memory plan.
+    """
+
+    name: str
+    is_demo: bool
+    inputs: tuple[str, ...]
+    operations: tuple[str, ...]
+    representations: tuple[str, ...]
+    host: ModelHost
+    runtime: Runtime
+
+    def __call__(
+        self,
+        source: Sequence[PictureSource] | str,
+        *,
+        seed: int,
+        structure_steps: int | None,
+        structure_guidance: float | None,
+        latent_steps: int | None,
+        latent_guidance: float | None,
+        multi_image: str,
+        speed: str,
+        representations: Sequence[str],
+        progress: Progress | None,
+    ) -> Asset:
+        """Generate an asset of pictures of one object, or of a prompt, in the representations asked for.
+
+        The others are the options of a request that decide the asset: None means the model's own, and what a family
+        does not have is ignored. Raises InvalidInputError for an unusable source or value, Cancelled within one step of
+        a wish to stop.
+        """
+
+    def load_asset(self, path: str | Path) -> Asset:
+        """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
+
+
+def open_model(
+    model: str | Path, *, runtime: Runtime, plan: MemoryPlan | None = None, progress: Progress | None = None
+) -> Pipeline:
+    """Open a model with what its family says, fetched first where it is not here; `progress` hears of that.
+
+    Networks are loaded at their first use; `plan` says where they live then. Raises CheckpointError when the model
+    cannot be found or is damaged, FetchError, Cancelled.
+    """
+    location = obtain_model(str(model), runtime=runtime, progress=progress)
+    module, _, function = location.family.opener.partition(":")
+    pipeline: Pipeline = getattr(import_module(module), function)(location, runtime=runtime, plan=plan)
+    return pipeline
