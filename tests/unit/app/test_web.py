@@ -18,6 +18,7 @@ from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import ADVICE, LIMIT, UNLIKE
+from trellis.app.model_choices import offered_models
 from trellis.app.request import GenerationRequest
 from trellis.app.ui import fragments
 from trellis.app.ui.cutouts import WAYS
@@ -27,6 +28,7 @@ from trellis.app.ui.page import create_page
 from trellis.app.ui.sections import header
 from trellis.app.ui.web import STATIC, create_app
 from trellis.progress import StepInfo
+from trellis.runtime import ModelFiles
 from trellis.stages import Stage
 
 HOME = "http://127.0.0.1:7960"
@@ -164,7 +166,11 @@ def test_every_text_of_the_page_has_its_translations() -> None:
     texts |= {*(stage.caption for stage in Stage), *WAYS.values(), header.SUBTITLE}
     for path in Path(header.__file__).parent.glob("*.py"):
         texts |= _literals(path, ("label", "info")) | _notes(path)
-    texts |= {"Generate", "Cancel", "Delete this model", "Use {0}", "Use {0} · {1} GB to fetch"}
+    texts |= {"Generate", "Cancel", "Delete this model", "Use", "Fetch", "In use", "Try again", "Cancel fetching"}
+    texts |= {"Demo model: {0} kinds of simple objects", "{0} kinds of simple objects", "Licence: {0}", "Memory"}
+    nano = next(model for model in offered_models("nano", ModelFiles()) if model.name == "nano")
+    assert len(nano.kinds) == 22 and nano.licence == "MIT"
+    texts |= {*nano.kinds, *(path.stem.capitalize() for path in (ROOT / "assets" / "example_image").glob("*.png"))}
     tables = language_tables()
     assert set(tables) == {"en", "ko", "zh"}
     for language, table in tables.items():

@@ -10,6 +10,7 @@ from trellis.app.likeness import ADVICE, UNLIKE, is_unlike
 from trellis.progress import StepInfo
 
 VIEWER_ROUTE = "/viewer.js"
+EXAMPLE_ROUTE = "/example.glb"
 # What is offered, in this order, and what it is; an OBJ is offered as an archive with its material and pictures.
 DOWNLOADS = {
     "glb": ("GLB", "textured mesh"),
@@ -24,6 +25,9 @@ DOWNLOADS = {
     "radiance_field": ("Radiance field", "for this program"),
     "mp4": ("Video", "preview"),
 }
+
+
+PREVIEW_TITLE = "Preview video: colours beside surface directions"
 
 
 def result_address(job_id: str, path: Path) -> str:
@@ -92,8 +96,8 @@ def message_panel(message: str) -> str:
 def draft_panel(view: Job) -> str:
     """The first picture of an asset whose files are still being made."""
     assert view.draft is not None
-    source = escape(result_address(view.id, view.draft), quote=True)
-    return f'<div class="results"><img class="preview draft" src="{source}" alt="A first look at the model"></div>'
+    source = f"{result_address(view.id, view.draft)}?{view.draft.stat().st_mtime_ns}"  # a later one is another address
+    return f'<img class="draft" src="{escape(source, quote=True)}" alt="A first look at the model">'
 
 
 def results_panel(view: Job, name: str) -> str:
@@ -102,8 +106,8 @@ def results_panel(view: Job, name: str) -> str:
     if "mp4" in view.files:
         source = escape(result_address(view.id, view.files["mp4"]), quote=True)
         video = (
-            f'<video class="preview" src="{source}" autoplay loop muted playsinline controls '
-            'aria-label="Preview video: colours beside surface directions"></video>'
+            f'<a class="film" href="{source}" target="_blank" aria-label="{PREVIEW_TITLE}" title="{PREVIEW_TITLE}">'
+            f'<video class="preview" src="{source}" autoplay loop muted playsinline aria-hidden="true"></video></a>'
         )
     links = [_download(view, kind, name) for kind in DOWNLOADS if kind in view.files]
     if len(links) > 1:

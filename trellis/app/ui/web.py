@@ -18,7 +18,7 @@ from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.jobs import CLIENT_OWNER, Job
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
-from trellis.app.ui.fragments import VIEWER_ROUTE
+from trellis.app.ui.fragments import EXAMPLE_ROUTE, VIEWER_ROUTE
 from trellis.app.ui.guard import PageGuard
 from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
 from trellis.app.ui.look import STYLE_SHEET, create_theme
@@ -88,11 +88,13 @@ class SameOriginOnly:
         await self.app(scope, receive, send_with_policy)
 
 
-def create_app(engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] = ()) -> FastAPI:
+def create_app(
+    engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] = (), example_model: Path | None = None
+) -> FastAPI:
     """The application: results of jobs for their owner, the page's scripts, and the page at "/".
 
-    Results of jobs without an owner are for whoever knows the unguessable id. `examples` are those of the page. Host
-    names and tokens are checked before, by the guards of `trellis.app.api`.
+    Results of jobs without an owner are for whoever knows the unguessable id. `examples` and `example_model` are
+    those of the page. Host names and tokens are checked before, by the guards of `trellis.app.api`.
     """
     app = FastAPI(title="TRELLIS", docs_url=None, redoc_url=None, openapi_url=None)
     uploads, shown = engine.pictures.folder, sorted({path.resolve().parent for path in examples})
@@ -101,13 +103,7 @@ def create_app(engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] 
     app.add_middleware(OwnerCookie)
     app.add_middleware(SameOriginOnly)
 
-    @app.get(VIEWER_ROUTE)
-    def viewer_script() -> FileResponse:
-        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
-
-    @app.get(LANGUAGE_ROUTE)
-    def languages() -> Response:
-        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    _add_own_files(app, example_model)
 
     @app.get("/results/{job_id}/{name}")
     def result_file(job_id: str, name: str, request: Request) -> FileResponse:
@@ -149,6 +145,22 @@ def create_app(engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] 
         enable_monitoring=False,
         show_error=True,
     )
+
+
+def _add_own_files(app: FastAPI, example_model: Path | None) -> None:
+    """The routes of the page's own scripts, and of the model that it shows first."""
+
+    @app.get(VIEWER_ROUTE)
+    def viewer_script() -> FileResponse:
+        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    @app.get(EXAMPLE_ROUTE)
+    def example() -> FileResponse:
+        return _answer(example_model)
+
+    @app.get(LANGUAGE_ROUTE)
+    def languages() -> Response:
+        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 def _answer(path: Path | None) -> FileResponse:

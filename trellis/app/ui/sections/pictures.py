@@ -27,7 +27,7 @@ class Pictures:
             columns=4,
             fit_columns=False,
             file_types=["image"],
-            height=210,
+            height=180,
             object_fit="contain",
             allow_preview=False,
             buttons=[],
