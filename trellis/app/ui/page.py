@@ -17,8 +17,10 @@ from trellis.app.ui.sections.jobs import Jobs
 from trellis.app.ui.sections.models import DemoNote
 from trellis.app.ui.sections.pictures import Pictures
 from trellis.app.ui.sections.prompt import Prompt
+from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
 from trellis.app.ui.sections.settings import Settings
+from trellis.app.ui.sections.settings_file import SettingsFile
 from trellis.app.ui.studio import Studio
 from trellis.runtime import ModelFiles, name_upload_folder
 
@@ -75,9 +77,13 @@ def create_sections(
             with gr.Accordion("Mesh, texture and files", open=False, elem_id="file-settings"):
                 settings.create_file_rows()
                 again = Again(studio)
+            file = SettingsFile(studio)
         with gr.Column(scale=3, min_width=320):
             result = Result(studio)
             history = History(studio)
+    question = Question(studio, models, pictures=pictures, prompt=prompt, settings=settings)
+    file.connect(actions, question, settings)
+    history.place(actions, question, result)
     jobs = Jobs(
         studio,
         header=header,
@@ -88,16 +94,15 @@ def create_sections(
         again=again,
         result=result,
         history=history,
+        question=question,
     )
-    history.connect(page, actions, settings, result)
     header.connect(page)
     pictures.connect()
     settings.connect()
     actions.connect()
-    jobs.connect()
+    jobs.connect(page)
     note.connect(settings.model, jobs)
     samples.connect(pictures, jobs)
-    page.unload(studio.close)
     return Sections(studio, header, actions, again, settings, result, history, jobs)
 
 
@@ -106,9 +111,9 @@ def _create_inputs(studio: Studio, models: Sequence[ModelChoice]) -> tuple[Pictu
     texts = [model for model in models if model.takes_text]
     if not texts:
         return Pictures(studio), None
-    with gr.Tabs(elem_id="sources"):
-        with gr.Tab("Pictures"):
+    with gr.Tabs(elem_id="sources") as tabs:
+        with gr.Tab("Pictures", id="pictures"):
             pictures = Pictures(studio)
-        with gr.Tab("Text", elem_id="text-tab"):
-            prompt = Prompt(studio, texts)
+        with gr.Tab("Text", id="text", elem_id="text-tab"):
+            prompt = Prompt(tabs, texts)
     return pictures, prompt

@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from trellis.app.ui import fragments
 from trellis.app.ui.studio import QUIET, Session, Studio, Updates
 
 
@@ -21,8 +22,12 @@ class Actions:
         """Cancel; what Generate does is the jobs' own."""
         self.cancel.click(self._studio.cancel, concurrency_limit=None, **QUIET)
 
+    def tell(self, session: Session, message: str) -> Updates:
+        """Say what went wrong, beside the progress of a job that goes on."""
+        if session.job is None:
+            return {self.progress: fragments.message_panel(message)}
+        gr.Warning(message)
+        return {self.progress: gr.skip()}
+
     def _usable(self, session: Session, running: bool) -> Updates:
-        return {
-            self.generate: gr.Button("Generating…" if running else "Generate", interactive=not running),
-            self.cancel: gr.Button(interactive=running),
-        }
+        return {self.cancel: gr.Button(interactive=running)}
