@@ -29,7 +29,7 @@ DISCARDED_FILE = "discarded"  # there while a deleted job can still be brought b
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 ASKED = {"model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
-TOLD = {"state", "message", "notes", "files", "took", "stages", "plan"}
+TOLD = {"state", "message", "notes", "likeness", "files", "took", "stages", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job began: it goes on when the program is started again."
 LONGEST_NAME = 80  # characters
@@ -54,11 +54,13 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What carrying out a job made: files by kind, remarks on them, and how the model was opened for it."""
+    """What carrying out a job made: files by kind, remarks on them, how the model was opened for it, and how much the
+    asset looks like its picture, from 0 to 1, where it has one (`trellis.export.likeness`)."""
 
     files: dict[str, Path]
     notes: tuple[str, ...] = ()
     plan: dict[str, Any] = field(default_factory=dict)
+    likeness: float | None = None
 
 
 def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
@@ -79,8 +81,8 @@ class Job(BaseModel):
     by its address (see CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than
     every other job's; `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every
     stage seen so far, in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are
-    remarks on a result; `files` are the result files by kind; `plan` is how the model was opened for it. `ahead`
-    counts the jobs before it in the queue.
+    remarks on a result; `likeness` is how much it looks like its picture, where it has one; `files` are its files by
+    kind; `plan` is how the model was opened for it. `ahead` counts the jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
@@ -101,6 +103,7 @@ class Job(BaseModel):
     state: JobState = JobState.QUEUED
     message: str = ""
     notes: tuple[str, ...] = ()
+    likeness: float | None = None
     files: dict[str, _Path] = {}
     took: Annotated[float, Field(validation_alias="seconds", serialization_alias="seconds")] = 0.0
     stages: _Steps = ()
@@ -213,7 +216,7 @@ class Job(BaseModel):
         job = self.changed(state=state, message=message, took=round(self.seconds, 3))
         if outcome is not None:
             request = job.request.under(outcome.plan.get("preset"))
-            job = job.changed(request=request, files=outcome.files, notes=outcome.notes, plan=outcome.plan)
+            job = job.changed(request=request, **vars(outcome))
         try:
             job.record()
         except OSError as error:

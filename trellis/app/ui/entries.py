@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from trellis.app.jobs import LONGEST_NAME, Job, JobState
+from trellis.app.likeness import UNLIKE, is_unlike
 from trellis.app.request import GenerationRequest
 from trellis.app.ui.controls import SHOWN
 from trellis.app.ui.fragments import clock, result_address
@@ -37,7 +38,8 @@ def strip_panel(jobs: Sequence[Job], chosen: str | None) -> str:
 
 def details_panel(job: Job) -> str:
     """What is known of a job, and what can be done with it."""
-    message = f'<p class="entry-message">{escape(job.message)}</p>' if job.message else ""
+    words = UNLIKE if is_unlike(job.likeness) else job.message
+    message = f"<p>{escape(words)}</p>" if words else ""
     prompt = f"<p>{escape(job.prompt)}</p>" if job.prompt else ""
     settings = "".join(f"<i><b>{escape(label)}</b> {escape(words)}</i>" for label, words in settings_words(job))
     actions = [_button("retry", "Try again")] if job.state in (JobState.FAILED, JobState.CANCELLED) else []
@@ -47,7 +49,7 @@ def details_panel(job: Job) -> str:
     field = f'<input type="text" aria-label="Name" value="{name}" maxlength="{LONGEST_NAME}">'
     return (
         f'<div class="entry-details" data-job="{job.id}" data-state="{job.state}">'
-        f"<p><strong>{escape(job_name(job))}</strong><span>{_facts(job)}</span></p>"
+        f"<p><strong>{escape(job_name(job))}</strong><span>{_facts(job, dated=True)}</span></p>"
         f'{message}{prompt}<p class="entry-settings">{settings}</p>'
         f'<div class="entry-actions">{field}{_button("rename", "Rename")}{"".join(actions)}</div></div>'
     )
@@ -108,10 +110,10 @@ def _words(value: Any, null: str | None) -> str:
     )
 
 
-def _facts(job: Job) -> str:
+def _facts(job: Job, *, dated: bool) -> str:
     """State, date and time taken."""
-    state = "Interrupted" if job.interrupted else STATES[job.state]
-    facts = [state, time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))]
+    facts = ["Interrupted" if job.interrupted else STATES[job.state]]
+    facts += [time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))] if dated else []
     facts += [clock(job.took)] if job.took else []
     return "".join(f"<i>{fact}</i>" for fact in facts)
 
@@ -123,7 +125,7 @@ def _entry(job: Job, *, chosen: bool) -> str:
     return (
         f'<div class="entry" role="listitem" data-job="{job.id}" data-state="{job.state}"{current}>'
         f'<button type="button" data-act="open">{_picture(job)}<strong>{escape(job_name(job))}</strong>'
-        f"<small>{_facts(job)}</small></button>{action}</div>"
+        f"<small>{_facts(job, dated=False)}</small></button>{action}</div>"
     )
 
 

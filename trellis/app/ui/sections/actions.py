@@ -1,33 +1,29 @@
-"""Generate, Cancel, and how far the job is."""
+"""Generate and Cancel: the bar that never scrolls away."""
 
 import gradio as gr
 
-from trellis.app.ui import fragments
 from trellis.app.ui.studio import QUIET, Session, Studio, Updates
 
 
 class Actions:
-    """The bar of buttons that every job starts and ends with."""
+    """The buttons that every job starts and ends with; `texts` says whether a text can be made a model of."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, *, texts: bool) -> None:
         self._studio = studio
+        self.generate_text = None
         with gr.Row(elem_id="actions"):
-            generate = gr.Button("Generate", variant="primary", scale=3, min_width=160, elem_id="generate")
-            cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=96, elem_id="cancel")
-        self.generate, self.cancel = studio.changes(generate), studio.changes(cancel)
-        self.progress = studio.changes(gr.HTML("", apply_default_css=False, elem_id="progress"))
+            generate = gr.Button("Generate", variant="primary", scale=3, min_width=120, elem_id="generate")
+            if texts:
+                label = "Generate from text"
+                button = gr.Button(label, variant="primary", scale=3, min_width=120, elem_id="generate-text")
+                self.generate_text = button
+            cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=88, elem_id="cancel")
+        self.generate, self.cancel = generate, studio.changes(cancel)
         studio.usable.append(self._usable)
 
     def connect(self) -> None:
         """Cancel; what Generate does is the jobs' own."""
         self.cancel.click(self._studio.cancel, concurrency_limit=None, **QUIET)
-
-    def tell(self, session: Session, message: str) -> Updates:
-        """Say what went wrong, beside the progress of a job that goes on."""
-        if session.job is None:
-            return {self.progress: fragments.message_panel(message)}
-        gr.Warning(message)
-        return {self.progress: gr.skip()}
 
     def _usable(self, session: Session, running: bool) -> Updates:
         return {self.cancel: gr.Button(interactive=running)}

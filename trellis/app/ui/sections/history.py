@@ -8,8 +8,8 @@ import gradio as gr
 
 from trellis.app.engine import UnknownJobError
 from trellis.app.jobs import Job, JobState
-from trellis.app.ui import entries, fragments
-from trellis.app.ui.sections.actions import Actions
+from trellis.app.ui import entries
+from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
 from trellis.app.ui.studio import QUIET, Session, Studio, Updates, page_owner
@@ -39,9 +39,9 @@ class History:
             "stop": self._stop,
         }
 
-    def place(self, actions: Actions, question: Question, result: Result) -> None:
+    def place(self, progress: Progress, question: Question, result: Result) -> None:
         """Name the sections that show what is chosen."""
-        self._actions, self._question, self._result = actions, question, result
+        self._progress, self._question, self._result = progress, question, result
 
     @property
     def acting(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class History:
                 raise UnknownJobError("This job is not known; it may have been deleted.")
             updates = await asyncio.to_thread(act, session, job_id, name)
         except TrellisError as error:
-            updates = self._actions.tell(session, str(error))
+            updates = self._progress.tell(session, str(error))
         return updates | self.update(browser)
 
     def update(self, browser: gr.Request) -> Updates:
@@ -84,7 +84,7 @@ class History:
         job = self._studio.engine.view(job_id)
         updates = self._question.put(job) | self.show(session, job)
         if session.job is None:
-            updates[self._actions.progress] = fragments.job_panel(job)
+            updates |= self._progress.show(job)
         if job.state is JobState.DONE:
             updates |= self._result.show(session, job, entries.job_name(job))
         elif job.state.final:
@@ -128,7 +128,7 @@ class History:
         if session.finished is not None and session.finished[0] == job_id:
             updates |= self._result.clear(session)
         if session.job is None:
-            updates[self._actions.progress] = ""
+            updates |= self._progress.clear()
         return updates | self._studio.buttons(session)
 
     def _undo(self, session: Session, job_id: str, _: str) -> Updates:

@@ -11,14 +11,15 @@ from trellis.app.engine import UnknownJobError
 from trellis.app.generation import file_name
 from trellis.app.jobs import JobState
 from trellis.app.request import without_untouched
-from trellis.app.ui import fragments
 from trellis.app.ui.controls import SHOWN_FILES, stated_values
 from trellis.app.ui.entries import job_name
 from trellis.app.ui.sections.actions import Actions
 from trellis.app.ui.sections.again import Again
 from trellis.app.ui.sections.header import Header
 from trellis.app.ui.sections.history import History
+from trellis.app.ui.sections.models import Models
 from trellis.app.ui.sections.pictures import Pictures, picture_paths
+from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.prompt import Prompt
 from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
@@ -38,33 +39,35 @@ class Jobs:
         pictures: Pictures,
         prompt: Prompt | None,
         settings: Settings,
+        models: Models,
         actions: Actions,
+        progress: Progress,
         again: Again,
         result: Result,
         history: History,
         question: Question,
     ) -> None:
         self._studio, self._header, self._actions, self._again = studio, header, actions, again
-        self._question = question
+        self._question, self._progress = question, progress
         self._result, self._history, self._settings, self._prompt = result, history, settings, prompt
         self.long = studio.long
-        self.picture_inputs = [*pictures.inputs, settings.model, *settings.inputs]
+        self.picture_inputs = [*pictures.inputs, models.chosen, *settings.inputs]
 
     def connect(self, page: gr.Blocks) -> None:
         """The buttons that generate, the one that makes the files again, those of the history, and a page's opening."""
         self._actions.generate.click(self.generate, self.picture_inputs, **self.long)
-        if self._prompt is not None:
-            prompt = self._prompt
+        prompt, button = self._prompt, self._actions.generate_text
+        if prompt is not None and button is not None:
             texts = [prompt.text, prompt.model, *self._settings.inputs]
-            gr.on([prompt.generate.click, prompt.text.submit], self.generate_text, inputs=texts, **self.long)
+            gr.on([button.click, prompt.text.submit], self.generate_text, inputs=texts, **self.long)
         self._again.button.click(self.extract, self._settings.file_inputs, **self.long)
         history = self._history
-        gr.on([history.strip.select, history.details.select], history.act, **history.acting).then(
-            self.watch, **self.long
-        )
+        acted = gr.on([history.strip.select, history.details.select], history.act, **history.acting)
         # In a second step, when fields that are empty at first have been emptied.
         opened = page.load(history.open, outputs=history.strip, **QUIET)
-        opened.then(self.resume, **history.acting).then(self.watch, **self.long)
+        for event in (acted, opened.then(self.resume, **history.acting)):
+            event.then(self.watch, **self.long)
+            self._question.follow(event)
 
     async def generate(
         self, browser: gr.Request, pictures: list[Any] | None, way: str, model: str, *settings: Any
@@ -81,7 +84,7 @@ class Jobs:
                 self._studio.engine.submit, request, files, model=model, owner=page_owner(browser), name=name
             )
         except TrellisError as error:
-            yield self._actions.tell(self._studio.session(browser), str(error))
+            yield self._progress.tell(self._studio.session(browser), str(error))
             return
         yield {self._settings.seed: request.seed}
         async for updates in self.watch(browser):
@@ -97,7 +100,7 @@ class Jobs:
                 self._studio.engine.submit, request, prompt=prompt, model=model, owner=page_owner(browser), name=name
             )
         except TrellisError as error:
-            yield self._actions.tell(self._studio.session(browser), str(error))
+            yield self._progress.tell(self._studio.session(browser), str(error))
             return
         yield {self._settings.seed: request.seed}
         async for updates in self.watch(browser):
@@ -115,7 +118,7 @@ class Jobs:
             values = without_untouched(values, preset=request.preset)
             session.asked = await asyncio.to_thread(self._studio.engine.extract, source, values)
         except TrellisError as error:
-            yield self._actions.tell(self._studio.session(browser), str(error))
+            yield self._progress.tell(self._studio.session(browser), str(error))
             return
         async for updates in self.watch(browser):
             yield updates
@@ -155,21 +158,21 @@ class Jobs:
 
     async def follow(self, browser: gr.Request, job_id: str) -> AsyncIterator[Updates]:
         """Show the steps of a job until it ends, then its files."""
-        engine, progress, session = self._studio.engine, self._actions.progress, self._studio.session(browser)
-        owner, drafted = page_owner(browser), False
+        engine, progress, session = self._studio.engine, self._progress, self._studio.session(browser)
+        owner = page_owner(browser)
+        draft: Updates = {}
         states: dict[str, JobState] = {}
         try:
             while not (view := engine.view(job_id)).state.final:
-                updates: Updates = {progress: fragments.job_panel(view)}
-                if view.draft is not None and not drafted:
-                    updates, drafted = updates | self._result.show_draft(view), True
+                last, draft = draft, self._result.show_draft(view)
+                updates = progress.show(view) | (draft if draft != last else {})
                 before, states = states, {job.id: job.state for job in engine.history(owner)}
                 if states != before:
                     updates |= await asyncio.to_thread(self._history.update, browser)
                 yield updates
                 await asyncio.sleep(POLL_SECONDS)
         except UnknownJobError as error:  # somebody deleted it
-            yield {progress: fragments.message_panel(str(error))} | self._result.show_last(session)
+            yield progress.say(str(error)) | self._result.show_last(session)
             return
         if view.state is JobState.DONE:
             updates = self._result.show(session, view, job_name(view)) | self._history.show(session, view)
@@ -177,4 +180,4 @@ class Jobs:
             updates = self._result.show_last(session)
             if session.chosen == job_id:
                 updates |= self._history.show(session, view)
-        yield {progress: fragments.job_panel(view)} | updates | self._header.machine_update()
+        yield progress.show(view) | updates | self._header.machine_update()

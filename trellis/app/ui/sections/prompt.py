@@ -15,6 +15,6 @@ class Prompt:
         self.text = gr.Textbox(
             label="Text", info="What the object is, in English.", lines=3, max_length=1000, elem_id="prompt"
         )
+        self.models = [model.name for model in models]
         choices = [(model.label, model.name) for model in models]
         self.model = gr.Dropdown(choices, value=models[0].name, label="Model", filterable=False, elem_id="text-model")
-        self.generate = gr.Button("Generate from text", variant="primary", elem_id="generate-text")

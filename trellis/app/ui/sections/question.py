@@ -1,14 +1,13 @@
 """What a job was asked for, put back into the controls."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from trellis.app.jobs import Job
-from trellis.app.model_choices import ModelChoice
 from trellis.app.ui.entries import job_name
+from trellis.app.ui.sections.models import Models
 from trellis.app.ui.sections.pictures import Pictures
 from trellis.app.ui.sections.prompt import Prompt
 from trellis.app.ui.sections.settings import Settings
@@ -19,26 +18,25 @@ OWN_BACKGROUND = "auto"  # a job has what was cut out, whose transparency this w
 
 
 class Question:
-    """Pictures or text, model and options; `models` are those that may be chosen."""
+    """Pictures or text, model and options."""
 
     def __init__(
         self,
         studio: Studio,
-        models: Sequence[ModelChoice],
         *,
         pictures: Pictures,
         prompt: Prompt | None,
         settings: Settings,
+        models: Models,
     ) -> None:
         self._studio, self._pictures, self._prompt, self._settings = studio, pictures, prompt, settings
-        self._texts = {model.name for model in models if model.takes_text}
-        self._others = {model.name for model in models} - self._texts
+        self._models = models
 
     @property
     def outputs(self) -> list[Any]:
         """What `put` may set."""
         prompt = [] if self._prompt is None else [self._prompt.tabs, self._prompt.text, self._prompt.model]
-        return [*self._pictures.inputs, *prompt, self._settings.model, *self._settings.inputs]
+        return [*self._pictures.inputs, *prompt, *self._models.shown, *self._settings.inputs]
 
     def put(self, job: Job, *, keep_seed: bool = True) -> Updates:
         """The controls as they were for a job; `keep_seed` is whether the next one has its seed too."""
@@ -51,12 +49,15 @@ class Question:
             updates[self._prompt.tabs] = gr.Tabs(selected="pictures" if job.prompt is None else "text")
         return updates
 
+    def follow(self, event: Any) -> None:
+        """Cut out what an event put into the field of pictures: a change of its value by the page tells nobody."""
+        event.then(self._pictures.cut_out_again, **self._pictures.cutting)
+
     def choose(self, model: str) -> Updates:
         """A model, if the page offers it."""
-        updates: Updates = {self._settings.model: model} if model in self._others else {}
-        if self._prompt is not None and model in self._texts:
-            updates[self._prompt.model] = model
-        return updates
+        if self._prompt is not None and model in self._prompt.models:
+            return {self._prompt.model: model}
+        return self._models.take(model)
 
     def _uploads(self, job: Job) -> list[str]:
         """A job's pictures as if they had been uploaded once more: a page may name nothing else."""

@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from trellis.app.request import JobRequest, operation_of
-from trellis.app.ui.sections.actions import Actions
+from trellis.app.ui.sections.models import Models
+from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.settings import Settings, stated_request
 from trellis.app.ui.studio import QUIET, Studio, Updates
@@ -40,13 +41,16 @@ class SettingsFile:
             )
         self._text = gr.Textbox(visible=False)
 
-    def connect(self, actions: Actions, question: Question, settings: Settings) -> None:
+    def place(self, progress: Progress, question: Question, settings: Settings) -> None:
+        """Name the sections that have the settings, and that which says what is wrong."""
+        self._progress, self._question, self._settings = progress, question, settings
+
+    def connect(self, models: Models) -> None:
         """Save and read."""
-        self._actions, self._question, self._settings = actions, question, settings
-        inputs = [settings.model, *settings.inputs]
-        saved = self._save.click(self.save, inputs, [self._text, actions.progress], concurrency_limit=None, **QUIET)
+        panel, inputs = self._progress.panel, [models.chosen, *self._settings.inputs]
+        saved = self._save.click(self.save, inputs, [self._text, panel], concurrency_limit=None, **QUIET)
         saved.then(None, self._text, js=SAVE_SCRIPT, **QUIET)
-        outputs = [actions.progress, *question.outputs]
+        outputs = [panel, *self._question.outputs]
         self._read.upload(self.read, self._read, outputs, concurrency_limit=None, **QUIET)
 
     def save(self, browser: gr.Request, model: str, *settings: Any) -> Updates:
@@ -54,7 +58,7 @@ class SettingsFile:
         try:
             request = stated_request(*settings)
         except TrellisError as error:
-            return {self._text: ""} | self._actions.tell(self._studio.session(browser), str(error))
+            return {self._text: ""} | self._progress.tell(self._studio.session(browser), str(error))
         return {self._text: json.dumps({"model": model, "options": request.stated}, indent=2) + "\n"}
 
     def read(self, browser: gr.Request, named: str | None) -> Updates:
@@ -63,7 +67,7 @@ class SettingsFile:
             path = uploaded_file(str(named), self._studio.engine.pictures.folder)
             model, request = read_settings(path)
         except TrellisError as error:
-            return self._actions.tell(self._studio.session(browser), str(error))
+            return self._progress.tell(self._studio.session(browser), str(error))
         return self._settings.put(request, keep_seed=True) | self._question.choose(model)
 
 
