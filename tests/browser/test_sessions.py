@@ -17,10 +17,11 @@ STATUS = "async address => (await fetch(address)).status"
 # What a field shows, whatever its `value` says.
 SHOWN = """selector => Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value")
     .get.call(document.querySelector(selector))"""
-FOCUSED = "document.activeElement.closest('[id]')?.id ?? ''"
+FOCUSED = "document.activeElement.closest('[id]:not([id^=html-])')?.id ?? ''"
 OUTLINED = """(() => {
   const style = getComputedStyle(document.activeElement), own = parseFloat(style.outlineWidth) >= 2;
-  return document.activeElement.matches(":focus-visible") && (own && style.outlineStyle !== "none");
+  const outside = document.activeElement === document.body;  // the browser's own bar has the focus
+  return outside || (document.activeElement.matches(":focus-visible") && own && style.outlineStyle !== "none");
 })()"""
 MODELS = (
     ModelChoice("nano", "nano (demo)", kinds=("chair", "mug"), licence="MIT"),
@@ -137,6 +138,7 @@ def test_a_model_can_be_made_with_the_keyboard(site: Site, open_page: Callable[.
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(FOCUSED))
+        assert page.evaluate(OUTLINED), reached
     assert {"model-chip", "option-seed", "keep-seed", "generate", "results", "history"} <= set(reached), reached
 
 
