@@ -119,8 +119,8 @@ def test_two_people_make_models_of_several_pictures_at_once(
     links = []
     for page in pages:
         wait_for_job(page, ".job[data-state=done]")
-        page.wait_for_selector("#history .thumbnail-item")
-        assert page.locator("#history .thumbnail-item").count() == 1
+        page.wait_for_selector("#history .entry")
+        assert page.locator("#history .entry").count() == 1
         links.append(page.get_attribute("a[data-kind=glb]", "href"))
     statuses = [
         [page.evaluate("async address => (await fetch(address)).status", link) for link in links] for page in pages

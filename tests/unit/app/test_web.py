@@ -145,10 +145,11 @@ def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -
     while not engine.view(job_id).state.final:
         time.sleep(0.01)
     addresses = [f"/results/{job_id}/{name}" for name in ("asset.glb", "draft.png", "framed.png", "bundle/all.zip")]
-    assert [client.get(address).status_code for address in addresses] == [200] * 4
+    addresses.append(f"/results/{job_id}/picture_0.png")
+    assert [client.get(address).status_code for address in addresses] == [200] * 5
     for other in ("", "x" * 40, secret[:-1], owner_of(secret)):
         client.cookies = {COOKIE: other}  # type: ignore[assignment]
-        assert [client.get(address).status_code for address in addresses] == [404] * 4
+        assert [client.get(address).status_code for address in addresses] == [404] * 5
     record = (engine.view(job_id).files["glb"].parent / "request.json").read_text()
     assert secret not in record  # the folder gives nobody the way in
 

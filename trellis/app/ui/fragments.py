@@ -44,11 +44,11 @@ def job_panel(view: Job) -> str:
         case JobState.FAILED:
             return message_panel(view.message)
         case JobState.CANCELLED:
-            return _panel(view, "Cancelled", [_clock(view.seconds)], 0.0)
+            return _panel(view, "Cancelled", [clock(view.seconds)], 0.0)
         case JobState.DONE:
             return _done_panel(view)
         case _ if not view.stages:
-            return _panel(view, "Starting", [_clock(view.seconds)], 0.0)
+            return _panel(view, "Starting", [clock(view.seconds)], 0.0)
         case _:
             return _running_panel(view)
 
@@ -60,7 +60,7 @@ def _done_panel(view: Job) -> str:
     return _panel(
         view,
         UNLIKE if unlike else "Done",
-        [*alike, _clock(view.seconds)],
+        [*alike, clock(view.seconds)],
         1.0,
         notes,
         quality="unlike" if unlike else "good",
@@ -74,9 +74,9 @@ def _running_panel(view: Job) -> str:
         details += [f"{view.pace:.1f} MB/s" if view.pace < 10 else f"{view.pace:.0f} MB/s"] if view.pace else []
     else:
         details = [f"Step {now.step} of {now.total}"] * (now.total > 1)
-    details.append(_clock(view.seconds))
+    details.append(clock(view.seconds))
     if left is not None:
-        details.append(f"about {_clock(left)} left")
+        details.append(f"about {clock(left)} left")
     titles = dict.fromkeys(_title(info) for info in view.stages[:-1])
     past = "".join(f"<li>{escape(title)}</li>" for title in titles if title != _title(now))
     share = view.progress if name is None else now.step / max(now.total, 1)
@@ -157,5 +157,6 @@ def _title(info: StepInfo) -> str:
     return f"{info.stage.caption} {info.subject}".rstrip()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -18,8 +18,10 @@ from trellis.app.ui.sections.models import Models
 from trellis.app.ui.sections.pictures import Pictures
 from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.prompt import Prompt
+from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
 from trellis.app.ui.sections.settings import Settings
+from trellis.app.ui.sections.settings_file import SettingsFile
 from trellis.app.ui.studio import Studio
 from trellis.runtime import ModelFiles, name_upload_folder
 
@@ -45,6 +47,7 @@ class Sections:
     prompt: Prompt | None
     samples: Examples
     settings: Settings
+    settings_file: SettingsFile
     again: Again
     models: Models
     actions: Actions
@@ -89,6 +92,7 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
                 with gr.Accordion("Mesh, texture and files", open=False, elem_id="file-settings"):
                     settings.create_file_rows()
                     again = Again(studio)
+                settings_file = SettingsFile(studio)
             with gr.Column(elem_id="bar", min_width=0):
                 models = Models(studio, offer.models)
                 settings.create_seed()
@@ -99,6 +103,9 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
                 progress = Progress(studio)
             result.create_files()
             history = History(studio)
+    question = Question(studio, pictures=pictures, prompt=prompt, settings=settings, models=models)
+    history.place(progress, question, result)
+    settings_file.place(progress, question, settings)
     jobs = Jobs(
         studio,
         header=header,
@@ -111,23 +118,36 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
         again=again,
         result=result,
         history=history,
+        question=question,
     )
     return Sections(
-        studio, header, pictures, prompt, samples, settings, again, models, actions, result, progress, history, jobs
+        studio=studio,
+        header=header,
+        pictures=pictures,
+        prompt=prompt,
+        samples=samples,
+        settings=settings,
+        settings_file=settings_file,
+        again=again,
+        models=models,
+        actions=actions,
+        result=result,
+        progress=progress,
+        history=history,
+        jobs=jobs,
     )
 
 
 def connect(page: gr.Blocks, parts: Sections) -> None:
     """Say what happens when something is used."""
-    parts.history.connect(page, parts.progress, parts.settings, parts.result)
     parts.header.connect(page)
     parts.pictures.connect()
     parts.settings.connect()
     parts.models.connect(page)
     parts.actions.connect()
-    parts.jobs.connect()
+    parts.jobs.connect(page)
+    parts.settings_file.connect(parts.models)
     parts.samples.connect(parts.pictures, parts.jobs)
-    page.unload(parts.studio.close)
 
 
 def _create_sources(studio: Studio, models: Sequence[ModelChoice]) -> tuple[Pictures, Prompt | None]:
@@ -135,9 +155,9 @@ def _create_sources(studio: Studio, models: Sequence[ModelChoice]) -> tuple[Pict
     texts = [model for model in models if model.takes_text]
     if not texts:
         return Pictures(studio), None
-    with gr.Tabs(elem_id="sources"):
-        with gr.Tab("Pictures"):
+    with gr.Tabs(elem_id="sources") as tabs:
+        with gr.Tab("Pictures", id="pictures"):
             pictures = Pictures(studio)
-        with gr.Tab("Text", elem_id="text-tab"):
-            prompt = Prompt(texts)
+        with gr.Tab("Text", id="text", elem_id="text-tab"):
+            prompt = Prompt(tabs, texts)
     return pictures, prompt

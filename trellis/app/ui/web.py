@@ -108,7 +108,7 @@ def create_app(
     @app.get("/results/{job_id}/{name}")
     def result_file(job_id: str, name: str, request: Request) -> FileResponse:
         view = _own_job(engine, job_id, request)
-        return _answer(None if view is None else _result_path(view, name))
+        return _answer(None if view is None else _result_path(view, name, owner_of_headers(request.headers)))
 
     bundling = asyncio.Lock()  # whoever makes an archive holds it: the same one is not made twice, nor many at once
 
@@ -182,7 +182,11 @@ def _own_job(engine: Engine, job_id: str, request: Request) -> Job | None:
     return view if own else None
 
 
-def _result_path(view: Job, name: str) -> Path | None:
-    """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
-    offered = [*view.files.values(), view.draft, view.framed]
+def _result_path(view: Job, name: str, owner: str) -> Path | None:
+    """The file only if it is one of the job's results, or for its owner one of its pictures.
+
+    Names are looked up, never joined to a folder.
+    """
+    pictures = view.pictures if owner and owner == view.owner else ()
+    offered = [*view.files.values(), view.draft, view.framed, *pictures]
     return next((path for path in offered if path is not None and path.name == name and path.is_file()), None)

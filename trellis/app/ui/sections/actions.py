@@ -16,9 +16,9 @@ class Actions:
             if texts:
                 label = "Generate from text"
                 button = gr.Button(label, variant="primary", scale=3, min_width=120, elem_id="generate-text")
-                self.generate_text = studio.changes(button)
+                self.generate_text = button
             cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=88, elem_id="cancel")
-        self.generate, self.cancel = studio.changes(generate), studio.changes(cancel)
+        self.generate, self.cancel = generate, studio.changes(cancel)
         studio.usable.append(self._usable)
 
     def connect(self) -> None:
@@ -26,10 +26,4 @@ class Actions:
         self.cancel.click(self._studio.cancel, concurrency_limit=None, **QUIET)
 
     def _usable(self, session: Session, running: bool) -> Updates:
-        updates: Updates = {
-            self.generate: gr.Button("Generating…" if running else "Generate", interactive=not running),
-            self.cancel: gr.Button(interactive=running),
-        }
-        if self.generate_text is not None:
-            updates[self.generate_text] = gr.Button(interactive=not running)
-        return updates
+        return {self.cancel: gr.Button(interactive=running)}

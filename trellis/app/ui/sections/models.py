@@ -10,7 +10,7 @@ import gradio as gr
 from trellis.app.machine_options import DEMO_MODEL
 from trellis.app.model_choices import ModelChoice
 from trellis.app.model_fetch import ModelFetches
-from trellis.app.ui.studio import POLL_SECONDS, QUIET, Studio, Updates
+from trellis.app.ui.studio import POLL_SECONDS, QUIET, Part, Studio, Updates
 
 OFFLINE_NOTE = "No other model is here, and none is fetched offline."
 FAILED_NOTE = "The model before goes on working."
@@ -55,7 +55,7 @@ class Models:
 
     def connect(self, page: gr.Blocks) -> None:
         """Open the list, choose, fetch, cancel; a page that is opened while something is fetched shows it."""
-        shown = [self.chosen, self._chip, self._list, self._bar, self._cancel]
+        shown = self.shown
         self._chip.click(None, js=TOGGLE_SCRIPT, **QUIET)
         self._list.select(self.choose, self.chosen, shown, concurrency_limit=None, **QUIET)
         self._cancel.click(self.cancel, concurrency_limit=None, **QUIET)
@@ -77,6 +77,16 @@ class Models:
         await asyncio.to_thread(self._fetches.start, wanted)
         async for updates in self._follow(chosen, wanted):
             yield updates
+
+    @property
+    def shown(self) -> list[Part]:
+        """What another model changes."""
+        return [self.chosen, self._chip, self._list, self._bar, self._cancel]
+
+    def take(self, name: str) -> Updates:
+        """The updates that choose a model that is here; none for another."""
+        model = self._models.get(name)
+        return {} if model is None or model.fetch_bytes else self._shown(name)
 
     def cancel(self) -> None:
         """Stop what is being fetched."""

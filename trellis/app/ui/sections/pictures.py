@@ -52,6 +52,10 @@ class Pictures:
         """Cut out whenever the pictures or the way change."""
         gr.on([self.gallery.change, self.way.change], self.cut_out, trigger_mode="always_last", **self.cutting)
 
+    async def cut_out_again(self, pictures: list[Any] | None, way: str) -> str:
+        """What is cut out of pictures that were put into the field, once it is."""
+        return [panel async for panel in self.cut_out(pictures, way)][-1]
+
     async def cut_out(self, pictures: list[Any] | None, way: str) -> AsyncIterator[str]:
         """Show what is cut out of the pictures; nothing is generated yet."""
         paths = picture_paths(pictures)

@@ -4,7 +4,7 @@ import gradio as gr
 
 from trellis.app.jobs import Job
 from trellis.app.ui import fragments
-from trellis.app.ui.studio import Studio, Updates
+from trellis.app.ui.studio import Session, Studio, Updates
 
 
 class Progress:
@@ -20,6 +20,13 @@ class Progress:
     def say(self, message: str) -> Updates:
         """Tell what went wrong."""
         return {self.panel: fragments.message_panel(message)}
+
+    def tell(self, session: Session, message: str) -> Updates:
+        """Tell what went wrong, beside the progress of a job that goes on."""
+        if session.job is None:
+            return self.say(message)
+        gr.Warning(message)
+        return {self.panel: gr.skip()}
 
     def clear(self) -> Updates:
         """Tell nothing."""

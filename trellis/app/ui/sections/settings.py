@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from trellis.app.request import GenerationRequest, draw_seed, without_untouched
+from trellis.app.request import GenerationRequest, JobRequest, draw_seed, without_untouched
 from trellis.app.ui.controls import (
     FILE_ROWS,
     FOLLOWING,
@@ -13,11 +13,12 @@ from trellis.app.ui.controls import (
     SETUP_ROWS,
     SHOWN,
     SHOWN_FILES,
+    control_value,
     create_control,
     following_values,
     stated_values,
 )
-from trellis.app.ui.studio import QUIET, Part, Studio
+from trellis.app.ui.studio import QUIET, Part, Studio, Updates
 
 
 class Settings:
@@ -55,6 +56,14 @@ class Settings:
     def file_inputs(self) -> list[Any]:
         """What the files of an asset are made by; see SHOWN_FILES."""
         return [self._controls[name] for name in SHOWN_FILES]
+
+    def put(self, request: JobRequest, *, keep_seed: bool) -> Updates:
+        """The controls as a request states them."""
+        values = request.to_dict()
+        updates = {
+            control: control_value(control, values[name]) for name, control in self._controls.items() if name in values
+        }
+        return updates | {self.seed: request.seed, self.keep_seed: keep_seed}
 
     def connect(self) -> None:
         """Show what a choice of quality or memory preset sets."""
