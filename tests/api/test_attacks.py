@@ -191,7 +191,7 @@ def test_a_page_whose_job_was_deleted_elsewhere_can_generate_again() -> None:
     session, actions = sections.studio.session(BROWSER), sections.actions
     session.finished = ("gone too", "mug")
     updates = last(sections.jobs.follow(BROWSER, "gone", "mug"))
-    assert "may have been deleted" in updates[actions.progress] and updates[actions.generate].interactive is True
+    assert "may have been deleted" in updates[sections.progress.panel] and updates[actions.generate].interactive is True
     assert session.job is None and updates[sections.again.button].interactive is False
 
 

@@ -71,7 +71,9 @@ def test_an_example_picture_becomes_a_textured_glb(
     address: str, open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
     page = open_page(address)
-    assert "Embedded demo model" in page.inner_text("#demo-note")
+    assert page.inner_text("#model-chip") == "Demo model: 22 kinds of simple objects"
+    wait_for_model(page, "glb", share=detail_share, least=0.001)  # an example to turn before there is a result
+    assert "An example" in page.inner_text("#caption")
     choose_pictures(page, PICTURES[0])
     choose_a_quick_look(page)
     click(page, "#generate")

@@ -6,9 +6,11 @@ from pathlib import Path
 from trellis.app.bundles import bundled_files
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import Job, JobState
+from trellis.app.likeness import ADVICE, UNLIKE, is_unlike
 from trellis.progress import StepInfo
 
 VIEWER_ROUTE = "/viewer.js"
+EXAMPLE_ROUTE = "/example.glb"
 # What is offered, in this order, and what it is; an OBJ is offered as an archive with its material and pictures.
 DOWNLOADS = {
     "glb": ("GLB", "textured mesh"),
@@ -23,6 +25,9 @@ DOWNLOADS = {
     "radiance_field": ("Radiance field", "for this program"),
     "mp4": ("Video", "preview"),
 }
+
+
+PREVIEW_TITLE = "Preview video: colours beside surface directions"
 
 
 def result_address(job_id: str, path: Path) -> str:
@@ -41,12 +46,25 @@ def job_panel(view: Job) -> str:
         case JobState.CANCELLED:
             return _panel(view, "Cancelled", [_clock(view.seconds)], 0.0)
         case JobState.DONE:
-            notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in view.notes)
-            return _panel(view, "Done", [_clock(view.seconds)], 1.0, notes)
+            return _done_panel(view)
         case _ if not view.stages:
             return _panel(view, "Starting", [_clock(view.seconds)], 0.0)
         case _:
             return _running_panel(view)
+
+
+def _done_panel(view: Job) -> str:
+    unlike = is_unlike(view.likeness)
+    alike = [] if view.likeness is None else [f"Likeness {view.likeness:.0%}"]
+    notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in [ADVICE] * unlike + list(view.notes))
+    return _panel(
+        view,
+        UNLIKE if unlike else "Done",
+        [*alike, _clock(view.seconds)],
+        1.0,
+        notes,
+        quality="unlike" if unlike else "good",
+    )
 
 
 def _running_panel(view: Job) -> str:
@@ -78,8 +96,8 @@ def message_panel(message: str) -> str:
 def draft_panel(view: Job) -> str:
     """The first picture of an asset whose files are still being made."""
     assert view.draft is not None
-    source = escape(result_address(view.id, view.draft), quote=True)
-    return f'<div class="results"><img class="preview draft" src="{source}" alt="A first look at the model"></div>'
+    source = f"{result_address(view.id, view.draft)}?{view.draft.stat().st_mtime_ns}"  # a later one is another address
+    return f'<img class="draft" src="{escape(source, quote=True)}" alt="A first look at the model">'
 
 
 def results_panel(view: Job, name: str) -> str:
@@ -88,8 +106,8 @@ def results_panel(view: Job, name: str) -> str:
     if "mp4" in view.files:
         source = escape(result_address(view.id, view.files["mp4"]), quote=True)
         video = (
-            f'<video class="preview" src="{source}" autoplay loop muted playsinline controls '
-            'aria-label="Preview video: colours beside surface directions"></video>'
+            f'<a class="film" href="{source}" target="_blank" aria-label="{PREVIEW_TITLE}" title="{PREVIEW_TITLE}">'
+            f'<video class="preview" src="{source}" autoplay loop muted playsinline aria-hidden="true"></video></a>'
         )
     links = [_download(view, kind, name) for kind in DOWNLOADS if kind in view.files]
     if len(links) > 1:
@@ -121,7 +139,7 @@ def _link(address: str, offered: str, kind: str, label: str, note: str) -> str:
     )
 
 
-def _panel(view: Job, line: str, details: list[str], share: float, below: str = "") -> str:
+def _panel(view: Job, line: str, details: list[str], share: float, below: str = "", *, quality: str = "") -> str:
     percent = round(100 * share)
     detail = "".join(f"<i>{escape(part)}</i>" for part in details)
     bar = (
@@ -129,7 +147,7 @@ def _panel(view: Job, line: str, details: list[str], share: float, below: str = 
         f'aria-label="{escape(line, quote=True)}"><b style="width:{percent}%"></b></div>'
     )
     return (
-        f'<div class="job" data-state="{view.state}" data-job="{view.id}" role="status">'
+        f'<div class="job" data-state="{view.state}" data-job="{view.id}" data-quality="{quality}" role="status">'
         f'<div class="job-line"><strong>{escape(line)}</strong>'
         f"<span>{detail}</span></div>{bar}{below}</div>"
     )

@@ -10,7 +10,6 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +18,7 @@ from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.jobs import CLIENT_OWNER, Job
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
-from trellis.app.ui.fragments import VIEWER_ROUTE
+from trellis.app.ui.fragments import EXAMPLE_ROUTE, VIEWER_ROUTE
 from trellis.app.ui.guard import PageGuard
 from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
 from trellis.app.ui.look import STYLE_SHEET, create_theme
@@ -89,11 +88,13 @@ class SameOriginOnly:
         await self.app(scope, receive, send_with_policy)
 
 
-def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], examples: Sequence[Path] = ()) -> FastAPI:
+def create_app(
+    engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] = (), example_model: Path | None = None
+) -> FastAPI:
     """The application: results of jobs for their owner, the page's scripts, and the page at "/".
 
-    Results of jobs without an owner are for whoever knows the unguessable id. `examples` are those of the page.
-    `hosts` are the names that requests may address ("*" for any), against pages that point a name of theirs here.
+    Results of jobs without an owner are for whoever knows the unguessable id. `examples` and `example_model` are
+    those of the page. Host names and tokens are checked before, by the guards of `trellis.app.api`.
     """
     app = FastAPI(title="TRELLIS", docs_url=None, redoc_url=None, openapi_url=None)
     uploads, shown = engine.pictures.folder, sorted({path.resolve().parent for path in examples})
@@ -101,15 +102,8 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], exa
     app.add_middleware(PageGuard, uploads=uploads, shown=shown, inputs=inputs)
     app.add_middleware(OwnerCookie)
     app.add_middleware(SameOriginOnly)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
-    @app.get(VIEWER_ROUTE)
-    def viewer_script() -> FileResponse:
-        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
-
-    @app.get(LANGUAGE_ROUTE)
-    def languages() -> Response:
-        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    _add_own_files(app, example_model)
 
     @app.get("/results/{job_id}/{name}")
     def result_file(job_id: str, name: str, request: Request) -> FileResponse:
@@ -151,6 +145,22 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], exa
         enable_monitoring=False,
         show_error=True,
     )
+
+
+def _add_own_files(app: FastAPI, example_model: Path | None) -> None:
+    """The routes of the page's own scripts, and of the model that it shows first."""
+
+    @app.get(VIEWER_ROUTE)
+    def viewer_script() -> FileResponse:
+        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    @app.get(EXAMPLE_ROUTE)
+    def example() -> FileResponse:
+        return _answer(example_model)
+
+    @app.get(LANGUAGE_ROUTE)
+    def languages() -> Response:
+        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 def _answer(path: Path | None) -> FileResponse:

@@ -7,8 +7,7 @@ from PIL import Image
 
 from trellis.app.engine import UnknownJobError
 from trellis.app.jobs import Job
-from trellis.app.ui import fragments
-from trellis.app.ui.sections.actions import Actions
+from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.result import Result
 from trellis.app.ui.sections.settings import Settings
 from trellis.app.ui.studio import QUIET, Session, Studio, Updates, page_owner
@@ -38,9 +37,9 @@ class History:
         self.remove_button = studio.changes(remove)
         studio.usable.append(self._usable)
 
-    def connect(self, page: gr.Blocks, actions: Actions, settings: Settings, result: Result) -> None:
+    def connect(self, page: gr.Blocks, progress: Progress, settings: Settings, result: Result) -> None:
         """Show past results when the page opens; and what is chosen or deleted."""
-        self._actions, self._settings, self._result = actions, settings, result
+        self._progress, self._settings, self._result = progress, settings, result
         page.load(self.open, outputs=self.gallery, **QUIET)
         self.gallery.select(self.choose, outputs=self._studio.changing, **QUIET)
         self.remove_button.click(self.remove, outputs=self._studio.changing, **QUIET)
@@ -62,17 +61,17 @@ class History:
         try:
             known = isinstance(choice.index, int) and 0 <= choice.index < len(session.history)
             if session.job is not None or not known:
-                return {self._actions.progress: gr.skip()}
+                return {self._progress.panel: gr.skip()}
             view = self._studio.engine.view(session.history[choice.index])
         except UnknownJobError as error:
-            return {self._actions.progress: fragments.message_panel(str(error))} | self.update(browser)
-        updates: Updates = {self._actions.progress: fragments.job_panel(view), self._settings.seed: view.request.seed}
+            return self._progress.say(str(error)) | self.update(browser)
+        updates = self._progress.show(view) | {self._settings.seed: view.request.seed}
         return updates | self._result.show(session, view, _name(view)) | self._studio.buttons(session)
 
     def remove(self, browser: gr.Request) -> Updates:
         """Delete the result that is shown, with its files."""
         session = self._studio.session(browser)
-        emptied: Updates = {self._actions.progress: ""}
+        emptied = self._progress.clear()
         if session.finished is not None and session.job is None:
             job_id, _ = session.finished
             emptied |= self._result.clear(session)

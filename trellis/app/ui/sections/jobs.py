@@ -11,13 +11,14 @@ from trellis.app.engine import UnknownJobError
 from trellis.app.generation import file_name
 from trellis.app.jobs import JobState
 from trellis.app.request import without_untouched
-from trellis.app.ui import fragments
 from trellis.app.ui.controls import SHOWN_FILES, stated_values
 from trellis.app.ui.sections.actions import Actions
 from trellis.app.ui.sections.again import Again
 from trellis.app.ui.sections.header import Header
 from trellis.app.ui.sections.history import History
+from trellis.app.ui.sections.models import Models
 from trellis.app.ui.sections.pictures import Pictures, picture_paths
+from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.prompt import Prompt
 from trellis.app.ui.sections.result import Result
 from trellis.app.ui.sections.settings import Settings, stated_request
@@ -36,23 +37,26 @@ class Jobs:
         pictures: Pictures,
         prompt: Prompt | None,
         settings: Settings,
+        models: Models,
         actions: Actions,
+        progress: Progress,
         again: Again,
         result: Result,
         history: History,
     ) -> None:
         self._studio, self._header, self._actions, self._again = studio, header, actions, again
         self._result, self._history, self._settings, self._prompt = result, history, settings, prompt
+        self._progress = progress
         self.long = studio.long
-        self.picture_inputs = [*pictures.inputs, settings.model, *settings.inputs]
+        self.picture_inputs = [*pictures.inputs, models.chosen, *settings.inputs]
 
     def connect(self) -> None:
         """The buttons that generate, and the one that makes the files again."""
         self._actions.generate.click(self.generate, self.picture_inputs, **self.long)
-        if self._prompt is not None:
-            prompt = self._prompt
+        prompt, button = self._prompt, self._actions.generate_text
+        if prompt is not None and button is not None:
             texts = [prompt.text, prompt.model, *self._settings.inputs]
-            gr.on([prompt.generate.click, prompt.text.submit], self.generate_text, inputs=texts, **self.long)
+            gr.on([button.click, prompt.text.submit], self.generate_text, inputs=texts, **self.long)
         self._again.button.click(self.extract, self._settings.file_inputs, **self.long)
 
     async def generate(
@@ -70,7 +74,7 @@ class Jobs:
                 self._studio.engine.submit, request, files, model=model, owner=page_owner(browser), name=name
             )
         except TrellisError as error:
-            yield {self._actions.progress: fragments.message_panel(str(error))}
+            yield self._progress.say(str(error))
             return
         async for updates in self.follow(browser, job_id, name, seed=request.seed):
             yield updates
@@ -85,7 +89,7 @@ class Jobs:
                 self._studio.engine.submit, request, prompt=prompt, model=model, owner=page_owner(browser), name=name
             )
         except TrellisError as error:
-            yield {self._actions.progress: fragments.message_panel(str(error))}
+            yield self._progress.say(str(error))
             return
         async for updates in self.follow(browser, job_id, name, seed=request.seed):
             yield updates
@@ -102,7 +106,7 @@ class Jobs:
             values = without_untouched(values, preset=request.preset)
             job_id = await asyncio.to_thread(self._studio.engine.extract, source, values)
         except TrellisError as error:
-            yield {self._actions.progress: fragments.message_panel(str(error))}
+            yield self._progress.say(str(error))
             return
         async for updates in self.follow(browser, job_id, name):
             yield updates
@@ -111,23 +115,21 @@ class Jobs:
         self, browser: gr.Request, job_id: str, name: str, *, seed: int | None = None
     ) -> AsyncIterator[Updates]:
         """Show the steps of a job until it ends, then its files as `name`."""
-        studio, progress = self._studio, self._actions.progress
+        studio, progress = self._studio, self._progress
         session = studio.session(browser)
         session.job = job_id
         seed_update = {} if seed is None else {self._settings.seed: seed}
-        drafted = False
+        draft: Updates = {}
         try:
             view = studio.engine.view(job_id)
-            yield {progress: fragments.job_panel(view)} | studio.buttons(session, running=True) | seed_update
+            yield progress.show(view) | studio.buttons(session, running=True) | seed_update
             while not (view := studio.engine.view(job_id)).state.final:
-                updates: Updates = {progress: fragments.job_panel(view)}
-                if view.draft is not None and not drafted:
-                    updates, drafted = updates | self._result.show_draft(view), True
-                yield updates
+                before, draft = draft, self._result.show_draft(view)
+                yield progress.show(view) | (draft if draft != before else {})
                 await asyncio.sleep(POLL_SECONDS)
         except UnknownJobError as error:  # somebody who knows its id deleted it
             session.job = None
-            told = {progress: fragments.message_panel(str(error))} | self._result.show_last(session)
+            told = progress.say(str(error)) | self._result.show_last(session)
             yield told | studio.buttons(session)
             return
         session.job = None
@@ -136,4 +138,4 @@ class Jobs:
             updates = self._result.show(session, view, name) | history
         else:
             updates = self._result.show_last(session)
-        yield {progress: fragments.job_panel(view)} | updates | self._header.machine_update() | studio.buttons(session)
+        yield progress.show(view) | updates | self._header.machine_update() | studio.buttons(session)

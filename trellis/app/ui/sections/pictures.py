@@ -29,7 +29,7 @@ class Pictures:
             columns=4,
             fit_columns=False,
             file_types=["image", ".heic", ".heif"],
-            height=210,
+            height=180,
             object_fit="contain",
             allow_preview=False,
             buttons=[],
