@@ -56,13 +56,15 @@ class Asset:
         progress: Progress | None = None,
         on_note: Callable[[str], None] = logger.warning,
         on_draft: Callable[[NDArray[np.uint8]], None] | None = None,
+        on_likeness: Callable[[float], None] | None = None,
         rasterizer: str = "builtin",
         **options: Any,
     ) -> dict[str, Path]:
         """Write `folder/name.glb` (textured mesh), `.ply` (Gaussians), `.mp4` (turntable) and others; paths by kind.
 
         options are the fields of `FileOptions`, such as formats=("glb", "obj"), texture_size=2048, faces=20_000;
-        `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset before the files are made;
+        `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset before the files are made,
+        `on_likeness` how much it looks like its picture, from 0 to 1 (`trellis.export.likeness`), if it has one;
         `rasterizer`, one of `runtime.RASTERIZERS`, draws pictures of the asset.
         Raises InvalidInputError for an unknown option or a value out of range, before anything is computed; files that
         are there already survive whatever goes wrong.
@@ -75,6 +77,7 @@ class Asset:
             progress=progress or Progress(),
             on_note=on_note,
             on_draft=on_draft,
+            on_likeness=on_likeness,
             rasterizer=rasterizer,
         )
 

@@ -13,6 +13,8 @@ from typing import Any
 from trellis import __version__
 from trellis.app.command_parser import STARTER, CommandParser
 from trellis.app.generation import file_name
+from trellis.app.jobs import JobOutcome
+from trellis.app.likeness import ADVICE, UNLIKE, is_unlike
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
 from trellis.app.model_choices import check_takes
 from trellis.app.models_command import add_models_options, fetch_models, models_lines
@@ -174,10 +176,10 @@ def run_generate(parsed: argparse.Namespace) -> int:
     for name, source in sources.items():
         started = time.perf_counter()
         with ProgressBars() as progress:
-            files, notes = generate_files(
+            outcome = generate_files(
                 pipeline, source, request=request, folder=parsed.output, name=name, progress=progress
             )
-        print_summary(name, files, notes, seconds=time.perf_counter() - started)
+        print_summary(name, outcome, seconds=time.perf_counter() - started)
     print(peak_memory_line(pipeline.runtime))
     return 0
 
@@ -244,6 +246,7 @@ def run_batch(parsed: argparse.Namespace) -> int:
             with ProgressBars() as progress:
                 entry = batch.carry_out(item, on_step=progress.tell)
             print(f"  {entry.state}, {entry.seconds:.1f} s {entry.message}".rstrip())
+            print_likeness(entry.likeness)
     finally:
         process.close()
     failed = [entry for entry in batch.entries if entry.state == FAILED]
@@ -310,10 +313,19 @@ class ProgressBars:
             self._bars.stop()
 
 
-def print_summary(name: str, files: dict[str, Path], notes: Sequence[str], *, seconds: float) -> None:
+def print_summary(name: str, outcome: JobOutcome, *, seconds: float) -> None:
     """One line a file with its size, the time taken, and what the user should know."""
     print(f"{name}: {seconds:.1f} s")
-    for path in files.values():
+    for path in outcome.files.values():
         print(f"  {path}  {path.stat().st_size / 1e6:.2f} MB")
-    for note in notes:
+    for note in outcome.notes:
         print(f"  note: {note}")
+    print_likeness(outcome.likeness)
+
+
+def print_likeness(likeness: float | None) -> None:
+    """How much an asset looks like its picture, where it has one, and what to do where that is too little."""
+    if likeness is not None:
+        print(f"  likeness to the picture: {likeness:.0%}")
+    if is_unlike(likeness):
+        print(f"  {UNLIKE}. {ADVICE}")

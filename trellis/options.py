@@ -8,10 +8,17 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import core_schema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+)
 
 from trellis.errors import InvalidInputError, did_you_mean
 
@@ -27,14 +34,18 @@ WHOLE = BeforeValidator(_whole)  # JSON and sliders know no difference between 1
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
 
 
+def _literal(values: Sequence[Any]) -> Any:
+    return Literal.__getitem__(tuple(values))
+
+
 @dataclass(frozen=True)
 class OneOf:
     """Annotates a value out of a closed set."""
 
     values: Sequence[Any]
 
-    def __get_pydantic_core_schema__(self, *_: object) -> core_schema.CoreSchema:
-        return core_schema.literal_schema(list(self.values))
+    def __get_pydantic_core_schema__(self, _: object, handler: GetCoreSchemaHandler) -> Any:
+        return handler.generate_schema(_literal(self.values))
 
 
 @dataclass(frozen=True)
@@ -43,12 +54,13 @@ class SomeOf:
 
     values: Sequence[str]
 
-    def __get_pydantic_core_schema__(self, *_: object) -> core_schema.CoreSchema:
-        known = core_schema.literal_schema(list(self.values))
-        several = core_schema.tuple_variable_schema(known, min_length=1, strict=False)  # JSON has lists
-        return core_schema.no_info_after_validator_function(self._ordered, several)
+    def __get_pydantic_core_schema__(self, _: object, handler: GetCoreSchemaHandler) -> Any:
+        several: Any = tuple.__class_getitem__((_literal(self.values), ...))
+        # JSON has lists in place of tuples, hence not strict.
+        checks = (Field(min_length=1, strict=False), AfterValidator(self._ordered))
+        return handler.generate_schema(Annotated[several, *checks])
 
-    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: Any) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         return {**handler(schema), "uniqueItems": True}
 
     def _ordered(self, chosen: tuple[str, ...]) -> tuple[str, ...]:

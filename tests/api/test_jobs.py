@@ -16,13 +16,13 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import HOME, png
 from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE as STORED
-from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
+from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, UNLIKE_SEED, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app import jobs
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
-from trellis.app.jobs import CUT_OFF, GOES_ON
+from trellis.app.jobs import CUT_OFF, GOES_ON, Job
 from trellis.app.request import GenerationRequest
 
 PICTURE = png()
@@ -62,6 +62,15 @@ def test_a_job_from_json_to_its_file(client: TestClient, control: Control) -> No
     part = client.get(kinds["glb"]["url"], headers={"Range": "bytes=0-3"})
     assert (part.status_code, part.content) == (206, b"glTF")
     assert any(line.startswith("generate seed 9 pictures 2") for line in control.lines())
+
+
+def test_the_likeness_of_a_result_is_told_and_stays_on_disk(client: TestClient, engine: Engine) -> None:
+    for seed, expected in ((9, 0.75), (UNLIKE_SEED, 0.125)):
+        job = submit(client, seed=seed)
+        assert job["likeness"] is None
+        assert wait(client, job["id"])["likeness"] == expected
+        assert client.get(f"/jobs/{job['id']}/result").json()["likeness"] == expected
+        assert Job.restore(engine.view(job["id"]).folder).likeness == expected
 
 
 def test_a_first_look_is_there_before_the_files(client: TestClient, control: Control) -> None:

@@ -37,7 +37,7 @@ SESSION = "abcdefghij"
 @pytest.fixture
 def home(engine: Engine) -> Iterator[str]:
     examples = sorted(EXAMPLES.resolve().glob("*.png"))[:2]
-    page = LatePage(lambda: create_app(engine, create_page(engine, examples=examples), hosts=("*",), examples=examples))
+    page = LatePage(lambda: create_app(engine, create_page(engine, examples=examples), examples=examples))
     with listening(create_api(engine, ApiSettings(), page=page)) as port:
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60
@@ -171,7 +171,7 @@ def test_gradio_itself_refuses_files_from_outside(engine: Engine, tmp_path: Path
     """The second door: what it offers is on, should an event ever pass the first."""
     page = create_page(engine)
     assert not page.has_launched
-    create_app(engine, page, hosts=("*",))
+    create_app(engine, page)
     assert page.has_launched
     from gradio import processing_utils
     from gradio.context import LocalContext
@@ -256,7 +256,7 @@ def test_a_large_upload_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPat
     from fastapi.testclient import TestClient
 
     monkeypatch.setattr("trellis.app.ui.web.MOST_UPLOAD", 100_000)
-    app = create_app(engine, create_page(engine), hosts=("*",))
+    app = create_app(engine, create_page(engine))
     answer = TestClient(app).post("/gradio_api/upload", files={"files": ("a.png", bytes(200_000))})
     assert answer.status_code == 413
     assert not any(path.is_file() and path.stat().st_size > 90_000 for path in engine.pictures.folder.rglob("*"))
@@ -279,7 +279,7 @@ def test_sessions_that_are_made_up_are_forgotten(engine: Engine, monkeypatch: py
     monkeypatch.setattr("trellis.app.ui.web.MOST_SESSIONS", 5)
     monkeypatch.setattr("trellis.app.ui.studio.MOST_SESSIONS", 5)
     page = create_page(engine)
-    app = create_app(engine, page, hosts=("*",))
+    app = create_app(engine, page)
     with listening(app) as port:
         home = f"http://127.0.0.1:{port}"
         number = next(number for number, kinds in handlers_of(home) if kinds == [])

@@ -31,7 +31,7 @@ class Site:
             to_fetch=[choice.name for choice in models if choice.fetch_bytes],
         )
         page = create_page(self.engine, examples=pictures, machine="CPU · float32", models=models)
-        self.app = create_app(self.engine, page, hosts=("127.0.0.1",), examples=pictures)
+        self.app = create_app(self.engine, page, examples=pictures)
         self.address = ""
 
     def _load(self, **setup: Any) -> FakePipeline:

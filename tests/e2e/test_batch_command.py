@@ -26,6 +26,8 @@ def test_a_bad_picture_is_named_and_the_others_are_made(tmp_path: Path, capsys: 
     assert 50 < len(mesh.faces) <= 2000 and mesh.extents.max() > 0.2
     record = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
     assert record["counts"] == {"done": 1, "failed": 1, "waiting": 0} and record["request"]["faces"] == 2000
+    [likeness] = [asset["likeness"] for asset in record["assets"] if asset["state"] == "done"]
+    assert 0 < likeness <= 1
     made = (output / "lighthouse.glb").stat().st_mtime_ns
 
     (pictures / "bad.png").unlink()

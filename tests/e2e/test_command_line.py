@@ -29,6 +29,7 @@ def test_two_pictures_of_one_object(mode: str, tmp_path: Path, capsys: pytest.Ca
     assert len(mesh.faces) > 50 and mesh.extents.max() > 0.2
     printed = capsys.readouterr().out
     assert str(output / "lighthouse.glb") in printed.replace("\n", "") and "Peak memory" in printed
+    assert "likeness to the picture: " in printed
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Does the asset of the embedded model look like its picture?"""
 
 import colorsys
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 import trimesh
 
 from tests.e2e.conftest import EXAMPLES
-from trellis import ImageTo3D
+from trellis import ImageTo3D, Runtime
+from trellis.app.likeness import LIMIT
 from trellis.asset import Asset
+from trellis.conditioning import prepare_image
 from trellis.geometry.cameras import orbit_cameras
 from trellis.rendering.mesh import render_mesh
 
@@ -52,6 +55,16 @@ def test_the_file_holds_a_brown_mug(mug: Asset, tmp_path: Path) -> None:
     outside = np.linalg.norm(shape.triangles_center[:, [0, 2]], axis=1) > 0.25
     found = np.average(colors[outside], axis=0, weights=shape.area_faces[outside])
     assert found[0] - found[1:].max() > 0.12
+
+
+def test_an_asset_is_like_its_own_picture_and_not_like_another(mug: Asset, tmp_path: Path) -> None:
+    heard: list[float] = []
+    other = prepare_image(EXAMPLES / "cactus.png", size=128, background="auto", runtime=Runtime(offline=True))
+    for prepared in (mug.prepared, (other,)):
+        mug = dataclasses.replace(mug, prepared=prepared)
+        for formats in (("stl",), ("glb",)):
+            mug.save(tmp_path, on_likeness=heard.append, formats=formats, faces=3000, texture_size=512)
+    assert min(heard[:2]) > LIMIT + 0.2 and max(heard[2:]) < LIMIT - 0.1
 
 
 def test_an_aeroplane_is_wide_and_low(pipeline: ImageTo3D) -> None:

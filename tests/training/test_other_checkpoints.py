@@ -55,10 +55,10 @@ def test_by_a_request(models: Path, tmp_path: Path) -> None:
     steps: list[str] = []
     progress = Progress(lambda info: steps.append(info.stage))
     request = GenerationRequest(formats=("ply",))
-    files, _ = generate_files(
+    outcome = generate_files(
         pipeline, [PICTURE], request=request, folder=tmp_path / "out", keep=False, progress=progress
     )
-    assert [path.suffix for path in files.values()] == [".ply"]
+    assert [path.suffix for path in outcome.files.values()] == [".ply"]
     with pipeline.host.on_device(FLOW) as flow:
         assert torch.equal(flow.out_layer.bias, load_model(models / "fast" / "ckpts" / "flow_1step").out_layer.bias)
     assert pipeline.config.structure_sampler.steps == 1 and 0 < steps.count("structure") <= 2

@@ -47,6 +47,7 @@ class BatchEntry:
 
     sha256: of the picture; recipe: of model, request and picture together, so that a change of any of them is seen;
     files: by kind {"path" below the folder of the results, "bytes", "sha256"}; message: why it failed, for people;
+    likeness: how much the asset looks like the picture, from 0 to 1;
     request, plan: what was carried out, and how the model was opened for it (`trellis.app.worker.resolved_plan`).
     """
 
@@ -57,6 +58,7 @@ class BatchEntry:
     recipe: str = ""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    likeness: float | None = None
     message: str = ""
     seconds: float = 0.0
     request: dict[str, Any] = field(default_factory=dict)
@@ -178,6 +180,7 @@ class Batch:
             self._recipe(digest),
             made,
             outcome.notes,
+            outcome.likeness,
             request=request.to_dict(),
             plan=outcome.plan,
         )

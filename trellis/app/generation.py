@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE
+from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE, JobOutcome
 from trellis.app.request import JobRequest
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
@@ -33,8 +33,8 @@ def generate_files(
     name: str = RESULT_NAME,
     keep: bool = False,
     progress: Progress | None = None,
-) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Generate one asset and write `folder/name.*`: the files by kind, and notes for the user.
+) -> JobOutcome:
+    """Generate one asset and write `folder/name.*`; the outcome does not say how the model was opened.
 
     source: pictures of one object, or a text for a text pipeline. With `keep` the asset itself stays in the folder as
     KEPT_FILE, where it is already no network runs, a first look at the asset is there as DRAFT_FILE before its
@@ -60,17 +60,18 @@ def generate_files(
                 asset.store(kept)
         if keep and asset.picture is not None:
             _write_picture(folder / FRAMED_FILE, asset.picture)
-        notes = list(asset.notes)
+        notes, likeness = list(asset.notes), list[float]()
         files = asset.save(
             folder,
             name=name,
             progress=progress,
             on_note=notes.append,
+            on_likeness=likeness.append,
             on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
             rasterizer="builtin" if runtime is None else runtime.rasterizer,
             **request.files,
         )
-    return files, tuple(notes)
+    return JobOutcome(files, tuple(notes), likeness=round(likeness[0], 3) if likeness else None)
 
 
 def check_fit(pipeline: "Pipeline", source: "Sequence[PictureSource] | str", request: JobRequest) -> None:

@@ -27,8 +27,8 @@ DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
 FRAMED_FILE = "framed.png"  # the object of the first picture, framed as the networks saw it
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
-ASKED = {"operation", "model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
-TOLD = {"state", "message", "notes", "files", "took", "stages", "plan"}
+ASKED = {"model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
+TOLD = {"state", "message", "notes", "likeness", "files", "took", "stages", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job began: it goes on when the program is started again."
 CLIENT_OWNER = "client "  # begins the owner of a job that a program asked for, before the address it called from
@@ -52,11 +52,13 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What carrying out a job made: files by kind, remarks on them, and how the model was opened for it."""
+    """What carrying out a job made: files by kind, remarks on them, how the model was opened for it, and how much the
+    asset looks like its picture, from 0 to 1, where it has one (`trellis.export.likeness`)."""
 
     files: dict[str, Path]
     notes: tuple[str, ...] = ()
     plan: dict[str, Any] = field(default_factory=dict)
+    likeness: float | None = None
 
 
 def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
@@ -72,13 +74,13 @@ _Steps = Annotated[tuple[StepInfo, ...], PlainSerializer(_write_steps)]
 class Job(BaseModel):
     """A job at one moment, safe to hand to any thread; every change is another `Job`.
 
-    `operation` is what is done, `source` the id of the job whose asset it takes; `name` is what people call it, such as
-    the picture's name; `owner` whose it is: a digest that cannot be turned back, or a program by its address (see
-    CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than every other job's;
-    `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every stage seen so far,
-    in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are remarks on a
-    result; `files` are the result files by kind; `plan` is how the model was opened for it. `ahead` counts the jobs
-    before it in the queue.
+    `request` says what is done, with which options; `source` is the id of the job whose asset it takes; `name` is what
+    people call it, such as the picture's name; `owner` whose it is: a digest that cannot be turned back, or a program
+    by its address (see CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than
+    every other job's; `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every
+    stage seen so far, in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are
+    remarks on a result; `likeness` is how much it looks like its picture, where it has one; `files` are its files by
+    kind; `plan` is how the model was opened for it. `ahead` counts the jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
@@ -86,7 +88,6 @@ class Job(BaseModel):
     folder: Path
 
     # What is asked for: REQUEST_FILE.
-    operation: str = "generate"
     model: str
     pictures: tuple[_Path, ...] = ()
     prompt: str | None = None
@@ -100,6 +101,7 @@ class Job(BaseModel):
     state: JobState = JobState.QUEUED
     message: str = ""
     notes: tuple[str, ...] = ()
+    likeness: float | None = None
     files: dict[str, _Path] = {}
     took: Annotated[float, Field(validation_alias="seconds", serialization_alias="seconds")] = 0.0
     stages: _Steps = ()
@@ -207,7 +209,7 @@ class Job(BaseModel):
         job = self.changed(state=state, message=message, took=round(self.seconds, 3))
         if outcome is not None:
             request = job.request.under(outcome.plan.get("preset"))
-            job = job.changed(request=request, files=outcome.files, notes=outcome.notes, plan=outcome.plan)
+            job = job.changed(request=request, **vars(outcome))
         try:
             job.record()
         except OSError as error:

@@ -131,7 +131,7 @@ def _page(engine: Engine, models: Sequence[ModelChoice], files: ModelFiles) -> F
     examples = sorted(EXAMPLES.glob("*.png"))
     page = create_page(engine, examples=examples, models=models, files=files)
     # Names are checked by the interface, which is in front.
-    return create_app(engine, page, hosts=("*",), examples=examples)
+    return create_app(engine, page, examples=examples)
 
 
 def _say_addresses(settings: ApiSettings, listener: socket.socket, has_page: bool) -> str:

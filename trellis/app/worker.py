@@ -81,7 +81,7 @@ class Worker:
 
         progress = Progress(self.tell_step, self._tokens[order["job"]])
         pipeline = self.opened(progress, order["setup"])
-        files, notes = generate_files(
+        outcome = generate_files(
             pipeline,
             order["prompt"] or [Path(path) for path in order["pictures"]],
             request=read_request(order["options"]),
@@ -90,8 +90,13 @@ class Worker:
             keep=True,
             progress=progress,
         )
-        written = {kind: str(path) for kind, path in files.items()}
-        return {"report": "done", "files": written, "notes": list(notes), "plan": resolved_plan(pipeline)}
+        return {
+            "report": "done",
+            "files": {kind: str(path) for kind, path in outcome.files.items()},
+            "notes": list(outcome.notes),
+            "likeness": outcome.likeness,
+            "plan": resolved_plan(pipeline),
+        }
 
     def opened(self, progress: Progress, setup: dict[str, Any]) -> Any:
         """The pipeline, opened at its first use and whenever another setup is asked for."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trellis.errors import InvalidInputError
 from trellis.export.clean import clean
+from trellis.export.likeness import rough_likeness
 from trellis.export.options import FileOptions
 from trellis.export.projection import ViewOptions
 from trellis.export.simplify import simplify
@@ -114,3 +115,16 @@ class ExportChain:
         )
         self.progress.report(Stage.EXPORT, 4, STEPS)
         return made
+
+    @cached_property
+    def likeness(self) -> float | None:
+        """How much the asset looks like its picture, see `trellis.export.likeness`; None without picture or colours.
+
+        Where the picture is laid on the texture its camera is known; else a rough search finds it.
+        """
+        picture, mesh = self.sources.picture, self.sources.mesh
+        if picture is None:
+            return None
+        if "textured" in vars(self) and self.options.blend_picture:
+            return self.textured.likeness
+        return rough_likeness(mesh and self.cleaned, self.sources.gaussians, picture, progress=self.progress)

@@ -14,6 +14,7 @@ from torch import Tensor
 from trellis.errors import InvalidInputError
 from trellis.export.bake import Texels, dilated, unwrapped_mesh
 from trellis.export.color_transfer import transferred
+from trellis.export.likeness import likeness
 from trellis.export.picture_camera import (
     MAX_COLOR_ERROR,
     MIN_OVERLAP,
@@ -48,8 +49,9 @@ def check_picture(picture: NDArray[np.uint8]) -> None:
 
 def blended_texture(
     texture: Tensor, texels: Texels, unwrapped: Unwrapped, *, picture: NDArray[np.uint8], progress: Progress
-) -> tuple[Tensor, Cameras | None, tuple[str, ...]]:
-    """`texture` [S, S, 3] with `picture` [P, P, 4] over it, the camera of the picture, and remarks for the user.
+) -> tuple[Tensor, Cameras | None, float, tuple[str, ...]]:
+    """`texture` [S, S, 3] with `picture` [P, P, 4] over it, the camera of the picture, the likeness of the two before
+    (`trellis.export.likeness`), and remarks for the user.
 
     Unchanged, with no camera and a remark, when the camera cannot be found with confidence.
     """
@@ -57,7 +59,9 @@ def blended_texture(
     surface = unwrapped_mesh(unwrapped, device)
     uvs = torch.from_numpy(unwrapped.uvs.astype(np.float32)).to(device)
     with torch.no_grad():
-        found = estimate_camera(ColoredMesh(surface, uvs, texture.permute(2, 0, 1)), picture, progress=progress)
+        asset = ColoredMesh(surface, uvs, texture.permute(2, 0, 1))
+        found = estimate_camera(asset, picture, progress=progress)
+        alike = likeness(asset, picture, found.camera)
         logger.info("Camera of the picture: overlap %.3f, colour error %.3f", found.overlap, found.color_error)
         if not found.knows_colors:
             note = (
@@ -65,17 +69,17 @@ def blended_texture(
                 f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP_FOR_COLORS:.0%}), their colours "
                 f"differ by {found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%}).",
             )
-            return texture, None, note
+            return texture, None, alike, note
         result = blend(
             texture, texels, surface, picture=picture, camera=found.camera, lay_pixels=found.confident
         )  # fmt: skip
     if found.confident:
-        return result, found.camera, ()
+        return result, found.camera, alike, ()
     note = (
         "The texture takes its colours from the input picture but not its details, because their outlines overlap by "
         f"only {found.overlap:.0%} (needed {MIN_OVERLAP:.0%}).",
     )
-    return result, found.camera, note
+    return result, found.camera, alike, note
 
 
 def blend(

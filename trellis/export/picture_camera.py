@@ -12,15 +12,17 @@ from torch import Tensor
 from trellis.geometry.cameras import Cameras, look_at
 from trellis.ops.rasterize import interpolate_attributes
 from trellis.progress import Progress
+from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import rasterize_mesh
-from trellis.representations import Mesh
+from trellis.representations import GaussianCloud, Mesh
 from trellis.stages import Stage
 
 YAWS, PITCHES_DEGREES = 24, (-15.0, 5.0, 25.0, 50.0)
+ROUGH_YAWS = 12
 FOVS_DEGREES = (25.0, 45.0)
 STARTS = 3  # best places of the coarse search, each followed by a local one
 COARSE, MIDDLE, FINE = 48, 96, 160  # pixels a side
-EVALUATIONS = {MIDDLE: 50, FINE: 90}  # of a local search; with 80 and 90 the costs are 0.3 % lower
+EVALUATIONS = {COARSE: 60, MIDDLE: 50, FINE: 90}  # of a local search; with 80 and 90 the costs are 0.3 % lower
 MARGIN = 1.2  # side of the framed picture over the object's longer side (see `frame_object`)
 COLOR_WEIGHT = 1.0  # of the root mean square colour error against one minus the overlap
 HOPELESS = 0.7  # overlap of the coarse search below which the local one is spared
@@ -33,11 +35,48 @@ STEPS = (0.10, 0.08, 0.25, 0.03, 0.03, 0.015, 0.015)
 
 @dataclass(frozen=True)
 class ColoredMesh:
-    """A mesh on its device with uvs [V, 2] (origin top left) and texture [3, S, S] in [0, 1]."""
+    """A mesh on its device with uvs [V, 2] (origin top left) and texture [3, S, S] in [0, 1].
+
+    Without a texture the mesh has the colours of its vertices.
+    """
 
     mesh: Mesh
-    uvs: Tensor
-    texture: Tensor
+    uvs: Tensor | None = None
+    texture: Tensor | None = None
+
+    @property
+    def points(self) -> Tensor:
+        return self.mesh.vertices
+
+    def draw(self, camera: Cameras, size: int) -> Tensor:
+        """Colour times coverage and coverage [4, size, size], of 2 x 2 samples a pixel."""
+        samples = rasterize_mesh(self.mesh, camera, size=2 * size)
+        if self.texture is None or self.uvs is None:
+            assert self.mesh.colors is not None
+            color = interpolate_attributes(samples, self.mesh.faces, self.mesh.colors).permute(2, 0, 1)
+        else:
+            uvs = interpolate_attributes(samples, self.mesh.faces, self.uvs)
+            color = torch.nn.functional.grid_sample(
+                self.texture[None], uvs[None] * 2 - 1, padding_mode="border", align_corners=False
+            )[0]
+        mask = samples.mask[None].to(color)
+        return torch.nn.functional.avg_pool2d(torch.cat([color * mask, mask]), 2)
+
+
+@dataclass(frozen=True)
+class ColoredCloud:
+    """Gaussians on their device, in place of a mesh."""
+
+    gaussians: GaussianCloud
+
+    @property
+    def points(self) -> Tensor:
+        return self.gaussians.positions
+
+    def draw(self, camera: Cameras, size: int) -> Tensor:
+        """Colour times coverage and coverage [4, size, size]."""
+        images = render_gaussians(self.gaussians, camera, size=size)
+        return torch.cat([images.color[0], images.alpha])
 
 
 @dataclass(frozen=True)
@@ -71,21 +110,16 @@ def estimate_camera(
     scale and shift too; nothing is drawn at random. Cancelled between two rendered pictures.
     """
     progress = progress or Progress()
-    device = asset.mesh.vertices.device
-    small = ColoredMesh(asset.mesh, asset.uvs, _reduced(asset.texture, 256))
-    targets = {size: _target(picture, size).to(device) for size in (COARSE, MIDDLE, FINE)}
-    found: list[tuple[float, NDArray[np.float64]]] = []
-    middle_fov = math.log(math.tan(math.radians(35) / 2))
-    for number in progress.steps(Stage.PICTURE, YAWS):
-        for pitch in PITCHES_DEGREES:
-            place = np.array([2 * math.pi * number / YAWS, math.radians(pitch), middle_fov, 0, 0, 0, 0])
-            found.append((_cost(small, place, targets[COARSE], progress), place))
-    found.sort(key=lambda item: item[0])
-    first = _camera(small.mesh, found[0][1])
-    overlap, error = _agreement(_render(small, first, COARSE), targets[COARSE])
+    small = asset
+    if asset.texture is not None:
+        small = ColoredMesh(asset.mesh, asset.uvs, _reduced(asset.texture, 256))
+    targets = {size: target(picture, size).to(small.points.device) for size in (COARSE, MIDDLE, FINE)}
+    found = _look_around(small, targets[COARSE], YAWS, progress)
+    first = _camera(small.points, found[0])
+    overlap, error = _agreement(small.draw(first, COARSE), targets[COARSE])
     if overlap < HOPELESS:
         return PictureCamera(first, overlap, error)
-    starts = [place.copy() for _, place in found[:STARTS]]
+    starts = [place.copy() for place in found[:STARTS]]
     for place in [start.copy() for start in starts]:
         for fov in FOVS_DEGREES:
             place[2] = math.log(math.tan(math.radians(fov) / 2))
@@ -94,12 +128,38 @@ def estimate_camera(
     results = [_search(small, np.array(place), targets[MIDDLE], 1.0, progress) for _, place in ranked[:STARTS]]
     _, best = min(results, key=lambda item: item[0])
     _, best = _search(small, best, targets[FINE], 0.4, progress)
-    overlap, error = _agreement(_render(small, _camera(small.mesh, best), FINE), targets[FINE])
-    return PictureCamera(_camera(small.mesh, best), overlap, error)
+    overlap, error = _agreement(small.draw(_camera(small.points, best), FINE), targets[FINE])
+    return PictureCamera(_camera(small.points, best), overlap, error)
+
+
+def estimate_roughly(
+    asset: ColoredMesh | ColoredCloud, picture: NDArray[np.uint8], *, progress: Progress | None = None
+) -> PictureCamera:
+    """What `estimate_camera` finds, from a third of the pictures, which are small: enough to compare, not to paint."""
+    progress = Progress(cancel=progress.cancel if progress else None)  # too short to be told of
+    small, fine = (target(picture, size).to(asset.points.device) for size in (COARSE, FINE))
+    first = _look_around(asset, small, ROUGH_YAWS, progress)[0]
+    _, best = _search(asset, first, small, 1.0, progress)
+    camera = _camera(asset.points, best)
+    return PictureCamera(camera, *_agreement(asset.draw(camera, FINE), fine))
+
+
+def _look_around(
+    asset: ColoredMesh | ColoredCloud, target: Tensor, yaws: int, progress: Progress
+) -> list[NDArray[np.float64]]:
+    """Places all around, the best first."""
+    found: list[tuple[float, NDArray[np.float64]]] = []
+    middle_fov = math.log(math.tan(math.radians(35) / 2))
+    for number in progress.steps(Stage.PICTURE, yaws):
+        for pitch in PITCHES_DEGREES:
+            place = np.array([2 * math.pi * number / yaws, math.radians(pitch), middle_fov, 0, 0, 0, 0])
+            found.append((_cost(asset, place, target, progress), place))
+    found.sort(key=lambda item: item[0])
+    return [place for _, place in found]
 
 
 def _search(
-    asset: ColoredMesh, start: NDArray[np.float64], target: Tensor, scale: float, progress: Progress
+    asset: ColoredMesh | ColoredCloud, start: NDArray[np.float64], target: Tensor, scale: float, progress: Progress
 ) -> tuple[float, NDArray[np.float64]]:
     """The least cost near `start` and where it lies; `scale` of the first steps."""
     simplex = np.concatenate([start[None], start + scale * np.diag(STEPS)])
@@ -118,16 +178,16 @@ def _search(
     return float(found.fun), found.x
 
 
-def _cost(asset: ColoredMesh, place: NDArray[np.float64], target: Tensor, progress: Progress) -> float:
+def _cost(asset: ColoredMesh | ColoredCloud, place: NDArray[np.float64], target: Tensor, progress: Progress) -> float:
     progress.cancel.raise_if_cancelled()
     if abs(place[1]) > 1.5 or not -3 < place[2] < 0.2 or abs(place[3]) > 0.35 or abs(place[4]) > 0.5:
         return 10.0
-    overlap, error = _agreement(_render(asset, _camera(asset.mesh, place), target.shape[-1]), target)
+    overlap, error = _agreement(asset.draw(_camera(asset.points, place), target.shape[-1]), target)
     return 1 - overlap + COLOR_WEIGHT * error
 
 
-def _camera(mesh: Mesh, place: NDArray[np.float64]) -> Cameras:
-    """The camera at a place of the search, framed about the projected mesh as a picture is about its object."""
+def _camera(points: Tensor, place: NDArray[np.float64]) -> Cameras:
+    """The camera at a place of the search, framed about the projected points as a picture is about its object."""
     yaw, pitch, log_tangent, roll, log_scale, right, down = (float(value) for value in place)
     distance = 0.8 / math.sin(math.atan(math.exp(log_tangent)))
     toward = torch.tensor(
@@ -137,25 +197,14 @@ def _camera(mesh: Mesh, place: NDArray[np.float64]) -> Cameras:
     extrinsics = look_at(eye, torch.zeros_like(eye), torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64))
     turn = torch.eye(4, dtype=torch.float64)
     turn[:2, :2] = torch.tensor([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]])
-    extrinsics = (turn @ extrinsics).float().to(mesh.vertices.device)
-    local = mesh.vertices @ extrinsics[0, :3, :3].T + extrinsics[0, :3, 3]
+    extrinsics = (turn @ extrinsics).float().to(points.device)
+    local = points @ extrinsics[0, :3, :3].T + extrinsics[0, :3, 3]
     flat = local[:, :2] / local[:, 2:].clamp_min(0.05)
     low, high = flat.amin(0).tolist(), flat.amax(0).tolist()
     focal = math.exp(log_scale) / (MARGIN * max(high[0] - low[0], high[1] - low[1], 1e-6))
     x, y = (low[0] + high[0]) / 2, (low[1] + high[1]) / 2
     intrinsics = torch.tensor([[[focal, 0, 0.5 + right - focal * x], [0, focal, 0.5 + down - focal * y], [0, 0, 1]]])
-    return Cameras(extrinsics, intrinsics.to(mesh.vertices.device))
-
-
-def _render(asset: ColoredMesh, camera: Cameras, size: int) -> Tensor:
-    """Colour times coverage and coverage [4, size, size], of 2 x 2 samples a pixel."""
-    samples = rasterize_mesh(asset.mesh, camera, size=2 * size)
-    uvs = interpolate_attributes(samples, asset.mesh.faces, asset.uvs)
-    color = torch.nn.functional.grid_sample(
-        asset.texture[None], uvs[None] * 2 - 1, padding_mode="border", align_corners=False
-    )[0]
-    mask = samples.mask[None].to(color)
-    return torch.nn.functional.avg_pool2d(torch.cat([color * mask, mask]), 2)
+    return Cameras(extrinsics, intrinsics.to(points.device))
 
 
 def _agreement(image: Tensor, target: Tensor) -> tuple[float, float]:
@@ -170,7 +219,7 @@ def _agreement(image: Tensor, target: Tensor) -> tuple[float, float]:
     return torch.stack([overlap, error]).tolist()  # type: ignore[return-value]
 
 
-def _target(picture: NDArray[np.uint8], size: int) -> Tensor:
+def target(picture: NDArray[np.uint8], size: int) -> Tensor:
     """Colour times coverage and coverage [4, size, size] of a straight RGBA picture."""
     values = torch.from_numpy(picture).permute(2, 0, 1).float() / 255
     return _reduced(torch.cat([values[:3] * values[3:], values[3:]]), size)

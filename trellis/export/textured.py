@@ -54,9 +54,10 @@ def textured_mesh(
         texels, unwrapped, full=full, gaussians=gaussians, options=options, views=views, progress=progress
     )
     camera: Cameras | None = None
+    alike: float | None = None
     notes: tuple[str, ...] = ()
     if picture is not None:
-        texture, camera, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
+        texture, camera, alike, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
     return TexturedMesh(
         vertices=unwrapped.vertices.astype(np.float32),
         normals=unwrapped.normals.astype(np.float32),
@@ -65,6 +66,7 @@ def textured_mesh(
         texture=as_bytes(texture),
         double_sided=options.double_sided,
         normal_map=normal_map(texels, unwrapped, full, progress=progress) if options.normal_map else None,
+        likeness=alike,
         picture_camera=None if camera is None else camera.to(torch.device("cpu")),
         notes=notes,
     )

@@ -39,6 +39,7 @@ class TexturedMesh:
     vertices [V, 3], normals [V, 3] (unit), uvs [V, 2] (origin top left) float32; faces [F, 3] int32, counter-clockwise
     seen from outside; texture [S, S, 3] uint8, sRGB; normal_map [S, S, 3] uint8, tangent space as glTF has it, or None;
     picture_camera: where the input picture was taken from, framed as the networks saw it (one), if that was found;
+    likeness: that of the texture to the picture laid over it, before that (`trellis.export.likeness`), if there is one;
     notes: what the user should know.
     """
 
@@ -50,4 +51,5 @@ class TexturedMesh:
     double_sided: bool = False
     normal_map: NDArray[np.uint8] | None = None
     picture_camera: Cameras | None = None
+    likeness: float | None = None
     notes: tuple[str, ...] = ()

@@ -57,7 +57,7 @@ class Options:
 
 def evaluate(folder: Path, options: Options, *, device: torch.device) -> dict[str, Any]:
     """The report: settings, means over objects of known and of left-out families, and a table by family."""
-    data = _data_settings(folder)
+    data = data_settings(folder)
     generator = BatchGenerator(folder, device, steps=options.steps, cfg_strength=options.cfg_strength)
     began = time.monotonic()
     known = baselines.training_set(data, generator, options.known)
@@ -86,7 +86,7 @@ def _settings(options: Options, generator: BatchGenerator) -> dict[str, Any]:
     }
 
 
-def _data_settings(folder: Path) -> DataConfig:
+def data_settings(folder: Path) -> DataConfig:
     path = folder / SETTINGS_FILE
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: only a model assembled here can be evaluated.")

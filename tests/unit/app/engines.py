@@ -41,7 +41,7 @@ class PipelineTool:
             progress.report(Stage.OPEN, 1, 1)
         source = job.pictures if job.prompt is None else job.prompt
         options: dict[str, Any] = {"request": job.request, "folder": job.folder, "name": name, "keep": True}
-        return JobOutcome(*generate_files(self._pipeline, source, progress=progress, **options))
+        return generate_files(self._pipeline, source, progress=progress, **options)
 
     def close(self) -> None:
         self._pipeline = None

@@ -12,6 +12,7 @@ import trimesh
 from PIL import Image
 from plyfile import PlyData, PlyElement
 
+from tests.unit.app.process_fakes import UNLIKE_SEED
 from trellis.progress import Progress
 from trellis.stages import Stage
 
@@ -42,6 +43,7 @@ class FakeAsset:
     def save(
         self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **options: Any
     ) -> dict[str, Path]:
+        options["on_likeness"](0.125 if self.seed == UNLIKE_SEED else 0.75)
         options["on_draft"](np.asarray(_gradient().resize((64, 32))))
         self.saves.append({"seed": self.seed, "formats": tuple(formats), **options})
         while not self.writing.wait(0.05):

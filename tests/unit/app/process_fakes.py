@@ -31,6 +31,7 @@ STAGES = (
 GENERATING = 5  # so many of the stages make the asset, the others write files
 MEMORY_FAULTS = ("memory", "memory of torch", "memory of numpy")
 FAULTS = ("none", "error", "input", *MEMORY_FAULTS, "exit", "kill", "segfault", "hang", "wait")
+UNLIKE_SEED = 13  # its asset does not look like the picture
 HUGE = 1 << 50  # bytes that no machine has
 CANCEL_ARRIVED = "told to stop"
 
@@ -124,6 +125,7 @@ class ProcessAsset:
     ) -> dict[str, Path]:
         if on_draft is not None:
             on_draft(np.full((4, 4, 3), self.seed % 256, dtype=np.uint8))
+        options["on_likeness"](0.125 if self.seed == UNLIKE_SEED else 0.75)
         self.control.log(f"save seed {self.seed} texture {options.get('texture_size')}")
         self.control.log(f"video of {options.get('preview_frames')} frames, {options.get('preview_size')} px")
         run(STAGES[GENERATING:], self.control, progress)

@@ -74,7 +74,7 @@ def test_a_folder_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         stages=(StepInfo(Stage.FETCH, 9, 9, "TRELLIS-image-large"), StepInfo(Stage.OPEN, 1, 1)),
         plan={"model": "fake"},
     )
-    assert found.seconds == 12.5 and found.progress == 1 and found.operation == "generate"
+    assert found.seconds == 12.5 and found.progress == 1 and found.request.operation == "generate"
     found.record()
     assert Job.restore(folder) == found
 

@@ -105,8 +105,8 @@ def test_another_objects_picture_is_not_trusted_and_said_so(scene):
     bar = Mesh(sphere(3).vertices * torch.tensor([1.0, 0.3, 0.15]), sphere(3).faces, sphere(3).attributes)
     texture = torch.full((SIZE, SIZE, 3), 0.5)
     picture = photograph(bar, framed(camera, bar))
-    result, found, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=Progress())
-    assert torch.equal(result, texture) and found is None
+    result, found, alike, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=Progress())
+    assert torch.equal(result, texture) and found is None and alike < 0.35
     assert len(notes) == 1 and "picture was not laid on the texture" in notes[0] and "%" in notes[0]
 
 

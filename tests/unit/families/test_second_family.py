@@ -145,8 +145,8 @@ def test_a_worker_opens_it_and_carries_a_job_out(models: Path, picture: Path, tm
     )
     assert isinstance(opened, CubePipeline) and resolved_plan(opened)["residency"] == "offload"
     request = GenerationRequest(formats=FILES)
-    files, notes = generate_files(opened, [picture], request=request, folder=tmp_path, keep=True, progress=Progress())
-    assert set(files) == set(FILES) and notes == ("1 pictures seen.",)
+    outcome = generate_files(opened, [picture], request=request, folder=tmp_path, keep=True, progress=Progress())
+    assert set(outcome.files) == set(FILES) and outcome.notes == ("1 pictures seen.",)
     assert opened.load_asset(tmp_path / KEPT_FILE).mesh is not None
 
 

@@ -18,13 +18,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.job_sources import MAX_PICTURES
+from trellis.app.json_limits import MOST_VALUES, has_too_many_values
 from trellis.app.storage import storing
 
 MAX_FIELDS = 256
 MAX_FILES = MAX_PICTURES + 1  # one more than a job takes, so that its own check names the field
 IN_MEMORY = 2**15  # longer bodies are on disk
 MOST_HELD = 2**30  # bytes of all bodies on disk
-MOST_VALUES = 10_000  # in a JSON body: a value takes up to a hundred times the memory of its text
 PIECE = 2**18
 TEXT_SHARE = 2  # text takes up to three times its size while it is read: so much shorter than files it must be
 DRAIN_FACTOR = 4  # a body over the limit is read on up to so many times the limit, so that the client hears the answer
@@ -110,7 +110,7 @@ def parse_json(body: IO[bytes]) -> dict[str, Any]:
 
 def _text_of(body: IO[bytes]) -> str:
     data = body.read()
-    if sum(data.count(sign) for sign in (b"[", b"{", b",")) > MOST_VALUES:
+    if has_too_many_values(data):
         raise ApiError(400, f"The JSON of the request has more than {MOST_VALUES} values.")
     return data.decode(json.detect_encoding(data), "surrogatepass")
 

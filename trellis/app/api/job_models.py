@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from trellis.app.jobs import Job, JobState
+from trellis.app.likeness import LIMIT
 
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
@@ -16,6 +17,11 @@ MEDIA_TYPES = {
     ".usdz": "model/vnd.usdz+zip",
     ".zip": "application/zip",
 }
+
+
+LIKENESS = Field(
+    description=f"How much the asset looks like its picture, from 0 to 1; below {LIMIT} it does not. Null for a text."
+)
 
 
 class FileModel(BaseModel):
@@ -70,6 +76,7 @@ class JobModel(BaseModel, from_attributes=True):
     stages: list[StageModel]
     message: str = Field(description="What went wrong, where something did.")
     notes: list[str] = Field(description="Remarks on the result.")
+    likeness: float | None = LIKENESS
     files: _Files
     draft_url: Annotated[str | None, BeforeValidator(lambda path: path and f"/jobs/{path.parent.name}/draft")] = Field(
         validation_alias="draft", description="Where a first look at the asset is, before its files are made."
@@ -90,6 +97,7 @@ class ResultModel(BaseModel, from_attributes=True):
     id: str
     seconds: Annotated[float, _rounded(3)]
     notes: list[str]
+    likeness: float | None = LIKENESS
     files: _Files
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from trellis.app.bundles import bundled_files
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import Job, JobState
+from trellis.app.likeness import ADVICE, UNLIKE, is_unlike
 from trellis.progress import StepInfo
 
 VIEWER_ROUTE = "/viewer.js"
@@ -41,12 +42,25 @@ def job_panel(view: Job) -> str:
         case JobState.CANCELLED:
             return _panel(view, "Cancelled", [_clock(view.seconds)], 0.0)
         case JobState.DONE:
-            notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in view.notes)
-            return _panel(view, "Done", [_clock(view.seconds)], 1.0, notes)
+            return _done_panel(view)
         case _ if not view.stages:
             return _panel(view, "Starting", [_clock(view.seconds)], 0.0)
         case _:
             return _running_panel(view)
+
+
+def _done_panel(view: Job) -> str:
+    unlike = is_unlike(view.likeness)
+    alike = [] if view.likeness is None else [f"Likeness {view.likeness:.0%}"]
+    notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in [ADVICE] * unlike + list(view.notes))
+    return _panel(
+        view,
+        UNLIKE if unlike else "Done",
+        [*alike, _clock(view.seconds)],
+        1.0,
+        notes,
+        quality="unlike" if unlike else "good",
+    )
 
 
 def _running_panel(view: Job) -> str:
@@ -121,7 +135,7 @@ def _link(address: str, offered: str, kind: str, label: str, note: str) -> str:
     )
 
 
-def _panel(view: Job, line: str, details: list[str], share: float, below: str = "") -> str:
+def _panel(view: Job, line: str, details: list[str], share: float, below: str = "", *, quality: str = "") -> str:
     percent = round(100 * share)
     detail = "".join(f"<i>{escape(part)}</i>" for part in details)
     bar = (
@@ -129,7 +143,7 @@ def _panel(view: Job, line: str, details: list[str], share: float, below: str = 
         f'aria-label="{escape(line, quote=True)}"><b style="width:{percent}%"></b></div>'
     )
     return (
-        f'<div class="job" data-state="{view.state}" data-job="{view.id}" role="status">'
+        f'<div class="job" data-state="{view.state}" data-job="{view.id}" data-quality="{quality}" role="status">'
         f'<div class="job-line"><strong>{escape(line)}</strong>'
         f"<span>{detail}</span></div>{bar}{below}</div>"
     )

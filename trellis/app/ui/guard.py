@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from trellis.app.json_limits import has_too_many_values
 from trellis.app.ui.uploads import REFUSAL, UPLOAD_ROUTE, uploaded_file
 from trellis.errors import InvalidInputError, TrellisError
 
@@ -30,7 +31,6 @@ GETS = re.compile(
 )
 SESSION = re.compile(r"[0-9A-Za-z_-]{1,64}")
 MOST_BODY = 1 << 20  # bytes of an event: pictures come by upload
-MOST_VALUES = 10_000  # in an event: a value takes up to a hundred times the memory of its text
 MOST_EVENT_DATA = 4096  # bytes of what was chosen in a gallery, say
 LONGEST_PATH = 2048
 LONGEST_RANGE = 100
@@ -120,7 +120,7 @@ class PageGuard:
             body += piece
             if len(body) > MOST_BODY:
                 raise PageRequestError(413, f"This is larger than {MOST_BODY >> 20} MB.")
-        if sum(body.count(sign) for sign in (b"[", b"{", b",")) > MOST_VALUES:
+        if has_too_many_values(body):
             raise PageRequestError(413, "The event has too many values.")
         try:
             event = json.loads(body)

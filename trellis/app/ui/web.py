@@ -10,7 +10,6 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -89,11 +88,11 @@ class SameOriginOnly:
         await self.app(scope, receive, send_with_policy)
 
 
-def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], examples: Sequence[Path] = ()) -> FastAPI:
+def create_app(engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] = ()) -> FastAPI:
     """The application: results of jobs for their owner, the page's scripts, and the page at "/".
 
-    Results of jobs without an owner are for whoever knows the unguessable id. `examples` are those of the page.
-    `hosts` are the names that requests may address ("*" for any), against pages that point a name of theirs here.
+    Results of jobs without an owner are for whoever knows the unguessable id. `examples` are those of the page. Host
+    names and tokens are checked before, by the guards of `trellis.app.api`.
     """
     app = FastAPI(title="TRELLIS", docs_url=None, redoc_url=None, openapi_url=None)
     uploads, shown = engine.pictures.folder, sorted({path.resolve().parent for path in examples})
@@ -101,7 +100,6 @@ def create_app(engine: Engine, page: gradio.Blocks, *, hosts: Sequence[str], exa
     app.add_middleware(PageGuard, uploads=uploads, shown=shown, inputs=inputs)
     app.add_middleware(OwnerCookie)
     app.add_middleware(SameOriginOnly)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
     @app.get(VIEWER_ROUTE)
     def viewer_script() -> FileResponse:

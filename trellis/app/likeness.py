@@ -1,0 +1,13 @@
+"""What people are told of a result's likeness to its picture; `trellis.export.likeness` measures it."""
+
+LIMIT = 0.35  # docs/journal/likeness.md says what lies above and below
+UNLIKE = "This does not look like your picture"
+ADVICE = (
+    "Try a picture of the whole object before a plain background, a box around the object, another seed or a larger "
+    "model."
+)
+
+
+def is_unlike(likeness: float | None) -> bool:
+    """Whether a result is to be told from a good one; one without a picture never is."""
+    return likeness is not None and likeness < LIMIT
