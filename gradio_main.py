@@ -1,15 +1,22 @@
 """Starts the page, and the interface for programs behind it, on one port of this computer: wiring only."""
 
-import argparse
 import logging
+import signal
 import sys
-
-from trellis.app.server_options import add_server_options
-from trellis.errors import TrellisError
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Open the page that turns a picture into a textured 3D model.")
+    """Serve until told to end: 0 then, 2 for arguments that cannot be used."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C while libraries are imported leaves no traceback
+    from trellis.app.command_parser import STARTER, CommandParser
+    from trellis.app.server_options import add_server_options
+    from trellis.errors import TrellisError
+
+    parser = CommandParser(
+        prog=f"{STARTER} ui",
+        usage=f"{STARTER} ui [OPTION...]",
+        description="Open the page that turns a picture into a textured 3D model.",
+    )
     add_server_options(parser)
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     arguments = parser.parse_args(argv)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trellis.app.command_parser import STARTER, CommandParser
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.runtime import DEVICES, Runtime
 
@@ -20,18 +21,30 @@ logger = logging.getLogger("train")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandParser(
+        prog=f"{STARTER} train", description="Train one stage of a model.", usage=f"{STARTER} train [OPTION...]"
+    )
     parser.add_argument("--config", type=Path, required=True, help="JSON of the stage, such as configs/nano/flows.json")
     parser.add_argument(
         "--output_dir", type=Path, required=True, help="folder of all stages; this one gets its own inside"
     )
-    parser.add_argument("--data_dir", type=Path, help="folder that keeps generated data between runs")
+    parser.add_argument("--data_dir", type=Path, help="folder that keeps generated data between runs (default: none)")
     parser.add_argument("--resume", action="store_true", help="continue from the stage's checkpoint if there is one")
-    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="model folder whose weights are the start")
-    parser.add_argument("--make-data", metavar="PART/PARTS", help="only fill --data_dir with a share of flows' data")
-    parser.add_argument("--max-seconds", type=float, help="save and stop after this long, start-up included")
-    parser.add_argument("--within", type=float, help="shorten the plan to this long, start-up included")
-    parser.add_argument("--threads", type=int, help="processor threads, where several such processes share a machine")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="MODEL", help="model folder of the first weights (default: none)"
+    )
+    parser.add_argument(
+        "--make-data", metavar="PART/PARTS", help="only fill --data_dir with a share of flows' data (default: train)"
+    )
+    parser.add_argument(
+        "--max-seconds", type=float, help="save and stop after this long, start-up included (default: never)"
+    )
+    parser.add_argument(
+        "--within", type=float, help="shorten the plan to this long, start-up included (default: as planned)"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="processor threads, where several such processes share a machine (default: all)"
+    )
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
     return parser.parse_args(arguments)
 

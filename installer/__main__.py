@@ -65,7 +65,10 @@ def _explain(name: str) -> int:
     if name == "help":
         print(usage())
         return 0
-    print(f"unknown command '{name}'\n\n{usage()}", file=sys.stderr)
+    from difflib import get_close_matches
+
+    meant = "".join(f" Did you mean '{like}'?" for like in get_close_matches(name, COMMANDS, n=1))
+    print(f"unknown command '{name}'.{meant}\n\n{usage()}", file=sys.stderr)
     return 2
 
 

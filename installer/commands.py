@@ -13,6 +13,8 @@ from pathlib import Path
 
 from installer.errors import InstallError
 
+STARTER = "run.bat" if os.name == "nt" else "run.sh"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -31,7 +33,7 @@ COMMANDS = {
     "generate": Command("pictures to 3D assets:  {run} generate PICTURE... --output DIR", ("trellis", "generate")),
     "batch": Command("a folder of pictures to 3D assets, going on where it stopped", ("trellis", "batch")),
     "models": Command("which models are here; {run} models get NAME fetches one", ("trellis", "models")),
-    "serve": Command("page and API without opening a browser", ("gradio_main.py", "--no-browser")),
+    "serve": Command("page and API without opening a browser", ("trellis", "serve")),
     "train": Command("train the embedded model", ("train.py",)),
     "test": Command("lint, types and tests (with arguments: only pytest, with them)", group="dev"),
     "doctor": Command("what this machine has, what is installed and what would be used", ("trellis", "doctor"), None),
@@ -45,9 +47,9 @@ COMMANDS = {
 
 def usage() -> str:
     """What the starter says of itself."""
-    starter = "run.bat" if os.name == "nt" else "run.sh"
-    lines = [f"  {name:<10} {command.help.format(run=starter)}" for name, command in COMMANDS.items()]
-    return "\n".join([f"usage: {starter} [COMMAND] [ARGUMENTS...]", "", *lines])
+    lines = [f"  {name:<10} {command.help.format(run=STARTER)}" for name, command in COMMANDS.items()]
+    options = f"{STARTER} COMMAND --help lists the options of a command"
+    return "\n".join([f"usage: {STARTER} [COMMAND] [ARGUMENTS...]", "", *lines, "", options])
 
 
 def start(root: Path, name: str, arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from installer import checks, requirements
-from installer.commands import start
+from installer.commands import STARTER, start
 from installer.environment import Uv, alone, install_plan
 from installer.errors import InstallError
 from installer.extras import EXTRAS
@@ -23,9 +23,9 @@ from installer.state import GROUPS, ROOT, VENV, State, is_current
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the options of `setup`."""
-    parser = argparse.ArgumentParser(prog="setup", description="Install what is missing.")
+    parser = argparse.ArgumentParser(prog=f"{STARTER} setup", description="Install what is missing.")
     add = parser.add_argument
-    add("--group", choices=sorted(GROUPS), default="main", help="dev: the test tools too")
+    add("--group", choices=sorted(GROUPS), default="main", help="dev: the test tools too (default: main)")
     add("--yes", action="store_true", help="ask nothing; what needs an answer fails")
     add("--dry-run", action="store_true", help="show what would be installed, and stop")
     add("--repair", action="store_true", help="look at the machine again and install every package anew")

@@ -1,8 +1,17 @@
 """`python -m trellis`: see trellis.cli."""
 
+import signal
 import sys
 
-from trellis.cli import main
+
+def start() -> int:
+    """Run the command line. Ctrl+C while libraries are imported ends the program without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from trellis.cli import main
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

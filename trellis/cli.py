@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from trellis import __version__
+from trellis.app.command_parser import STARTER, CommandParser
 from trellis.app.generation import file_name
 from trellis.app.jobs import JobOutcome
 from trellis.app.likeness import ADVICE, UNLIKE, is_unlike
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
+from trellis.app.model_choices import check_takes
 from trellis.app.models_command import add_models_options, fetch_models, models_lines
+from trellis.app.output_folder import check_writable
 from trellis.app.request import GenerationRequest, SetupOptions
 from trellis.app.server_options import add_server_options
 from trellis.errors import InvalidInputError, TrellisError
+from trellis.families.family import PICTURES, TEXT
 from trellis.options import MESH, SHAPE, Option, Options
 from trellis.progress import CancelToken, Progress, StepInfo
-from trellis.runtime import Runtime, check_machine_options
+from trellis.runtime import ModelFiles, Runtime, check_machine_options
 
 SOME_FAILED = 3  # exit status of `batch`
 
@@ -50,33 +55,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The parser of all commands; the options of `generate` come from `trellis.app.request`."""
-    parser = argparse.ArgumentParser(prog="trellis", description="A picture in, a textured 3D asset out.")
+    parser = CommandParser(prog=STARTER, description="A picture in, a textured 3D asset out.")
     parser.add_argument("--version", action="version", version=f"trellis {__version__}")
     parser.add_argument("--verbose", action="store_true", help="tell what happens inside")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    generate = commands.add_parser("generate", help="make 3D assets from pictures")
+    usage = f"{STARTER} generate PICTURE... [OPTION...]"
+    generate = commands.add_parser("generate", help="make 3D assets from pictures", usage=usage)
     generate.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="one asset is made of each")
-    generate.add_argument("--prompt", help="make one asset of this text; needs a text model (--model)")
-    generate.add_argument("--one-object", action="store_true", help="the pictures show one object: make one asset")
-    add_result_options(generate)
+    add = add_result_options(generate).add_argument
+    add("--prompt", metavar="TEXT", help="make one asset of a text; needs a text model, --model (default: none)")
+    add("--one-object", action="store_true", help="the pictures show one object: make one asset")
     add_machine_options(generate)
     generate.set_defaults(run=run_generate)
 
     batch = commands.add_parser(
-        "batch", help="make an asset of every picture of folders and lists; goes on where it was"
+        "batch",
+        help="make an asset of every picture of folders and lists; goes on where it was",
+        usage=f"{STARTER} batch PICTURE|FOLDER... [OPTION...]",
     )
     batch.add_argument(
         "sources", nargs="+", type=Path, metavar="PICTURE|FOLDER", help="one asset is made of each picture"
     )
-    batch.add_argument("--recursive", action="store_true", help="pictures of folders in the folders too")
-    add_result_options(batch)
+    add = add_result_options(batch).add_argument
+    add("--recursive", action="store_true", help="pictures of folders in the folders too")
     add_machine_options(batch)
     batch.set_defaults(run=run_batch)
 
-    server = commands.add_parser("serve", help="page and interface for programs on one port, without opening a browser")
+    server = commands.add_parser(
+        "serve",
+        help="page and interface for programs on one port, without opening a browser",
+        usage=f"{STARTER} serve [OPTION...]",
+    )
     add_server_options(server)
     server.set_defaults(run=run_serve)
 
@@ -90,15 +102,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_result_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is made and where it goes, some also under the names of older scripts."""
+def add_result_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that say what is made and where it goes, some also under the names of older scripts.
+
+    Returns the group of what comes in and where it goes.
+    """
+    first = parser.add_argument_group("Input and results")
     folder = ("--output", "--output-dir")
-    parser.add_argument(*folder, type=Path, default=Path("out"), metavar="DIR", help="folder of the results (out)")
+    first.add_argument(*folder, type=Path, default=Path("out"), metavar="DIR", help="folder of the results")
     groups = add_options(parser, GenerationRequest, without=SetupOptions)  # `add_machine_options` has those
-    groups[SHAPE].add_argument("--steps", type=int, metavar="N", help="steps of both stages")
-    groups[MESH].add_argument(
-        "--decimation", dest="faces", type=int, default=argparse.SUPPRESS, metavar="N", help="another name of --faces"
+    groups[SHAPE].add_argument(
+        "--steps", type=int, metavar="N", help="steps of both stages (default: as the options of each say)"
     )
+    groups[MESH].add_argument(
+        "--decimation",
+        dest="faces",
+        type=int,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="another name of --faces (default: as there)",
+    )
+    return first
 
 
 def add_options(
@@ -140,8 +164,8 @@ def _help(option: Option) -> str:
 def run_generate(parsed: argparse.Namespace) -> int:
     """Generate an asset of each picture (or one of all, or of the text) and print a summary."""
     request = request_from(parsed)
-    check_machine_options(parsed.device, parsed.precision)
     sources = sources_from(parsed)
+    check_start(parsed, PICTURES if parsed.prompt is None else TEXT)
 
     from trellis.app.generation import generate_files  # the networks' libraries take seconds to import
 
@@ -158,6 +182,13 @@ def run_generate(parsed: argparse.Namespace) -> int:
         print_summary(name, outcome, seconds=time.perf_counter() - started)
     print(peak_memory_line(pipeline.runtime))
     return 0
+
+
+def check_start(parsed: argparse.Namespace, given: str) -> None:
+    """Find out before anything is loaded what would fail in the end; raises InvalidInputError, CheckpointError."""
+    check_machine_options(parsed.device, parsed.precision)
+    check_takes(parsed.model, given, ModelFiles.locate(offline=parsed.offline))
+    check_writable(parsed.output)
 
 
 def peak_memory_line(runtime: Runtime) -> str:
@@ -178,12 +209,16 @@ def peak_memory_line(runtime: Runtime) -> str:
 def sources_from(parsed: argparse.Namespace) -> dict[str, list[Path] | str]:
     """What each asset is made of, by the name of its files; raises InvalidInputError for what cannot be used."""
     if bool(parsed.pictures) == (parsed.prompt is not None):
-        raise InvalidInputError("Give pictures or --prompt, one of the two.")
+        raise InvalidInputError(f"Give pictures or --prompt, one of the two: {STARTER} generate PICTURE...")
     if parsed.prompt is not None:
         return {file_name(parsed.prompt): parsed.prompt}
-    missing = [str(path) for path in parsed.pictures if not path.is_file()]
-    if missing:
-        raise InvalidInputError(f"There is no picture file {missing[0]}.")
+    for path in parsed.pictures:
+        if path.is_dir():
+            raise InvalidInputError(
+                f"{path} is a folder: `{STARTER} batch {path}` makes an asset of every picture in it."
+            )
+        if not path.is_file():
+            raise InvalidInputError(f"There is no picture file {path}.")
     groups = [parsed.pictures] if parsed.one_object else [[path] for path in parsed.pictures]
     names = [group[0].stem for group in groups]
     if len(set(names)) != len(names):
@@ -196,10 +231,12 @@ def run_batch(parsed: argparse.Namespace) -> int:
     from trellis.app.batch import FAILED, Batch, find_pictures
     from trellis.app.worker_process import PipelineSource, WorkerProcess
 
+    request = request_from(parsed)
     items = find_pictures(parsed.sources, parsed.output, recursive=parsed.recursive)
+    check_start(parsed, PICTURES)
     process = WorkerProcess(PipelineSource(options=asdict(MachineOptions.from_arguments(parsed))))
     try:
-        batch = Batch(items, parsed.output, request=request_from(parsed), model=parsed.model, tool=process)
+        batch = Batch(items, parsed.output, request=request, model=parsed.model, tool=process)
         remaining = batch.remaining()
         print(f"{len(items)} pictures, {len(items) - len(remaining)} of them done already.")
         if remaining:
@@ -230,6 +267,7 @@ def request_from(parsed: argparse.Namespace) -> GenerationRequest:
 
 def run_serve(parsed: argparse.Namespace) -> int:
     """Serve until the process is told to end."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what Ctrl+C does until the server hears of it: there is no work yet
     from trellis.app.serve import serve
 
     return serve(parsed)
@@ -246,8 +284,8 @@ def run_doctor(parsed: argparse.Namespace) -> int:
 
 def run_models(parsed: argparse.Namespace) -> int:
     """Print which models are here, or fetch some."""
-    runtime = Runtime.detect()
-    lines = fetch_models(parsed, runtime, progress=ProgressBars) if parsed.action == "get" else models_lines(runtime)
+    files = ModelFiles.locate()
+    lines = fetch_models(parsed, files, progress=ProgressBars) if parsed.action == "get" else models_lines(files)
     print("\n".join(lines))
     return 0
 

@@ -1,5 +1,8 @@
 """Every error this library raises on purpose: its message says what happened and what to do."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class TrellisError(Exception):
     """Base of all deliberate errors; the message is fit to show to a user."""
@@ -30,3 +33,10 @@ class MissingDependencyError(TrellisError, ImportError):
 
 class Cancelled(TrellisError):  # noqa: N818 - the user's wish, not a fault
     """The job was cancelled at a step boundary."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that nobody knows: the one of `known` that is like it, or nothing."""
+    by_lower_case = {each.lower(): each for each in known}
+    like = get_close_matches(name[:80].lower(), by_lower_case, n=1)
+    return f" Did you mean {by_lower_case[like[0]]}?" if like else ""

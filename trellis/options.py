@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from trellis.errors import InvalidInputError
+from trellis.errors import InvalidInputError, did_you_mean
 
 # The groups of a job's options, as the command line shows them.
 SHAPE, MESH, TEXTURE, FILES, PREVIEW, MACHINE = "Shape and colours", "Mesh", "Texture", "Files", "Preview", "Machine"
@@ -142,7 +142,9 @@ class Options(BaseModel):
         for name in values:  # before pydantic, which knows no names that are not valid Unicode
             if name not in type(self).model_fields:
                 raise InvalidInputError(
-                    f"Unknown option {name[:80]!r}; known: {', '.join(self.options())}.", field=name
+                    f"Unknown option {name[:80]!r}; known: {', '.join(self.options())}."
+                    f"{did_you_mean(name, self.options())}",
+                    field=name,
                 )
         try:
             super().__init__(**values)

@@ -42,13 +42,14 @@ def pictures(tmp_path: Path) -> dict[str, Path]:
     (folder / "text.png").write_text("no picture")
     Image.fromarray(np.zeros((64, 64, 4), dtype=np.uint8)).save(folder / "empty.png")
     names = ("corrupt", "text", "empty", "missing")
-    return {"good": good} | {name: folder / f"{name}.png" for name in names}
+    return {"good": good, "folder": folder} | {name: folder / f"{name}.png" for name in names}
 
 
 @pytest.mark.parametrize(
     ("picture", "options", "named"),
     [
         ("missing", [], "missing.png"),
+        ("folder", [], "batch"),
         ("corrupt", [], "corrupt.png"),
         ("text", [], "text.png"),
         ("empty", [], ""),
@@ -59,6 +60,8 @@ def pictures(tmp_path: Path) -> dict[str, Path]:
         ("good", ["--faces", "1000", "--simplify", "0.5"], "exclude"),
         ("good", ["--formats", "glb,fbx"], "formats"),
         ("good", ["--model", "no-such-model"], "no-such-model"),
+        ("good", ["--model", "Nanoo"], "Did you mean nano?"),
+        ("good", ["--model", "microsoft/TRELLIS-text-base"], "such as --model microsoft/TRELLIS-image-large"),
         ("good", ["--device", "tpu"], "tpu"),
     ],
 )

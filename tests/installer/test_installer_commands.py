@@ -41,7 +41,7 @@ def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ([], []),
         (["ui"], []),
         (["UI", "--port", "1"], ["--port", "1"]),
-        (["serve", "--port", "1"], ["--no-browser", "--port", "1"]),
+        (["serve", "--port", "1"], ["serve", "--port", "1"]),
         (["train", "--x=a b & c!"], ["--x=a b & c!"]),
         (["generate", "그림 & 1!.png", "--help"], ["generate", "그림 & 1!.png", "--help"]),
         (["batch", "a"], ["batch", "a"]),

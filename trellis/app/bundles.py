@@ -1,9 +1,11 @@
 """Several result files as one download: an OBJ with its material and pictures, or everything."""
 
+import hashlib
 import shutil
 import zipfile
 from pathlib import Path
 
+from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import Job
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
@@ -15,6 +17,8 @@ BUNDLES: dict[str, tuple[str, ...] | None] = {
     "all": None,  # every file
 }
 COMPRESSIBLE = (".obj", ".mtl", ".stl", ".ply")
+REFERRING = (".obj", ".mtl")  # files with lines that begin with one of REFERENCES and the name of another file
+REFERENCES = (b"mtllib", b"map_Kd", b"norm")
 
 
 def bundled_files(view: Job, bundle: str) -> list[Path]:
@@ -28,18 +32,35 @@ def bundled_files(view: Job, bundle: str) -> list[Path]:
 def bundle_file(view: Job, bundle: str) -> Path | None:
     """The zip archive of a bundle, made beside the files at the first call; None without its files.
 
-    Raises StorageError.
+    Its files are called like the job, with their endings, and refer to each other so. Raises StorageError.
     """
     files = bundled_files(view, bundle)
     if not files or (BUNDLES[bundle] is not None and bundle not in view.files):
         return None
-    archive_path = files[0].with_name(f"{bundle}_files.zip")
+    name = "_".join(Path(view.name).name.split()) or RESULT_NAME  # readers of material libraries stop at white space
+    archive_path = files[0].with_name(f"{bundle}_files_{hashlib.sha256(name.encode()).hexdigest()[:8]}.zip")
     if not archive_path.is_file():
         with storing(archive_path.parent), written_aside(archive_path) as aside, zipfile.ZipFile(aside, "w") as archive:
             for path in files:
                 packed = path.suffix in COMPRESSIBLE
-                archive.write(path, path.name, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)
+                kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+                inside = name + path.name.removeprefix(RESULT_NAME)
+                if path.suffix not in REFERRING:
+                    archive.write(path, inside, kind)
+                    continue
+                entry = zipfile.ZipInfo.from_file(path, inside)
+                entry.compress_type = kind
+                with path.open("rb") as source, archive.open(entry, "w") as target:
+                    target.writelines(_renamed(line, name) for line in source)
         if not files[0].is_file():  # the job was deleted meanwhile, and its folder made again
             shutil.rmtree(archive_path.parent, ignore_errors=True)
             return None
     return archive_path
+
+
+def _renamed(line: bytes, name: str) -> bytes:
+    """A line of an OBJ or MTL file; one that names another file of the asset then names that of the bundle."""
+    words = line.split(b" ", 1)
+    if words[0] in REFERENCES and words[1].startswith(RESULT_NAME.encode()):
+        return words[0] + b" " + name.encode() + words[1].removeprefix(RESULT_NAME.encode())
+    return line

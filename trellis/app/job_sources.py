@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from trellis.errors import InvalidInputError
+from trellis.errors import InvalidInputError, did_you_mean
 
 MAX_PICTURES = 64
 LONGEST_PROMPT = 1000
@@ -29,7 +29,8 @@ class Models:
         Raises InvalidInputError, naming the field, for pictures, a prompt or a model that do not go together.
         """
         if model is not None and model not in self.names:
-            raise InvalidInputError(f"model must be one of {', '.join(self.names)}, not {model[:80]!r}.", field="model")
+            message = f"model must be one of {', '.join(self.names)}, not {model[:80]!r}."
+            raise InvalidInputError(message + did_you_mean(model, self.names), field="model")
         self._check_extent(prompt, pictures)
         fitting = self.taking(prompts=prompt is not None)
         wanted = "pictures" if prompt is None else "prompt"

@@ -67,20 +67,26 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     default = MachineOptions()
     add = parser.add_argument_group(MACHINE).add_argument
     add("--model", default=default.model, metavar="NAME", help="nano (embedded), a folder, or a repository on the hub")
-    add("--device", default=default.device, metavar=f"{{{','.join(DEVICES)}}}", help="where it computes (auto)")
-    add("--precision", metavar=f"{{{','.join(PRECISIONS)}}}", help="of the networks (half on a GPU, else full)")
+    add("--device", default=default.device, metavar=f"{{{','.join(DEVICES)}}}", help="where it computes")
+    add(
+        "--precision", metavar=f"{{{','.join(PRECISIONS)}}}", help="of the networks (default: half on a GPU, else full)"
+    )
     add("--offline", action="store_true", help="never download anything")
-    add("--preset", choices=PRESET_NAMES, default=default.preset, help="how memory is used (auto: by what is free)")
-    add("--attention", choices=ATTENTION_BACKENDS, help="attention back end (the fastest that works)")
-    add("--sparse-conv", choices=SPARSE_CONV_BACKENDS, help="sparse convolutions (the faster of builtin and triton)")
+    add("--preset", choices=PRESET_NAMES, default=default.preset, help="how memory is used; auto goes by what is free")
+    add("--attention", choices=ATTENTION_BACKENDS, help="attention back end (default: the fastest that works)")
+    add(
+        "--sparse-conv",
+        choices=SPARSE_CONV_BACKENDS,
+        help="sparse convolutions (default: the faster of builtin and triton)",
+    )
     add(
         "--rasterizer",
         choices=RASTERIZERS,
         default=default.rasterizer,
         help="what draws previews and the views of a texture; other packages than builtin must be installed "
-        "(kaolin by hand), and what they do not draw is drawn by builtin (builtin)",
+        "(kaolin by hand), and what they do not draw is drawn by builtin",
     )
-    add("--memory-limit", type=float, metavar="GIB", help="use no more GPU memory than this in all")
+    add("--memory-limit", type=float, metavar="GIB", help="most GPU memory in all (default: all of it)")
 
 
 def open_pipeline(*, index: int | None = None, progress: Progress | None = None, **values: Any) -> "Pipeline":

@@ -5,10 +5,10 @@ import logging
 from dataclasses import dataclass
 
 from trellis.app.machine_options import DEMO_MODEL
-from trellis.errors import CheckpointError, FetchError
+from trellis.errors import CheckpointError, FetchError, InvalidInputError
 from trellis.families.catalogue import CatalogueEntry, list_models, resolve_model
 from trellis.families.family import TEXT
-from trellis.families.registry import published_models
+from trellis.families.registry import published_models, published_name
 from trellis.runtime import ModelFiles
 
 TRAINING_FILE = "training.json"  # beside the weights of the embedded model
@@ -45,7 +45,7 @@ def offered_models(model: str, files: ModelFiles) -> list[ModelChoice]:
 
 
 def _choice(entry: CatalogueEntry, files: ModelFiles, *, given: bool) -> ModelChoice | None:
-    short = entry.name.split("/")[-1]
+    short = published_name(entry.name) or entry.name
     if entry.location is not None or given:
         label = f"{short} (demo)" if entry.name == DEMO_MODEL else short
         text = _takes_text(entry, files)
@@ -67,10 +67,26 @@ def _kinds(entry: CatalogueEntry) -> tuple[str, ...]:
 
 def _takes_text(entry: CatalogueEntry, files: ModelFiles) -> bool:
     try:
-        return TEXT in resolve_model(entry.name, runtime=files).describe().inputs
-    except FetchError:  # it is not here to find out
-        known = published_models().get(entry.name.split("/")[-1])
-        return known is not None and TEXT in known.inputs
+        return TEXT in model_inputs(entry.name, files)
     except CheckpointError as error:
         _log.warning("%s: %s", entry.name, error)  # its first job says so too
         return False
+
+
+def model_inputs(name: str, files: ModelFiles) -> tuple[str, ...]:
+    """What a model takes, as far as that is known here (nothing is fetched); raises CheckpointError for no model."""
+    try:
+        return resolve_model(name, runtime=files).describe().inputs
+    except FetchError:  # it is not here to find out
+        short = published_name(name)
+        return () if short is None else published_models()[short].inputs
+
+
+def check_takes(name: str, wanted: str, files: ModelFiles) -> None:
+    """Raise InvalidInputError, naming models that do, if a model is known not to take `wanted` (pictures, text)."""
+    inputs = model_inputs(name, files)
+    if inputs and wanted not in inputs:
+        fitting = [model.repositories[0] for model in published_models().values() if wanted in model.inputs]
+        raise InvalidInputError(
+            f"{name} takes {' and '.join(inputs)}, no {wanted}: choose another model, such as --model {fitting[0]}."
+        )

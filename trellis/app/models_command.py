@@ -9,7 +9,7 @@ from trellis.families.acquire import U2NET, get_model, known_names
 from trellis.families.catalogue import list_models, supporting_folder
 from trellis.families.registry import supporting_models
 from trellis.progress import Progress
-from trellis.runtime import ModelFiles, Runtime, matting_model_path
+from trellis.runtime import ModelFiles, matting_model_path
 
 ACTIONS = ("list", "get")
 
@@ -37,7 +37,7 @@ def models_lines(files: ModelFiles) -> list[str]:
 
 
 def fetch_models(
-    parsed: argparse.Namespace, runtime: Runtime, *, progress: Callable[[], AbstractContextManager[Progress]]
+    parsed: argparse.Namespace, files: ModelFiles, *, progress: Callable[[], AbstractContextManager[Progress]]
 ) -> list[str]:
     """Fetch the named models one after another; returns a line for each place.
 
@@ -48,6 +48,6 @@ def fetch_models(
     lines = []
     for name in parsed.names:
         with progress() as reports:
-            places = get_model(name, runtime=runtime, progress=reports)
+            places = get_model(name, runtime=files, progress=reports)
         lines += [f"{name}: {place}" for place in places]
     return lines

@@ -47,12 +47,18 @@ def claimed(folder: Path) -> Iterator[None]:
     with lock:
         _take(lock, folder)
         remove_leftovers(folder)
-        try:
-            with tempfile.TemporaryFile(dir=folder) as probe:
-                probe.write(bytes(PROBE_BYTES))
-        except OSError as error:
-            raise _unusable(folder, error) from error
+        check_writable(folder)
         yield
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InvalidInputError if nothing can be written to the folder of the results, which is made if need be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))
+    except OSError as error:
+        raise _unusable(folder, error) from error
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -106,7 +112,8 @@ def _take(lock: IO[bytes], folder: Path) -> None:
 def _unusable(folder: Path, error: OSError) -> InvalidInputError:
     found = storage_error(error, folder) or StorageError(full=False, reason=error.strerror or str(error))
     advice = "Make room there" if found.full else "See to that"
-    reason = "its disk is full" if found.full else error.strerror or str(error)
+    named = "a file has that name" if isinstance(error, FileExistsError) else error.strerror or str(error)
+    reason = "its disk is full" if found.full else named
     return InvalidInputError(
         f"Results cannot be written to {folder}: {reason}. {advice}, or choose another folder with --output."
     )

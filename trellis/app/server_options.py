@@ -16,65 +16,38 @@ NEW_TOKEN = "new"
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `serve`."""
-    add = parser.add_argument
-    add(
-        "--host",
-        "--ip",
-        metavar="ADDRESS",
-        default=DEFAULT_HOST,
-        help=f"address to listen on (default: {DEFAULT_HOST}, this computer only)",
-    )
-    add(
-        "--port",
-        type=int,
-        default=DEFAULT_PORT,
-        metavar="N",
-        help=f"port of page and interface (default: {DEFAULT_PORT})",
-    )
-    add_machine_options(parser)
-    add("--output", type=Path, default=ROOT / "outputs", metavar="DIR", help="folder of the results (outputs)")
-    add("--token", help=f"require this token of every request; {NEW_TOKEN!r} makes one and says it")
-    add("--token-file", type=Path, metavar="FILE", help="read the token from a file")
-    add(
-        "--operator-token",
-        metavar="TOKEN",
-        help="another token, which shows everybody's jobs in GET /jobs",
-    )
+    add = parser.add_argument_group("Address and access").add_argument
+    host = f"address to listen on (default: {DEFAULT_HOST}, this computer only)"
+    add("--host", "--ip", metavar="ADDRESS", default=DEFAULT_HOST, help=host)
+    add("--port", type=int, default=DEFAULT_PORT, metavar="N", help="port of page and interface")
+    token = f"require this token of every request; {NEW_TOKEN!r} makes one and says it (default: none)"
+    add("--token", help=token)
+    add("--token-file", type=Path, metavar="FILE", help="read the token from a file (default: none)")
+    operator = "another token, which shows everybody's jobs in GET /jobs (default: none)"
+    add("--operator-token", metavar="TOKEN", help=operator)
     add("--trust-lan", action="store_true", help="allow a --host that other computers can reach, without a token")
     add("--allow-name", action="append", default=[], metavar="NAME", help="another host name that requests may address")
     add("--allow-origin", action="append", default=[], metavar="URL", help="a site whose pages may call the interface")
-    add("--max-upload", type=int, default=MAX_UPLOAD_BYTES >> 20, metavar="MB", help="limit of one request (64)")
-    add(
-        "--idle",
-        type=float,
-        default=IDLE_SECONDS / 60,
-        metavar="MINUTES",
-        help="then weights leave memory (30; 0: never)",
-    )
-    add("--workers", type=int, default=0, metavar="N", help="worker processes, at most one a GPU (0: one for each)")
-    limits = HistoryLimits()
-    add(
-        "--keep-days",
-        type=float,
-        default=limits.days,
-        metavar="DAYS",
-        help=f"results older than this are deleted ({limits.days:g}; 0: never)",
-    )
-    add(
-        "--keep-jobs",
-        type=int,
-        default=limits.jobs,
-        metavar="N",
-        help=f"beyond this number the oldest results are deleted ({limits.jobs}; 0: never)",
-    )
-    add(
-        "--keep-gb",
-        type=float,
-        default=limits.gigabytes,
-        metavar="GB",
-        help=f"beyond this size the oldest results are deleted ({limits.gigabytes:g}; 0: never)",
-    )
+    add("--max-upload", type=int, default=MAX_UPLOAD_BYTES >> 20, metavar="MB", help="limit of one request")
     add("--no-page", action="store_true", help="only the interface for programs")
+
+    add = parser.add_argument_group("Results").add_argument
+    limits = HistoryLimits()
+    add("--output", type=Path, default=ROOT / "outputs", metavar="DIR", help="folder of the results")
+    days = f"results older than this are deleted (default: {limits.days:g}; 0: never)"
+    add("--keep-days", type=float, default=limits.days, metavar="DAYS", help=days)
+    jobs = f"beyond this number the oldest results are deleted (default: {limits.jobs}; 0: never)"
+    add("--keep-jobs", type=int, default=limits.jobs, metavar="N", help=jobs)
+    size = f"beyond this size the oldest results are deleted (default: {limits.gigabytes:g}; 0: never)"
+    add("--keep-gb", type=float, default=limits.gigabytes, metavar="GB", help=size)
+
+    add_machine_options(parser)
+    add = parser.add_argument_group("Program").add_argument
+    minutes = IDLE_SECONDS / 60
+    idle = f"after so long without a job, weights leave memory (default: {minutes:g}; 0: never)"
+    add("--idle", type=float, default=minutes, metavar="MINUTES", help=idle)
+    workers = "worker processes, at most one a GPU (default: 0, one for each)"
+    add("--workers", type=int, default=0, metavar="N", help=workers)
     add("--no-preload", action="store_true", help="open the model with the first job, not at the start")
     add("--verbose", action="store_true", help="tell what happens inside, every request included")
 

@@ -13,6 +13,7 @@ from trellis.export.glb import write_glb
 from trellis.export.maps import write_maps
 from trellis.export.obj import write_obj
 from trellis.export.options import TEXTURED, FileOptions
+from trellis.export.placement import placed
 from trellis.export.ply import write_gaussian_ply, write_mesh_ply
 from trellis.export.splat import write_splat
 from trellis.export.stl import closed, is_closed, write_stl
@@ -99,9 +100,9 @@ class _Writer:
         """Write one format and return the paths by kind."""
         self.chain.progress.cancel.raise_if_cancelled()
         writers: dict[str, Callable[[], Path | dict[str, Path]]] = {
-            "glb": lambda: write_glb(self.textured, self.path("glb"), texture_format=self.options.texture_format),
-            "obj": lambda: write_obj(self.textured, self.path("obj")),
-            "usdz": lambda: write_usdz(self.textured, self.path("usdz")),
+            "glb": lambda: write_glb(self.placed, self.path("glb"), texture_format=self.options.texture_format),
+            "obj": lambda: write_obj(self.placed, self.path("obj")),
+            "usdz": lambda: write_usdz(self.placed, self.path("usdz")),
             "maps": lambda: write_maps(self.textured, self.folder, name=self.name),
             "stl": self.write_solid,
             "mesh_ply": lambda: write_mesh_ply(self.chain.light, self.folder / f"{self.name}_mesh.ply"),
@@ -125,6 +126,11 @@ class _Writer:
         """The textured mesh; its remarks are heard once, however many files hold it."""
         self.notes += self.chain.textured.notes
         return self.chain.textured
+
+    @property
+    def placed(self) -> TexturedMesh:
+        """The textured mesh where its files have it."""
+        return placed(self.textured, pivot=self.options.pivot, real_size=self.options.real_size)
 
     def write_solid(self) -> Path:
         solid = closed(self.chain.light)

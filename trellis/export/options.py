@@ -32,6 +32,8 @@ TEXTURE_SIZES = (512, 1024, 2048, 4096)
 TEXTURE_MODES = ("fast", "best")
 PICTURE_FORMATS = ("png", "webp")
 UNWRAP_METHODS = ("builtin", "xatlas")
+PIVOTS = ("center", "base")
+REAL_SIZES = (0.001, 1000)  # metres
 STL_SIZE, STL_SIZES = 100.0, (1, 10_000)  # millimetres
 
 
@@ -95,6 +97,22 @@ class FileOptions(Options):
         "Texture inside GLB",
         "webp makes the file several times smaller; a few older programs do not read it.",
         group=FILES,
+    )
+    pivot: Annotated[str, OneOf(PIVOTS)] = option(
+        "center",
+        "Origin",
+        "Where GLB and OBJ have it: center, in the middle of the space of generation; base, below the middle of the "
+        "model, which then stands on the floor. USDZ always stands there.",
+        group=FILES,
+    )
+    real_size: Annotated[float, Field(ge=REAL_SIZES[0], le=REAL_SIZES[1])] | None = option(
+        None,
+        "Real size",
+        "Longest side of GLB, OBJ and USDZ in metres.",
+        group=FILES,
+        unit="M",
+        step=0.001,
+        null="as generated, at most 1",
     )
     stl_size: Annotated[float, Field(ge=STL_SIZES[0], le=STL_SIZES[1])] = option(
         STL_SIZE, "STL size", "Longest side of the STL in millimetres.", group=FILES, unit="MM"

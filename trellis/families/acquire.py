@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from trellis.errors import CheckpointError, FetchError, InvalidInputError
+from trellis.errors import CheckpointError, FetchError, InvalidInputError, did_you_mean
 from trellis.families import registry
 from trellis.families.catalogue import cached_folder, resolve_model
 from trellis.families.download import RemoteFile, fetch_file, is_whole, list_repository, missing_bytes, require_space
@@ -71,12 +71,14 @@ def get_model(
     when something is not to be had, does not fit or is damaged.
     """
     progress = progress or Progress()
-    short = name.split("/")[-1]
     names = known_names()
-    if short not in names and name.count("/") != 1:
+    name = registry.published_name(name) or name
+    if name not in names and name.count("/") != 1:
         choices = ", ".join(names)
-        raise InvalidInputError(f"Unknown model {name!r}; choose one of {choices}, or one of the hub as owner/name.")
-    name = short if short in names else name
+        raise InvalidInputError(
+            f"Unknown model {name!r}; choose one of {choices}, or one of the hub as owner/name."
+            f"{did_you_mean(name, names)}"
+        )
     if runtime.offline:
         raise FetchError(f"{name} cannot be fetched in offline mode (--offline, HF_HUB_OFFLINE).")
     if name == U2NET:
@@ -110,7 +112,12 @@ def _from_first(repositories: Sequence[str], use: Callable[[str], T], progress: 
         except (FetchError, CheckpointError) as error:
             logger.info("%s", error)
             reasons.append(str(error))
-    raise FetchError(f"{repositories[0]} cannot be had. {'; '.join(reasons)} (a mirror can be set with HF_ENDPOINT)")
+    first = repositories[0]
+    known = [model.repositories[0] for model in registry.published_models().values()]
+    raise FetchError(
+        f"{first} cannot be had. {'; '.join(reasons)} (a mirror can be set with HF_ENDPOINT)."
+        f"{did_you_mean(first, known) if registry.published_name(first) is None else ''}"
+    )
 
 
 def _plan_supporting(name: str, root: Path, repository: str) -> Download:
@@ -136,8 +143,8 @@ def _plan_model(name: str, folder: Path, repository: str, progress: Progress) ->
     for file in description.files:
         owner = file.repository or repository
         if owner not in others:
-            published = registry.published_models().get(owner.split("/")[-1])
-            places = (owner, *(published.repositories if published else ()))
+            published = registry.published_name(owner)
+            places = (owner, *(registry.published_models()[published].repositories if published else ()))
             others[owner] = _from_first(tuple(dict.fromkeys(places)), list_repository, progress)
         files.append((_pick(others[owner], file.path, owner), folder / file.place))
     folders = set(map(PurePosixPath, description.folders))

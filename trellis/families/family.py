@@ -1,6 +1,6 @@
 """What a family of models states, so that its models are found, listed, fetched and opened."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,3 +82,15 @@ class ModelFamily:
     embedded: Mapping[str, Path] = field(default_factory=dict)
     published: Mapping[str, PublishedModel] = field(default_factory=dict)
     supporting: Mapping[str, SupportingModel] = field(default_factory=dict)
+
+
+def publication(name: str, families: Sequence[ModelFamily]) -> tuple[str, ModelFamily] | None:
+    """The short name of a published model, named by that or by one of its repositories, and its family.
+
+    Another owner's repository of the same name is another model.
+    """
+    for family in families:
+        for short, model in family.published.items():
+            if name in (short, *model.repositories):
+                return short, family
+    return None

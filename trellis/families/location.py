@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trellis.errors import CheckpointError, FetchError
-from trellis.families.family import ModelDescription, ModelFamily, NeededFile
+from trellis.errors import CheckpointError, FetchError, did_you_mean
+from trellis.families.family import ModelDescription, ModelFamily, NeededFile, publication
 from trellis.runtime import ModelFiles
 
 
@@ -87,26 +87,25 @@ def find_model(name: str, *, runtime: ModelFiles, families: Sequence[ModelFamily
                 missing = family.embedded[name] / family.description_file
                 raise CheckpointError(f"The embedded model is not installed: {missing} is missing.")
             return place
-    for folder in _local_candidates(name, runtime):
+    published = publication(name, families)
+    for folder in _local_candidates(name, runtime, short=published and published[0]):
         if any((folder / family.description_file).is_file() for family in families):
             return ModelLocation(name, runtime, tuple(families), local=folder)
     wanted = description_files(families)
     if Path(name).is_dir():
         raise CheckpointError(f"{name} is no model folder: it has no {wanted}.")
-    short = name.split("/")[-1]
-    publisher = next((family for family in families if short in family.published), None)
-    known = publisher.published[short].repositories if publisher else ()
-    possible = (publisher,) if publisher and name in (short, *known) else tuple(families)
+    if published is not None:
+        short, family = published
+        known = family.published[short].repositories
+        places = known if name == short else tuple(dict.fromkeys((name, *known)))
+        return ModelLocation(name, runtime, (family,), repositories=places)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        others = tuple(repository for repository in known if repository != name)
-        return ModelLocation(name, runtime, possible, repositories=(name, *(others if name in known else ())))
-    if name == short and known:
-        return ModelLocation(name, runtime, possible, repositories=known)
-    embedded = [repr(known) for family in families for known in family.embedded]
-    published = [known for family in families for known in family.published]
+        return ModelLocation(name, runtime, tuple(families), repositories=(name,))
+    embedded = [known for family in families for known in family.embedded]
+    names = [known for family in families for known in family.published]
     raise CheckpointError(
-        f"Unknown model {name!r}: give {', '.join(embedded)}, a folder with a {wanted}, one of "
-        f"{', '.join(published)}, or a hub repository as owner/name."
+        f"Unknown model {name!r}: give {', '.join(map(repr, embedded))}, a folder with a {wanted}, one of "
+        f"{', '.join(names)}, or a hub repository as owner/name.{did_you_mean(name, [*embedded, *names])}"
     )
 
 
@@ -115,10 +114,10 @@ def description_files(families: Sequence[ModelFamily]) -> str:
     return " or ".join(family.description_file for family in families)
 
 
-def _local_candidates(name: str, runtime: ModelFiles) -> list[Path]:
+def _local_candidates(name: str, runtime: ModelFiles, *, short: str | None) -> list[Path]:
     folders = [Path(name).expanduser()]
     if runtime.model_folder is not None:
-        folders += [runtime.model_folder / name, runtime.model_folder / name.split("/")[-1]]
+        folders += [runtime.model_folder / each for each in (name, short) if each is not None]
     return folders
 
 

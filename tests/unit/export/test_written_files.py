@@ -167,6 +167,8 @@ def test_gaussians_are_whole_in_both_formats(written, sources):
         ({"texture_mode": "better"}, "fast, best.*better"),
         ({"texture_format": "jpg"}, "png, webp.*jpg"),
         ({"stl_size": -1}, "from 1 to 10000"),
+        ({"real_size": 0}, "real_size must be a number from 0.001 to 1000"),
+        ({"pivot": "top"}, "center, base.*top"),
         ({"preview_size": 100}, "256, 384"),
         ({"preview_frames": 0}, "preview_frames must be"),
     ],

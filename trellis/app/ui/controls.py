@@ -19,6 +19,7 @@ SAMPLING_ROWS = (
 FILE_ROWS = (
     ("simplify",),
     ("faces", "stl_size"),
+    ("pivot", "real_size"),
     ("texture_size",),
     ("texture_mode", "texture_format"),
     ("blend_picture",),

@@ -1,0 +1,51 @@
+"""How every command reads its line: under the starter's name, with defaults in its help, in one sentence when wrong."""
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from trellis.errors import did_you_mean
+
+STARTER = "run.bat" if sys.platform == "win32" else "run.sh"
+
+
+class HelpWithDefaults(argparse.HelpFormatter):
+    """Ends the help of every option with its default, where the help does not tell it in words."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = super()._get_help_string(action) or ""
+        untold = action.option_strings and action.default not in (argparse.SUPPRESS, None) and "default:" not in text
+        if not untold:
+            return text
+        if isinstance(action.default, bool):
+            return f"{text} (default: {'yes' if action.default else 'no'})"
+        return text + (" (default: %(default)s)" if action.default != [] else " (default: none)")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that ends the program with status 2 and a sentence for a wrong line, and names what was meant."""
+
+    def __init__(self, **terms: Any) -> None:
+        super().__init__(**{"formatter_class": HelpWithDefaults, **terms})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As in the base class; an option that nobody knows is told first, by the command that it was given to."""
+        known = [option for action in self._actions for option in action.option_strings]
+        for word in sys.argv[1:] if args is None else args:
+            name = word.partition("=")[0]
+            if word == "--" or (self._subparsers is not None and not word.startswith("-")):
+                break  # what follows are no options, or those of another command
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                self.error(f"There is no option {name}.{did_you_mean(name, known)}")
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            meant = did_you_mean(str(value), map(str, action.choices or ()))
+            raise argparse.ArgumentError(action, f"{error.message}.{meant}") from None
+
+    def error(self, message: str) -> NoReturn:
+        """End the program; `message` is what is wrong."""
+        self.exit(2, f"error: {message}\n{self.prog} --help tells what can be given.\n")
