@@ -18,6 +18,7 @@ from installer.requirements import files_hash
 from installer.state import GROUPS
 
 GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"  # the Khronos group's own, from npm
+AXE = "axe-core@4.14.1"  # finds barriers on the page, from npm
 UV_VERSION = "0.13.9"  # as run.bat and run.sh fetch it
 ALONE = "tests/alone"  # what measures time: no other test runs beside it
 # All others: three processes, for those of the browser mostly wait; tests/conftest.py says what stays together.
@@ -43,7 +44,7 @@ def provide_tools(uv: Uv, root: Path, *, required: bool) -> None:
 
     Raises InstallError where `required` (continuous integration): no test must be skipped there.
     """
-    missing = [sentence for sentence in (_chromium(), _gltf_validator(root), _windows(uv, root)) if sentence]
+    missing = [sentence for sentence in (_chromium(), *_node_packages(root), _windows(uv, root)) if sentence]
     if missing and required:
         raise InstallError(" ".join(missing))
     for sentence in missing:
@@ -62,23 +63,42 @@ def _chromium() -> str | None:
 
 def find_gltf_validator(root: Path) -> str | None:
     """Return the folder of the installed glTF validator of the pinned version, or None without it or Node.js."""
-    folder = root / ".state" / "node" / "node_modules" / "gltf-validator"
+    return _node_package(root, GLTF_VALIDATOR) if shutil.which("node") else None
+
+
+def find_axe(root: Path) -> str | None:
+    """Return the script of the installed axe-core of the pinned version, or None without it; a browser runs it."""
+    folder = _node_package(root, AXE)
+    return None if folder is None else str(Path(folder) / "axe.min.js")
+
+
+def _node_package(root: Path, pinned: str) -> str | None:
+    """The folder of a package from npm, if this very version is installed."""
+    name, _, version = pinned.rpartition("@")
+    folder = root / ".state" / "node" / "node_modules" / name
     try:
         installed = json.loads((folder / "package.json").read_text(encoding="utf-8"))["version"]
     except (OSError, ValueError, KeyError):
         return None
-    return str(folder) if shutil.which("node") and GLTF_VALIDATOR.endswith(f"@{installed}") else None
+    return str(folder) if installed == version else None
 
 
-def _gltf_validator(root: Path) -> str | None:
-    """Install the glTF validator with npm where that is here; returns what is missing."""
+def _node_packages(root: Path) -> list[str]:
+    """Install with npm, where that is here, what is not there yet; returns what is missing."""
+
+    def missing() -> list[str]:
+        validator = "" if find_gltf_validator(root) else "The glTF validator is not here: it needs Node.js with npm."
+        axe = "" if find_axe(root) else "axe-core is not here: it needs npm."
+        return [sentence for sentence in (validator, axe) if sentence]
+
     npm = shutil.which("npm")
-    if find_gltf_validator(root) is None and npm and shutil.which("node"):
-        print("Installing the glTF validator for the tests of GLB files ...", flush=True)
+    if missing() and npm and shutil.which("node"):
+        print("Installing the glTF validator and axe-core for the tests ...", flush=True)
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
-        command = [npm, "install", "--prefix", str(root / ".state" / "node"), *options, GLTF_VALIDATOR]
+        # Both at once: npm takes out what was installed without being asked for again.
+        command = [npm, "install", "--prefix", str(root / ".state" / "node"), *options, GLTF_VALIDATOR, AXE]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    return None if find_gltf_validator(root) else "The glTF validator is not here: it needs Node.js with npm."
+    return missing()
 
 
 def _windows(uv: Uv, root: Path) -> str | None:
@@ -110,7 +130,11 @@ def _windows(uv: Uv, root: Path) -> str | None:
 
 def offline_environment(root: Path) -> dict[str, str]:
     """Return the environment of the offline step: no hub, no telemetry, no package index."""
-    tools = {"TRELLIS_TEST_CHROMIUM": find_chromium(), "TRELLIS_TEST_GLTF_VALIDATOR": find_gltf_validator(root)}
+    tools = {
+        "TRELLIS_TEST_CHROMIUM": find_chromium(),
+        "TRELLIS_TEST_GLTF_VALIDATOR": find_gltf_validator(root),
+        "TRELLIS_TEST_AXE": find_axe(root),
+    }
     found = {name: path for name, path in tools.items() if path}
     return {**os.environ, **OFFLINE, **found, "PYTHONPATH": str(root)}
 

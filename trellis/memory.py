@@ -226,11 +226,6 @@ class ModelHost:
         self._notes.clear()
         return notes
 
-    def unload(self) -> None:
-        """Forget every network; the next use loads it again."""
-        self._networks.clear()
-        release_cached_memory(self._device)
-
     def _run_within_memory(self, role: str, work: Callable[[Any, Effort], T], *, dtype: torch.dtype | None = None) -> T:
         plan = self.plan
         ladder = Effort(self._device, plan.chunk_bytes, plan.together, plan.graphs).ladder()

@@ -190,9 +190,10 @@ def test_a_page_whose_job_was_deleted_elsewhere_can_generate_again() -> None:
     sections = sections_of(DeletedEngine())  # type: ignore[arg-type]
     session, actions = sections.studio.session(BROWSER), sections.actions
     session.finished = ("gone too", "mug")
-    updates = last(sections.jobs.follow(BROWSER, "gone", "mug"))
-    assert "may have been deleted" in updates[actions.progress] and updates[actions.generate].interactive is True
+    assert "may have been deleted" in last(sections.jobs.follow(BROWSER, "gone"))[sections.progress.panel]
+    updates = last(sections.jobs.watch(BROWSER))
     assert session.job is None and updates[sections.again.button].interactive is False
+    assert updates[actions.cancel].interactive is False
 
 
 def test_a_page_that_waits_is_not_forgotten_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("request", lambda request: _note_outside(request.url, address, outside))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address)
-        page.wait_for_selector("#viewer .tv-message")
+        page.wait_for_selector("#viewer .tv-pane", state="attached")
         return page
 
     yield _open

@@ -71,7 +71,9 @@ def test_an_example_picture_becomes_a_textured_glb(
     address: str, open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
     page = open_page(address)
-    assert "Embedded demo model" in page.inner_text("#demo-note")
+    assert page.inner_text("#model-chip") == "Demo model: 22 kinds of simple objects"
+    wait_for_model(page, "glb", share=detail_share, least=0.001)  # an example to turn before there is a result
+    assert "An example" in page.inner_text("#caption")
     choose_pictures(page, PICTURES[0])
     choose_a_quick_look(page)
     click(page, "#generate")
@@ -117,8 +119,8 @@ def test_two_people_make_models_of_several_pictures_at_once(
     links = []
     for page in pages:
         wait_for_job(page, ".job[data-state=done]")
-        page.wait_for_selector("#history .thumbnail-item")
-        assert page.locator("#history .thumbnail-item").count() == 1
+        page.wait_for_selector("#history .entry")
+        assert page.locator("#history .entry").count() == 1
         links.append(page.get_attribute("a[data-kind=glb]", "href"))
     statuses = [
         [page.evaluate("async address => (await fetch(address)).status", link) for link in links] for page in pages

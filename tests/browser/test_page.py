@@ -74,7 +74,7 @@ def test_settings_reach_the_pipeline_and_the_seed_can_be_kept(
     page.wait_for_function("document.querySelector('#option-latent_steps input').value === ''")
     page.fill("#option-latent_steps input", "7")
     page.fill("#option-seed input", "1234")
-    click(page, "#random-seed input")
+    click(page, "#keep-seed input")
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=done]")
     call = site.pipeline.calls[0]
@@ -140,7 +140,7 @@ def test_a_first_look_comes_before_the_files_and_old_files_stay_when_new_ones_fa
 
 def test_an_example_becomes_a_model_at_one_click(site: Site, open_page: Callable[..., Page]) -> None:
     page = open_page(site.address)
-    click(page, "#examples button.gallery-item:nth-of-type(2)")
+    click(page, "#examples button:nth-of-type(2)")
     page.wait_for_selector(".job[data-state=done]")
     assert page.locator("#cutouts .cutouts img").count() == 1
     assert site.pipeline.calls[0]["sizes"] == [(128, 128)]

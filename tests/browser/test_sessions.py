@@ -17,10 +17,15 @@ STATUS = "async address => (await fetch(address)).status"
 # What a field shows, whatever its `value` says.
 SHOWN = """selector => Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value")
     .get.call(document.querySelector(selector))"""
-FOCUSED = "document.activeElement.closest('[id]')?.id ?? ''"
+FOCUSED = "document.activeElement.closest('[id]:not([id^=html-])')?.id ?? ''"
+OUTLINED = """(() => {
+  const style = getComputedStyle(document.activeElement), own = parseFloat(style.outlineWidth) >= 2;
+  const outside = document.activeElement === document.body;  // the browser's own bar has the focus
+  return outside || (document.activeElement.matches(":focus-visible") && own && style.outlineStyle !== "none");
+})()"""
 MODELS = (
-    ModelChoice("nano", "nano (demo)"),
-    ModelChoice("owner/large", "large · 3.0 GB to fetch", fetch_bytes=3_000_000_000),
+    ModelChoice("nano", "nano (demo)", kinds=("chair", "mug"), licence="MIT"),
+    ModelChoice("owner/large", "large"),
     ModelChoice("owner/text", "text", takes_text=True),
 )
 
@@ -42,8 +47,8 @@ def test_two_people_at_once_do_not_see_each_others_files(
     site.pipeline.gate.set()
     for page in (first, second):
         page.wait_for_selector(".job[data-state=done]")
-        page.wait_for_selector("#history .thumbnail-item")
-        assert page.locator("#history .thumbnail-item").count() == 1
+        page.wait_for_selector("#history .entry")
+        assert page.locator("#history .entry").count() == 1
     links = [page.get_attribute("a[data-kind=glb]", "href") for page in (first, second)]
     assert links[0] != links[1]
     names = [page.get_attribute("a[data-kind=glb]", "download") for page in (first, second)]
@@ -61,26 +66,24 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
     for count, picture in enumerate(pictures[:2], start=1):
         click(page, "#pictures button[aria-label=Clear]") if count > 1 else None
         generate(page, picture)
-        page.wait_for_function(
-            "count => document.querySelectorAll('#history .thumbnail-item').length === count", arg=count
-        )
+        page.wait_for_function("count => document.querySelectorAll('#history .entry').length === count", arg=count)
     site.engine.close()
 
     later = Site(site.folder, pictures)
     with served(later.app) as address:
         page = open_page(address, viewport={"width": 1280, "height": 1300}, storage_state=page.context.storage_state())
-        page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
-        page.locator("#history .thumbnail-item").nth(1).evaluate("item => item.click()")  # the older one
+        page.wait_for_function("document.querySelectorAll('#history .entry').length === 2")
+        click(page, "#history .entry:nth-child(2) [data-act=open]")  # the older one
         wait_for_model(page, "glb")
         screenshot(page, "history")
         assert page.get_attribute("a[data-kind=glb]", "download") == "square_0.glb"
         click(page, "#file-settings button")
         click(page, "#again")
-        page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 3")
+        page.wait_for_function("document.querySelectorAll('#history .entry').length === 3")
         assert not later.pipeline.calls and len(later.pipeline.saves) == 1
-        click(page, "#remove")
-        page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
-        assert page.query_selector("a.download") is None and len(later.job_folders) == 2
+        click(page, "#entry [data-act=delete]")
+        page.wait_for_function("document.querySelectorAll('#history .entry').length === 2")
+        page.wait_for_selector("a.download", state="detached")
         later.engine.close()
 
 
@@ -125,14 +128,18 @@ def test_a_model_can_be_made_with_the_keyboard(site: Site, open_page: Callable[.
     for _ in range(30):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(FOCUSED))
+        assert page.evaluate(OUTLINED), reached  # where the focus is can be seen
         if reached[-1] == "examples":
             break
-    assert reached[-1] == "examples", reached
-    assert "generate" in reached and "pictures" in reached
-    assert page.evaluate("document.activeElement.matches(':focus-visible')")
+    assert reached[-1] == "examples" and "pictures" in reached, reached
     page.keyboard.press("Enter")
     page.wait_for_selector(".job[data-state=done]")
     assert site.states() == [JobState.DONE]
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(FOCUSED))
+        assert page.evaluate(OUTLINED), reached
+    assert {"model-chip", "option-seed", "keep-seed", "generate", "results", "history"} <= set(reached), reached
 
 
 def test_model_memory_and_quality_reach_the_engine(
@@ -147,7 +154,9 @@ def test_model_memory_and_quality_reach_the_engine(
         click(page, "#setup button")
         click(page, "#file-settings button")
         page.wait_for_function("document.querySelector('#option-faces input')?.value === '500000'")
-        for field, text in (("#model", "large"), ("#option-preset", "minimal"), ("#option-precision", "half")):
+        click(page, "#models button[data-model='owner/large']")
+        page.wait_for_selector("#model-chip:has-text('large')")
+        for field, text in (("#option-preset", "minimal"), ("#option-precision", "half")):
             choose_option(page, field, text)
         screenshot(page, "settings")
         click(page, "#generate")
@@ -158,32 +167,13 @@ def test_model_memory_and_quality_reach_the_engine(
 
         page.locator("#sources button[role=tab]:has-text('Text')").click()
         page.wait_for_selector("#generate", state="hidden")
-        assert not page.is_visible("#demo-note")
+        assert not page.is_visible("#model-chip")
         page.fill("#prompt textarea", "A small red teapot")
         click(page, "#generate-text")
-        page.wait_for_function("document.querySelectorAll('#history .thumbnail-item').length === 2")
+        page.wait_for_function("document.querySelectorAll('#history .entry').length === 2")
         assert site.pipeline.calls[1]["prompt"] == "A small red teapot" and site.setups[1]["model"] == "owner/text"
         assert page.get_attribute("a[data-kind=glb]", "download") == "A_small_red_teapot.glb"
         screenshot(page, "text")
-        site.engine.close()
-
-
-def test_one_click_uses_the_real_model_in_place_of_the_demo(
-    tmp_path: Path, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
-) -> None:
-    site = Site(tmp_path / "jobs", pictures, MODELS)
-    with served(site.app) as address:
-        page = open_page(address)
-        assert "Embedded demo model" in page.inner_text("#demo-note")
-        assert page.inner_text("#better-model") == "Use large · 3.0 GB to fetch"
-        screenshot(page, "demo-note")
-        click(page, "#better-model")
-        page.wait_for_selector("#progress :text('Choose a picture first')")
-        assert not site.setups
-        choose_pictures(page, pictures[0])
-        click(page, "#better-model")
-        page.wait_for_selector(".job[data-state=done]")
-        assert site.setups == [{"model": "owner/large"}]
         site.engine.close()
 
 

@@ -13,6 +13,7 @@ MODULES = {
     "huggingface-hub": "huggingface_hub",
     "imageio-ffmpeg": "imageio_ffmpeg",
     "opencv-python-headless": "cv2",
+    "pi-heif": "pi_heif",
     "pillow": "PIL",
     "pytest-xdist": "xdist",
     "usd-core": "pxr",

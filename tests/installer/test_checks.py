@@ -71,7 +71,8 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (programs / folder).symlink_to(shutil.which(folder) or "")
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setattr(checks.os, "geteuid", lambda: 0, raising=False)
-    put_validator(tmp_path, checks.GLTF_VALIDATOR.partition("@")[2])
+    put_package(tmp_path, checks.GLTF_VALIDATOR)
+    put_package(tmp_path, checks.AXE)
     return programs
 
 
@@ -80,8 +81,9 @@ def put_program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-def put_validator(root: Path, version: str) -> Path:
-    folder = root / ".state" / "node" / "node_modules" / "gltf-validator"
+def put_package(root: Path, pinned: str) -> Path:
+    name, _, version = pinned.rpartition("@")
+    folder = root / ".state" / "node" / "node_modules" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "package.json").write_text(json.dumps({"version": version}))
     return folder
@@ -109,6 +111,7 @@ def test_tools_that_are_there_are_used_and_the_windows_packages_are_looked_up_on
     checks.provide_tools(uv, program, required=True)
     assert asked(program).count("--python-platform windows") == len(PYTHONS)
     assert checks.offline_environment(program)["TRELLIS_TEST_GLTF_VALIDATOR"].endswith("gltf-validator")
+    assert checks.offline_environment(program)["TRELLIS_TEST_AXE"].endswith("axe.min.js")
 
 
 @posix
@@ -117,6 +120,7 @@ def test_tools_that_are_there_are_used_and_the_windows_packages_are_looked_up_on
     [
         ("chromium", "Chromium is not here", "apt-get install"),
         ("gltf-validator", "The glTF validator is not here", f"npm install --prefix {{}} .*{checks.GLTF_VALIDATOR}"),
+        ("axe-core", "axe-core is not here", f"npm install --prefix {{}} .*{checks.AXE}"),
         ("uv", "uv for Windows could not be fetched", ""),
     ],
 )
@@ -129,7 +133,7 @@ def test_a_missing_tool_is_installed_or_fails_where_it_is_required(
     elif missing == "uv":
         put_program(tools / "uv", "exit 1")
     else:
-        put_validator(program, "1.0.0")  # an older one is replaced
+        put_package(program, f"{missing}@1.0.0")  # an older one is replaced
     checks.provide_tools(uv, program, required=False)
     assert f"{sentence}" in capfd.readouterr().out
     assert re.search(remedy.format(re.escape(str(program / ".state" / "node"))), asked(program))

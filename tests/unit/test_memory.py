@@ -85,15 +85,6 @@ def test_a_budget_keeps_the_networks_used_last() -> None:
     assert loads == ["net", "second", "third"]
 
 
-def test_unload_loads_anew() -> None:
-    keep, loads = host("keep")
-    for _ in range(2):
-        with keep.on_device("net"):
-            pass
-        keep.unload()
-    assert len(loads) == 2
-
-
 def test_a_configuration_is_read_without_the_device() -> None:
     keep, _ = host("keep")
     assert keep.config("net") == "its configuration"

@@ -20,14 +20,16 @@ from trellis.app.executor import Executor, Tool
 from trellis.app.failures import explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.job_sources import Models
-from trellis.app.jobs import CUT_OFF, GOES_ON, Job, JobOutcome, JobState, new_folder
+from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
 from trellis.app.picture_reader import PictureReader
 from trellis.app.request import JobRequest
+from trellis.app.storage import storing
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
 
 QUEUE_LIMIT = 8  # waiting and running jobs together
 KEPT_ASSETS = 8  # a real asset takes about 70 MB
+UNDO_SECONDS = 120.0  # a discarded job can be brought back for so long
 UPLOADS = "uploads"  # the folder, beside those of the jobs, of what clients sent
 
 _log = logging.getLogger(__name__)
@@ -52,10 +54,15 @@ class _Entry:
     cancel: CancelToken = field(default_factory=CancelToken)
     cut_off: bool = False  # the program ends before it
     removed: bool = False  # nobody sees it any more, and its folder goes
+    discarded: threading.Timer | None = None  # nobody sees it, and its folder goes when the time is up
 
     @property
     def unfinished(self) -> bool:
         return not self.job.state.final
+
+    @property
+    def hidden(self) -> bool:
+        return self.removed or self.discarded is not None
 
 
 class Engine:
@@ -136,17 +143,27 @@ class Engine:
                 request = source.request.with_files(values)
                 if not source.has_asset:
                     raise InvalidInputError("The asset of this job is not kept any more: generate it again.")
-                job = Job(
-                    folder=new_folder(self._folder),
-                    model=source.model,
-                    pictures=source.pictures,
-                    prompt=source.prompt,
-                    source=source.id,
-                    name=source.name,
-                    owner=source.owner if owner is None else owner,
-                    request=request,
-                )
+                job = self._copied(source, source=source.id, request=request)
+                if owner is not None:
+                    job = job.changed(owner=owner)
                 return self._queue(job, asset=source.kept_file)
+
+    def repeat(self, job_id: str) -> str:
+        """Queue the same job once more and return its id; what an ended job has of its asset is not sampled again.
+
+        Raises UnknownJobError, QueueFullError, StorageError.
+        """
+        with self._submitting:
+            self._check_room()
+            with self._lock:
+                before = self._find(job_id).job
+                job = self._copied(before)
+                return self._queue(job, asset=before.kept_file if before.has_asset else None)
+
+    def _copied(self, job: Job, **values: Any) -> Job:
+        """A new job that asks for the same, but for these values."""
+        same = {name: getattr(job, name) for name in ASKED - {"created"}}
+        return Job(folder=new_folder(self._folder), **same | values)
 
     def _queue(self, job: Job, *, asset: Path | None = None) -> str:
         # Later than every job: clocks are coarse, and are set back now and then.
@@ -170,11 +187,25 @@ class Engine:
     def views(self) -> list[Job]:
         """All jobs at this moment, the oldest first."""
         with self._lock:
-            return [self.view(job_id) for job_id, entry in self._entries.items() if not entry.removed]
+            return [self.view(job_id) for job_id, entry in self._entries.items() if not entry.hidden]
 
     def history(self, owner: str) -> list[Job]:
-        """The finished jobs of an owner, the newest first."""
-        return [job for job in reversed(self.views()) if job.owner == owner and job.state is JobState.DONE]
+        """The jobs of an owner in every state, the newest first."""
+        with self._lock:
+            entries = reversed(self._entries.values())
+            return [entry.job for entry in entries if entry.job.owner == owner and not entry.hidden]
+
+    def rename(self, job_id: str, name: str) -> None:
+        """Call a job otherwise; raises UnknownJobError, InvalidInputError for no name, StorageError."""
+        name = " ".join(name.split())[:LONGEST_NAME]
+        if not name.isprintable() or not name:
+            raise InvalidInputError("Give the model a name of letters, digits or signs.", field="name")
+        with self._lock:
+            entry = self._find(job_id)
+            job = entry.job.changed(name=name)
+            with storing(job.folder):
+                job.record()
+            entry.job = job
 
     @property
     def busy(self) -> bool:
@@ -190,6 +221,26 @@ class Engine:
             if entry.job.state.final:
                 self._delete(entry)
 
+    def discard(self, job_id: str) -> None:
+        """Hide a job, after its cancel; its folder goes after UNDO_SECONDS or with the next start of the program."""
+        with self._lock:
+            entry = self._find(job_id)
+            self._stop(entry)
+            entry.job.mark_discarded(True)
+            entry.discarded = threading.Timer(UNDO_SECONDS, self._delete_discarded, [entry])
+            entry.discarded.daemon = True
+            entry.discarded.start()
+
+    def bring_back(self, job_id: str) -> None:
+        """Undo `discard`; raises UnknownJobError for a job whose time is up."""
+        with self._lock:
+            entry = self._entries.get(job_id)
+            if entry is not None and entry.discarded is not None:
+                entry.discarded.cancel()
+                entry.discarded = None
+                entry.job.mark_discarded(False)
+            self._find(job_id)
+
     def cancel(self, job_id: str) -> None:
         """Stop a job: at once while it waits, at its next step while it runs; a finished job stays as it is."""
         with self._lock:
@@ -203,6 +254,9 @@ class Engine:
         """
         with self._submitting, self._lock:
             self._closed = True
+            for entry in self._entries.values():
+                if entry.discarded is not None:
+                    entry.discarded.cancel()  # the next start deletes it
             for entry in self._unfinished():
                 if entry.job.state is JobState.QUEUED:
                     entry.job = entry.job.changed(state=JobState.FAILED, message=GOES_ON)  # and not recorded
@@ -214,7 +268,7 @@ class Engine:
 
     def _find(self, job_id: str) -> _Entry:
         entry = self._entries.get(job_id)
-        if entry is None or entry.removed:
+        if entry is None or entry.hidden:
             raise UnknownJobError("This job is not known; it may have been deleted.")
         return entry
 
@@ -232,6 +286,14 @@ class Engine:
             entry.job = entry.job.ended(JobState.FAILED, message=CUT_OFF)
         else:
             entry.job = entry.job.ended(JobState.CANCELLED, message="Cancelled.")
+
+    def _delete_discarded(self, entry: _Entry) -> None:
+        with self._lock:
+            if entry.discarded is None:
+                return
+            entry.removed = True
+            if entry.job.state.final:
+                self._delete(entry)
 
     def _delete(self, entry: _Entry) -> None:
         shutil.rmtree(entry.job.folder, ignore_errors=True)

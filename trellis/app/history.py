@@ -2,12 +2,13 @@
 
 import logging
 import re
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trellis.app.jobs import REQUEST_FILE, Job
+from trellis.app.jobs import DISCARDED_FILE, REQUEST_FILE, Job
 from trellis.errors import InvalidInputError
 
 JOB_FOLDER = re.compile(r"[0-9a-f]{32}")
@@ -32,12 +33,18 @@ class HistoryLimits:
 
 
 def restore_jobs(root: Path) -> list[Job]:
-    """The jobs whose folders are under `root`, the oldest first; what cannot be read is left alone and logged."""
+    """The jobs whose folders are under `root`, the oldest first; what cannot be read is left alone and logged.
+
+    Those that were discarded in an earlier start are deleted.
+    """
     if not root.is_dir():
         return []
     jobs = []
     for folder in root.iterdir():
         if not JOB_FOLDER.fullmatch(folder.name) or not (folder / REQUEST_FILE).is_file():
+            continue
+        if (folder / DISCARDED_FILE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
             continue
         try:
             jobs.append(Job.restore(folder))

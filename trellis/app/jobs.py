@@ -25,12 +25,14 @@ from trellis.stages import Stage
 KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
 DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
 FRAMED_FILE = "framed.png"  # the object of the first picture, framed as the networks saw it
+DISCARDED_FILE = "discarded"  # there while a deleted job can still be brought back
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 ASKED = {"model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
 TOLD = {"state", "message", "notes", "likeness", "files", "took", "stages", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job began: it goes on when the program is started again."
+LONGEST_NAME = 80  # characters
 CLIENT_OWNER = "client "  # begins the owner of a job that a program asked for, before the address it called from
 
 _log = logging.getLogger(__name__)
@@ -121,6 +123,11 @@ class Job(BaseModel):
     @property
     def id(self) -> str:
         return self.folder.name
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the end of the program stopped it."""
+        return self.state is JobState.FAILED and self.message == CUT_OFF
 
     @property
     def seconds(self) -> float:
@@ -225,6 +232,12 @@ class Job(BaseModel):
     def give_up_asset(self) -> None:
         """Delete the asset itself, where the folder lets that be done."""
         _discard(self.kept_file)
+
+    def mark_discarded(self, discarded: bool) -> None:
+        """Say to the next start that the folder is to go, or that it stays, where the folder lets that be done."""
+        with suppress(OSError):
+            mark = self.folder / DISCARDED_FILE
+            mark.touch() if discarded else mark.unlink(missing_ok=True)
 
     def established(self, asset: Path | None = None) -> "Job":
         """The job with its folder on disk, which shares the pictures (PNG) and the asset that it takes.

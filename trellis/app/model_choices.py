@@ -1,5 +1,6 @@
 """The models that people can choose from on this machine."""
 
+import json
 import logging
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from trellis.families.family import TEXT
 from trellis.families.registry import published_models, published_name
 from trellis.runtime import ModelFiles
 
+TRAINING_FILE = "training.json"  # beside the weights of the embedded model
+
 _log = logging.getLogger(__name__)
 
 
@@ -17,13 +20,16 @@ _log = logging.getLogger(__name__)
 class ModelChoice:
     """A model that may be chosen: what it is called, and whether it takes texts in place of pictures.
 
-    `fetch_bytes` is what must be fetched before its first use.
+    `fetch_bytes` is what must be fetched before its first use; `kinds` are the objects that it was trained on, where
+    they are few; `licence` is that of its weights, "" where it is not known.
     """
 
     name: str
     label: str
     takes_text: bool = False
     fetch_bytes: int = 0
+    kinds: tuple[str, ...] = ()
+    licence: str = ""
 
 
 def offered_models(model: str, files: ModelFiles) -> list[ModelChoice]:
@@ -42,11 +48,21 @@ def _choice(entry: CatalogueEntry, files: ModelFiles, *, given: bool) -> ModelCh
     short = published_name(entry.name) or entry.name
     if entry.location is not None or given:
         label = f"{short} (demo)" if entry.name == DEMO_MODEL else short
-        return ModelChoice(entry.name, label, takes_text=_takes_text(entry, files))
+        text = _takes_text(entry, files)
+        return ModelChoice(entry.name, label, takes_text=text, kinds=_kinds(entry), licence=entry.licence)
     if files.offline:
         return None
     label = f"{short} · {entry.size_bytes / 1e9:.1f} GB to fetch"
-    return ModelChoice(entry.name, label, takes_text=_takes_text(entry, files), fetch_bytes=entry.size_bytes)
+    text = _takes_text(entry, files)
+    return ModelChoice(entry.name, label, takes_text=text, fetch_bytes=entry.size_bytes, licence=entry.licence)
+
+
+def _kinds(entry: CatalogueEntry) -> tuple[str, ...]:
+    """The kinds of objects that the demo model was trained on, as the record of its training has them."""
+    if entry.name != DEMO_MODEL or entry.location is None:
+        return ()
+    record = json.loads((entry.location / TRAINING_FILE).read_text(encoding="utf-8"))
+    return tuple(record["flows"]["data"]["families"])
 
 
 def _takes_text(entry: CatalogueEntry, files: ModelFiles) -> bool:

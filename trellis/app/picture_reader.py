@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,19 +36,37 @@ WATCH_SECONDS = 0.02
 PIECE = 1 << 18
 
 Content = str | IO[bytes]  # base64, or a file that is open
+Shares = tuple[float, float, float, float]  # left, top, right, bottom, of the sides of a picture
+
+
+class CutOutError(InvalidInputError):
+    """The picture was read, and no object was found in it: a person can show where it is."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a person drew on a picture, as `trellis.conditioning.marks` has it.
+
+    `strokes` is a picture over the whole of it, as a data address: green adds, red removes, clear says nothing.
+    """
+
+    crop: Shares | None = None
+    box: Shares | None = None
+    strokes: str = ""
 
 
 class ReadPicture:
     """A picture that was read: `path` is a PNG file, RGB or RGBA, both sides at most 1024; `notes` are remarks on it.
 
     The file is deleted when nobody holds this object any more. `thumbnail` is the address of a small picture of it, as
-    pages show it, where it was cut out.
+    pages show it, where it was cut out, `mask` that of what was kept of it, where somebody drew on it.
     """
 
-    def __init__(self, path: Path, notes: tuple[str, ...] = (), thumbnail: str = "") -> None:
+    def __init__(self, path: Path, notes: tuple[str, ...] = (), thumbnail: str = "", mask: str = "") -> None:
         self.path = path
         self.notes = notes
         self.thumbnail = thumbnail
+        self.mask = mask
         weakref.finalize(self, path.unlink, missing_ok=True)
 
 
@@ -72,12 +91,16 @@ class PictureReader:
         values = {"order": "read", "base64": isinstance(content, str), "max_pixels": max_pixels}
         return self._submit(values, content, self._time_limit)
 
-    def cut_out(self, path: Path, way: str, *, max_pixels: int = MAX_PIXELS) -> "Future[ReadPicture]":
+    def cut_out(
+        self, path: Path, way: str, *, drawn: Drawn | None = None, max_pixels: int = MAX_PIXELS
+    ) -> "Future[ReadPicture]":
         """Cut the object out of a picture file; `way` is one of `trellis.conditioning.BACKGROUND_MODES`.
 
-        No network is fetched for it. Whoever calls has made sure that clients may name the file.
+        `drawn` helps it. No network is fetched. Whoever calls has made sure that clients may name the file. Where the
+        picture can be read, and nothing is found in it, the future raises CutOutError.
         """
         values = {"order": "cut_out", "path": str(path.absolute()), "way": way, "max_pixels": max_pixels}
+        values |= {"drawn": None if drawn is None else asdict(drawn)}
         return self._submit(values, None, CUT_OUT_LIMIT)
 
     def close(self) -> None:
@@ -128,8 +151,10 @@ class PictureReader:
             if answer.get("kind") == "storage":
                 raise OSError(answer["errno"] or 0, answer["error"], str(self.folder))
         if "error" not in answer:
-            return ReadPicture(target, tuple(answer["notes"]), answer.get("thumbnail", ""))
+            return ReadPicture(target, tuple(answer["notes"]), answer.get("thumbnail", ""), answer.get("mask", ""))
         target.unlink(missing_ok=True)
+        if answer["kind"] == "object":
+            raise CutOutError(answer["error"])
         if answer["kind"] == "input":
             raise InvalidInputError(answer["error"])
         if answer["kind"] == "memory":

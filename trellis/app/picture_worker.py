@@ -2,9 +2,10 @@
 
 An order is a line of JSON and, where it says so, the picture in pieces (length in four bytes, then so many bytes; a
 length of 0 ends it). {"order": "read", "target", "max_pixels"} writes the picture that follows, reduced, as PNG to
-`target`; "base64" says that it comes as such text. {"order": "cut_out", "path", "target", "max_pixels", "way"} does so
-with what is cut out of the file `path`, and answers a small picture of it. An answer is a line of JSON: "notes" and
-"thumbnail", or {"error": sentence, "kind": "input", "memory" or "storage"}.
+`target`; "base64" says that it comes as such text. {"order": "cut_out", "path", "target", "max_pixels", "way",
+"drawn"} does so with what is cut out of the file `path`, and answers a small picture of it. An answer is a line of
+JSON: "notes" and "thumbnail" (and "mask", where somebody drew on it), or {"error": sentence, "kind": "input", "object",
+"memory" or "storage"}.
 
 It is run as a file, not imported: it must start fast, and whoever started it ends it when it takes too long or too much
 memory (`trellis.app.picture_reader`).
@@ -21,9 +22,16 @@ import string
 import struct
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from trellis.conditioning.marks import Marks
 
 THUMBNAIL = 192  # pixels
+MASK_SIDE = 512  # pixels at most
+MOST_STROKE_PIXELS = 1 << 20
 _DATA_ADDRESS = re.compile(rb"data:[^,]{0,200};base64,")
 
 
@@ -39,20 +47,52 @@ def read(order: dict[str, Any], content: bytes) -> dict[str, Any]:
 
 def cut_out(order: dict[str, Any], _: bytes) -> dict[str, Any]:
     """Write what is cut out of a picture."""
-    from PIL import Image
+    from PIL.Image import Resampling
 
     from trellis.conditioning.pictures import load_picture, prepare_image
+    from trellis.errors import InvalidInputError
     from trellis.runtime import ModelFiles
 
     picture, notes = load_picture(Path(order["path"]), max_pixels=order["max_pixels"])
-    prepared = prepare_image(picture, size=THUMBNAIL, background=order["way"], runtime=ModelFiles(offline=True))
+    drawn = order["drawn"]
+    marks = None if drawn is None else read_marks(drawn)
+    files = ModelFiles(offline=True)
+    try:
+        prepared = prepare_image(picture, size=THUMBNAIL, background=order["way"], runtime=files, marks=marks)
+    except InvalidInputError as error:
+        return {"error": str(error), "kind": "object"}
     cutout = prepared.cutout.convert("RGBA")
     cutout.save(order["target"])
-    framed = cutout.crop(prepared.box).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    framed = cutout.crop(prepared.box).resize((THUMBNAIL, THUMBNAIL), Resampling.LANCZOS)
+    answer = {"notes": [*notes, *prepared.notes], "thumbnail": data_address(framed)}
+    if drawn is not None:
+        mask = cutout.getchannel("A")
+        mask.thumbnail((MASK_SIDE, MASK_SIDE))
+        answer["mask"] = data_address(mask)
+    return answer
+
+
+def read_marks(drawn: dict[str, Any]) -> "Marks":
+    """What was drawn, its strokes decoded."""
+    import numpy as np
+
+    from trellis.conditioning.marks import ADD, REMOVE, Marks
+    from trellis.conditioning.pictures import load_picture
+
+    strokes = None
+    if drawn["strokes"]:
+        picture, _ = load_picture(decode_base64(drawn["strokes"].encode()), max_pixels=MOST_STROKE_PIXELS)
+        red, green, _, alpha = np.moveaxis(np.asarray(picture.convert("RGBA")), -1, 0)
+        strokes = np.where(alpha < 128, 0, np.where(green > red, ADD, REMOVE)).astype(np.uint8)
+    crop, box = (tuple(shares) if shares else None for shares in (drawn["crop"], drawn["box"]))
+    return Marks(crop, box, strokes)
+
+
+def data_address(picture: "Image.Image") -> str:
+    """A picture as an address that pages can show."""
     stream = io.BytesIO()
-    framed.save(stream, format="png")
-    address = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-    return {"notes": [*notes, *prepared.notes], "thumbnail": address}
+    picture.save(stream, format="png")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def decode_base64(text: bytes) -> bytes:

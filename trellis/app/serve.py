@@ -38,6 +38,7 @@ from trellis.families.catalogue import resolve_model
 from trellis.runtime import ModelFiles, check_machine_options
 
 EXAMPLES = ROOT / "assets" / "example_image"
+EXAMPLE_MODEL = ROOT / "assets" / "example_model" / "mug.glb"
 END_SECONDS = 8.0  # after which the program ends although something hangs
 HEAD_SECONDS = 30.0  # in which the head of a request must come
 
@@ -129,9 +130,9 @@ def _page(engine: Engine, models: Sequence[ModelChoice], files: ModelFiles) -> F
         from trellis.app.ui.web import create_app
 
     examples = sorted(EXAMPLES.glob("*.png"))
-    page = create_page(engine, examples=examples, models=models, files=files)
+    page = create_page(engine, examples=examples, models=models, files=files, example_model=EXAMPLE_MODEL)
     # Names are checked by the interface, which is in front.
-    return create_app(engine, page, examples=examples)
+    return create_app(engine, page, examples=examples, example_model=EXAMPLE_MODEL)
 
 
 def _say_addresses(settings: ApiSettings, listener: socket.socket, has_page: bool) -> str:

@@ -7,6 +7,7 @@ colour leaves that model, a mere darkening of the background (a shadow) counting
 import cv2
 import numpy as np
 
+from trellis.conditioning.marks import ADD, REMOVE, Box
 from trellis.errors import InvalidInputError
 
 WORKING_SIDE = 512  # GrabCut runs at this size; the mask is scaled back smoothly
@@ -15,25 +16,30 @@ SHADOW_WEIGHT = 0.2  # how much darker-than-background counts against lighter or
 DARKEST_SHADOW = 0.4  # a shadow leaves at least this share of the light
 GRABCUT_ROUNDS = 4
 MIN_AREA = 0.002  # smallest object as a share of the picture
+NOTHING_FOUND = (
+    "No object stands out from the background of the picture. Use a picture of one object on a plain background, or "
+    "one with a transparent background."
+)
+NOTHING_IN_BOX = "Nothing in the box stands out from what is around it. Draw it anew, or brush over the object."
 
 
-def estimate_alpha(color: np.ndarray) -> np.ndarray:
+def estimate_alpha(color: np.ndarray, *, box: Box | None = None, strokes: np.ndarray | None = None) -> np.ndarray:
     """Alpha uint8 [H, W] of the object in an RGB picture uint8 [H, W, 3].
 
-    Raises InvalidInputError when nothing stands out from the background.
+    With a `box` (shares of the picture's sides) the object is within it, and the border's colour counts no more.
+    `strokes` [H, W] of ADD, REMOVE and 0 are sure. Raises InvalidInputError when nothing stands out.
     """
     height, width = color.shape[:2]
     scale = min(1.0, WORKING_SIDE / max(height, width))
     small_size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = cv2.resize(color, small_size, interpolation=cv2.INTER_AREA)
-    distance, noise = _distance_from_background(small)
-    mask = _run_grabcut(small, _seed(distance, noise))
-    mask = _keep_large_blobs(mask)
+    seed = _seed(*_distance_from_background(small)) if box is None else _seed_of_box(small, box)
+    if strokes is not None:
+        drawn = cv2.resize(strokes, small_size, interpolation=cv2.INTER_NEAREST)
+        seed[drawn == ADD], seed[drawn == REMOVE] = cv2.GC_FGD, cv2.GC_BGD
+    mask = _keep_large_blobs(_run_grabcut(small, seed))
     if mask.mean() < MIN_AREA:
-        raise InvalidInputError(
-            "No object stands out from the background of the picture. Use a picture of one object on a plain "
-            "background, or one with a transparent background."
-        )
+        raise InvalidInputError(NOTHING_FOUND if box is None else NOTHING_IN_BOX)
     soft = cv2.GaussianBlur(mask.astype(np.float32) * 255, (0, 0), 0.7)
     return cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
 
@@ -90,6 +96,15 @@ def _seed(distance: np.ndarray, noise: float) -> np.ndarray:
     border = _border_mask(*distance.shape)
     outside = np.isin(labels, np.unique(labels[border & (background > 0)])) & (background > 0)
     seed[cv2.erode(outside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1) > 0] = cv2.GC_BGD
+    return seed
+
+
+def _seed_of_box(color: np.ndarray, box: Box) -> np.ndarray:
+    """GrabCut's initial mask of a box: probably object within, surely background outside and at the very border."""
+    height, width = color.shape[:2]
+    seed = np.full((height, width), cv2.GC_BGD, np.uint8)
+    left, top, right, bottom = (round(share * side) for share, side in zip(box, (width, height) * 2, strict=True))
+    seed[max(1, top) : min(height - 1, bottom), max(1, left) : min(width - 1, right)] = cv2.GC_PR_FGD
     return seed
 
 

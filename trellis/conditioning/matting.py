@@ -3,28 +3,47 @@
 import numpy as np
 from PIL import Image
 
+from trellis.conditioning.marks import ADD, REMOVE, Marks
 from trellis.errors import InvalidInputError
 from trellis.runtime import ModelFiles, matting_model_path
 
 U2NET_SIDE = 320  # pixels of the network's square input
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures that it learned from
-BACKGROUND_MODES = ("auto", "alpha", "rembg", "grabcut")
+BACKGROUND_MODES = ("auto", "alpha", "rembg", "grabcut", "whole")
 GRABCUT_NOTE = (
     "The background was removed by the built-in GrabCut, which suits plain backgrounds; "
     "for photographs fetch the network u2net once (“models get u2net”) or use a picture with a transparent background."
 )
 
 
-def cut_out(picture: Image.Image, *, background: str, runtime: ModelFiles) -> tuple[Image.Image, str, str | None]:
+def cut_out(
+    picture: Image.Image, *, background: str, runtime: ModelFiles, marks: Marks | None = None
+) -> tuple[Image.Image, str, str | None]:
     """Separate the object of an RGB or RGBA picture: (RGBA picture, method used, remark for the user or None).
 
     `background`: "alpha" keeps the picture's own transparency; "rembg" uses its network u2net; "grabcut" the built-in
-    method; "auto" the first of these that is here. Raises InvalidInputError for another value, for a picture without
-    transparency under "alpha", and under "rembg" where the network is missing or damaged.
+    method; "auto" the first of these that is here; "whole" removes nothing. What is drawn (`marks`) comes first: the
+    picture is cropped, a box starts the built-in method, and strokes hold whatever the method finds. Raises
+    InvalidInputError for another value, for a picture without transparency under "alpha", where nothing stands out,
+    and under "rembg" where the network is missing or damaged.
     """
     if background not in BACKGROUND_MODES:
         raise InvalidInputError(f"Unknown background mode {background!r}; choose one of {', '.join(BACKGROUND_MODES)}.")
+    if marks is None:
+        return _cut_out(picture, background, runtime, Marks())
+    picture, marks = marks.cropped(picture)
+    if marks.box is not None:
+        background = "grabcut"
+    cutout, method, _ = _cut_out(picture, background, runtime, marks)
+    return _with_strokes(picture, cutout, marks.strokes), method, None
+
+
+def _cut_out(
+    picture: Image.Image, background: str, runtime: ModelFiles, marks: Marks
+) -> tuple[Image.Image, str, str | None]:
     has_alpha = picture.mode == "RGBA" and np.asarray(picture.getchannel("A")).min() < 255
+    if background == "whole":
+        return picture.convert("RGBA"), "whole", None
     if background == "alpha" and not has_alpha:
         raise InvalidInputError("The picture has no transparent pixel; choose another background mode than 'alpha'.")
     if background == "alpha" or (background == "auto" and has_alpha):
@@ -34,7 +53,18 @@ def cut_out(picture: Image.Image, *, background: str, runtime: ModelFiles) -> tu
         return _remove_with_u2net(color, runtime), "rembg", None
     from trellis.conditioning.grabcut import estimate_alpha  # OpenCV, which pictures with transparency need not
 
-    return _with_alpha(color, estimate_alpha(np.asarray(color))), "grabcut", GRABCUT_NOTE
+    alpha = estimate_alpha(np.asarray(color), box=marks.box, strokes=marks.strokes)
+    return _with_alpha(color, alpha), "grabcut", GRABCUT_NOTE
+
+
+def _with_strokes(picture: Image.Image, cutout: Image.Image, strokes: np.ndarray | None) -> Image.Image:
+    """The cut-out of a picture with strokes [H, W] of its size drawn into its alpha."""
+    if strokes is None:
+        return cutout
+    alpha = np.asarray(cutout.getchannel("A")).copy()
+    alpha[strokes == ADD], alpha[strokes == REMOVE] = 255, 0
+    # u2net blackens what it removes, and a stroke may bring that back.
+    return _with_alpha(picture.convert("RGB"), alpha)
 
 
 def _with_alpha(color: Image.Image, alpha: np.ndarray) -> Image.Image:

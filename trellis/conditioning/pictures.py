@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trellis.conditioning.framing import PreparedImage, frame_object
+from trellis.conditioning.marks import Marks
 from trellis.conditioning.matting import cut_out
 from trellis.errors import InvalidInputError
 from trellis.runtime import ModelFiles
@@ -16,7 +17,17 @@ from trellis.runtime import ModelFiles
 MAX_SIDE = 1024  # larger pictures are reduced before anything else
 MAX_PIXELS = 100_000_000  # 400 MB decoded
 MIN_SIDE = 8
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # readers of rarer ones start programs or are fragile
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "BMP",
+    "GIF",
+    "TIFF",
+    "AVIF",
+    "HEIF",
+)  # readers of rarer ones start programs or are fragile
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")  # of the files of phones
 BAND = 256  # rows of a deep picture that are converted at a time
 
 PictureSource = str | Path | bytes | Image.Image
@@ -24,7 +35,6 @@ PictureSource = str | Path | bytes | Image.Image
 # What Pillow's readers raise for damaged files, next to their own errors.
 _DAMAGE = (
     UnidentifiedImageError,
-    Image.DecompressionBombError,
     OSError,
     SyntaxError,
     ValueError,
@@ -59,6 +69,11 @@ def load_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> tupl
                 picture.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a large JPEG at a fraction of its size
             picture.load()
             picture = _to_8_bit(ImageOps.exif_transpose(picture))
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which stands before ours
+        raise InvalidInputError(
+            f"The picture is too large (more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels); "
+            f"reduce it below {max_pixels / 1e6:.0f} megapixels (1024 x 1024 is enough)."
+        ) from error
     except _DAMAGE as error:
         if isinstance(error, InvalidInputError):
             raise
@@ -68,11 +83,19 @@ def load_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> tupl
 
 
 def prepare_image(
-    source: PictureSource, *, size: int = 518, background: str = "auto", runtime: ModelFiles | None = None
+    source: PictureSource,
+    *,
+    size: int = 518,
+    background: str = "auto",
+    runtime: ModelFiles | None = None,
+    marks: Marks | None = None,
 ) -> PreparedImage:
-    """Read, cut out and frame a picture for an encoder of `size` x `size` pixels; see `cut_out` for `background`."""
+    """Read, cut out and frame a picture for an encoder of `size` x `size` pixels.
+
+    See `cut_out` for `background` and `marks`.
+    """
     picture, notes = load_picture(source)
-    cutout, method, remark = cut_out(picture, background=background, runtime=runtime or ModelFiles())
+    cutout, method, remark = cut_out(picture, background=background, runtime=runtime or ModelFiles(), marks=marks)
     pixels, box = frame_object(cutout, size)
     return PreparedImage(cutout, pixels, box, method, notes + ((remark,) if remark else ()))
 
@@ -90,12 +113,28 @@ def _reason(error: BaseException) -> str:
 def _open(source: PictureSource) -> Image.Image:
     if isinstance(source, Image.Image):
         return source.copy()
+    file: io.BytesIO | Path = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+    if isinstance(file, Path) and not file.is_file():
+        raise InvalidInputError(f"There is no picture file {file}.")
+    _prepare_for_heic(source)
+    return Image.open(file, formats=FORMATS)
+
+
+def _prepare_for_heic(source: str | Path | bytes) -> None:
+    """Have Pillow read HEIC where the picture is one: the library for it is loaded by nothing else."""
     if isinstance(source, bytes):
-        return Image.open(io.BytesIO(source), formats=FORMATS)
-    path = Path(source)
-    if not path.is_file():
-        raise InvalidInputError(f"There is no picture file {path}.")
-    return Image.open(path, formats=FORMATS)
+        begin = source[:12]
+    else:
+        with Path(source).open("rb") as file:
+            begin = file.read(12)
+    if begin[4:8] != b"ftyp" or begin[8:] not in HEIC_BRANDS:
+        return
+    try:
+        from pi_heif import register_heif_opener
+    except ImportError as error:
+        message = f"{_name(source)} is a HEIC picture, which cannot be read here: save it as JPEG or PNG."
+        raise InvalidInputError(message) from error
+    register_heif_opener(thumbnails=False)
 
 
 def _check_size(picture: Image.Image, max_pixels: int) -> None:

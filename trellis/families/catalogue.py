@@ -1,6 +1,6 @@
 """Which models are on this machine, and which can be fetched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trellis.errors import CheckpointError, FetchError
@@ -8,18 +8,21 @@ from trellis.families import registry
 from trellis.families.location import ModelLocation, find_model
 from trellis.runtime import ModelFiles
 
+EMBEDDED_LICENCE = "MIT"  # with the program
+
 
 @dataclass(frozen=True)
 class CatalogueEntry:
     """A model by the name to ask for, and the bytes of its weights.
 
     `location` is None while it must be fetched; `size_bytes` are then what is fetched, with what reads its pictures or
-    texts if that is not here either.
+    texts if that is not here either. `licence` is that of the weights, "" where it is not known.
     """
 
     name: str
     location: Path | None
     size_bytes: int
+    licence: str = ""
 
 
 def resolve_model(name: str, *, runtime: ModelFiles) -> ModelLocation:
@@ -34,7 +37,8 @@ def list_models(runtime: ModelFiles) -> list[CatalogueEntry]:
     entries = []
     for family in registry.FAMILIES:
         file = family.description_file
-        entries += [_present(name, folder) for name, folder in family.embedded.items() if (folder / file).is_file()]
+        here = {name: folder for name, folder in family.embedded.items() if (folder / file).is_file()}
+        entries += [replace(_present(name, folder), licence=EMBEDDED_LICENCE) for name, folder in here.items()]
     if runtime.model_folder is not None and runtime.model_folder.is_dir():
         root = runtime.model_folder
         files = {family.description_file for family in registry.FAMILIES}
@@ -47,7 +51,8 @@ def list_models(runtime: ModelFiles) -> list[CatalogueEntry]:
         folder = location.local or cached_folder(location)
         missing = [name for name in model.supporting if supporting_folder(name, runtime) is None]
         size = model.size_bytes + sum(registry.supporting_models()[name].size_bytes for name in missing)
-        entries.append(_present(repository, folder) if folder else CatalogueEntry(repository, None, size))
+        entry = _present(repository, folder) if folder else CatalogueEntry(repository, None, size)
+        entries.append(replace(entry, licence=model.licence))
     return entries
 
 

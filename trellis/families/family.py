@@ -42,13 +42,14 @@ class ModelDescription:
 class PublishedModel:
     """Repositories that hold the same files, tried in order, and the bytes of weights that generating needs.
 
-    inputs and supporting as in its description, which is not here before the model is fetched.
+    inputs and supporting as in its description, which is not here before the model is fetched; licence of the weights.
     """
 
     repositories: tuple[str, ...]
     size_bytes: int
     inputs: tuple[str, ...]
     supporting: tuple[str, ...] = ()
+    licence: str = "MIT"
 
 
 @dataclass(frozen=True)

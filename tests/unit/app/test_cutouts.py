@@ -26,7 +26,7 @@ def rembg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_label_says_what_is_fetched(tmp_path: Path) -> None:
     assert must_fetch("rembg") and not must_fetch("auto")
     assert ("Network (u2net) · 0.2 GB to fetch", "rembg") in offered_ways(ModelFiles())
-    assert [way for _, way in offered_ways(ModelFiles(offline=True))] == ["auto", "grabcut", "alpha"]
+    assert [way for _, way in offered_ways(ModelFiles(offline=True))] == ["auto", "grabcut", "alpha", "whole"]
     (tmp_path / "u2net").mkdir()
     (tmp_path / "u2net" / "u2net.onnx").write_bytes(b"weights")
     assert not must_fetch("rembg")

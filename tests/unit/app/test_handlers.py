@@ -12,7 +12,7 @@ import pytest
 from trellis.app.model_choices import ModelChoice
 from trellis.app.request import GenerationRequest, read_request
 from trellis.app.ui.controls import FOLLOWING, SHOWN, SHOWN_FILES, following_values
-from trellis.app.ui.page import Sections, create_sections
+from trellis.app.ui.page import Offer, Sections, lay_out
 from trellis.app.ui.studio import Studio
 from trellis.errors import TrellisError
 from trellis.memory import GIB
@@ -58,9 +58,9 @@ class AskedEngine:
 
 def sections_of(engine: AskedEngine) -> Sections:
     """A page over the engine, whose model takes texts."""
-    with gr.Blocks() as page:
+    with gr.Blocks():
         studio = Studio(engine, ModelFiles())  # type: ignore[arg-type]
-        return create_sections(page, studio, [], "where", [ModelChoice("words", "words", takes_text=True)])
+        return lay_out(studio, Offer([], None, "where", [ModelChoice("words", "words", takes_text=True)]))
 
 
 def last(updates: AsyncIterator[Any]) -> Any:
@@ -81,7 +81,7 @@ def settings(names: tuple[str, ...], *, quality: str = "", preset: str = "", **c
 def asked(**chosen: Any) -> GenerationRequest:
     """The request of a text for controls of these values."""
     engine = AskedEngine()
-    last(sections_of(engine).jobs.generate_text(BROWSER, "a mug", "words", False, 5, *settings(SHOWN, **chosen)))
+    last(sections_of(engine).jobs.generate_text(BROWSER, "a mug", "words", True, 5, *settings(SHOWN, **chosen)))
     assert isinstance(engine.asked, GenerationRequest)
     return engine.asked
 

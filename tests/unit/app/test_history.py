@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE, FakePipeline
+from tests.unit.app.waiting import wait_until
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.history import HistoryLimits, folder_bytes, restore_jobs, surplus_jobs
 from trellis.app.jobs import Job, JobState
@@ -169,3 +170,110 @@ def test_one_line_of_the_log_says_how_many_results_are_deleted(
     start(history=HistoryLimits(jobs=1))
     [record] = [record for record in caplog.records if "deleted" in record.message]
     assert record.levelno == logging.INFO and record.message.startswith("Old results deleted: 2 (--keep-days")
+
+
+def test_the_history_has_jobs_in_every_state(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    engine = start(pipeline)
+    done = engine.submit(REQUEST, [PICTURE], owner="me")
+    finished(engine, done)
+    pipeline.gate.clear()
+    running, waiting, cancelled = (engine.submit(REQUEST, [PICTURE], owner="me") for _ in range(3))
+    engine.cancel(cancelled)
+    wait_until(lambda: engine.view(running).state is JobState.RUNNING)
+    assert [(job.id, job.state.value) for job in engine.history("me")] == [
+        (cancelled, "cancelled"),
+        (waiting, "queued"),
+        (running, "running"),
+        (done, "done"),
+    ]
+    pipeline.gate.set()
+
+
+def test_the_same_job_can_be_had_again(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline(fault=ValueError("no"))
+    engine = start(pipeline)
+    first = finished(engine, engine.submit(REQUEST, [PICTURE], owner="me", name="mug"))
+    assert first.state is JobState.FAILED and not first.interrupted
+    pipeline.fault = None
+    again = finished(engine, engine.repeat(first.id))
+    assert again.state is JobState.DONE and again.id != first.id and again.created > first.created
+    assert (again.owner, again.name, again.request, again.model) == ("me", "mug", REQUEST, first.model)
+    assert pipeline.calls[0] == pipeline.calls[1]
+    assert again.pictures[0].read_bytes() == first.pictures[0].read_bytes()
+    engine.remove(first.id)
+    assert finished(engine, engine.repeat(again.id)).state is JobState.DONE
+    assert len(pipeline.calls) == 2  # its asset is there
+
+
+def test_an_interrupted_job_says_so_and_can_be_had_again(start: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = start()
+    job_id = engine.submit(REQUEST, [PICTURE], owner="me")
+    finished(engine, job_id)
+    engine.close()
+    for name in ("result.json", "kept.safetensors"):
+        (tmp_path / "jobs" / job_id / name).unlink()
+    engine = start()
+    [job] = engine.history("me")
+    assert job.interrupted
+    assert finished(engine, engine.repeat(job_id)).state is JobState.DONE
+
+
+def test_a_new_name_stays(start: Callable[..., Engine]) -> None:
+    engine = start()
+    job_id = engine.submit(REQUEST, [PICTURE], owner="me", name="mug")
+    finished(engine, job_id)
+    engine.rename(job_id, "  A  red\ncup ")
+    for name in ("", " \n", "\x00"):
+        with pytest.raises(InvalidInputError, match="name"):
+            engine.rename(job_id, name)
+    engine.rename(job_id, "A red cup " + "long " * 40)
+    assert len(engine.view(job_id).name) == 80
+    engine.close()
+    job = start().view(job_id)
+    assert job.name.startswith("A red cup long") and job.state is JobState.DONE
+
+
+def test_a_discarded_job_can_be_brought_back_for_a_while(
+    start: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start()
+    job_id = engine.submit(REQUEST, [PICTURE], owner="me")
+    before = finished(engine, job_id)
+    engine.discard(job_id)
+    assert engine.history("me") == engine.views() == []
+    with pytest.raises(UnknownJobError):
+        engine.view(job_id)
+    engine.bring_back(job_id)
+    assert engine.view(job_id) == before and before.files["ply"].is_file()
+    monkeypatch.setattr("trellis.app.engine.UNDO_SECONDS", 0.05)
+    engine.discard(job_id)
+    wait_until(lambda: not before.folder.exists())
+    with pytest.raises(UnknownJobError):
+        engine.bring_back(job_id)
+
+
+def test_the_next_start_deletes_what_was_discarded(start: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = start()
+    kept, gone, back = (engine.submit(REQUEST, [PICTURE], owner="me") for _ in range(3))
+    finished(engine, back)
+    for job_id in (gone, back):
+        engine.discard(job_id)
+    engine.bring_back(back)
+    engine.close()
+    assert (tmp_path / "jobs" / gone).is_dir()
+    assert [job.id for job in start().history("me")] == [back, kept]
+    assert not (tmp_path / "jobs" / gone).exists()
+
+
+def test_a_running_job_that_is_discarded_ends(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    engine = start(pipeline)
+    job_id = engine.submit(REQUEST, [PICTURE], owner="me")
+    wait_until(lambda: engine.view(job_id).state is JobState.RUNNING)
+    engine.discard(job_id)
+    pipeline.gate.set()
+    wait_until(lambda: not engine.busy)
+    engine.bring_back(job_id)
+    assert engine.view(job_id).state is JobState.CANCELLED

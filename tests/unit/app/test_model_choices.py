@@ -24,7 +24,10 @@ def test_what_is_fetched_includes_what_reads_pictures_and_texts(tmp_path: Path) 
     models = offered(tmp_path)
     assert next(iter(models)) == "nano" and len(models) == 1 + len(PUBLISHED)
     assert models[IMAGE] == ModelChoice(
-        IMAGE, "TRELLIS-image-large · 4.2 GB to fetch", fetch_bytes=3_006_922_800 + SUPPORTING["DINOv2"].size_bytes
+        IMAGE,
+        "TRELLIS-image-large · 4.2 GB to fetch",
+        fetch_bytes=3_006_922_800 + SUPPORTING["DINOv2"].size_bytes,
+        licence="MIT",
     )
     assert models[TEXT].label == "TRELLIS-text-base · 2.4 GB to fetch" and models[TEXT].takes_text
     encoder = tmp_path / SUPPORTING["DINOv2"].repositories[0]

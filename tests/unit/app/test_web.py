@@ -18,6 +18,7 @@ from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import ADVICE, LIMIT, UNLIKE
+from trellis.app.model_choices import offered_models
 from trellis.app.request import GenerationRequest
 from trellis.app.ui import fragments
 from trellis.app.ui.cutouts import WAYS
@@ -27,6 +28,7 @@ from trellis.app.ui.page import create_page
 from trellis.app.ui.sections import header
 from trellis.app.ui.web import STATIC, create_app
 from trellis.progress import StepInfo
+from trellis.runtime import ModelFiles
 from trellis.stages import Stage
 
 HOME = "http://127.0.0.1:7960"
@@ -143,10 +145,11 @@ def test_results_are_for_their_owner_alone(client: TestClient, engine: Engine) -
     while not engine.view(job_id).state.final:
         time.sleep(0.01)
     addresses = [f"/results/{job_id}/{name}" for name in ("asset.glb", "draft.png", "framed.png", "bundle/all.zip")]
-    assert [client.get(address).status_code for address in addresses] == [200] * 4
+    addresses.append(f"/results/{job_id}/picture_0.png")
+    assert [client.get(address).status_code for address in addresses] == [200] * 5
     for other in ("", "x" * 40, secret[:-1], owner_of(secret)):
         client.cookies = {COOKIE: other}  # type: ignore[assignment]
-        assert [client.get(address).status_code for address in addresses] == [404] * 4
+        assert [client.get(address).status_code for address in addresses] == [404] * 5
     record = (engine.view(job_id).files["glb"].parent / "request.json").read_text()
     assert secret not in record  # the folder gives nobody the way in
 
@@ -164,7 +167,11 @@ def test_every_text_of_the_page_has_its_translations() -> None:
     texts |= {*(stage.caption for stage in Stage), *WAYS.values(), header.SUBTITLE}
     for path in Path(header.__file__).parent.glob("*.py"):
         texts |= _literals(path, ("label", "info")) | _notes(path)
-    texts |= {"Generate", "Cancel", "Delete this model", "Use {0}", "Use {0} · {1} GB to fetch"}
+    texts |= {"Generate", "Cancel", "Delete this model", "Use", "Fetch", "In use", "Try again", "Cancel fetching"}
+    texts |= {"Demo model: {0} kinds of simple objects", "{0} kinds of simple objects", "Licence: {0}", "Memory"}
+    nano = next(model for model in offered_models("nano", ModelFiles()) if model.name == "nano")
+    assert len(nano.kinds) == 22 and nano.licence == "MIT"
+    texts |= {*nano.kinds, *(path.stem.capitalize() for path in (ROOT / "assets" / "example_image").glob("*.png"))}
     tables = language_tables()
     assert set(tables) == {"en", "ko", "zh"}
     for language, table in tables.items():

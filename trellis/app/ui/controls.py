@@ -72,6 +72,13 @@ def create_control(name: str) -> Component:
     return gr.Slider(option.minimum, option.maximum, default, step=option.step, **shared)
 
 
+def control_value(control: Component, value: Any) -> Any:
+    """What a control shows for an option's value; `stated_values` is the way back."""
+    if isinstance(control, gr.CheckboxGroup):
+        return list(value or ())
+    return "" if value is None and isinstance(control, gr.Dropdown) else value
+
+
 def stated_values(names: tuple[str, ...], values: list[object]) -> dict[str, object]:
     """The controls' values as a request takes them; nothing chosen means None where that has a meaning."""
     known = GenerationRequest.options()

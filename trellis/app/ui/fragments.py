@@ -10,6 +10,7 @@ from trellis.app.likeness import ADVICE, UNLIKE, is_unlike
 from trellis.progress import StepInfo
 
 VIEWER_ROUTE = "/viewer.js"
+EXAMPLE_ROUTE = "/example.glb"
 # What is offered, in this order, and what it is; an OBJ is offered as an archive with its material and pictures.
 DOWNLOADS = {
     "glb": ("GLB", "textured mesh"),
@@ -26,6 +27,9 @@ DOWNLOADS = {
 }
 
 
+PREVIEW_TITLE = "Preview video: colours beside surface directions"
+
+
 def result_address(job_id: str, path: Path) -> str:
     """Where the browser finds a result file of a job."""
     return f"/results/{job_id}/{path.name}"
@@ -40,11 +44,11 @@ def job_panel(view: Job) -> str:
         case JobState.FAILED:
             return message_panel(view.message)
         case JobState.CANCELLED:
-            return _panel(view, "Cancelled", [_clock(view.seconds)], 0.0)
+            return _panel(view, "Cancelled", [clock(view.seconds)], 0.0)
         case JobState.DONE:
             return _done_panel(view)
         case _ if not view.stages:
-            return _panel(view, "Starting", [_clock(view.seconds)], 0.0)
+            return _panel(view, "Starting", [clock(view.seconds)], 0.0)
         case _:
             return _running_panel(view)
 
@@ -56,7 +60,7 @@ def _done_panel(view: Job) -> str:
     return _panel(
         view,
         UNLIKE if unlike else "Done",
-        [*alike, _clock(view.seconds)],
+        [*alike, clock(view.seconds)],
         1.0,
         notes,
         quality="unlike" if unlike else "good",
@@ -70,9 +74,9 @@ def _running_panel(view: Job) -> str:
         details += [f"{view.pace:.1f} MB/s" if view.pace < 10 else f"{view.pace:.0f} MB/s"] if view.pace else []
     else:
         details = [f"Step {now.step} of {now.total}"] * (now.total > 1)
-    details.append(_clock(view.seconds))
+    details.append(clock(view.seconds))
     if left is not None:
-        details.append(f"about {_clock(left)} left")
+        details.append(f"about {clock(left)} left")
     titles = dict.fromkeys(_title(info) for info in view.stages[:-1])
     past = "".join(f"<li>{escape(title)}</li>" for title in titles if title != _title(now))
     share = view.progress if name is None else now.step / max(now.total, 1)
@@ -92,8 +96,8 @@ def message_panel(message: str) -> str:
 def draft_panel(view: Job) -> str:
     """The first picture of an asset whose files are still being made."""
     assert view.draft is not None
-    source = escape(result_address(view.id, view.draft), quote=True)
-    return f'<div class="results"><img class="preview draft" src="{source}" alt="A first look at the model"></div>'
+    source = f"{result_address(view.id, view.draft)}?{view.draft.stat().st_mtime_ns}"  # a later one is another address
+    return f'<img class="draft" src="{escape(source, quote=True)}" alt="A first look at the model">'
 
 
 def results_panel(view: Job, name: str) -> str:
@@ -102,8 +106,8 @@ def results_panel(view: Job, name: str) -> str:
     if "mp4" in view.files:
         source = escape(result_address(view.id, view.files["mp4"]), quote=True)
         video = (
-            f'<video class="preview" src="{source}" autoplay loop muted playsinline controls '
-            'aria-label="Preview video: colours beside surface directions"></video>'
+            f'<a class="film" href="{source}" target="_blank" aria-label="{PREVIEW_TITLE}" title="{PREVIEW_TITLE}">'
+            f'<video class="preview" src="{source}" autoplay loop muted playsinline aria-hidden="true"></video></a>'
         )
     links = [_download(view, kind, name) for kind in DOWNLOADS if kind in view.files]
     if len(links) > 1:
@@ -153,5 +157,6 @@ def _title(info: StepInfo) -> str:
     return f"{info.stage.caption} {info.subject}".rstrip()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

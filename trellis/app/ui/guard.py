@@ -27,7 +27,7 @@ JOIN, FILE = f"{API}/queue/join", f"{API}/file="
 STREAMS = (f"{API}/queue/data", f"{API}/heartbeat/")
 GETS = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static|svelte|results)/.+"
-    rf"|/\w+\.js|{API}/(info/?|theme\.css|startup-events|queue/data|queue/status|upload_progress|app_id/?|heartbeat/\w+|file=.+)"
+    rf"|/\w+\.js|/example\.glb|{API}/(info/?|theme\.css|startup-events|queue/data|queue/status|upload_progress|app_id/?|heartbeat/\w+|file=.+)"
 )
 SESSION = re.compile(r"[0-9A-Za-z_-]{1,64}")
 MOST_BODY = 1 << 20  # bytes of an event: pictures come by upload

@@ -1,4 +1,4 @@
-"""The page: pictures (or a text) on the left, the finished asset on the right."""
+"""The page: inputs on the left over a bar that stays, the 3D pane on the right over the files and the history."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,27 @@ from trellis.app.ui.sections.examples import Examples
 from trellis.app.ui.sections.header import TITLE, Header
 from trellis.app.ui.sections.history import History
 from trellis.app.ui.sections.jobs import Jobs
-from trellis.app.ui.sections.models import DemoNote
+from trellis.app.ui.sections.models import Models
 from trellis.app.ui.sections.pictures import Pictures
+from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.prompt import Prompt
+from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
 from trellis.app.ui.sections.settings import Settings
+from trellis.app.ui.sections.settings_file import SettingsFile
 from trellis.app.ui.studio import Studio
 from trellis.runtime import ModelFiles, name_upload_folder
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a page offers: pictures that one click makes a model of, a GLB to turn before there is a result, a line on
+    where the work is done until the engine knows, and the models that may be chosen."""
+
+    examples: Sequence[Path]
+    example_model: Path | None
+    machine: str
+    models: Sequence[ModelChoice]
 
 
 @dataclass(frozen=True)
@@ -29,10 +43,16 @@ class Sections:
 
     studio: Studio
     header: Header
-    actions: Actions
-    again: Again
+    pictures: Pictures
+    prompt: Prompt | None
+    samples: Examples
     settings: Settings
+    settings_file: SettingsFile
+    again: Again
+    models: Models
+    actions: Actions
     result: Result
+    progress: Progress
     history: History
     jobs: Jobs
 
@@ -41,74 +61,103 @@ def create_page(
     engine: Engine,
     *,
     examples: Sequence[Path] = (),
+    example_model: Path | None = None,
     machine: str = "",
     models: Sequence[ModelChoice] = (),
     files: ModelFiles | None = None,
 ) -> gr.Blocks:
-    """Lay out the page for an engine.
+    """Lay out the page for an engine; see `Offer`.
 
-    `examples` are pictures that one click makes a model of, `machine` a line on where the work is done until the engine
-    knows, `models` what may be chosen (default: the engine's own), `files` whether the network that cuts pictures out
-    may be fetched.
+    `models` are the engine's own where none are given; `files` say whether models may be fetched, and where they are.
     """
     name_upload_folder(engine.pictures.folder)
     models = models or [ModelChoice(name, name) for name in engine.models.names]
     studio = Studio(engine, files or ModelFiles())
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        create_sections(page, studio, examples, machine, models)
+        sections = lay_out(studio, Offer(examples, example_model, machine, models))
+        connect(page, sections)
     return page
 
 
-def create_sections(
-    page: gr.Blocks, studio: Studio, examples: Sequence[Path], machine: str, models: Sequence[ModelChoice]
-) -> Sections:
-    """Lay the sections out and connect them."""
-    header = Header(studio, machine)
-    with gr.Row(elem_id="columns"):
-        with gr.Column(scale=2, min_width=320):
-            pictures, prompt = _create_inputs(studio, models)
-            settings = Settings(studio)
-            actions = Actions(studio)
-            note = DemoNote(models)
-            samples = Examples(studio, examples)
-            settings.create_groups(models)
-            with gr.Accordion("Mesh, texture and files", open=False, elem_id="file-settings"):
-                settings.create_file_rows()
-                again = Again(studio)
-        with gr.Column(scale=3, min_width=320):
-            result = Result(studio)
+def lay_out(studio: Studio, offer: Offer) -> Sections:
+    """Create all sections where they belong; call it inside a page."""
+    header = Header(studio, offer.machine)
+    with gr.Row(elem_id="studio"):
+        with gr.Column(elem_id="side", min_width=0):
+            with gr.Column(elem_id="inputs", min_width=0):
+                pictures, prompt = _create_sources(studio, offer.models)
+                samples = Examples(studio, offer.examples)
+                settings = Settings(studio)
+                settings.create_groups()
+                with gr.Accordion("Mesh, texture and files", open=False, elem_id="file-settings"):
+                    settings.create_file_rows()
+                    again = Again(studio)
+                settings_file = SettingsFile(studio)
+            with gr.Column(elem_id="bar", min_width=0):
+                models = Models(studio, offer.models)
+                settings.create_seed()
+                actions = Actions(studio, texts=prompt is not None)
+        with gr.Column(elem_id="work", min_width=0):
+            with gr.Column(elem_id="stage", min_width=0):
+                result = Result(studio, offer.example_model)
+                progress = Progress(studio)
+            result.create_files()
             history = History(studio)
+    question = Question(studio, pictures=pictures, prompt=prompt, settings=settings, models=models)
+    history.place(progress, question, result)
+    settings_file.place(progress, question, settings)
     jobs = Jobs(
         studio,
         header=header,
         pictures=pictures,
         prompt=prompt,
         settings=settings,
+        models=models,
         actions=actions,
+        progress=progress,
         again=again,
         result=result,
         history=history,
+        question=question,
     )
-    history.connect(page, actions, settings, result)
-    header.connect(page)
-    pictures.connect()
-    settings.connect()
-    actions.connect()
-    jobs.connect()
-    note.connect(settings.model, jobs)
-    samples.connect(pictures, jobs)
-    page.unload(studio.close)
-    return Sections(studio, header, actions, again, settings, result, history, jobs)
+    return Sections(
+        studio=studio,
+        header=header,
+        pictures=pictures,
+        prompt=prompt,
+        samples=samples,
+        settings=settings,
+        settings_file=settings_file,
+        again=again,
+        models=models,
+        actions=actions,
+        result=result,
+        progress=progress,
+        history=history,
+        jobs=jobs,
+    )
 
 
-def _create_inputs(studio: Studio, models: Sequence[ModelChoice]) -> tuple[Pictures, Prompt | None]:
+def connect(page: gr.Blocks, parts: Sections) -> None:
+    """Say what happens when something is used."""
+    parts.header.connect(page)
+    parts.pictures.connect()
+    parts.settings.connect()
+    parts.models.connect(page)
+    parts.actions.connect()
+    parts.jobs.connect(page)
+    parts.settings_file.connect(parts.models)
+    parts.samples.connect(parts.pictures, parts.jobs)
+
+
+def _create_sources(studio: Studio, models: Sequence[ModelChoice]) -> tuple[Pictures, Prompt | None]:
     """Pictures and their cut-outs; and a text, where a model takes one."""
     texts = [model for model in models if model.takes_text]
     if not texts:
         return Pictures(studio), None
-    with gr.Tabs(elem_id="sources"):
-        with gr.Tab("Pictures"):
+    with gr.Tabs(elem_id="sources") as tabs:
+        with gr.Tab("Pictures", id="pictures"):
             pictures = Pictures(studio)
-        with gr.Tab("Text", elem_id="text-tab"):
-            prompt = Prompt(studio, texts)
+        with gr.Tab("Text", id="text", elem_id="text-tab"):
+            prompt = Prompt(tabs, texts)
     return pictures, prompt

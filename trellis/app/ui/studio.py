@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -23,13 +23,21 @@ Updates = dict[Any, Any]  # new values by component
 
 @dataclass
 class Session:
-    """What belongs to one open page: the job that it waits for, the job that it shows and the name of its files, the
-    last panel of files, and past jobs in the order of their pictures."""
+    """What belongs to one open page.
+
+    `job` is the job whose progress it shows, `watch` who shows it, `asked` the last that it asked for; `finished` the
+    result that is shown and the name of its files, `results` their panel; `chosen` the job chosen in the history,
+    `compared` the one that waits for another to be compared with, `discarded` the one that was deleted last.
+    """
 
     job: str | None = None
+    watch: object = None
+    asked: str | None = None
     finished: tuple[str, str] | None = None
     results: str = ""
-    history: list[str] = field(default_factory=list)
+    chosen: str | None = None
+    compared: str | None = None
+    discarded: str | None = None
 
 
 class Studio:
@@ -52,13 +60,13 @@ class Studio:
     @property
     def long(self) -> dict[str, Any]:
         """How an event is connected whose handler sets `changing`; the engine has its own queue, so none is limited."""
-        return {"outputs": self.changing, "concurrency_limit": None, **QUIET}
+        return {"outputs": self.changing, "concurrency_limit": None, "trigger_mode": "multiple", **QUIET}
 
-    def buttons(self, session: Session, *, running: bool = False) -> Updates:
+    def buttons(self, session: Session) -> Updates:
         """What may be used now on a page."""
         updates: Updates = {}
         for usable in self.usable:
-            updates |= usable(session, running)
+            updates |= usable(session, session.job is not None)
         return updates
 
     def session(self, browser: gr.Request) -> Session:
@@ -73,16 +81,10 @@ class Studio:
         return session
 
     def cancel(self, browser: gr.Request) -> None:
-        """Stop the job that a page waits for: its button was pressed or the page was closed."""
+        """Stop the job whose progress a page shows; nothing else but its owner's delete stops one."""
         session = self.sessions.get(page_key(browser))
         if session is not None and session.job is not None:
             self.engine.cancel(session.job)
-
-    def close(self, browser: gr.Request) -> None:
-        """Forget a page that was closed, and stop its job."""
-        self.cancel(browser)
-        with self._lock:
-            self.sessions.pop(page_key(browser), None)
 
     def is_kept(self, session: Session) -> bool:
         """Whether other files can be made of what a page shows; somebody may have deleted it."""

@@ -18,7 +18,7 @@ from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.jobs import CLIENT_OWNER, Job
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
-from trellis.app.ui.fragments import VIEWER_ROUTE
+from trellis.app.ui.fragments import EXAMPLE_ROUTE, VIEWER_ROUTE
 from trellis.app.ui.guard import PageGuard
 from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
 from trellis.app.ui.look import STYLE_SHEET, create_theme
@@ -88,11 +88,13 @@ class SameOriginOnly:
         await self.app(scope, receive, send_with_policy)
 
 
-def create_app(engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] = ()) -> FastAPI:
+def create_app(
+    engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] = (), example_model: Path | None = None
+) -> FastAPI:
     """The application: results of jobs for their owner, the page's scripts, and the page at "/".
 
-    Results of jobs without an owner are for whoever knows the unguessable id. `examples` are those of the page. Host
-    names and tokens are checked before, by the guards of `trellis.app.api`.
+    Results of jobs without an owner are for whoever knows the unguessable id. `examples` and `example_model` are
+    those of the page. Host names and tokens are checked before, by the guards of `trellis.app.api`.
     """
     app = FastAPI(title="TRELLIS", docs_url=None, redoc_url=None, openapi_url=None)
     uploads, shown = engine.pictures.folder, sorted({path.resolve().parent for path in examples})
@@ -101,18 +103,12 @@ def create_app(engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] 
     app.add_middleware(OwnerCookie)
     app.add_middleware(SameOriginOnly)
 
-    @app.get(VIEWER_ROUTE)
-    def viewer_script() -> FileResponse:
-        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
-
-    @app.get(LANGUAGE_ROUTE)
-    def languages() -> Response:
-        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    _add_own_files(app, example_model)
 
     @app.get("/results/{job_id}/{name}")
     def result_file(job_id: str, name: str, request: Request) -> FileResponse:
         view = _own_job(engine, job_id, request)
-        return _answer(None if view is None else _result_path(view, name))
+        return _answer(None if view is None else _result_path(view, name, owner_of_headers(request.headers)))
 
     bundling = asyncio.Lock()  # whoever makes an archive holds it: the same one is not made twice, nor many at once
 
@@ -151,6 +147,22 @@ def create_app(engine: Engine, page: gradio.Blocks, *, examples: Sequence[Path] 
     )
 
 
+def _add_own_files(app: FastAPI, example_model: Path | None) -> None:
+    """The routes of the page's own scripts, and of the model that it shows first."""
+
+    @app.get(VIEWER_ROUTE)
+    def viewer_script() -> FileResponse:
+        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    @app.get(EXAMPLE_ROUTE)
+    def example() -> FileResponse:
+        return _answer(example_model)
+
+    @app.get(LANGUAGE_ROUTE)
+    def languages() -> Response:
+        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
 def _answer(path: Path | None) -> FileResponse:
     if path is None:
         raise HTTPException(status_code=404, detail="This result does not exist any more.")
@@ -170,7 +182,11 @@ def _own_job(engine: Engine, job_id: str, request: Request) -> Job | None:
     return view if own else None
 
 
-def _result_path(view: Job, name: str) -> Path | None:
-    """The file only if it is one of the job's results: names are looked up, never joined to a folder."""
-    offered = [*view.files.values(), view.draft, view.framed]
+def _result_path(view: Job, name: str, owner: str) -> Path | None:
+    """The file only if it is one of the job's results, or for its owner one of its pictures.
+
+    Names are looked up, never joined to a folder.
+    """
+    pictures = view.pictures if owner and owner == view.owner else ()
+    offered = [*view.files.values(), view.draft, view.framed, *pictures]
     return next((path for path in offered if path is not None and path.name == name and path.is_file()), None)

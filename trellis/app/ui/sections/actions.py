@@ -1,4 +1,4 @@
-"""Generate, Cancel, and how far the job is."""
+"""Generate and Cancel: the bar that never scrolls away."""
 
 import gradio as gr
 
@@ -6,15 +6,19 @@ from trellis.app.ui.studio import QUIET, Session, Studio, Updates
 
 
 class Actions:
-    """The bar of buttons that every job starts and ends with."""
+    """The buttons that every job starts and ends with; `texts` says whether a text can be made a model of."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, *, texts: bool) -> None:
         self._studio = studio
+        self.generate_text = None
         with gr.Row(elem_id="actions"):
-            generate = gr.Button("Generate", variant="primary", scale=3, min_width=160, elem_id="generate")
-            cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=96, elem_id="cancel")
-        self.generate, self.cancel = studio.changes(generate), studio.changes(cancel)
-        self.progress = studio.changes(gr.HTML("", apply_default_css=False, elem_id="progress"))
+            generate = gr.Button("Generate", variant="primary", scale=3, min_width=120, elem_id="generate")
+            if texts:
+                label = "Generate from text"
+                button = gr.Button(label, variant="primary", scale=3, min_width=120, elem_id="generate-text")
+                self.generate_text = button
+            cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=88, elem_id="cancel")
+        self.generate, self.cancel = generate, studio.changes(cancel)
         studio.usable.append(self._usable)
 
     def connect(self) -> None:
@@ -22,7 +26,4 @@ class Actions:
         self.cancel.click(self._studio.cancel, concurrency_limit=None, **QUIET)
 
     def _usable(self, session: Session, running: bool) -> Updates:
-        return {
-            self.generate: gr.Button("Generating…" if running else "Generate", interactive=not running),
-            self.cancel: gr.Button(interactive=running),
-        }
+        return {self.cancel: gr.Button(interactive=running)}

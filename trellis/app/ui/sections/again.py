@@ -18,4 +18,4 @@ class Again:
         studio.usable.append(self._usable)
 
     def _usable(self, session: Session, running: bool) -> Updates:
-        return {self.button: gr.Button(interactive=not running and self._studio.is_kept(session))}
+        return {self.button: gr.Button(interactive=self._studio.is_kept(session))}

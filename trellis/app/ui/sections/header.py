@@ -10,7 +10,7 @@ from trellis.app.ui import fragments
 from trellis.app.ui.studio import POLL_SECONDS, QUIET, Studio, Updates
 
 STATIC = Path(__file__).parents[1] / "static"
-PASTE_SCRIPT = STATIC / "paste.js"
+SCRIPTS = (STATIC / "paste.js", STATIC / "names.js")
 THEME_SCRIPT = STATIC / "theme.js"
 THEME_BUTTON = (
     '<button type="button" aria-label="Dark colours" title="Dark colours"><svg viewBox="0 0 24 24" aria-hidden="true">'
@@ -29,8 +29,8 @@ class Header:
         self._studio, self._given = studio, machine
         with gr.Row(elem_id="top"):
             header = f"<h1>{TITLE}</h1><p>{SUBTITLE}</p>"
-            paste = PASTE_SCRIPT.read_text(encoding="utf-8")
-            gr.HTML(header, js_on_load=paste, apply_default_css=False, elem_id="header")
+            scripts = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
+            gr.HTML(header, js_on_load=scripts, apply_default_css=False, elem_id="header")
             line = gr.HTML(fragments.machine_line([machine]), apply_default_css=False, elem_id="machine")
             self.machine = studio.changes(line)
             theme = THEME_SCRIPT.read_text(encoding="utf-8")

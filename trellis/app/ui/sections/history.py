@@ -1,99 +1,137 @@
-"""Earlier models of the same person: shown again, or deleted."""
+"""The jobs of the same person: shown again with all that was asked, tried again, renamed, compared, deleted."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from trellis.app.engine import UnknownJobError
-from trellis.app.jobs import Job
-from trellis.app.ui import fragments
-from trellis.app.ui.sections.actions import Actions
+from trellis.app.jobs import Job, JobState
+from trellis.app.ui import entries
+from trellis.app.ui.sections.progress import Progress
+from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
-from trellis.app.ui.sections.settings import Settings
 from trellis.app.ui.studio import QUIET, Session, Studio, Updates, page_owner
+from trellis.errors import TrellisError
 
 HISTORY_SHOWN = 24
+SCRIPT = Path(__file__).parents[1] / "static" / "history.js"
 
 
 class History:
-    """A strip of pictures, the newest first."""
+    """A strip of jobs, the newest first, and what is known of the one that was chosen."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        gallery = gr.Gallery(
-            label="Your models",
-            columns=6,
-            fit_columns=False,
-            height="auto",
-            object_fit="cover",
-            interactive=False,
-            allow_preview=False,
-            visible=False,
-            buttons=[],
-            elem_id="history",
-        )
-        self.gallery = studio.changes(gallery)
-        remove = gr.Button("Delete this model", interactive=False, size="sm", elem_id="remove")
-        self.remove_button = studio.changes(remove)
-        studio.usable.append(self._usable)
+        script = SCRIPT.read_text(encoding="utf-8")
+        strip = gr.HTML("", js_on_load=script, apply_default_css=False, elem_id="history")
+        details = gr.HTML("", js_on_load=script, apply_default_css=False, elem_id="entry")
+        self.strip, self.details = studio.changes(strip), studio.changes(details)
+        self._acts = {
+            "open": self._open,
+            "cancel": self._cancel,
+            "retry": self._retry,
+            "rename": self._rename,
+            "delete": self._delete,
+            "undo": self._undo,
+            "compare": self._compare,
+            "stop": self._stop,
+        }
 
-    def connect(self, page: gr.Blocks, actions: Actions, settings: Settings, result: Result) -> None:
-        """Show past results when the page opens; and what is chosen or deleted."""
-        self._actions, self._settings, self._result = actions, settings, result
-        page.load(self.open, outputs=self.gallery, **QUIET)
-        self.gallery.select(self.choose, outputs=self._studio.changing, **QUIET)
-        self.remove_button.click(self.remove, outputs=self._studio.changing, **QUIET)
+    def place(self, progress: Progress, question: Question, result: Result) -> None:
+        """Name the sections that show what is chosen."""
+        self._progress, self._question, self._result = progress, question, result
+
+    @property
+    def acting(self) -> dict[str, Any]:
+        """How the events of `act` are connected."""
+        outputs = [*self._studio.changing, *self._question.outputs]
+        return {"outputs": list(dict.fromkeys(outputs)), "concurrency_limit": None, **QUIET}
 
     async def open(self, browser: gr.Request) -> Updates:
-        """The past results of this browser."""
+        """The jobs of a page that opens."""
         return await asyncio.to_thread(self.update, browser)
 
-    def update(self, browser: gr.Request) -> Updates:
-        """The past results as they are now."""
-        views = self._studio.engine.history(page_owner(browser))
-        views = [view for view in views if view.draft is not None][:HISTORY_SHOWN]
-        self._studio.session(browser).history = [view.id for view in views]
-        return {self.gallery: gr.Gallery([_entry(view) for view in views], visible=bool(views))}
-
-    def choose(self, browser: gr.Request, choice: gr.SelectData) -> Updates:
-        """Show a past result."""
+    async def act(self, browser: gr.Request, event: gr.EventData) -> Updates:
+        """Do what a button of the history says, with a job of the same person."""
         session = self._studio.session(browser)
+        data = event._data if isinstance(event._data, dict) else {}
+        act = self._acts.get(str(data.get("act")))
+        job_id, name = str(data.get("job")), str(data.get("name") or "")
+        if act is None:
+            return self.update(browser)
         try:
-            known = isinstance(choice.index, int) and 0 <= choice.index < len(session.history)
-            if session.job is not None or not known:
-                return {self._actions.progress: gr.skip()}
-            view = self._studio.engine.view(session.history[choice.index])
-        except UnknownJobError as error:
-            return {self._actions.progress: fragments.message_panel(str(error))} | self.update(browser)
-        updates: Updates = {self._actions.progress: fragments.job_panel(view), self._settings.seed: view.request.seed}
-        return updates | self._result.show(session, view, _name(view)) | self._studio.buttons(session)
+            if job_id != session.discarded and self._studio.engine.view(job_id).owner != page_owner(browser):
+                raise UnknownJobError("This job is not known; it may have been deleted.")
+            updates = await asyncio.to_thread(act, session, job_id, name)
+        except TrellisError as error:
+            updates = self._progress.tell(session, str(error))
+        return updates | self.update(browser)
 
-    def remove(self, browser: gr.Request) -> Updates:
-        """Delete the result that is shown, with its files."""
-        session = self._studio.session(browser)
-        emptied: Updates = {self._actions.progress: ""}
-        if session.finished is not None and session.job is None:
-            job_id, _ = session.finished
-            emptied |= self._result.clear(session)
-            try:
-                self._studio.engine.remove(job_id)
-            except UnknownJobError:
-                return self.update(browser) | self._studio.buttons(session)
-        return emptied | self.update(browser) | self._studio.buttons(session)
+    def update(self, browser: gr.Request) -> Updates:
+        """The jobs as they are now."""
+        jobs = self._studio.engine.history(page_owner(browser))[:HISTORY_SHOWN]
+        return {self.strip: entries.strip_panel(jobs, self._studio.session(browser).chosen)}
 
-    def _usable(self, session: Session, running: bool) -> Updates:
-        return {self.remove_button: gr.Button(interactive=session.finished is not None and not running)}
+    def show(self, session: Session, job: Job) -> Updates:
+        """What is known of a job; it is the chosen one from now on."""
+        session.chosen, session.compared = job.id, None
+        return {self.details: entries.details_panel(job)}
 
+    def choose(self, session: Session, job_id: str) -> Updates:
+        """Bring a whole question back: pictures or text, model and options, and the result or what became of it."""
+        job = self._studio.engine.view(job_id)
+        updates = self._question.put(job) | self.show(session, job)
+        if session.job is None:
+            updates |= self._progress.show(job)
+        if job.state is JobState.DONE:
+            updates |= self._result.show(session, job, entries.job_name(job))
+        elif job.state.final:
+            updates |= self._result.clear(session)
+        return updates | self._studio.buttons(session)
 
-def _name(view: Job) -> str:
-    return view.name or "asset"
+    def _open(self, session: Session, job_id: str, _: str) -> Updates:
+        if session.compared is None or session.compared == job_id:
+            return self.choose(session, job_id)
+        first, second = self._studio.engine.view(session.compared), self._studio.engine.view(job_id)
+        session.compared = None
+        return {self.details: entries.comparison_panel(first, second)}
 
+    def _stop(self, session: Session, job_id: str, _: str) -> Updates:
+        return self.show(session, self._studio.engine.view(job_id))
 
-def _entry(view: Job) -> tuple[Image.Image, str]:
-    """The picture and the caption of a past result."""
-    assert view.draft is not None
-    with Image.open(view.draft) as draft:
-        picture = draft.convert("RGB")
-    side = min(picture.size)  # the first view of several that stand side by side
-    return picture.crop((0, 0, side, side)), _name(view)
+    def _compare(self, session: Session, job_id: str, _: str) -> Updates:
+        session.compared = job_id
+        return {self.details: entries.asking_panel(job_id)}
+
+    def _cancel(self, session: Session, job_id: str, _: str) -> Updates:
+        self._studio.engine.cancel(job_id)
+        chosen = session.chosen == job_id
+        return self.show(session, self._studio.engine.view(job_id)) if chosen else {self.details: gr.skip()}
+
+    def _retry(self, session: Session, job_id: str, _: str) -> Updates:
+        session.asked = self._studio.engine.repeat(job_id)
+        return self.choose(session, session.asked)
+
+    def _rename(self, session: Session, job_id: str, name: str) -> Updates:
+        self._studio.engine.rename(job_id, name)
+        job = self._studio.engine.view(job_id)
+        updates = self.show(session, job)
+        shown = session.finished is not None and session.finished[0] == job_id
+        return updates | (self._result.show(session, job, job.name) if shown else {})
+
+    def _delete(self, session: Session, job_id: str, _: str) -> Updates:
+        self._studio.engine.discard(job_id)
+        session.discarded, session.chosen = job_id, None
+        updates: Updates = {self.details: entries.deleted_panel(job_id)}
+        if session.finished is not None and session.finished[0] == job_id:
+            updates |= self._result.clear(session)
+        if session.job is None:
+            updates |= self._progress.clear()
+        return updates | self._studio.buttons(session)
+
+    def _undo(self, session: Session, job_id: str, _: str) -> Updates:
+        self._studio.engine.bring_back(job_id)
+        session.discarded = None
+        return self.choose(session, job_id)

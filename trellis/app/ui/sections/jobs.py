@@ -11,17 +11,20 @@ from trellis.app.engine import UnknownJobError
 from trellis.app.generation import file_name
 from trellis.app.jobs import JobState
 from trellis.app.request import without_untouched
-from trellis.app.ui import fragments
 from trellis.app.ui.controls import SHOWN_FILES, stated_values
+from trellis.app.ui.entries import job_name
 from trellis.app.ui.sections.actions import Actions
 from trellis.app.ui.sections.again import Again
 from trellis.app.ui.sections.header import Header
 from trellis.app.ui.sections.history import History
+from trellis.app.ui.sections.models import Models
 from trellis.app.ui.sections.pictures import Pictures, picture_paths
+from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.prompt import Prompt
+from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
 from trellis.app.ui.sections.settings import Settings, stated_request
-from trellis.app.ui.studio import POLL_SECONDS, Studio, Updates, page_owner
+from trellis.app.ui.studio import POLL_SECONDS, QUIET, Studio, Updates, page_owner
 from trellis.errors import InvalidInputError, TrellisError
 
 
@@ -36,24 +39,35 @@ class Jobs:
         pictures: Pictures,
         prompt: Prompt | None,
         settings: Settings,
+        models: Models,
         actions: Actions,
+        progress: Progress,
         again: Again,
         result: Result,
         history: History,
+        question: Question,
     ) -> None:
         self._studio, self._header, self._actions, self._again = studio, header, actions, again
+        self._question, self._progress = question, progress
         self._result, self._history, self._settings, self._prompt = result, history, settings, prompt
         self.long = studio.long
-        self.picture_inputs = [*pictures.inputs, settings.model, *settings.inputs]
+        self.picture_inputs = [*pictures.inputs, models.chosen, *settings.inputs]
 
-    def connect(self) -> None:
-        """The buttons that generate, and the one that makes the files again."""
+    def connect(self, page: gr.Blocks) -> None:
+        """The buttons that generate, the one that makes the files again, those of the history, and a page's opening."""
         self._actions.generate.click(self.generate, self.picture_inputs, **self.long)
-        if self._prompt is not None:
-            prompt = self._prompt
+        prompt, button = self._prompt, self._actions.generate_text
+        if prompt is not None and button is not None:
             texts = [prompt.text, prompt.model, *self._settings.inputs]
-            gr.on([prompt.generate.click, prompt.text.submit], self.generate_text, inputs=texts, **self.long)
+            gr.on([button.click, prompt.text.submit], self.generate_text, inputs=texts, **self.long)
         self._again.button.click(self.extract, self._settings.file_inputs, **self.long)
+        history = self._history
+        acted = gr.on([history.strip.select, history.details.select], history.act, **history.acting)
+        # In a second step, when fields that are empty at first have been emptied.
+        opened = page.load(history.open, outputs=history.strip, **QUIET)
+        for event in (acted, opened.then(self.resume, **history.acting)):
+            event.then(self.watch, **self.long)
+            self._question.follow(event)
 
     async def generate(
         self, browser: gr.Request, pictures: list[Any] | None, way: str, model: str, *settings: Any
@@ -66,13 +80,14 @@ class Jobs:
             request = stated_request(*settings)
             cutouts = await self._studio.cutouts.cut_out(paths, way)
             files, name = [cutout.path for cutout in cutouts], Path(paths[0]).stem
-            job_id = await asyncio.to_thread(
+            self._studio.session(browser).asked = await asyncio.to_thread(
                 self._studio.engine.submit, request, files, model=model, owner=page_owner(browser), name=name
             )
         except TrellisError as error:
-            yield {self._actions.progress: fragments.message_panel(str(error))}
+            yield self._progress.tell(self._studio.session(browser), str(error))
             return
-        async for updates in self.follow(browser, job_id, name, seed=request.seed):
+        yield {self._settings.seed: request.seed}
+        async for updates in self.watch(browser):
             yield updates
 
     async def generate_text(
@@ -81,59 +96,88 @@ class Jobs:
         """Submit a job for a text and show its steps until it ends."""
         try:
             request, name = stated_request(*settings), file_name(prompt)
-            job_id = await asyncio.to_thread(
+            self._studio.session(browser).asked = await asyncio.to_thread(
                 self._studio.engine.submit, request, prompt=prompt, model=model, owner=page_owner(browser), name=name
             )
         except TrellisError as error:
-            yield {self._actions.progress: fragments.message_panel(str(error))}
+            yield self._progress.tell(self._studio.session(browser), str(error))
             return
-        async for updates in self.follow(browser, job_id, name, seed=request.seed):
+        yield {self._settings.seed: request.seed}
+        async for updates in self.watch(browser):
             yield updates
 
     async def extract(self, browser: gr.Request, *settings: Any) -> AsyncIterator[Updates]:
         """Make other files of the asset that this page shows, without sampling it again."""
         try:
-            finished = self._studio.session(browser).finished
-            if finished is None:
+            session = self._studio.session(browser)
+            if session.finished is None:
                 raise InvalidInputError("There is no model yet: generate one first.")
-            source, name = finished
+            source, _ = session.finished
             request = self._studio.engine.view(source).request
             values = stated_values(SHOWN_FILES, list(settings))
             values = without_untouched(values, preset=request.preset)
-            job_id = await asyncio.to_thread(self._studio.engine.extract, source, values)
+            session.asked = await asyncio.to_thread(self._studio.engine.extract, source, values)
         except TrellisError as error:
-            yield {self._actions.progress: fragments.message_panel(str(error))}
+            yield self._progress.tell(self._studio.session(browser), str(error))
             return
-        async for updates in self.follow(browser, job_id, name):
+        async for updates in self.watch(browser):
             yield updates
 
-    async def follow(
-        self, browser: gr.Request, job_id: str, name: str, *, seed: int | None = None
-    ) -> AsyncIterator[Updates]:
-        """Show the steps of a job until it ends, then its files as `name`."""
-        studio, progress = self._studio, self._actions.progress
-        session = studio.session(browser)
-        session.job = job_id
-        seed_update = {} if seed is None else {self._settings.seed: seed}
-        drafted = False
+    async def resume(self, browser: gr.Request) -> Updates:
+        """What a page that opens shows of the person's last job, if that goes on or was interrupted."""
+        jobs = await asyncio.to_thread(self._studio.engine.history, page_owner(browser))
+        session = self._studio.session(browser)
+        updates: Updates = {}
+        if jobs and jobs[0].interrupted:
+            updates = await asyncio.to_thread(self._history.choose, session, jobs[0].id)
+        elif jobs and not jobs[0].state.final:
+            updates = await asyncio.to_thread(self._question.put, jobs[0], keep_seed=False)
+        return updates | await asyncio.to_thread(self._history.update, browser)
+
+    async def watch(self, browser: gr.Request) -> AsyncIterator[Updates]:
+        """Show the steps of the person's jobs, one after the other, until all have ended.
+
+        Of a page the last that began watches: what became of those before, or of their connection, does not matter.
+        """
+        studio, session, owner = self._studio, self._studio.session(browser), page_owner(browser)
+        mine = session.watch = object()
+        while session.watch is mine:
+            if session.job is None:
+                waiting = [job.id for job in studio.engine.history(owner) if not job.state.final]
+                session.job = waiting[-1] if waiting else session.asked
+            yield await asyncio.to_thread(self._history.update, browser) | studio.buttons(session)
+            if session.job is None:
+                return
+            async for updates in self.follow(browser, session.job):
+                if session.watch is not mine:
+                    return
+                yield updates
+            if session.asked == session.job:
+                session.asked = None
+            session.job = None
+
+    async def follow(self, browser: gr.Request, job_id: str) -> AsyncIterator[Updates]:
+        """Show the steps of a job until it ends, then its files."""
+        engine, progress, session = self._studio.engine, self._progress, self._studio.session(browser)
+        owner = page_owner(browser)
+        draft: Updates = {}
+        states: dict[str, JobState] = {}
         try:
-            view = studio.engine.view(job_id)
-            yield {progress: fragments.job_panel(view)} | studio.buttons(session, running=True) | seed_update
-            while not (view := studio.engine.view(job_id)).state.final:
-                updates: Updates = {progress: fragments.job_panel(view)}
-                if view.draft is not None and not drafted:
-                    updates, drafted = updates | self._result.show_draft(view), True
+            while not (view := engine.view(job_id)).state.final:
+                last, draft = draft, self._result.show_draft(view)
+                updates = progress.show(view) | (draft if draft != last else {})
+                before, states = states, {job.id: job.state for job in engine.history(owner)}
+                if states != before:
+                    updates |= await asyncio.to_thread(self._history.update, browser)
                 yield updates
                 await asyncio.sleep(POLL_SECONDS)
-        except UnknownJobError as error:  # somebody who knows its id deleted it
-            session.job = None
-            told = {progress: fragments.message_panel(str(error))} | self._result.show_last(session)
-            yield told | studio.buttons(session)
+        except UnknownJobError as error:  # somebody deleted it
+            yield progress.say(str(error)) | self._result.show_last(session)
             return
-        session.job = None
         if view.state is JobState.DONE:
-            history = await asyncio.to_thread(self._history.update, browser)
-            updates = self._result.show(session, view, name) | history
+            updates = self._result.show(session, view, job_name(view)) | self._history.show(session, view)
         else:
             updates = self._result.show_last(session)
-        yield {progress: fragments.job_panel(view)} | updates | self._header.machine_update() | studio.buttons(session)
+            if session.chosen == job_id:
+                updates |= self._history.show(session, view)
+        yield progress.show(view) | updates | self._header.machine_update()

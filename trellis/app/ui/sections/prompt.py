@@ -5,21 +5,16 @@ from collections.abc import Sequence
 import gradio as gr
 
 from trellis.app.model_choices import ModelChoice
-from trellis.app.ui.studio import Session, Studio, Updates
 
 
 class Prompt:
-    """`models` are those that take a text."""
+    """`models` are those that take a text; `tabs` has the tab of the text and that of the pictures."""
 
-    def __init__(self, studio: Studio, models: Sequence[ModelChoice]) -> None:
+    def __init__(self, tabs: gr.Tabs, models: Sequence[ModelChoice]) -> None:
+        self.tabs = tabs
         self.text = gr.Textbox(
             label="Text", info="What the object is, in English.", lines=3, max_length=1000, elem_id="prompt"
         )
+        self.models = [model.name for model in models]
         choices = [(model.label, model.name) for model in models]
         self.model = gr.Dropdown(choices, value=models[0].name, label="Model", filterable=False, elem_id="text-model")
-        button = gr.Button("Generate from text", variant="primary", elem_id="generate-text")
-        self.generate = studio.changes(button)
-        studio.usable.append(self._usable)
-
-    def _usable(self, session: Session, running: bool) -> Updates:
-        return {self.generate: gr.Button(interactive=not running)}

@@ -1,5 +1,7 @@
 """The finished model: the 3D pane and its files."""
 
+from pathlib import Path
+
 import gradio as gr
 
 from trellis.app.jobs import Job
@@ -7,48 +9,64 @@ from trellis.app.ui import fragments
 from trellis.app.ui.studio import Session, Studio, Updates
 
 VIEWER_KINDS = ("glb", "ply")
-# `watch` runs after the value changed; the template has no value in it, so the canvas stays in place.
+EXAMPLE_NOTE = "An example, made by the demo model: drag to turn it."
+# `watch` runs after the value changed; the template has no value in it, so the canvas stays in place. What the viewer
+# shows first must not scroll a phone away from the inputs.
 VIEWER_SCRIPT = """
-const viewer = TrellisViewer.mount(element.querySelector(".viewer"));
+const pane = element.querySelector(".viewer");
+const scrollIntoView = pane.scrollIntoView.bind(pane);
+pane.scrollIntoView = () => {};
+const viewer = TrellisViewer.mount(pane);
 const show = () => viewer.show(props.value);
-watch("value", show);
 show();
+watch("value", () => {
+  pane.scrollIntoView = scrollIntoView;
+  show();
+});
 """
 
 
 class Result:
-    """What a page shows of a job that is done."""
+    """What a page shows of a job; `example` is a GLB that is shown before there is one."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, example: Path | None) -> None:
+        self._studio = studio
         viewer = gr.HTML(
-            None,
+            None if example is None else {"glb": fragments.EXAMPLE_ROUTE},
             html_template='<div class="viewer"></div>',
             head=f'<script src="{fragments.VIEWER_ROUTE}"></script>',  # loaded before the next line runs
             js_on_load=VIEWER_SCRIPT,
             apply_default_css=False,
             elem_id="viewer",
         )
+        note = "" if example is None else f"<p>{EXAMPLE_NOTE}</p>"
         self.viewer = studio.changes(viewer)
-        self.files = studio.changes(gr.HTML("", apply_default_css=False, elem_id="results"))
+        self.draft = studio.changes(gr.HTML("", apply_default_css=False, elem_id="draft"))
+        self.caption = studio.changes(gr.HTML(note, apply_default_css=False, elem_id="caption"))
+
+    def create_files(self) -> None:
+        """The row of files."""
+        self.files = self._studio.changes(gr.HTML("", apply_default_css=False, elem_id="results"))
 
     def show(self, session: Session, view: Job, name: str) -> Updates:
         """Show a job that is done; its files are offered as `name`."""
         session.finished = (view.id, name)
         session.results = fragments.results_panel(view, name)
-        return {self.files: session.results, self.viewer: _viewer_files(view, name)}
+        told: Updates = {self.files: session.results, self.viewer: _viewer_files(view, name)}
+        return told | {self.draft: "", self.caption: ""}
 
     def show_draft(self, view: Job) -> Updates:
-        """Show the first picture of a model whose files are still being made."""
-        return {self.files: fragments.draft_panel(view)}
+        """Show the last picture of a model whose files are still being made, if there is one."""
+        return {} if view.draft is None else {self.draft: fragments.draft_panel(view), self.caption: ""}
 
     def show_last(self, session: Session) -> Updates:
         """Show again what was there before a job that brought nothing."""
-        return {self.files: session.results}
+        return {self.files: session.results, self.draft: ""}
 
     def clear(self, session: Session) -> Updates:
         """Show nothing any more."""
         session.finished, session.results = None, ""
-        return {self.files: "", self.viewer: None}
+        return {self.files: "", self.viewer: None, self.draft: "", self.caption: ""}
 
 
 def _viewer_files(view: Job, name: str) -> dict[str, str] | None:

@@ -5,8 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from trellis.app.model_choices import ModelChoice
-from trellis.app.request import GenerationRequest, draw_seed, without_untouched
+from trellis.app.request import GenerationRequest, JobRequest, draw_seed, without_untouched
 from trellis.app.ui.controls import (
     FILE_ROWS,
     FOLLOWING,
@@ -14,11 +13,12 @@ from trellis.app.ui.controls import (
     SETUP_ROWS,
     SHOWN,
     SHOWN_FILES,
+    control_value,
     create_control,
     following_values,
     stated_values,
 )
-from trellis.app.ui.studio import QUIET, Part, Studio
+from trellis.app.ui.studio import QUIET, Part, Studio, Updates
 
 
 class Settings:
@@ -28,17 +28,19 @@ class Settings:
         self._studio = studio
         self._controls: dict[str, Part] = {"quality": create_control("quality")}
 
-    def create_groups(self, models: Sequence[ModelChoice]) -> None:
-        """Model and memory, and sampling."""
-        with gr.Accordion("Model and memory", open=False, elem_id="setup"):
-            self.model = _create_chooser(models)
+    def create_seed(self) -> None:
+        """The seed of the next model, and whether it is kept."""
+        with gr.Row(elem_id="seed"):
+            seed = create_control("seed")
+            seed.info = None  # the bar has no room for it
+            self.seed = self._studio.changes(seed)
+            self.keep_seed = gr.Checkbox(False, label="Keep the seed", elem_id="keep-seed", min_width=60)
+
+    def create_groups(self) -> None:
+        """Memory, and sampling."""
+        with gr.Accordion("Memory", open=False, elem_id="setup"):
             self._create_rows(SETUP_ROWS)
         with gr.Accordion("Sampling", open=False, elem_id="settings"):
-            with gr.Row(equal_height=True):
-                self.seed = self._studio.changes(create_control("seed"))
-                self.random_seed = gr.Checkbox(
-                    True, label="Random seed", info="Draw a new seed for every model.", elem_id="random-seed"
-                )
             self._create_rows(SAMPLING_ROWS)
 
     def create_file_rows(self) -> None:
@@ -48,12 +50,20 @@ class Settings:
     @property
     def inputs(self) -> list[Any]:
         """What a request is made of; see `stated_request`."""
-        return [self.random_seed, self.seed, *(self._controls[name] for name in SHOWN)]
+        return [self.keep_seed, self.seed, *(self._controls[name] for name in SHOWN)]
 
     @property
     def file_inputs(self) -> list[Any]:
         """What the files of an asset are made by; see SHOWN_FILES."""
         return [self._controls[name] for name in SHOWN_FILES]
+
+    def put(self, request: JobRequest, *, keep_seed: bool) -> Updates:
+        """The controls as a request states them."""
+        values = request.to_dict()
+        updates = {
+            control: control_value(control, values[name]) for name, control in self._controls.items() if name in values
+        }
+        return updates | {self.seed: request.seed, self.keep_seed: keep_seed}
 
     def connect(self) -> None:
         """Show what a choice of quality or memory preset sets."""
@@ -67,21 +77,8 @@ class Settings:
                 self._controls |= {name: create_control(name) for name in row}
 
 
-def stated_request(random_seed: bool, seed: float | None, *settings: Any) -> GenerationRequest:
+def stated_request(keep_seed: bool, seed: float | None, *settings: Any) -> GenerationRequest:
     """The request that the values of `Settings.inputs` state; raises InvalidInputError."""
     values: dict[str, Any] = stated_values(SHOWN, list(settings))
     values = without_untouched(values, preset=values["preset"])
-    return GenerationRequest(**values | {"seed": draw_seed() if random_seed else seed})
-
-
-def _create_chooser(models: Sequence[ModelChoice]) -> gr.Dropdown:
-    """The list of the models that take pictures."""
-    choices = [(model.label, model.name) for model in models if not model.takes_text]
-    return gr.Dropdown(
-        choices or [(models[0].label, models[0].name)],
-        value=choices[0][1] if choices else models[0].name,
-        label="Model",
-        info="Another model is opened with the next job; one that is not here yet is fetched then.",
-        filterable=False,
-        elem_id="model",
-    )
+    return GenerationRequest(**values | {"seed": seed if keep_seed else draw_seed()})

@@ -1,0 +1,71 @@
+"""axe-core finds nothing serious on any state of the page, and the page is one screen."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from installer.checks import find_axe
+from tests.browser.actions import choose_pictures, click
+from tests.browser.site import Site
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parents[2]
+AXE = os.environ.get("TRELLIS_TEST_AXE") or find_axe(ROOT)
+FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+    .filter((found) => ["serious", "critical"].includes(found.impact))
+    .map((found) => [found.id, ...found.nodes.map((node) => node.html.slice(0, 200))])"""
+IN_VIEW = """selector => {
+  const box = document.querySelector(selector).getBoundingClientRect();
+  return box.width > 0 && box.height > 0 && box.top >= 0 && box.left >= 0
+    && box.bottom <= innerHeight && box.right <= innerWidth;
+}"""
+
+
+@pytest.mark.skipif(AXE is None, reason="needs axe-core (see `run.sh test`)")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_serious_is_found(site: Site, pictures: list[Path], open_page: Callable[..., Page], theme: str) -> None:
+    page = open_page(site.address, color_scheme=theme, bypass_csp=True)
+    page.wait_for_selector("#examples button")
+    page.add_script_tag(path=str(AXE))
+    assert page.evaluate(FINDINGS) == []
+    for part in ("#setup button", "#settings button", "#file-settings button", "#model-chip"):
+        click(page, part)
+    page.wait_for_selector("#option-formats input")
+    assert page.evaluate(FINDINGS) == []
+    site.pipeline.gate.clear()
+    choose_pictures(page, pictures[0])
+    click(page, "#generate")
+    page.wait_for_selector(".job")
+    assert page.evaluate(FINDINGS) == []
+    site.pipeline.gate.set()
+    page.wait_for_selector(".job[data-state=done]")
+    page.wait_for_selector("#history .thumbnail-item")
+    assert page.evaluate(FINDINGS) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1440, 900), (1920, 1080)])
+def test_inputs_button_progress_and_model_are_in_view_together(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page], width: int, height: int
+) -> None:
+    page = open_page(site.address, viewport={"width": width, "height": height})
+    choose_pictures(page, pictures[0])
+    click(page, "#generate")
+    page.wait_for_selector(".job[data-state=done]")
+    page.wait_for_selector("#history .thumbnail-item")
+    click(page, "#file-settings button")  # what is long scrolls by itself
+    for part in ("#model-chip", "#generate", "#cancel", "#progress .job", ".tv-pane", "a[data-kind=glb]", "#history"):
+        assert page.evaluate(IN_VIEW, part), part
+    assert page.evaluate("[scrollX, scrollY, document.documentElement.scrollHeight <= innerHeight]") == [0, 0, True]
+    assert page.evaluate("document.querySelector('.tv-pane').clientHeight > innerHeight / 2")
+
+
+def test_on_a_phone_the_pane_follows_the_button(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    assert page.evaluate(
+        "document.querySelector('.tv-pane').getBoundingClientRect().top"
+        " >= document.querySelector('#inputs').getBoundingClientRect().bottom"
+    )
+    assert page.evaluate(IN_VIEW, "#generate") and page.evaluate("scrollY") == 0

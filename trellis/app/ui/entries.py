@@ -1,0 +1,153 @@
+"""HTML of the history: the strip of jobs, what is known of one, and two beside each other."""
+
+import time
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from trellis.app.jobs import LONGEST_NAME, Job, JobState
+from trellis.app.likeness import UNLIKE, is_unlike
+from trellis.app.request import GenerationRequest
+from trellis.app.ui.controls import SHOWN
+from trellis.app.ui.fragments import clock, result_address
+
+STATES = {
+    JobState.QUEUED: "Waiting",
+    JobState.RUNNING: "Running",
+    JobState.DONE: "Done",
+    JobState.FAILED: "Failed",
+    JobState.CANCELLED: "Cancelled",
+}
+DELETED = "Deleted. It can be brought back for two minutes."
+CHOOSE_OTHER = "Choose the other model in the list above."
+SAME_SETTINGS = "Both have the same settings."
+
+
+def job_name(job: Job) -> str:
+    """What a job is called, by its files too."""
+    return job.name or "asset"
+
+
+def strip_panel(jobs: Sequence[Job], chosen: str | None) -> str:
+    """All jobs in a row; nothing without any."""
+    if not jobs:
+        return ""
+    entries = "".join(_entry(job, chosen=job.id == chosen) for job in jobs)
+    return f'<h2 id="history-title">Your models</h2><div class="entries" role="list">{entries}</div>'
+
+
+def details_panel(job: Job) -> str:
+    """What is known of a job, and what can be done with it."""
+    words = UNLIKE if is_unlike(job.likeness) else job.message
+    message = f"<p>{escape(words)}</p>" if words else ""
+    prompt = f"<p>{escape(job.prompt)}</p>" if job.prompt else ""
+    settings = "".join(f"<i><b>{escape(label)}</b> {escape(words)}</i>" for label, words in settings_words(job))
+    actions = [_button("retry", "Try again")] if job.state in (JobState.FAILED, JobState.CANCELLED) else []
+    actions += [_button("compare", "Compare with another")] if job.state is JobState.DONE else []
+    actions += [_button("delete", "Delete this model")] if job.state.final else [_button("cancel", "Cancel")]
+    name = escape(job_name(job), quote=True)
+    field = f'<input type="text" aria-label="Name" value="{name}" maxlength="{LONGEST_NAME}">'
+    return (
+        f'<div class="entry-details" data-job="{job.id}" data-state="{job.state}">'
+        f"<p><strong>{escape(job_name(job))}</strong><span>{_facts(job, dated=True)}</span></p>"
+        f'{message}{prompt}<p class="entry-settings">{settings}</p>'
+        f'<div class="entry-actions">{field}{_button("rename", "Rename")}{"".join(actions)}</div></div>'
+    )
+
+
+def deleted_panel(job_id: str) -> str:
+    """What stands in the place of a job that was deleted."""
+    return (
+        f'<div class="entry-details" data-job="{job_id}" role="status"><p>{DELETED}</p>'
+        f'<div class="entry-actions">{_button("undo", "Undo")}</div></div>'
+    )
+
+
+def asking_panel(job_id: str) -> str:
+    """Asks for what a job is to be compared with."""
+    return (
+        f'<div class="entry-details" data-job="{job_id}" role="status"><p>{CHOOSE_OTHER}</p>'
+        f'<div class="entry-actions">{_button("stop", "Do not compare")}</div></div>'
+    )
+
+
+def comparison_panel(first: Job, second: Job) -> str:
+    """Two jobs side by side, and the settings in which they differ."""
+    columns = [dict(settings_words(job, every=True)) for job in (first, second)]
+    labels = [label for label in columns[0] if columns[0][label] != columns[1].get(label)]
+    rows = "".join(
+        f'<tr><th scope="row">{escape(label)}</th>'
+        + "".join(f"<td>{escape(column.get(label, ''))}</td>" for column in columns)
+        + "</tr>"
+        for label in labels
+    )
+    table = f"<table>{rows}</table>" if rows else f"<p>{SAME_SETTINGS}</p>"
+    return (
+        f'<div class="entry-details comparison" data-job="{first.id}"><div class="comparison-row">'
+        f"{_figure(first)}{_figure(second)}</div>{table}"
+        f'<div class="entry-actions">{_button("stop", "Close the comparison")}</div></div>'
+    )
+
+
+def settings_words(job: Job, *, every: bool = False) -> list[tuple[str, str]]:
+    """Label and value of the model, the seed and the options that differ from their defaults, or of `every` option."""
+    known, values = GenerationRequest.options(), job.request.to_dict()
+    words = [("Model", job.model.split("/")[-1]), (known["seed"].label, str(values["seed"]))]
+    for name in SHOWN:
+        option, value = known[name], values.get(name)
+        if every or value != option.default:
+            words.append((option.label, _words(value, option.null)))
+    return words
+
+
+def _words(value: Any, null: str | None) -> str:
+    if value is None:
+        return null or ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return (
+        ", ".join(value) if isinstance(value, (list, tuple)) else f"{value:,}" if isinstance(value, int) else str(value)
+    )
+
+
+def _facts(job: Job, *, dated: bool) -> str:
+    """State, date and time taken."""
+    facts = ["Interrupted" if job.interrupted else STATES[job.state]]
+    facts += [time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))] if dated else []
+    facts += [clock(job.took)] if job.took else []
+    return "".join(f"<i>{fact}</i>" for fact in facts)
+
+
+def _entry(job: Job, *, chosen: bool) -> str:
+    ended = job.state in (JobState.FAILED, JobState.CANCELLED)
+    action = _button("retry", "Try again") if ended else "" if job.state.final else _button("cancel", "Cancel")
+    current = ' aria-current="true"' if chosen else ""
+    return (
+        f'<div class="entry" role="listitem" data-job="{job.id}" data-state="{job.state}"{current}>'
+        f'<button type="button" data-act="open">{_picture(job)}<strong>{escape(job_name(job))}</strong>'
+        f"<small>{_facts(job, dated=False)}</small></button>{action}</div>"
+    )
+
+
+def _picture(job: Job) -> str:
+    """The first look at the asset, else the picture that it is made of, else the beginning of its text."""
+    path = job.draft or next(iter(job.pictures), None)
+    if path is None:
+        return f'<span class="entry-text">{escape((job.prompt or "")[:40])}</span>'
+    return f'<img src="{escape(result_address(job.id, path), quote=True)}" alt="" loading="lazy">'
+
+
+def _figure(job: Job) -> str:
+    caption = f"<figcaption>{escape(job_name(job))}</figcaption>"
+    if "mp4" not in job.files:
+        return f"<figure>{_picture(job)}{caption}</figure>"
+    source = escape(result_address(job.id, job.files["mp4"]), quote=True)
+    label = escape(job_name(job), quote=True)
+    return (
+        f'<figure><video src="{source}" autoplay loop muted playsinline controls aria-label="{label}"></video>'
+        f"{caption}</figure>"
+    )
+
+
+def _button(act: str, label: str) -> str:
+    return f'<button type="button" data-act="{act}">{label}</button>'

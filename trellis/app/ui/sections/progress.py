@@ -1,0 +1,33 @@
+"""How far the job is, told over the 3D pane."""
+
+import gradio as gr
+
+from trellis.app.jobs import Job
+from trellis.app.ui import fragments
+from trellis.app.ui.studio import Session, Studio, Updates
+
+
+class Progress:
+    """One panel: the job's state, or a sentence about what went wrong."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.panel = studio.changes(gr.HTML("", apply_default_css=False, elem_id="progress"))
+
+    def show(self, view: Job) -> Updates:
+        """Tell a job's state."""
+        return {self.panel: fragments.job_panel(view)}
+
+    def say(self, message: str) -> Updates:
+        """Tell what went wrong."""
+        return {self.panel: fragments.message_panel(message)}
+
+    def tell(self, session: Session, message: str) -> Updates:
+        """Tell what went wrong, beside the progress of a job that goes on."""
+        if session.job is None:
+            return self.say(message)
+        gr.Warning(message)
+        return {self.panel: gr.skip()}
+
+    def clear(self) -> Updates:
+        """Tell nothing."""
+        return {self.panel: ""}

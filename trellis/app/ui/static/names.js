@@ -1,0 +1,18 @@
+// Names and roles that Gradio's buttons lack. Those that have a text are called by it: their own names say something
+// else. One that holds another button is a frame around it, for only the inner one does anything.
+const NAMED = "#pictures .upload-container[aria-label], #history .thumbnail-item[aria-label]";
+const FRAMES = "#pictures .icon-button:has(button):not([role])";
+const mend = () => {
+  for (const button of document.querySelectorAll(NAMED)) {
+    const text = button.innerText.trim().replace(/\s+/g, " ");
+    if (text && text !== button.getAttribute("aria-label")) button.setAttribute("aria-label", text);
+  }
+  for (const frame of document.querySelectorAll(FRAMES)) {
+    frame.setAttribute("role", "group");
+    frame.tabIndex = -1;
+    frame.querySelector("button").setAttribute("aria-label", frame.getAttribute("aria-label"));
+  }
+};
+const changes = { childList: true, characterData: true, subtree: true, attributeFilter: ["aria-label"] };
+new MutationObserver(mend).observe(document.body, changes);
+mend();
