@@ -96,7 +96,8 @@ def test_one_rasterizer_draws_first_look_texture_and_preview(
         common = {"progress": Progress(), "on_note": lambda note: None, "on_draft": lambda picture: None}
         write_files(sources, tmp_path, name="ball", options=options, rasterizer=rasterizer, **common)
         assert asked.count(("render_gaussians", of_gaussians)) == 1 + views + 1
-        assert asked.count(("render_mesh", of_meshes)) == 2 and len(asked) == views + 4
+        # the first look, that of the textured mesh, and the preview
+        assert asked.count(("render_mesh", of_meshes)) == 3 and len(asked) == views + 5
 
 
 @pytest.mark.parametrize("method", UNWRAP_METHODS)
