@@ -55,6 +55,7 @@ def test_a_model_is_fetched_cancelled_tried_again_and_used(
         page = open_page(address)
         assert page.inner_text("#model-chip").startswith("Demo model: 2 kinds of simple objects")
         assert not page.is_visible("#models")
+        page.wait_for_selector("#model-chip[aria-expanded=false]")
         click(page, "#model-chip")
         page.wait_for_selector("#model-chip[aria-expanded=true]")
         told = page.inner_text("#models")

@@ -19,9 +19,14 @@ TOGGLE_SCRIPT = """() => {
   chip.setAttribute("aria-expanded", side.classList.toggle("models-open"));
 }"""
 LIST_SCRIPT = """
-const chip = document.querySelector("#model-chip");
-chip?.setAttribute("aria-expanded", "false");
-chip?.setAttribute("aria-controls", "model-panel");
+const findChip = () => document.querySelector("#model-chip");
+const describeChip = () => {
+  const chip = findChip();
+  if (!chip) return requestAnimationFrame(describeChip); // it is made after this
+  chip.setAttribute("aria-expanded", "false");
+  chip.setAttribute("aria-controls", "model-panel");
+};
+describeChip();
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-model]");
   if (button) trigger("select", { model: button.dataset.model });
@@ -30,8 +35,8 @@ document.addEventListener("keydown", (event) => {
   const side = document.querySelector("#side");
   if (event.key !== "Escape" || !side.classList.contains("models-open")) return;
   side.classList.remove("models-open");
-  chip.setAttribute("aria-expanded", "false");
-  chip.focus();
+  findChip().setAttribute("aria-expanded", "false");
+  findChip().focus();
 });
 """
 
@@ -45,13 +50,13 @@ class Models:
         self._fetches = ModelFetches(studio.files)
         first = next(iter(self._models))
         self.chosen = gr.State(first)
+        self._chip = gr.Button(self._summary(first), size="sm", elem_id="model-chip")
         with gr.Column(elem_id="model-panel"):
             self._list = gr.HTML(
                 self._entries(first), js_on_load=LIST_SCRIPT, apply_default_css=False, elem_id="models"
             )
             self._bar = gr.HTML("", apply_default_css=False, elem_id="model-fetch")
             self._cancel = gr.Button("Cancel fetching", size="sm", visible=False, elem_id="cancel-fetch")
-        self._chip = gr.Button(self._summary(first), size="sm", elem_id="model-chip")
 
     def connect(self, page: gr.Blocks) -> None:
         """Open the list, choose, fetch, cancel; a page that is opened while something is fetched shows it."""
