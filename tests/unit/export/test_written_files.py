@@ -89,6 +89,7 @@ def test_one_rasterizer_draws_first_look_texture_and_preview(
     spy(projection, "render_gaussians")
     spy(rendering, "render_gaussians")
     spy(rendering, "render_mesh")
+    spy(rendering, "render_textured_mesh")
     for rasterizer, of_gaussians, of_meshes in (("gsplat", "gsplat", "auto"), ("kaolin", "auto", "kaolin")):
         asked.clear()
         options = FileOptions(**FAST, formats=("glb", "mp4"), preview_content=("gaussians", "normals"))
@@ -96,8 +97,9 @@ def test_one_rasterizer_draws_first_look_texture_and_preview(
         common = {"progress": Progress(), "on_note": lambda note: None, "on_draft": lambda picture: None}
         write_files(sources, tmp_path, name="ball", options=options, rasterizer=rasterizer, **common)
         assert asked.count(("render_gaussians", of_gaussians)) == 1 + views + 1
-        # the first look, that of the textured mesh, and the preview
-        assert asked.count(("render_mesh", of_meshes)) == 3 and len(asked) == views + 5
+        # Normals of both first looks and of the preview; the second first look has the textured mesh beside them.
+        assert asked.count(("render_mesh", of_meshes)) == 3 and asked.count(("render_textured_mesh", of_meshes)) == 1
+        assert len(asked) == views + 6
 
 
 @pytest.mark.parametrize("method", UNWRAP_METHODS)
