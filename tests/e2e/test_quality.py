@@ -64,7 +64,7 @@ def test_an_asset_is_like_its_own_picture_and_not_like_another(mug: Asset, tmp_p
         mug = dataclasses.replace(mug, prepared=prepared)
         for formats in (("stl",), ("glb",)):
             mug.save(tmp_path, on_likeness=heard.append, formats=formats, faces=3000, texture_size=512)
-    assert min(heard[:2]) > LIMIT + 0.2 and max(heard[2:]) < LIMIT - 0.1
+    assert min(heard[:2]) > LIMIT + 0.2 and max(heard[2:]) < LIMIT
 
 
 def test_an_aeroplane_is_wide_and_low(pipeline: ImageTo3D) -> None:

@@ -29,9 +29,10 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("bare")
 def test_report_of_a_tiny_model(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(baselines, "_CHUNK", 2)
+    caplog.set_level("INFO")
     output = tmp_path / "report.json"
     sizes = ["--count", "2", "--left-out", "1", "--known", "6", "--steps", "2"]
     assert main(["--model", str(model), "--device", "cpu", "--output", str(output), *sizes]) == 0
@@ -53,7 +54,7 @@ def test_report_of_a_tiny_model(
     held_out = report["summary"]["held_out"]
     assert len({held_out[method]["chamfer"] for method in METHODS}) >= 3
     assert held_out["model"]["psnr_mesh_input"] != held_out["model"]["psnr_mesh_behind"]
-    assert f"held_out (2), model: chamfer {held_out['model']['chamfer']:g}, " in capsys.readouterr().out
+    assert f"held_out (2), model: chamfer {held_out['model']['chamfer']:g}, " in caplog.text
 
 
 def test_only_an_assembled_model_is_evaluated(tmp_path: Path) -> None:

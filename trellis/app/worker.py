@@ -65,11 +65,13 @@ class Worker:
         self._tokens.pop(job, None)
         error = future.exception()
         try:
-            if error is not None and not isinstance(error, TrellisError):
+            if error is not None and not isinstance(error, (TrellisError, BrokenPipeError)):
                 _log.error("Job %s failed", job, exc_info=error)
             self.report(future.result() if error is None else describe(error))
         except MemoryError:
             os._exit(UNREPORTED)  # without a word the other side would wait for ever
+        except BrokenPipeError:
+            os._exit(0)  # the other side has gone, and nobody waits
 
     def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
         """The final report of an order."""

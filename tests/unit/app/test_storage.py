@@ -83,7 +83,10 @@ def test_a_result_that_cannot_be_recorded_is_a_failure_and_the_queue_goes_on(
     assert view.state is JobState.FAILED and view.message.startswith(sentence) and not view.files
     assert not list((engine._folder / broken).glob("asset*"))  # their room is needed
     assert finished(engine, waiting).state is JobState.DONE
-    assert [view.id for view in engine.history("")] == [waiting]
+    assert [(view.id, view.state) for view in engine.history("")] == [
+        (waiting, JobState.DONE),
+        (broken, JobState.FAILED),
+    ]
 
 
 def test_a_disk_that_is_full_when_a_job_ends(tmp_path: Path, disk: Path) -> None:

@@ -72,6 +72,7 @@ def textured_mesh(
 
     views: count and side of the pictures of the Gaussians.
     """
-    chosen = FileOptions(**{"simplify": 0, "texture_size": 512, **options})
+    whole = {} if "faces" in options else {"simplify": 0}
+    chosen = FileOptions(**{**whole, "texture_size": 512, **options})
     sources = FileSources(gaussians, mesh, picture)
     return ExportChain(sources, chosen, progress=progress, views=ViewOptions(*views) if views else None).textured

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -226,6 +227,7 @@ def model_folder(root, stem, **models):
 
 def test_networks_load_by_role_also_from_another_repository(stem, tmp_path):
     folder = model_folder(tmp_path, stem, slat_encoder="ckpts/net", slat_decoder_gs="someone/mine/ckpts/net")
+    shutil.copytree(folder, tmp_path / "someone" / "mine")
     location = resolve_model(str(folder), runtime=Runtime(model_folder=tmp_path))
     for role in ("slat_encoder", "slat_decoder_gs"):
         assert type(load_model(network_stem(location, role))).__name__ == "LatentEncoder"

@@ -107,6 +107,7 @@ def test_the_textured_mesh_is_a_side_of_its_own() -> None:
         cameras=turntable_cameras(4)[1:2],
         size=32,
         background="white",
+        shading="none",
     )
     picture = (alone.color[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     assert picture.std() > 40 and np.array_equal(frame[:, 32:], picture)

@@ -21,6 +21,7 @@ from trellis.sampling import (
     initial_noise,
     timesteps,
 )
+from trellis.stages import Stage
 
 
 def constant(value: float, calls: list[float] | None = None) -> Velocity:
@@ -151,8 +152,8 @@ class _OtherDevice:
 
 def test_every_step_is_reported_and_cancellation_stops_within_one() -> None:
     heard: list[StepInfo] = []
-    euler_sample(constant(0.0), torch.zeros(1), steps=3, progress=Progress(heard.append), stage="structure")
-    assert heard == [StepInfo("structure", i, 3) for i in (1, 2, 3)]
+    euler_sample(constant(0.0), torch.zeros(1), steps=3, progress=Progress(heard.append), stage=Stage.STRUCTURE)
+    assert heard == [StepInfo(Stage.STRUCTURE, i, 3) for i in (1, 2, 3)]
 
     token, calls = CancelToken(), []
 
