@@ -42,7 +42,7 @@ def test_nothing_serious_is_found(site: Site, pictures: list[Path], open_page: C
     assert page.evaluate(FINDINGS) == []
     site.pipeline.gate.set()
     page.wait_for_selector(".job[data-state=done]")
-    page.wait_for_selector("#history .thumbnail-item")
+    page.wait_for_selector("#history .entry")
     assert page.evaluate(FINDINGS) == []
 
 
@@ -54,7 +54,7 @@ def test_inputs_button_progress_and_model_are_in_view_together(
     choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=done]")
-    page.wait_for_selector("#history .thumbnail-item")
+    page.wait_for_selector("#history .entry")
     click(page, "#file-settings button")  # what is long scrolls by itself
     for part in ("#model-chip", "#generate", "#cancel", "#progress .job", ".tv-pane", "a[data-kind=glb]", "#history"):
         assert page.evaluate(IN_VIEW, part), part
