@@ -86,7 +86,7 @@ def test_a_model_is_fetched_cancelled_tried_again_and_used(
         page.wait_for_selector("#model-chip:has-text('Model: large')")
         assert page.inner_text(LARGE) == "In use" and page.query_selector("#models [role=alert]") is None
         click(page, "#generate")
-        page.wait_for_function("document.querySelectorAll('#history .entry').length === 2")
+        page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 2")
         assert [setup.get("model", "nano") for setup in site.setups] == ["nano", "owner/large"]
         page.focus("#model-chip")
         page.keyboard.press("Escape")
