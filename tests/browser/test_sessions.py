@@ -66,23 +66,23 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
     for count, picture in enumerate(pictures[:2], start=1):
         click(page, "#pictures button[aria-label=Clear]") if count > 1 else None
         generate(page, picture)
-        page.wait_for_function("count => document.querySelectorAll('#history .entry').length === count", arg=count)
+        page.wait_for_function("count => document.querySelectorAll('#history .entry[data-state=done]').length === count", arg=count)
     site.engine.close()
 
     later = Site(site.folder, pictures)
     with served(later.app) as address:
         page = open_page(address, viewport={"width": 1280, "height": 1300}, storage_state=page.context.storage_state())
-        page.wait_for_function("document.querySelectorAll('#history .entry').length === 2")
+        page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 2")
         click(page, "#history .entry:nth-child(2) [data-act=open]")  # the older one
         wait_for_model(page, "glb")
         screenshot(page, "history")
         assert page.get_attribute("a[data-kind=glb]", "download") == "square_0.glb"
         click(page, "#file-settings button")
         click(page, "#again")
-        page.wait_for_function("document.querySelectorAll('#history .entry').length === 3")
+        page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 3")
         assert not later.pipeline.calls and len(later.pipeline.saves) == 1
         click(page, "#entry [data-act=delete]")
-        page.wait_for_function("document.querySelectorAll('#history .entry').length === 2")
+        page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 2")
         page.wait_for_selector("a.download", state="detached")
         later.engine.close()
 
