@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_pictures, click, wait_for_model, wait_while
+from tests.browser.actions import choose_pictures, click, wait_for_model
 from tests.browser.site import COLORS, Site
 from trellis.app.jobs import JobState
 
@@ -233,21 +233,3 @@ def test_errors_are_one_clear_sentence(
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=failed] >> text=the log has the details")
     assert "internal detail" not in page.content()
-
-
-def test_closing_the_page_cancels_its_job_and_no_other(
-    site: Site, pictures: list[Path], open_page: Callable[..., Page]
-) -> None:
-    first, second = open_page(site.address), open_page(site.address)
-    site.pipeline.gate.clear()
-    for page in (first, second):
-        choose_pictures(page, pictures[0])
-        click(page, "#generate")
-        page.wait_for_selector(".job")
-    assert "1 job before yours" in second.inner_text("#progress") or "Next in line" in second.inner_text("#progress")
-    assert "1 job before yours" not in first.inner_text("#progress")
-    first.close()
-    wait_while(second, lambda: not any(job.cancel.cancelled for job in site.engine._jobs.values()))
-    site.pipeline.gate.set()
-    second.wait_for_selector(".job[data-state=done]")
-    assert sorted(site.states()) == [JobState.CANCELLED, JobState.DONE]

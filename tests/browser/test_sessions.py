@@ -66,7 +66,9 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
     for count, picture in enumerate(pictures[:2], start=1):
         click(page, "#pictures button[aria-label=Clear]") if count > 1 else None
         generate(page, picture)
-        page.wait_for_function("count => document.querySelectorAll('#history .entry[data-state=done]').length === count", arg=count)
+        page.wait_for_function(
+            "count => document.querySelectorAll('#history .entry[data-state=done]').length === count", arg=count
+        )
     site.engine.close()
 
     later = Site(site.folder, pictures)

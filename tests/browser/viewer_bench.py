@@ -26,9 +26,9 @@ from trellis.representations import GaussianCloud
 PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <link rel="stylesheet" href="/page.css"><style>:root { --block-background-fill: #fff; --body-text-color: #1f2937;
 --body-text-color-subdued: #64748b; --block-border-color: #e2e8f0; --primary-500: #14b8a6; --primary-600: #0d9488;
---primary-700: #0f766e; } body { margin: 0; } #viewer { max-width: 700px; }</style>
-<div id="viewer"></div><script src="/viewer.js"></script>
-<script>const viewer = TrellisViewer.mount(document.getElementById("viewer"))</script>"""
+--primary-700: #0f766e; } body { margin: 0; } #viewer > div { max-width: 700px; }</style>
+<div id="viewer"><div></div></div><script src="/viewer.js"></script>
+<script>const viewer = TrellisViewer.mount(document.querySelector("#viewer > div"))</script>"""
 
 
 def bench_app(folder: Path) -> FastAPI:
