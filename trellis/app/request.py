@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trellis.app.boxes import BOXES_FORM, Boxes
+from trellis.app.boxes import BOXES_FORM, Boxes, PictureFrame
 from trellis.app.presets import PRESET_NAMES, PRESETS
 from trellis.encoding.options import MeshOptions
 from trellis.errors import InvalidInputError
@@ -234,8 +234,8 @@ class VariantRequest(AssetRequest, SamplingOptions, MeshOptions):
 class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
     """The source with what is in the boxes made anew, or removed; all else stays.
 
-    view: what is known of the picture where it was painted over a view of the source, the values of a `PictureView`
-    (`trellis.conditioning`).
+    view: what is known of the picture where it was painted over a view of the source, as the file says that stands
+    beside the view.
     """
 
     operation: Literal["edit"] = "edit"
@@ -268,7 +268,7 @@ class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
         group=CHANGE,
         null="graft for a mesh file, merge for an asset",
     )
-    view: dict[str, Any] | None = None
+    view: PictureFrame | None = None
 
 
 class RetextureRequest(JobRequest, DetailOptions, MeshOptions):
