@@ -146,6 +146,12 @@ class JobRequest(SetupOptions, FileOptions):
         return self.model_dump(include=set(FileOptions.model_fields))
 
     @property
+    def stated_files(self) -> dict[str, Any]:
+        """What is stated of the files, for those of a draft: the values that `with_files` takes."""
+        kept = self.decisive_options() | {"operation", "seed", "draft"}
+        return {name: value for name, value in self.stated.items() if name not in kept}
+
+    @property
     def stated(self) -> dict[str, Any]:
         """`to_dict` without what is `unstated`; `read_request` is its inverse."""
         return {name: value for name, value in self.to_dict().items() if name not in self.unstated}
@@ -158,6 +164,11 @@ class JobRequest(SetupOptions, FileOptions):
             message = f"{wrong[0]} decides the asset itself: generate a new one to change it."
             raise InvalidInputError(message, field=wrong[0])
         return type(self)(**{name: value for name, value in self.stated.items() if name in decisive} | dict(values))
+
+    def drafts(self, count: int) -> list[Self]:
+        """The drafts of so many seeds in a row, from this request's own."""
+        seeds = [(self.seed + index) % SEED_LIMIT for index in range(count)]
+        return [type(self)(**self.stated | {"seed": seed, "draft": True}) for seed in seeds]
 
     def under(self, preset: str | None) -> Self:
         """The request as a pipeline of this memory preset carries it out: the preset sets what is `unstated`."""
