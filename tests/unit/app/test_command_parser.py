@@ -18,7 +18,8 @@ from trellis import cli
 from trellis.app.command_parser import STARTER
 
 PICTURE = Path(__file__).parent / "picture.png"
-COMMANDS = ("generate", "batch", "serve", "doctor", "models", "ui", "train", "setup")
+EDITING = ("variant", "edit", "retexture", "encode", "decode")
+COMMANDS = ("generate", *EDITING, "batch", "serve", "doctor", "models", "ui", "train", "setup")
 
 
 def parsers(monkeypatch: pytest.MonkeyPatch) -> dict[str, argparse.ArgumentParser]:
