@@ -22,6 +22,8 @@ LAYERS = (
     ("export", "encoding"),
     ("memory",),
     ("asset", "conditions"),
+    ("model_stages",),
+    ("editing",),
     ("opening",),
     ("pipeline",),
     ("training",),

@@ -2,12 +2,12 @@
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trellis.app.jobs import Job
-from trellis.app.request import JobRequest
+from trellis.app.request import AssetRequest
 from trellis.export.options import TEXTURED
 from trellis.stages import Stage
 
@@ -35,18 +35,18 @@ class Contents:
     pictures: int
 
 
-def estimate_files(shown: Job, request: JobRequest, jobs: Sequence[Job]) -> Estimate | None:
+def estimate_files(shown: Job, request: AssetRequest, jobs: Sequence[Job]) -> Estimate | None:
     """What the files of `request` cost for the asset of a job that is done; None without a GLB of it to go by.
 
     jobs: others that ran here, the newest first, for stages that the job itself has not had.
     """
     contents = read_contents(shown.files.get("glb"))
-    if contents is None:
+    if contents is None or not isinstance(shown.request, AssetRequest):
         return None
-    done = [job for job in (shown, *jobs) if job.spent]
+    done = [(job.spent, job.request) for job in (shown, *jobs) if isinstance(job.request, AssetRequest)]
     seconds = [_stage_seconds(stage, request, done) for stage in _stages(request)]
     known = [value for value in seconds if value is not None]
-    return Estimate(sum(known) if known else None, _bytes(shown, request, contents))
+    return Estimate(sum(known) if known else None, _bytes(shown.files, shown.request, request, contents))
 
 
 def read_contents(path: Path | None) -> Contents | None:
@@ -66,7 +66,7 @@ def read_contents(path: Path | None) -> Contents | None:
     return Contents(faces, total - pictures, pictures)
 
 
-def _stages(request: JobRequest) -> list[Stage]:
+def _stages(request: AssetRequest) -> list[Stage]:
     """The stages that the files need."""
     textured = bool(set(request.formats) & set(TEXTURED)) or "textured" in request.shown
     wanted = {
@@ -80,23 +80,24 @@ def _stages(request: JobRequest) -> list[Stage]:
     return [stage for stage, needed in wanted.items() if needed]
 
 
-def _stage_seconds(stage: Stage, request: JobRequest, jobs: Sequence[Job]) -> float | None:
+def _stage_seconds(
+    stage: Stage, request: AssetRequest, done: Sequence[tuple[Mapping[str, float], AssetRequest]]
+) -> float | None:
     """The seconds of a stage in the first job that had it, scaled to this request."""
-    for job in jobs:
-        if stage in job.spent:
-            return job.spent[stage] * _work(stage, request) / _work(stage, job.request)
+    for spent, before in done:
+        if stage in spent:
+            return spent[stage] * _work(stage, request) / _work(stage, before)
     return None
 
 
-def _work(stage: Stage, request: JobRequest) -> float:
+def _work(stage: Stage, request: AssetRequest) -> float:
     """The work of a stage in numbers that can be compared between requests."""
     if stage is Stage.PREVIEW:
         return float(request.preview_frames * request.preview_size**2)
     return 1024**2 + float(request.texture_size**2)  # part of it does not depend on the texture
 
 
-def _bytes(shown: Job, request: JobRequest, contents: Contents) -> int:
-    before = shown.request
+def _bytes(files: Mapping[str, Path], before: AssetRequest, request: AssetRequest, contents: Contents) -> int:
     surface = contents.surface * _faces(request, contents, before) / max(contents.faces, 1)
     pictures = contents.pictures * (request.texture_size / before.texture_size) ** 1.7
     if request.normal_map != before.normal_map:
@@ -105,14 +106,14 @@ def _bytes(shown: Job, request: JobRequest, contents: Contents) -> int:
     for kind in request.formats:
         if kind in SURFACE or kind in PICTURE:
             total += SURFACE.get(kind, 0) * surface + PICTURE.get(kind, 0) * pictures
-        elif kind in shown.files:
-            total += shown.files[kind].stat().st_size
-        elif kind == "splat" and "ply" in shown.files:
-            total += SPLAT_SHARE * shown.files["ply"].stat().st_size
+        elif kind in files:
+            total += files[kind].stat().st_size
+        elif kind == "splat" and "ply" in files:
+            total += SPLAT_SHARE * files["ply"].stat().st_size
     return round(total)
 
 
-def _faces(request: JobRequest, contents: Contents, before: JobRequest) -> float:
+def _faces(request: AssetRequest, contents: Contents, before: AssetRequest) -> float:
     """How many faces the mesh has with a request."""
     every = contents.faces / (1 - before.simplify) if before.faces is None else max(contents.faces, before.faces)
     return min(every, request.faces) if request.faces is not None else every * (1 - request.simplify)

@@ -7,7 +7,7 @@ import gradio as gr
 from trellis.app.engine import UnknownJobError
 from trellis.app.estimate import Estimate, estimate_files
 from trellis.app.jobs import Job
-from trellis.app.request import JobRequest, without_untouched
+from trellis.app.request import AssetRequest, asset_request, without_untouched
 from trellis.app.ui import fragments
 from trellis.app.ui.controls import SHOWN_FILES, control_value, stated_values
 from trellis.app.ui.sections.settings import Settings
@@ -62,22 +62,23 @@ class Again:
         if option == "texture_size" and value in map(str, TEXTURE_SIZES):
             values = {"texture_size": int(value)}
         elif option == "faces" and value in map(str, FACES):
-            values = {"faces": int(value), "simplify": JobRequest.options()["simplify"].default}
+            values = {"faces": int(value), "simplify": AssetRequest.options()["simplify"].default}
         elif option == "formats" and value in FORMATS_OFFERED:
             chosen = set(settings[SHOWN_FILES.index("formats")]) ^ {value}
             values = {"formats": [name for name in FORMATS if name in chosen]}
         controls = self._settings.by_name(tuple(values))
         return {controls[name]: control_value(controls[name], value) for name, value in values.items()}
 
-    def request(self, session: Session, settings: tuple[Any, ...] | None) -> tuple[Job, JobRequest]:
+    def request(self, session: Session, settings: tuple[Any, ...] | None) -> tuple[Job, AssetRequest]:
         """The shown job, and what the controls ask for of it where any was changed; raises TrellisError."""
         if session.finished is None:
             raise InvalidInputError("There is no model yet: generate one first.")
         job = self._studio.engine.view(session.finished[0])
+        request = asset_request(job.request)
         if settings is None:
-            return job, job.request
+            return job, request
         values = stated_values(SHOWN_FILES, list(settings))
-        return job, job.request.with_files(without_untouched(values, preset=job.request.preset))
+        return job, request.with_files(without_untouched(values, preset=request.preset))
 
     def _usable(self, session: Session, running: bool) -> Updates:
         nothing = {self.chips: "", self.button: gr.Button(visible=False)}
@@ -90,14 +91,14 @@ class Again:
         except TrellisError as error:
             return {self.chips: fragments.message_panel(str(error)), self.button: gr.Button(visible=False)}
         request = request.under(job.plan.get("preset"))
-        changed = request.files != job.request.files
+        changed = request.files != asset_request(job.request).files
         estimate: Estimate | None = None
         if changed:
             estimate = estimate_files(job, request, self._studio.engine.views()[::-1])
         return {self.chips: offer_panel(request, estimate), self.button: gr.Button(visible=changed)}
 
 
-def offer_panel(request: JobRequest, estimate: Estimate | None) -> str:
+def offer_panel(request: AssetRequest, estimate: Estimate | None) -> str:
     """Shortcuts to what people change most, and what the files will cost."""
     groups: dict[str, tuple[str, list[tuple[Any, str, bool]]]] = {
         "texture_size": (

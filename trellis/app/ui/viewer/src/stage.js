@@ -9,6 +9,7 @@ const MAX_PIXEL_RATIO = 2;
 const VIEW_DIRECTION = new THREE.Vector3(0.45, 0.35, 1).normalize(); // a GLB's front looks along +z
 const SLOW_FRAME = 0.12; // seconds; drawn coarser while it moves
 const TOO_SLOW_FRAME = 0.4; // nothing turns by itself then
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i; // they draw on the processor
 const SETTLED = 250; // milliseconds without a move
 
 export class Stage {
@@ -21,8 +22,7 @@ export class Stage {
     this.scene.add(this.camera);
     this.pictureCamera = Object.assign(new THREE.PerspectiveCamera(), { matrixAutoUpdate: false });
     this.lights = new Lights(this.renderer, this.scene, this.camera);
-    this.spark = new SparkRenderer({ renderer: this.renderer, onDirty: () => this.redraw() });
-    this.scene.add(this.spark);
+    this.slow = SOFTWARE.test(rendererName(this.renderer.getContext()));
 
     this.models = {}; // by kind: mesh, gaussians
     this.look = { mode: "textured", light: "studio", angle: 0, exposure: 1, grid: false };
@@ -58,7 +58,16 @@ export class Stage {
     }
     this.models[kind] = model;
     if (model) this.scene.add(model.root);
+    if (kind === "gaussians") this.needSpark(Boolean(model));
     this.apply();
+  }
+
+  // What draws Gaussians reads pixels back in every frame, so it is there for them alone.
+  needSpark(wanted) {
+    if (wanted) this.spark ??= new SparkRenderer({ renderer: this.renderer, onDirty: () => this.redraw() });
+    if (this.spark) this.spark.visible = wanted;
+    if (wanted) this.scene.add(this.spark);
+    else if (this.spark) this.scene.remove(this.spark);
   }
 
   clear() {
@@ -240,6 +249,11 @@ export class Stage {
     this.redraw();
     return picture;
   }
+}
+
+function rendererName(gl) {
+  const extension = gl.getExtension("WEBGL_debug_renderer_info");
+  return String(gl.getParameter(extension?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER));
 }
 
 // The nearest of 1, 2, 5 times a power of ten.
