@@ -7,7 +7,7 @@ import { coarsenAside, findEdgesAside } from "./topology.js";
 
 // What a machine without a graphics card draws at most, a few times a second.
 const MOST_FACES = 120_000;
-const MOST_GAUSSIANS = 40_000;
+const MOST_GAUSSIANS = 15_000;
 const COARSE_CELLS = 96; // along the longest side
 
 // The bytes of a file; onShare hears which part of them is here.
