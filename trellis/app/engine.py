@@ -22,7 +22,7 @@ from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.job_sources import STARTS, Models, check_start
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
 from trellis.app.picture_reader import PictureReader
-from trellis.app.request import AssetRequest, JobRequest, asset_request
+from trellis.app.request import AssetRequest, JobRequest
 from trellis.app.storage import storing
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
@@ -180,7 +180,7 @@ class Engine:
             self._check_room()
             with self._lock:  # the asset cannot go in between
                 source = self._find(job_id).job
-                request = asset_request(source.request).with_files(values)
+                request = source.asset_request.with_files(values)
                 if not source.has_asset:
                     raise InvalidInputError("The asset of this job is not kept any more: generate it again.")
                 job = self._copied(source, source=source.id, asset=None, mesh=None, request=request)

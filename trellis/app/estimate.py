@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +41,12 @@ def estimate_files(shown: Job, request: AssetRequest, jobs: Sequence[Job]) -> Es
     jobs: others that ran here, the newest first, for stages that the job itself has not had.
     """
     contents = read_contents(shown.files.get("glb"))
-    if contents is None or not isinstance(shown.request, AssetRequest):
+    if contents is None:
         return None
-    done = [(job.spent, job.request) for job in (shown, *jobs) if isinstance(job.request, AssetRequest)]
+    done = [job for job in (shown, *jobs) if job.spent and isinstance(job.request, AssetRequest)]
     seconds = [_stage_seconds(stage, request, done) for stage in _stages(request)]
     known = [value for value in seconds if value is not None]
-    return Estimate(sum(known) if known else None, _bytes(shown.files, shown.request, request, contents))
+    return Estimate(sum(known) if known else None, _bytes(shown, request, contents))
 
 
 def read_contents(path: Path | None) -> Contents | None:
@@ -80,13 +80,11 @@ def _stages(request: AssetRequest) -> list[Stage]:
     return [stage for stage, needed in wanted.items() if needed]
 
 
-def _stage_seconds(
-    stage: Stage, request: AssetRequest, done: Sequence[tuple[Mapping[str, float], AssetRequest]]
-) -> float | None:
+def _stage_seconds(stage: Stage, request: AssetRequest, jobs: Sequence[Job]) -> float | None:
     """The seconds of a stage in the first job that had it, scaled to this request."""
-    for spent, before in done:
-        if stage in spent:
-            return spent[stage] * _work(stage, request) / _work(stage, before)
+    for job in jobs:
+        if stage in job.spent:
+            return job.spent[stage] * _work(stage, request) / _work(stage, job.asset_request)
     return None
 
 
@@ -97,7 +95,8 @@ def _work(stage: Stage, request: AssetRequest) -> float:
     return 1024**2 + float(request.texture_size**2)  # part of it does not depend on the texture
 
 
-def _bytes(files: Mapping[str, Path], before: AssetRequest, request: AssetRequest, contents: Contents) -> int:
+def _bytes(shown: Job, request: AssetRequest, contents: Contents) -> int:
+    before = shown.asset_request
     surface = contents.surface * _faces(request, contents, before) / max(contents.faces, 1)
     pictures = contents.pictures * (request.texture_size / before.texture_size) ** 1.7
     if request.normal_map != before.normal_map:
@@ -106,10 +105,10 @@ def _bytes(files: Mapping[str, Path], before: AssetRequest, request: AssetReques
     for kind in request.formats:
         if kind in SURFACE or kind in PICTURE:
             total += SURFACE.get(kind, 0) * surface + PICTURE.get(kind, 0) * pictures
-        elif kind in files:
-            total += files[kind].stat().st_size
-        elif kind == "splat" and "ply" in files:
-            total += SPLAT_SHARE * files["ply"].stat().st_size
+        elif kind in shown.files:
+            total += shown.files[kind].stat().st_size
+        elif kind == "splat" and "ply" in shown.files:
+            total += SPLAT_SHARE * shown.files["ply"].stat().st_size
     return round(total)
 
 

@@ -206,6 +206,13 @@ class Job(BaseModel):
         return self.state is JobState.DONE and self.has_asset
 
     @property
+    def asset_request(self) -> AssetRequest:
+        """The request of a job that makes an asset; raises InvalidInputError for another."""
+        if not isinstance(self.request, AssetRequest):
+            raise InvalidInputError("This job made no asset, of which there could be other files.")
+        return self.request
+
+    @property
     def is_draft(self) -> bool:
         """Whether it ends with a first look, and its files are made later, if at all."""
         return isinstance(self.request, AssetRequest) and self.request.draft

@@ -216,13 +216,6 @@ class AssetRequest(JobRequest, FileOptions):
         return [type(self)(**self.stated | {"seed": seed, "draft": True}) for seed in seeds]
 
 
-def asset_request(request: JobRequest) -> AssetRequest:
-    """The request itself; raises InvalidInputError for one that makes no asset."""
-    if not isinstance(request, AssetRequest):
-        raise InvalidInputError("This job made no asset, of which there could be other files.")
-    return request
-
-
 class GenerationRequest(AssetRequest, SamplingOptions):
     """A new asset of pictures or a text."""
 

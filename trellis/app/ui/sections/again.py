@@ -7,7 +7,7 @@ import gradio as gr
 from trellis.app.engine import UnknownJobError
 from trellis.app.estimate import Estimate, estimate_files
 from trellis.app.jobs import Job
-from trellis.app.request import AssetRequest, asset_request, without_untouched
+from trellis.app.request import AssetRequest, without_untouched
 from trellis.app.ui import fragments
 from trellis.app.ui.controls import SHOWN_FILES, control_value, stated_values
 from trellis.app.ui.sections.settings import Settings
@@ -74,11 +74,10 @@ class Again:
         if session.finished is None:
             raise InvalidInputError("There is no model yet: generate one first.")
         job = self._studio.engine.view(session.finished[0])
-        request = asset_request(job.request)
         if settings is None:
-            return job, request
+            return job, job.asset_request
         values = stated_values(SHOWN_FILES, list(settings))
-        return job, request.with_files(without_untouched(values, preset=request.preset))
+        return job, job.asset_request.with_files(without_untouched(values, preset=job.asset_request.preset))
 
     def _usable(self, session: Session, running: bool) -> Updates:
         nothing = {self.chips: "", self.button: gr.Button(visible=False)}
@@ -91,7 +90,7 @@ class Again:
         except TrellisError as error:
             return {self.chips: fragments.message_panel(str(error)), self.button: gr.Button(visible=False)}
         request = request.under(job.plan.get("preset"))
-        changed = request.files != asset_request(job.request).files
+        changed = request.files != job.asset_request.files
         estimate: Estimate | None = None
         if changed:
             estimate = estimate_files(job, request, self._studio.engine.views()[::-1])

@@ -7,7 +7,6 @@ import gradio as gr
 
 from trellis.app.engine import UnknownJobError
 from trellis.app.jobs import Job, JobState
-from trellis.app.request import asset_request
 from trellis.app.ui import entries
 from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.question import Question
@@ -121,7 +120,7 @@ class History:
         engine = self._studio.engine
         job = engine.view(job_id)
         drafts = [draft.id for draft in open_drafts(engine.history(job.owner))]
-        session.asked = engine.extract(job_id, asset_request(job.request).stated_files)
+        session.asked = engine.extract(job_id, job.asset_request.stated_files)
         for other in drafts if job_id in drafts else []:
             if other != job_id:
                 engine.remove(other)
