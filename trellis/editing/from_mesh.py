@@ -54,7 +54,7 @@ def asset_of_mesh(
     def image_features(placed: SourceMesh, coords: Tensor) -> Tensor:
         return _image_features(stages, placed, coords, encoder.in_channels, encoder.resolution, views, progress)
 
-    voxels, to_cube = encoder_input(
+    voxels, to_cube, notes = encoder_input(
         mesh,
         width=encoder.in_channels,
         resolution=encoder.resolution,
@@ -75,7 +75,7 @@ def asset_of_mesh(
         latent=latent,
         resolution=voxels.resolution,
         prepared=(),
-        notes=mesh.notes,
+        notes=(*mesh.notes, *notes),
         to_cube=Similarity(to_cube.scale, to_cube.shift, turns),
     )
 
