@@ -4,9 +4,7 @@ pictures -> PreparedImage -> condition [B, L, C] -> voxels int32 [N, 4] -> struc
          -> Gaussians | mesh | radiance field -> files
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -17,34 +15,30 @@ from torch import Tensor, nn
 from trellis.asset import Asset
 from trellis.conditioning import PreparedImage
 from trellis.conditioning.pictures import PictureSource
+from trellis.conditioning.view import PictureView, Window
 from trellis.conditions import ENCODER_ROLE, Condition, ConditionReader, PictureReader, TextReader
+from trellis.editing.edit import ONE_OF, EditOptions, edit_asset
+from trellis.editing.region import Box, Region
+from trellis.encoding.encode import ENCODERS, encoder_stem
 from trellis.errors import CheckpointError, InvalidInputError, TrellisError
 from trellis.families.family import GENERATE
 from trellis.families.location import ModelLocation
 from trellis.families.trellis_family import NANO, network_stem
+from trellis.flow_sampling import open_session, override, sample_flow
 from trellis.memory import Effort, MemoryPlan, ModelHost
-from trellis.models import FlowSession, PipelineConfig, SamplerConfig, load_model
+from trellis.models import PipelineConfig, SamplerConfig, load_model
 from trellis.models.latent_decoders import GaussianDecoder, MeshDecoder, RadianceFieldDecoder
 from trellis.models.latent_flow import LatentFlow
 from trellis.models.pipeline_config import DECODERS
 from trellis.models.structure_flow import StructureFlow
-from trellis.models.structure_vae import StructureDecoder
+from trellis.models.structure_vae import StructureDecoder, StructureEncoder
 from trellis.opening import open_model
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField, RadianceFieldConfig
 from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
-from trellis.sampling import (
-    SPEEDS,
-    TIME_SCALE,
-    combine_images,
-    euler_sample,
-    extrapolate,
-    guide,
-    initial_noise,
-    timesteps,
-)
-from trellis.sparse import SparseTensor, VoxelLayout
+from trellis.sampling import Known, initial_noise
+from trellis.sparse import SparseTensor
 from trellis.stages import Stage
 
 
@@ -105,10 +99,7 @@ class TrellisPipeline:
         InvalidInputError for an unusable source or option, Cancelled within one step of a wish to stop.
         """
         progress = progress or Progress()
-        unknown = [item for item in representations if item not in self.representations]
-        if unknown:
-            known = ", ".join(self.representations)
-            raise InvalidInputError(f"{self.name} makes no representation {unknown[0]!r}; choose from {known}.")
+        self._check_representations(representations)
         structure_sampler = override(self.config.structure_sampler, "structure", structure_steps, structure_guidance)
         latent_sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
         generator = torch.Generator().manual_seed(seed)
@@ -120,15 +111,76 @@ class TrellisPipeline:
             latent = self.sample_latent(condition, voxels, latent_sampler, generator, multi_image, progress, speed)
             return self.decode(latent, representations, condition.pictures, progress)
 
+    @torch.inference_mode()
+    def edit(
+        self,
+        source: Asset,
+        prompt_or_pictures: PictureSource | Sequence[PictureSource] | None = None,
+        *,
+        region: Region | Box | Sequence[Box] | Tensor | Path,
+        remove: bool = False,
+        drop_loose: bool = True,
+        resample: int = 1,
+        view: PictureView | None = None,
+        seed: int = 0,
+        structure_steps: int | None = None,
+        structure_guidance: float | None = None,
+        latent_steps: int | None = None,
+        latent_guidance: float | None = None,
+        multi_image: str = "stochastic",
+        background: str = "auto",
+        representations: Sequence[str] = ("gaussians", "mesh"),
+        speed: str = "exact",
+        progress: Progress | None = None,
+    ) -> Asset:
+        """`source` with what is in `region` made anew after pictures of the edited object (or a prompt), or removed.
+
+        region: boxes in the frame of the source's GLB, voxels int [n, 3], or a closed mesh file. The first picture has
+        the frame of `view`, by default that of the source's picture. drop_loose: pieces that hang on nothing go;
+        resample: turns of each step. Outside of the region nothing changes. Raises InvalidInputError for an unusable
+        region, picture or option, Cancelled within one step of a wish to stop.
+        """
+        if (prompt_or_pictures is None) != remove:
+            raise InvalidInputError(ONE_OF)
+        self._check_representations(representations)
+        options = EditOptions(
+            structure_sampler=override(self.config.structure_sampler, "structure", structure_steps, structure_guidance),
+            latent_sampler=override(self.config.latent_sampler, "latent", latent_steps, latent_guidance),
+            remove=remove, drop_loose=drop_loose, resample=resample, seed=seed, multi_image=multi_image,
+            background=background, speed=speed,
+        )  # fmt: skip
+        with self.host.in_order(stage_roles(representations)):
+            return edit_asset(
+                self,
+                source,
+                prompt_or_pictures,
+                region=Region.of(region),
+                options=options,
+                view=view,
+                representations=representations,
+                progress=progress or Progress(),
+            )
+
+    def _check_representations(self, representations: Sequence[str]) -> None:
+        unknown = [item for item in representations if item not in self.representations]
+        if unknown:
+            known = ", ".join(self.representations)
+            raise InvalidInputError(f"{self.name} makes no representation {unknown[0]!r}; choose from {known}.")
+
     def load_asset(self, path: str | Path) -> Asset:
         """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
         return Asset.load(path, device=self.runtime.device)
 
     def read(
-        self, source: PictureSource | Sequence[PictureSource], *, background: str = "auto", progress: Progress
+        self,
+        source: PictureSource | Sequence[PictureSource],
+        *,
+        background: str = "auto",
+        progress: Progress,
+        window: Window | None = None,
     ) -> Condition:
         """The condition of pictures, or of a prompt; raises InvalidInputError for what the model does not take."""
-        return self.reader.read(source, self.host, background=background, progress=progress)
+        return self.reader.read(source, self.host, background=background, progress=progress, window=window)
 
     def sample_structure(
         self,
@@ -138,12 +190,15 @@ class TrellisPipeline:
         multi_image: str,
         progress: Progress,
         speed: str = "exact",
+        known: Known | None = None,
     ) -> Tensor:
-        """The latent grid [1, C, r, r, r] of the structure."""
+        """The latent grid [1, C, r, r, r] of the structure, of which a part may be known."""
         config = self.host.config("sparse_structure_flow_model")
         noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator)
+        drawn = generator.get_state()
 
         def work(flow: StructureFlow, effort: Effort) -> Tensor:
+            generator.set_state(drawn)
             with open_session(flow, condition, sampler, effort) as session:
                 x = noise.to(effort.device)
                 return sample_flow(
@@ -155,21 +210,34 @@ class TrellisPipeline:
                     progress,
                     together=effort.together,
                     speed=speed,
+                    known=known,
+                    generator=generator,
                 )
 
         return self.host.run("sparse_structure_flow_model", work, values=itself).to(self.runtime.device)
 
     def decode_structure(self, latent: Tensor) -> Tensor:
         """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
+        voxels = torch.nonzero(self.decode_occupancy(latent)).int().to(self.runtime.device)
+        if len(voxels) == 0:
+            raise TrellisError("The model found no object in the picture; try another seed or another picture.")
+        return voxels
+
+    def decode_occupancy(self, latent: Tensor) -> Tensor:
+        """Bool [1, R, R, R]: the voxels that are occupied."""
 
         def work(decoder: StructureDecoder, effort: Effort) -> Tensor:
             return decoder(latent.to(effort.device))
 
-        logits = self.host.run("sparse_structure_decoder", work, values=itself)
-        voxels = torch.nonzero(logits[:, 0] > 0).int().to(self.runtime.device)
-        if len(voxels) == 0:
-            raise TrellisError("The model found no object in the picture; try another seed or another picture.")
-        return voxels
+        return self.host.run("sparse_structure_decoder", work, values=itself)[:, 0] > 0
+
+    def encode_structure(self, occupied: Tensor) -> Tensor:
+        """The latent grid [1, C, r, r, r] of an occupancy bool [R, R, R]: the posterior's mean."""
+
+        def work(encoder: StructureEncoder, effort: Effort) -> Tensor:
+            return encoder(occupied.to(effort.device)[None, None].float())[0]
+
+        return self.host.run("sparse_structure_encoder", work, values=itself).to(self.runtime.device)
 
     def sample_latent(
         self,
@@ -180,13 +248,16 @@ class TrellisPipeline:
         multi_image: str,
         progress: Progress,
         speed: str = "exact",
+        known: Known | None = None,
     ) -> SparseTensor:
-        """The structured latent [N, 8] on `voxels`, in the units of the decoders."""
+        """The structured latent [N, 8] on `voxels`, in the units of the decoders, of which a part may be known."""
         config = self.host.config("slat_flow_model")
         noise = initial_noise([len(voxels), config.in_channels], generator)
+        drawn = generator.get_state()
         grid = SparseTensor.create(noise.to(voxels.device), voxels, resolution=config.resolution, batch_size=1)
 
         def work(flow: LatentFlow, effort: Effort) -> Tensor:
+            generator.set_state(drawn)
             x = grid.to(effort.device)
             with open_session(flow, condition, sampler, effort, layout=x.layout) as session:
                 return sample_flow(
@@ -198,6 +269,8 @@ class TrellisPipeline:
                     progress,
                     together=effort.together,
                     speed=speed,
+                    known=known,
+                    generator=generator,
                 )
 
         latent = self.host.run("slat_flow_model", work, values=itself).to(self.runtime.device)
@@ -211,9 +284,10 @@ class TrellisPipeline:
         representations: Sequence[str],
         prepared: Sequence[PreparedImage],
         progress: Progress,
+        decoders: Mapping[str, Callable[[SparseTensor], Any]] | None = None,
     ) -> Asset:
-        """Decode the structured latent of one object to the representations asked for."""
-        decoders = {
+        """Decode the structured latent of one object to the representations asked for, by `decoders` if given."""
+        decoders = decoders or {
             "gaussians": self.decode_gaussians,
             "mesh": self.decode_mesh,
             "radiance_field": self.decode_radiance_field,
@@ -307,13 +381,15 @@ def open_trellis(location: ModelLocation, *, runtime: Runtime, plan: MemoryPlan 
 
     def load(role: str) -> nn.Module:
         return load_model(
-            network_stem(location, role),
+            encoder_stem(location, role) if role in ENCODERS else network_stem(location, role),
             dtype=runtime.dtype,
             attention=runtime.attention,
             sparse_conv=(runtime.sparse_conv, runtime.spconv_algo),
         )
 
     loaders = {role: partial(load, role) for role in config.models} | {ENCODER_ROLE: reader.load}
+    for role in ENCODERS:
+        loaders[role] = partial(load, role)
     host = ModelHost(loaders, device=runtime.device, plan=plan)
     return kind(location.name, config, reader=reader, host=host, runtime=runtime)
 
@@ -324,76 +400,6 @@ def stage_roles(representations: Sequence[str]) -> tuple[str, ...]:
     return (ENCODER_ROLE, "sparse_structure_flow_model", "sparse_structure_decoder", "slat_flow_model", *decoders)
 
 
-def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None) -> SamplerConfig:
-    """The model's sampler with the steps and guidance strength of a request, where it states them.
-
-    Raises InvalidInputError naming the stage's value that is out of range.
-    """
-    if steps is not None and steps < 1:
-        raise InvalidInputError(f"{stage}_steps must be at least 1, not {steps}.")
-    if guidance is not None and not 0 <= guidance < math.inf:
-        raise InvalidInputError(f"{stage}_guidance must be at least 0, not {guidance}.")
-    return replace(
-        sampler,
-        steps=sampler.steps if steps is None else steps,
-        cfg_strength=sampler.cfg_strength if guidance is None else guidance,
-    )
-
-
 def itself(values: Tensor) -> Tensor:
     """What of a tensor must be finite: all of it."""
     return values
-
-
-def open_session(
-    flow: StructureFlow | LatentFlow,
-    condition: Condition,
-    sampler: SamplerConfig,
-    effort: Effort,
-    *,
-    layout: VoxelLayout | None = None,
-) -> FlowSession:
-    """A session at the times of the sampler."""
-    tokens = [part.to(effort.device) for part in condition.tokens]
-    times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
-    null = condition.null.to(effort.device)
-    return FlowSession(flow, tokens, null=null, times=times, layout=layout, graphs=effort.graphs)
-
-
-def sample_flow(
-    session: FlowSession,
-    noise: Tensor,
-    sampler: SamplerConfig,
-    multi_image: str,
-    stage: Stage,
-    progress: Progress,
-    *,
-    together: bool = True,
-    speed: str = "exact",
-) -> Tensor:
-    """Integrate a flow under guidance, from `noise`, for the conditions of the session.
-
-    together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
-    Raises InvalidInputError for a speed that is not one of `trellis.sampling.SPEEDS`.
-    """
-    if speed not in SPEEDS:
-        raise InvalidInputError(f"Unknown speed {speed!r}; choose one of {', '.join(SPEEDS)}.")
-    velocity_every, guidance_every = SPEEDS[speed]
-    conditional = combine_images(
-        [session.velocity(index) for index in range(len(session))],
-        multi_image,
-        steps=sampler.steps,
-        rescale_t=sampler.rescale_t,
-    )
-    velocity = guide(
-        conditional,
-        session.null_velocity(),
-        strength=sampler.cfg_strength,
-        interval=sampler.cfg_interval,
-        both=session.pair(0) if together and len(session) == 1 else None,
-        every=guidance_every,
-    )
-    velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=velocity_every)
-    return euler_sample(
-        velocity, noise, steps=sampler.steps, rescale_t=sampler.rescale_t, progress=progress, stage=stage
-    )

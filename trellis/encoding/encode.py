@@ -34,6 +34,7 @@ from trellis.stages import Stage
 logger = logging.getLogger(__name__)
 
 ENCODER_ROLE = "slat_encoder"
+ENCODERS = (ENCODER_ROLE, "sparse_structure_encoder")
 SECOND_FOLDER = "encoders"  # where models keep the encoders that generating does not need
 STORED_KIND = "trellis structured latent 1"
 
@@ -134,7 +135,7 @@ def encode_mesh(
     kind, InvalidInputError for a mesh without a surface, Cancelled within one step of a wish to stop.
     """
     progress = progress or Progress()
-    encoder = load_model(_encoder_stem(model), dtype=runtime.dtype).to(runtime.device)
+    encoder = load_model(encoder_stem(model, ENCODER_ROLE), dtype=runtime.dtype).to(runtime.device)
     width, resolution = encoder.config.in_channels, encoder.config.resolution
     if width == FEATURES:
         placed = normalize_mesh(mesh.to(runtime.device), side=DEFAULT_SIDE)
@@ -176,13 +177,13 @@ def _image_features(
     return VoxelFeatures(coords, features, resolution)
 
 
-def _encoder_stem(model: ModelLocation) -> Path:
-    """Where the model keeps its encoder, without the endings; raises CheckpointError when it has none."""
-    if ENCODER_ROLE in PipelineConfig.read(model.description).models:
-        return network_stem(model, ENCODER_ROLE)
+def encoder_stem(model: ModelLocation, role: str) -> Path:
+    """Where the model keeps one of ENCODERS, without the endings; raises CheckpointError when it has none."""
+    if role in PipelineConfig.read(model.description).models:
+        return network_stem(model, role)
     try:
-        description = model.file(f"{SECOND_FOLDER}/{ENCODER_ROLE}.json")
-        model.file(f"{SECOND_FOLDER}/{ENCODER_ROLE}.safetensors")
+        description = model.file(f"{SECOND_FOLDER}/{role}.json")
+        model.file(f"{SECOND_FOLDER}/{role}.safetensors")
     except CheckpointError as error:
-        raise CheckpointError(f"{model.name} has no {ENCODER_ROLE}, so meshes cannot be encoded with it.") from error
+        raise CheckpointError(f"{model.name} has no {role}, so nothing can be encoded with it.") from error
     return description.with_suffix("")
