@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from trellis.errors import InvalidInputError
 from trellis.export.chain import FileSources
 from trellis.export.files import write_files
 from trellis.export.options import FileOptions
-from trellis.geometry.similarity import Similarity
+from trellis.geometry.similarity import IDENTITY, Similarity
 from trellis.kept import FileSurface, Kept
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField
@@ -39,9 +39,9 @@ class Asset:
     """What one generation made; representations that were not asked for are None.
 
     coords int32 [N, 3] and latent [N, 8] are the structured latent on a grid of `resolution`; notes are remarks for
-    the user; prepared are the pictures as the networks saw them. to_cube: the map of the source file's world (z up)
-    into the model's cube. surface: the textured surface of its file, where that is at hand (not stored); kept: of an
-    edited asset, what its files keep of the source.
+    the user; prepared are the pictures as the networks saw them. to_cube: the map of the world (z up) of the mesh file
+    that it is of into the model's cube; files are written where that was. surface: the textured surface of its file,
+    where that is at hand (not stored); kept: of an edited asset, what its files keep of the source.
     """
 
     gaussians: GaussianCloud | None
@@ -52,7 +52,7 @@ class Asset:
     resolution: int
     prepared: tuple[PreparedImage, ...]
     notes: tuple[str, ...] = ()
-    to_cube: Similarity = field(default_factory=Similarity)
+    to_cube: Similarity = IDENTITY
     surface: FileSurface | None = None
     kept: Kept | None = None
 
@@ -96,7 +96,15 @@ class Asset:
     def file_sources(self) -> FileSources:
         """What its files are made of."""
         kept = None if self.kept is None else self.kept.for_files()
-        return FileSources(self.gaussians, self.mesh, self.picture, self.radiance_field, self._store_field, kept)
+        return FileSources(
+            self.gaussians,
+            self.mesh,
+            self.picture,
+            self.radiance_field,
+            self._store_field,
+            self.to_cube.inverse(),
+            kept,
+        )
 
     @property
     def view(self) -> PictureView | None:
@@ -106,6 +114,11 @@ class Asset:
         first = self.prepared[0]
         known = self.kept or self.surface
         return PictureView(first.cutout.size, first.box, None if known is None else known.camera)
+
+    @property
+    def file_notes(self) -> tuple[str, ...]:
+        """The remarks on the mesh file that it is of, which hold for what is made of it too."""
+        return () if self.prepared or self.gaussians is not None or self.mesh is not None else self.notes
 
     @property
     def picture(self) -> NDArray[np.uint8] | None:
@@ -148,7 +161,7 @@ class Asset:
             "notes": self.notes,
             "representations": constants,
             "pictures": pictures,
-            "to_cube": {"scale": self.to_cube.scale, "shift": self.to_cube.shift},
+            "to_cube": asdict(self.to_cube),
             "kept": kept_record,
         }
         metadata = {STORED_KIND: json.dumps(record)}  # one entry: the library writes several in any order
@@ -186,17 +199,9 @@ class Asset:
             resolution=record["resolution"],
             prepared=tuple(_picture(tensors, i, picture) for i, picture in enumerate(record["pictures"])),
             notes=tuple(record["notes"]),
-            to_cube=_similarity(record.get("to_cube")),
+            to_cube=Similarity.from_dict(record.get("to_cube", {})),
             kept=Kept.restored(tensors, record["kept"], device) if record.get("kept") else None,
         )
-
-
-def _similarity(record: Mapping[str, Any] | None) -> Similarity:
-    """That of a record; files of earlier versions have none."""
-    if record is None:
-        return Similarity()
-    x, y, z = record["shift"]
-    return Similarity(record["scale"], (x, y, z))
 
 
 def _picture(tensors: Mapping[str, Tensor], index: int, record: Mapping[str, Any]) -> PreparedImage:

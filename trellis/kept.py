@@ -1,20 +1,17 @@
 """What an edited asset keeps of its source for its files: the source's textured surface, and where it was edited."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trellis.encoding.colors import surface_colors
-from trellis.encoding.load import load_mesh
 from trellis.encoding.source_mesh import Material, SourceMesh, Texture
 from trellis.export.kept import KeptPart
 from trellis.geometry.cameras import Cameras
-from trellis.geometry.similarity import Similarity
 from trellis.representations import Mesh, TexturedMesh
 
 PREFIX = "kept."  # of the tensors' names
@@ -23,13 +20,15 @@ PREFIX = "kept."  # of the tensors' names
 @dataclass(frozen=True)
 class Kept:
     """surface: the textured surface of the source's file, in the model's cube; region bool [R, R, R]: the voxels that
-    were edited; camera: of the crop of the asset's picture, if it is known; pictured: this shows what was edited.
+    were edited; camera: of the crop of the asset's picture, if it is known; pictured: this shows what was edited;
+    voxels_changed: outside of the region, against the source, as counted.
     """
 
     surface: SourceMesh
     region: Tensor
     camera: Cameras | None = None
     pictured: bool = True
+    voxels_changed: int = 0
 
     def for_files(self) -> KeptPart:
         """What the files need of it."""
@@ -52,6 +51,7 @@ class Kept:
             "materials": [asdict(material) for material in mesh.materials],
             "wraps": [texture.wrap for texture in mesh.textures],
             "pictured": self.pictured,
+            "voxels_changed": self.voxels_changed,
         }
         return {PREFIX + name: value for name, value in named.items()}, record
 
@@ -76,7 +76,7 @@ class Kept:
         camera = None
         if PREFIX + "extrinsics" in tensors:
             camera = Cameras(take("extrinsics"), take("intrinsics"))
-        return cls(surface, take("region"), camera, record["pictured"])
+        return cls(surface, take("region"), camera, record["pictured"], record["voxels_changed"])
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,3 @@ class FileSurface:
             textures=(Texture(torch.cat([torch.from_numpy(made.texture), alpha], 2)),),
         )
         return cls(mesh.to(device), made.picture_camera)
-
-    @classmethod
-    def of_file(cls, path: Path, *, to_cube: Similarity, up: str = "auto") -> "FileSurface":
-        """That of a mesh file in its own world."""
-        mesh = load_mesh(path, up=up)
-        return cls(replace(mesh, vertices=to_cube.apply(mesh.vertices)))

@@ -19,6 +19,7 @@ PROGRAMS = (
     "trellis/training/nano.py",
     "trellis/training/assemble.py",
     "trellis/training/evaluate.py",
+    "trellis/training/evaluate_edits.py",
     "trellis/training/procedural/examples.py",
 )
 # What the issue of editing enters: a mesh of one's own, on its way into the latent.
@@ -26,8 +27,6 @@ NOT_YET = ("trellis/encoding/", "trellis/geometry/similarity.py", "trellis/ops/w
 # Names, with what will use them: reading a Gaussian PLY back (editing), the losses of FlexiCubes (training decoders);
 # a network lent by itself is for callers from Python.
 NOT_YET_NAMES = {"load_gaussian_ply", "extract_training_mesh", "on_device"}
-# Of an edit, until its command is there.
-NOT_YET_NAMES |= {"of_file", "from_json", "to_json", "view_picture"}
 
 
 def used_names(paths: list[Path]) -> Counter[str]:

@@ -1,7 +1,7 @@
 """The frame of a picture: its size, the window that the networks saw of it, and where it was taken from."""
 
-import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,27 +47,24 @@ class PictureView:
                 field="view",
             )
 
-    def to_json(self) -> str:
-        """The view as text, for `from_json`."""
+    def to_dict(self) -> dict[str, Any]:
+        """The view as numbers, for `from_dict`, also by way of JSON."""
         camera = None
         if self.camera is not None:
             outer, inner = (part[0].tolist() for part in (self.camera.extrinsics, self.camera.intrinsics))
             camera = {"extrinsics": outer, "intrinsics": inner}
-        return json.dumps({"size": self.size, "box": self.box, "camera": camera})
+        return {"size": list(self.size), "box": list(self.box), "camera": camera}
 
     @classmethod
-    def from_json(cls, text: str) -> "PictureView":
-        """Read what `to_json` wrote; raises InvalidInputError for anything else."""
+    def from_dict(cls, record: Mapping[str, Any]) -> "PictureView":
+        """What `to_dict` made; raises InvalidInputError for anything else."""
         try:
-            record = json.loads(text)
-            (width, height), (left, top, right, bottom) = record["size"], record["box"]
-            numbers = [int(value) for value in (width, height, left, top, right, bottom)]
+            width, height, left, top, right, bottom = (int(value) for value in (*record["size"], *record["box"]))
             camera = record["camera"] and Cameras(
                 _matrix(record["camera"]["extrinsics"], 4), _matrix(record["camera"]["intrinsics"], 3)
             )
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise InvalidInputError(f"This is no view of a picture: {error}.", field="view") from error
-        width, height, left, top, right, bottom = numbers
         if not (width > 0 and height > 0 and left < right and right - left == bottom - top):
             raise InvalidInputError(
                 "A view needs a positive size and a square box from left top to right bottom.", field="view"

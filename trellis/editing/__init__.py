@@ -1,1 +1,1 @@
-"""Changing a part of an asset: the region, what of the source stays, and how the stages meet what stays."""
+"""Changing what is there: variants, parts and colours of assets and of mesh files."""

@@ -1,15 +1,15 @@
 """A part of an asset made anew, or removed: everything outside of the region stays what it was."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from trellis.asset import Asset
 from trellis.conditioning import PreparedImage, load_picture
-from trellis.conditioning.view import PictureView, Window
+from trellis.conditioning.view import PictureView
 from trellis.conditions import Condition
 from trellis.editing.put_back import KeptRows, capped_gaussians, capped_values, fine_values
 from trellis.editing.region import CLIPPED, NOTHING_LEFT, WHOLE, Region
@@ -20,11 +20,10 @@ from trellis.export.chain import ExportChain
 from trellis.export.options import FileOptions
 from trellis.families.family import PICTURES
 from trellis.kept import FileSurface, Kept
-from trellis.memory import ModelHost
-from trellis.models import PipelineConfig, SamplerConfig
+from trellis.model_stages import ModelStages
+from trellis.models import SamplerConfig
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField
-from trellis.runtime import Runtime
 from trellis.sampling import Known
 from trellis.sparse import SparseTensor
 
@@ -37,47 +36,6 @@ OTHER_SIZE = (
     "The picture was cropped tightly around its object, because it has another size than the source's picture: if the "
     "new part changes the outline, give a picture of the source's size."
 )
-
-
-class Stages(Protocol):
-    """What an edit needs of an opened TRELLIS model; see `trellis.pipeline.TrellisPipeline`."""
-
-    name: str
-    inputs: tuple[str, ...]
-    config: PipelineConfig
-    host: ModelHost
-    runtime: Runtime
-
-    def read(
-        self, source: Any, *, background: str = "auto", progress: Progress, window: Window | None = None
-    ) -> Condition: ...
-
-    def encode_structure(self, occupied: Tensor) -> Tensor: ...
-
-    def decode_occupancy(self, latent: Tensor) -> Tensor: ...
-
-    def sample_structure(
-        self, condition: Condition, sampler: SamplerConfig, generator: torch.Generator, multi_image: str,
-        progress: Progress, speed: str = "exact", known: Known | None = None,
-    ) -> Tensor: ...  # fmt: skip
-
-    def sample_latent(
-        self, condition: Condition, voxels: Tensor, sampler: SamplerConfig, generator: torch.Generator,
-        multi_image: str, progress: Progress, speed: str = "exact", known: Known | None = None,
-    ) -> SparseTensor: ...  # fmt: skip
-
-    def decode(
-        self, latent: SparseTensor, representations: Sequence[str], prepared: Sequence[PreparedImage],
-        progress: Progress, decoders: Mapping[str, Callable[[SparseTensor], Any]] | None = None,
-    ) -> Asset: ...  # fmt: skip
-
-    def decode_gaussians(self, latent: SparseTensor) -> GaussianCloud: ...
-
-    def decode_mesh_features(self, latent: SparseTensor) -> SparseTensor: ...
-
-    def extract_surface(self, features: SparseTensor) -> Mesh: ...
-
-    def decode_radiance_field(self, latent: SparseTensor) -> RadianceField: ...
 
 
 @dataclass(frozen=True)
@@ -100,7 +58,7 @@ class EditOptions:
 
 
 def edit_asset(
-    stages: Stages,
+    stages: ModelStages,
     source: Asset,
     given: Any,
     *,
@@ -132,7 +90,8 @@ def edit_asset(
     kept = None
     if made.mesh is not None:
         kept = _kept(source, part, decoding, given_part, options.remove, made.prepared, progress)
-    notes = (*part.notes, *given_part.notes, *made.notes)
+        kept = replace(kept, voxels_changed=_changed(source, made, part.mask))
+    notes = (*source.file_notes, *part.notes, *given_part.notes, *made.notes)
     return replace(made, to_cube=source.to_cube, kept=kept, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -150,7 +109,7 @@ class _Part:
         return self.occupied & ~self.mask
 
     @classmethod
-    def find(cls, stages: Stages, source: Asset, region: Region, options: EditOptions) -> "_Part":
+    def find(cls, stages: ModelStages, source: Asset, region: Region, options: EditOptions) -> "_Part":
         config = stages.host.config("slat_flow_model")
         if (source.resolution, source.latent.shape[1]) != (config.resolution, config.in_channels):
             raise InvalidInputError(
@@ -178,7 +137,13 @@ class _Given:
 
 
 def _read(
-    stages: Stages, source: Asset, given: Any, *, view: PictureView | None, options: EditOptions, progress: Progress
+    stages: ModelStages,
+    source: Asset,
+    given: Any,
+    *,
+    view: PictureView | None,
+    options: EditOptions,
+    progress: Progress,
 ) -> _Given:
     """Pictures, the first of them in the frame of `view` or of the source's picture; or a prompt."""
     if PICTURES not in stages.inputs:
@@ -199,11 +164,17 @@ def _read(
 
 
 def _sampled_occupancy(
-    stages: Stages, part: _Part, given: _Given, options: EditOptions, generator: torch.Generator, progress: Progress
+    stages: ModelStages,
+    part: _Part,
+    given: _Given,
+    options: EditOptions,
+    generator: torch.Generator,
+    progress: Progress,
 ) -> Tensor:
     """The voxels [R, R, R] that the model makes where the cells outside of the region are known."""
     assert given.condition is not None
-    known = stages.encode_structure(part.occupied)
+    occupied = torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0))
+    known = stages.encode_structure(occupied)
     free = edited_cells(part.mask, known.shape[-1])[None, None].to(known.device)
     latent = stages.sample_structure(
         given.condition,
@@ -212,13 +183,13 @@ def _sampled_occupancy(
         options.multi_image,
         progress,
         options.speed,
-        Known(known, ~free, options.resample),
+        known=Known(known, ~free, options.resample),
     )
     return stages.decode_occupancy(latent)[0].cpu()
 
 
 def _latent(
-    stages: Stages,
+    stages: ModelStages,
     source: Asset,
     part: _Part,
     after: Tensor,
@@ -231,7 +202,7 @@ def _latent(
     device = source.latent.device
     coords = after.nonzero().int().to(device)
     rows = KeptRows.find(coords, source.coords, part.kept)
-    voxels = torch.cat([torch.zeros_like(coords[:, :1]), coords], 1)
+    voxels = torch.nn.functional.pad(coords, (1, 0))
     feats = source.latent.new_zeros(len(coords), source.latent.shape[1])
     known = torch.zeros(len(coords), 1, dtype=torch.bool, device=device)
     known[rows.new] = True
@@ -239,8 +210,7 @@ def _latent(
         condition, sampler = given.condition, options.latent_sampler
         if condition is None:  # of what is cut: the source's own picture, without guidance
             condition, sampler = _source_condition(stages, source, progress), replace(sampler, cfg_strength=0.0)
-        mean, std = (source.latent.new_tensor(values) for values in stages.config.latent_statistics)
-        values = rows.put(feats, (source.latent - mean) / std)
+        values = rows.put(feats, stages.flow_units(source.latent))
         feats = stages.sample_latent(
             condition,
             voxels,
@@ -249,13 +219,13 @@ def _latent(
             options.multi_image,
             progress,
             options.speed,
-            Known(values, known, options.resample),
+            known=Known(values, known, options.resample),
         ).feats
     feats = rows.put(feats, source.latent)
     return SparseTensor.create(feats, voxels, resolution=source.resolution, batch_size=1), rows
 
 
-def _source_condition(stages: Stages, source: Asset, progress: Progress) -> Condition:
+def _source_condition(stages: ModelStages, source: Asset, progress: Progress) -> Condition:
     """The condition of the source's own picture, else of a picture of its front; a text model has a plain word."""
     if PICTURES not in stages.inputs:
         return stages.read("object", progress=progress)
@@ -267,7 +237,7 @@ def _source_condition(stages: Stages, source: Asset, progress: Progress) -> Cond
 
 
 def _sparse(asset: Asset) -> SparseTensor:
-    voxels = torch.cat([torch.zeros_like(asset.coords[:, :1]), asset.coords], 1)
+    voxels = torch.nn.functional.pad(asset.coords, (1, 0))
     return SparseTensor.create(asset.latent, voxels, resolution=asset.resolution, batch_size=1)
 
 
@@ -275,7 +245,7 @@ def _sparse(asset: Asset) -> SparseTensor:
 class _Decoding:
     """Decoders that take what is kept from the source; recolor: the other voxels take the nearest kept colour."""
 
-    stages: Stages
+    stages: ModelStages
     source: Asset
     kept: Tensor
     rows: KeptRows
@@ -322,6 +292,14 @@ class _Decoding:
     def _adds(self) -> bool:
         """There are voxels that take the colour of kept ones."""
         return self.recolor and len(self.rows.new) < len(self.latent)
+
+
+def _changed(source: Asset, made: Asset, mask: Tensor) -> int:
+    """Voxels outside of `mask` that only one of the two has, or that have another latent."""
+    rows = KeptRows.find(made.coords, source.coords, ~mask)
+    same = int((made.latent[rows.new] == source.latent[rows.old].to(made.latent)).all(1).sum())
+    outside = [int((~mask[tuple(asset.coords.cpu().long().unbind(1))]).sum()) for asset in (source, made)]
+    return sum(outside) - len(rows.new) - same
 
 
 def _kept(

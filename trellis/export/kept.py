@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,9 +108,7 @@ def kept_psnr(textured: TexturedMesh, kept: KeptPart, *, progress: Progress | No
         old = rasterize_mesh(kept.mesh, camera, size=SIZE * SAMPLES)
         was = torch.zeros_like(color)
         was[:, old.mask] = kept.colors(old.face_id[old.mask].long(), old.barycentric[old.mask])[:, :3].T
-        edited = _shows_region(seen, new, kept) | _shows_region(old, kept.mesh, kept)
-        edited = torch.nn.functional.max_pool2d(edited[None, None].float(), SAMPLES)
-        edited = torch.nn.functional.max_pool2d(edited, 2 * BORDER + 1, stride=1, padding=BORDER)[0, 0] > 0
+        edited = edited_pixels([(seen, new), (old, kept.mesh)], kept, samples=SAMPLES)
         pictures = [
             torch.nn.functional.avg_pool2d(values * samples.mask, SAMPLES)
             for values, samples in ((color, seen), (was, old))
@@ -119,6 +117,13 @@ def kept_psnr(textured: TexturedMesh, kept: KeptPart, *, progress: Progress | No
         error += float((pictures[0] - pictures[1])[:, counted].square().sum())
         count += 3 * int(counted.sum())
     return min(MOST_PSNR, -10 * math.log10(max(error / max(count, 1), 1e-12)))
+
+
+def edited_pixels(pictures: Sequence[tuple[TriangleSamples, Mesh]], kept: KeptPart, *, samples: int = 1) -> Tensor:
+    """Bool [S, S]: pixels, each of samples x samples, within BORDER of one where any of the meshes shows the region."""
+    edited = torch.stack([_shows_region(*picture, kept) for picture in pictures]).any(0)
+    pixels = torch.nn.functional.max_pool2d(edited[None, None].float(), samples)
+    return torch.nn.functional.max_pool2d(pixels, 2 * BORDER + 1, stride=1, padding=BORDER)[0, 0] > 0
 
 
 def _shows_region(samples: TriangleSamples, mesh: Mesh, kept: KeptPart) -> Tensor:

@@ -33,9 +33,7 @@ class JoinedBatch(ObjectBatch):
         if corrected:
             return super().sdf(points, corrected=True)
         box = self._box_distance(points)
-        return torch.minimum(
-            torch.maximum(super().sdf(points), -box), torch.maximum(self.inner.sdf(points), box)
-        )
+        return torch.minimum(torch.maximum(super().sdf(points), -box), torch.maximum(self.inner.sdf(points), box))
 
     def appearance(self, points: Tensor) -> Tensor:
         """Colour and gloss [B, M, 4] of the part nearest to each point."""
