@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trellis.asset import Asset
 from trellis.conditioning.pictures import PictureSource
+from trellis.conditioning.view import PictureView
 from trellis.conditions import ENCODER_ROLE, ConditionReader, PictureReader, TextReader
+from trellis.editing.edit import ONE_OF, EditOptions, edit_asset
 from trellis.editing.from_mesh import asset_of_mesh
+from trellis.editing.region import Box, Region
 from trellis.editing.variant import latent_at, source_voxels
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.acquire import obtain_files
@@ -182,6 +185,56 @@ class TrellisPipeline(ModelStages):
         if self.location is not None:
             what = f"{role} ({ENCODERS[role].megabytes} MB)"
             obtain_files(self.location, encoder_files(self.location, role), what=what, progress=progress)
+
+    @torch.inference_mode()
+    def edit(
+        self,
+        source: Asset,
+        prompt_or_pictures: PictureSource | Sequence[PictureSource] | None = None,
+        *,
+        region: Region | Box | Sequence[Box] | Tensor | Path,
+        remove: bool = False,
+        drop_loose: bool = True,
+        resample: int = 1,
+        view: PictureView | None = None,
+        seed: int = 0,
+        structure_steps: int | None = None,
+        structure_guidance: float | None = None,
+        latent_steps: int | None = None,
+        latent_guidance: float | None = None,
+        multi_image: str = "stochastic",
+        background: str = "auto",
+        representations: Sequence[str] = ("gaussians", "mesh"),
+        speed: str = "exact",
+        progress: Progress | None = None,
+    ) -> Asset:
+        """`source` with what is in `region` made anew after pictures of the edited object (or a prompt), or removed.
+
+        region: boxes in the frame of the source's GLB, voxels int [n, 3], or a closed mesh file. The first picture has
+        the frame of `view`, by default that of the source's picture. drop_loose: pieces that hang on nothing go;
+        resample: turns of each step. Outside of the region nothing changes. Raises InvalidInputError for an unusable
+        region, picture or option, Cancelled within one step of a wish to stop.
+        """
+        if (prompt_or_pictures is None) != remove:
+            raise InvalidInputError(ONE_OF)
+        self.check_makes(representations)
+        options = EditOptions(
+            structure_sampler=override(self.config.structure_sampler, "structure", structure_steps, structure_guidance),
+            latent_sampler=override(self.config.latent_sampler, "latent", latent_steps, latent_guidance),
+            remove=remove, drop_loose=drop_loose, resample=resample, seed=seed, multi_image=multi_image,
+            background=background, speed=speed,
+        )  # fmt: skip
+        with self.host.in_order(stage_roles(representations)):
+            return edit_asset(
+                self,
+                source,
+                prompt_or_pictures,
+                region=Region.of(region),
+                options=options,
+                view=view,
+                representations=representations,
+                progress=progress or Progress(),
+            )
 
     def check_makes(self, representations: Sequence[str]) -> None:
         """Raise InvalidInputError for a representation that the model has no decoder for."""

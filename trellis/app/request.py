@@ -41,7 +41,7 @@ QUALITIES: Mapping[str, Mapping[str, Any]] = {
     "ultra": {"faces": 2_000_000, "texture_size": 4096, "texture_mode": "best"},
 }
 _OWN, _STARTED = "model's own", "as started"
-PRESERVE_MODES, KEEP_MODES, UV_MODES = ("replace", "inversion"), ("graft", "merge"), ("auto", "keep", "new")
+UV_MODES = ("auto", "keep", "new")
 _Steps = Annotated[int, Field(ge=1, le=100), WHOLE]
 _Guidance = Annotated[float, Field(ge=0, le=20)]
 
@@ -265,19 +265,6 @@ class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
     )
     resample: Annotated[int, Field(ge=1, le=10), WHOLE] = option(
         1, "Resampling", "How often each step is done; more fits the new part to the old a little better.", group=CHANGE
-    )
-    preserve: Annotated[str, OneOf(PRESERVE_MODES)] = option(
-        "replace",
-        "What keeps the rest",
-        "replace puts the source's own values back at every step; inversion is for large models, and twice as slow.",
-        group=CHANGE,
-    )
-    keep: Annotated[str, OneOf(KEEP_MODES)] | None = option(
-        None,
-        "Rest of the mesh",
-        "graft leaves the source's own faces as they are and adds the new part; merge makes one mesh of both.",
-        group=CHANGE,
-        null="graft for a mesh file, merge for an asset",
     )
     view: PictureFrame | None = None
 

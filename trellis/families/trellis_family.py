@@ -5,6 +5,7 @@ from pathlib import Path
 
 from trellis.errors import CheckpointError
 from trellis.families.family import (
+    EDIT,
     ENCODE,
     GENERATE,
     PICTURES,
@@ -74,7 +75,7 @@ def describe(path: Path) -> ModelDescription:
     """What the model of a pipeline.json is; raises CheckpointError when that is missing or wrong."""
     config = PipelineConfig.read(path)
     image, text = config.image_cond_model, config.text_cond_model
-    encodes = (ENCODE,) if all(encoder_stem(config, role, path.parent) for role in ENCODERS) else ()
+    encodes = (EDIT, ENCODE) if all(encoder_stem(config, role, path.parent) for role in ENCODERS) else ()
     own = image["path"] if isinstance(image, dict) else text  # no folder where a published encoder is named
     supporting = (DINO,) if isinstance(image, str) else (CLIP,) if text in SUPPORTING[CLIP].repositories else ()
     return ModelDescription(
