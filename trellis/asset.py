@@ -89,11 +89,7 @@ class Asset:
         """
         if not self.prepared:
             return None
-        first = self.prepared[0]
-        framed = first.cutout.convert("RGBA").crop(first.box)
-        if framed.width < SMALLEST_PICTURE:
-            framed = framed.resize((SMALLEST_PICTURE, SMALLEST_PICTURE), Image.Resampling.LANCZOS)
-        return np.array(framed)
+        return framed_picture(self.prepared[0])
 
     def _store_field(self, path: Path) -> Path:
         return replace(self, gaussians=None, mesh=None, prepared=(), notes=()).store(path)
@@ -155,6 +151,14 @@ class Asset:
             prepared=tuple(_picture(tensors, i, picture) for i, picture in enumerate(record["pictures"])),
             notes=tuple(record["notes"]),
         )
+
+
+def framed_picture(prepared: PreparedImage) -> NDArray[np.uint8]:
+    """The object of a picture as `Asset.picture` has it."""
+    framed = prepared.cutout.convert("RGBA").crop(prepared.box)
+    if framed.width < SMALLEST_PICTURE:
+        framed = framed.resize((SMALLEST_PICTURE, SMALLEST_PICTURE), Image.Resampling.LANCZOS)
+    return np.array(framed)
 
 
 def _picture(tensors: Mapping[str, Tensor], index: int, record: Mapping[str, Any]) -> PreparedImage:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from trellis.asset import Asset
+from trellis.asset import Asset, framed_picture
 from trellis.conditioning import PreparedImage
 from trellis.conditioning.pictures import PictureSource
 from trellis.conditions import ENCODER_ROLE, Condition, ConditionReader, PictureReader, TextReader
@@ -33,6 +33,8 @@ from trellis.opening import open_model
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField, RadianceFieldConfig
 from trellis.representations.flexicubes import extract_mesh
+from trellis.retexturing.placement import PlacedMesh, read_mesh
+from trellis.retexturing.retexture import Retextured, retextured
 from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
 from trellis.sampling import (
     SPEEDS,
@@ -123,6 +125,55 @@ class TrellisPipeline:
     def load_asset(self, path: str | Path) -> Asset:
         """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
         return Asset.load(path, device=self.runtime.device)
+
+    @torch.inference_mode()
+    def retexture(
+        self,
+        mesh: str | Path,
+        source: PictureSource | Sequence[PictureSource],
+        *,
+        up: str = "auto",
+        front: str = "auto",
+        uvs: str = "auto",
+        texture_size: int | None = None,
+        tiles: bool = False,
+        seed: int = 0,
+        latent_steps: int | None = None,
+        latent_guidance: float | None = None,
+        multi_image: str = "stochastic",
+        background: str = "auto",
+        speed: str = "exact",
+        progress: Progress | None = None,
+    ) -> Retextured:
+        """Give a mesh file the colours of pictures of the same object, or of a prompt; nothing else in it changes.
+
+        up as in `load_mesh`, front as in `PlacedMesh.create`; uvs, texture_size and tiles as in `retextured`; the
+        others as for a new asset. Raises InvalidInputError for an unusable file, source or option, Cancelled within one
+        step.
+        """
+        progress = progress or Progress()
+        sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
+        read = read_mesh(mesh, up=up).to(self.runtime.device)
+        with self.host.in_order((ENCODER_ROLE, "slat_flow_model", DECODERS["gaussians"])):
+            condition = self.read(source, background=background, progress=progress)
+            picture = framed_picture(condition.pictures[0]) if condition.pictures else None
+            placed = PlacedMesh.create(read, picture, front=front, local=self.is_demo, progress=progress)
+            resolution = self.host.config("slat_flow_model").resolution
+            voxels = placed.voxels(resolution, local=self.is_demo, progress=progress)
+            generator = torch.Generator().manual_seed(seed)
+            latent = self.sample_latent(condition, voxels, sampler, generator, multi_image, progress, speed)
+            asset = self.decode(latent, ("gaussians",), condition.pictures, progress)
+        return retextured(
+            Path(mesh),
+            placed,
+            asset,
+            uvs=uvs,
+            texture_size=texture_size,
+            tiles=tiles,
+            seed=seed,
+            rasterizer=self.runtime.rasterizer,
+            progress=progress,
+        )
 
     def read(
         self, source: PictureSource | Sequence[PictureSource], *, background: str = "auto", progress: Progress

@@ -23,6 +23,7 @@ LAYERS = (
     ("memory",),
     ("asset", "conditions"),
     ("opening",),
+    ("editing", "retexturing"),
     ("pipeline",),
     ("training",),
     ("app",),
