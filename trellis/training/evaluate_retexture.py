@@ -95,7 +95,7 @@ def recolored(mesh: SourceMesh) -> SourceMesh:
 
 def camera_at(yaw: float, pitch: float) -> Cameras:
     """A camera that looks at the middle of the cube, by degrees from the front and from the floor."""
-    return orbit_cameras([math.radians(180 + yaw)], [math.radians(pitch)], radius=2.0, fov_degrees=40.0)
+    return orbit_cameras([math.radians(180 + yaw)], [math.radians(pitch)], radius=2.4, fov_degrees=40.0)
 
 
 def photograph(mesh: SourceMesh, camera: Cameras, size: int) -> np.ndarray:
