@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from trellis.errors import InvalidInputError
 from trellis.export.chain import FileSources
 from trellis.export.files import write_files
 from trellis.export.options import FileOptions
+from trellis.geometry.similarity import IDENTITY, Similarity
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 
@@ -36,7 +37,8 @@ class Asset:
     """What one generation made; representations that were not asked for are None.
 
     coords int32 [N, 3] and latent [N, 8] are the structured latent on a grid of `resolution`; notes are remarks for
-    the user; prepared are the pictures as the networks saw them.
+    the user; prepared are the pictures as the networks saw them. to_cube: the map of the world (z up) of the mesh file
+    that it is of into the model's cube; files are written where that was.
     """
 
     gaussians: GaussianCloud | None
@@ -47,6 +49,7 @@ class Asset:
     resolution: int
     prepared: tuple[PreparedImage, ...]
     notes: tuple[str, ...] = ()
+    to_cube: Similarity = IDENTITY
 
     def save(
         self,
@@ -70,7 +73,9 @@ class Asset:
         are there already survive whatever goes wrong.
         """
         return write_files(
-            FileSources(self.gaussians, self.mesh, self.picture, self.radiance_field, self._store_field),
+            FileSources(
+                self.gaussians, self.mesh, self.picture, self.radiance_field, self._store_field, self.to_cube.inverse()
+            ),
             folder,
             name=name,
             options=FileOptions(**options),
@@ -80,6 +85,11 @@ class Asset:
             on_likeness=on_likeness,
             rasterizer=rasterizer,
         )
+
+    @property
+    def file_notes(self) -> tuple[str, ...]:
+        """The remarks on the mesh file that it is of, which hold for what is made of it too."""
+        return () if self.prepared or self.gaussians is not None or self.mesh is not None else self.notes
 
     @property
     def picture(self) -> NDArray[np.uint8] | None:
@@ -114,6 +124,7 @@ class Asset:
             "notes": self.notes,
             "representations": constants,
             "pictures": pictures,
+            "to_cube": asdict(self.to_cube),
         }
         metadata = {STORED_KIND: json.dumps(record)}  # one entry: the library writes several in any order
         flat = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
@@ -150,6 +161,7 @@ class Asset:
             resolution=record["resolution"],
             prepared=tuple(_picture(tensors, i, picture) for i, picture in enumerate(record["pictures"])),
             notes=tuple(record["notes"]),
+            to_cube=Similarity.from_dict(record.get("to_cube", {})),
         )
 
 

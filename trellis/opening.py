@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from trellis.asset import Asset
 from trellis.conditioning.pictures import PictureSource
@@ -51,6 +51,60 @@ class Pipeline(Protocol):
 
     def load_asset(self, path: str | Path) -> Asset:
         """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
+
+
+class Retextured(Protocol):
+    """A mesh file with new pictures."""
+
+    notes: Sequence[str]
+    likeness: float | None
+
+    def save(self, folder: str | Path, *, name: str) -> dict[str, Path]:
+        """Write `folder/name.*`; the paths by kind."""
+
+
+class EditingPipeline(Pipeline, Protocol):
+    """The methods behind the other operations: a pipeline has those of the operations that it states."""
+
+    def load_mesh(
+        self, path: str | Path, *, up: str, front: str, picture: PictureSource | None, progress: Progress | None
+    ) -> Asset:
+        """The asset of a mesh file, as the model sees it, without representations.
+
+        up and front as in `trellis.encoding.options.MeshOptions`; picture: what `front` is found with. Raises
+        InvalidInputError for a file that cannot be used, Cancelled.
+        """
+
+    def represented(self, asset: Asset, representations: Sequence[str], *, progress: Progress | None) -> Asset:
+        """An asset with the representations asked for, decoded where it has them not yet."""
+
+    def variant(
+        self,
+        source: Asset,
+        prompt_or_pictures: Sequence[PictureSource] | str,
+        *,
+        strength: float,
+        shape_strength: float,
+        seed: int,
+        representations: Sequence[str],
+        progress: Progress | None,
+        **sampling: Any,
+    ) -> Asset:
+        """The source with the surface and the colours of pictures or a text; see `VariantRequest`."""
+
+    def retexture(
+        self,
+        mesh: Path,
+        prompt_or_pictures: Sequence[PictureSource] | str,
+        *,
+        up: str,
+        front: str,
+        uvs: str,
+        seed: int,
+        progress: Progress | None,
+        **sampling: Any,
+    ) -> Retextured:
+        """A mesh file with the colours of pictures or a text; see `RetextureRequest`."""
 
 
 def open_model(

@@ -24,6 +24,7 @@ from trellis.errors import InvalidInputError, did_you_mean
 
 # The groups of a job's options, as the command line shows them.
 SHAPE, MESH, TEXTURE, FILES, PREVIEW, MACHINE = "Shape and colours", "Mesh", "Texture", "Files", "Preview", "Machine"
+CHANGE, SOURCE = "Change", "Source"
 
 
 def _whole(value: object) -> object:
@@ -78,13 +79,14 @@ def option(
     unit: str | None = None,
     step: float | None = None,
     null: str | None = None,
+    form: str | None = None,
 ) -> Any:
     """Declare a field of `Options`.
 
     label, help: what people read; group: the options that it stands with; unit: of a number, in one word; step: of its
-    slider; null: what None means, where that is a value.
+    slider; null: what None means, where that is a value; form: its values in words, where range and type do not say.
     """
-    terms = {"x-group": group, "x-unit": unit, "x-step": step, "x-null": null}
+    terms = {"x-group": group, "x-unit": unit, "x-step": step, "x-null": null, "x-form": form}
     stated: dict[str, Any] = {name: value for name, value in terms.items() if value is not None}
     return Field(default, title=label, description=help, json_schema_extra=stated)
 
@@ -94,7 +96,8 @@ class Option:
     """What people and programs need to know of one option, out of its JSON schema.
 
     kind: JSON's word for its type; values: the closed set that it is, or its items are, taken from; minimum and
-    maximum: of a number without such a set; null: what None means, where that is a value.
+    maximum: of a number without such a set; null: what None means, where that is a value; form: its values in words,
+    where all this does not say.
     """
 
     label: str
@@ -108,6 +111,7 @@ class Option:
     unit: str = "N"
     step: float = 1
     null: str | None = None
+    form: str | None = None
 
     @classmethod
     def from_schema(cls, schema: Mapping[str, Any]) -> "Option":
@@ -125,6 +129,8 @@ class Option:
 
     def describe(self) -> str:
         """The values that it takes, in words."""
+        if self.form is not None:
+            return self.form
         if self.kind == "boolean":
             return "true or false"
         if self.values:

@@ -31,7 +31,7 @@ from tests.unit.app.engines import start_engine
 from tests.unit.app.process_fakes import open_pipeline
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
-from trellis.app.request import GenerationRequest
+from trellis.app.request import OPERATIONS, EditRequest, EncodeRequest, GenerationRequest
 
 EXAMPLES = 25  # per operation; CI runs on two cores
 CHECKS = [
@@ -88,6 +88,10 @@ def is_wrong(schema: dict[str, Any], form: object) -> bool:
     if not isinstance(form, dict):
         return True
     arrived = {name: value for name, value in form.items() if value != []}
+    return all(not _fits(part, dict(arrived)) for part in schema.get("oneOf", [schema]))
+
+
+def _fits(schema: dict[str, Any], arrived: dict[str, Any]) -> bool:
     for name, value in arrived.items():
         texts = [text_of(item) for item in (value if isinstance(value, list) else [value])]
         part = schema["properties"].get(name, {})
@@ -98,7 +102,7 @@ def is_wrong(schema: dict[str, Any], form: object) -> bool:
             *texts,
         ]
         arrived[name] = next((given for given in readings if is_valid(part, given)), texts)
-    return not is_valid(schema, arrived)
+    return is_valid(schema, arrived)
 
 
 def text_of(value: object) -> str:
@@ -116,7 +120,7 @@ def reading(text: str) -> object:
 
 def test_forms_are_judged_as_they_arrive(document: schemathesis.BaseSchema) -> None:
     body = document.raw_schema["paths"]["/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]
-    pictures = {"pictures": [b"x"]}
+    pictures: dict[str, Any] = {"pictures": [b"x"], "operation": "generate"}
     for form in ({"faces": None, "precision": [], "latent_steps": []}, {"seed": "7"}, {"formats": "glb,ply"}):
         assert not is_wrong(body["schema"], pictures | form), form
     for form in ({"seed": None}, {"seed": [-1]}, {"faces": "many"}, {"nonsense": 1}, {"formats": ["glb", "fbx"]}):
@@ -159,11 +163,19 @@ def test_the_document_states_the_options_table(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     contents = document["paths"]["/jobs"]["post"]["requestBody"]["content"]
     for kind in ("application/json", "multipart/form-data"):
-        properties = contents[kind]["schema"]["properties"]
-        assert set(properties) == {"pictures", "prompt", "model", "operation", *GenerationRequest.options()}
-        assert properties["model"]["enum"] == ["fake", "other", "words"]
-        for name, option in GenerationRequest.options().items():
-            assert (properties[name].get("default"), properties[name]["title"]) == (option.default, option.label)
+        parts = [part["properties"] for part in contents[kind]["schema"]["oneOf"]]
+        assert [part["operation"]["const"] for part in parts] == list(OPERATIONS)
+        for properties, operation in zip(parts, OPERATIONS.values(), strict=True):
+            beside = {"model", "operation"} | ({"pictures", "prompt"} if operation is not EncodeRequest else set())
+            beside |= {"view"} if operation is EditRequest else set()
+            beside |= {"mesh", "mesh_name"} if operation is not GenerationRequest else set()
+            beside |= {"source"} if operation not in (GenerationRequest, EncodeRequest) else set()
+            assert set(properties) == beside | set(operation.options())
+            assert properties["model"]["enum"] == ["fake", "other", "words"]
+            for name, option in operation.options().items():
+                if (name, kind) != ("box", "multipart/form-data"):
+                    stated = (properties[name].get("default"), properties[name]["title"])
+                    assert stated == (option.default, option.label)
     assert set(document["paths"]) >= {"/ping", "/generate", "/resume_from_preview", "/jobs/{job_id}/events"}
 
 

@@ -15,7 +15,7 @@ LONGEST_FUNCTION = 65  # "under about 50 lines"
 ENVIRONMENT = {"environ", "getenv", "putenv", "environb"}
 RUNTIME = ROOT / "trellis" / "runtime.py"
 CAPTURES = ROOT / "trellis" / "ops" / "captures.py"
-PRINTING = {ROOT / "trellis" / "cli.py"}
+PRINTING = {ROOT / "trellis" / name for name in ("cli.py", "app/edit_commands.py", "app/terminal.py")}
 
 
 def prints(tree: ast.Module) -> list[ast.AST]:

@@ -151,7 +151,7 @@ def test_the_speed_of_a_call_reaches_both_flows(model: Path, kind: str, monkeypa
     pipeline.decode_structure = lambda latent: torch.zeros(1, 4, dtype=torch.int32)
     pipeline.decode = lambda *arguments: None
     with monkeypatch.context() as patched:
-        patched.setattr("trellis.pipeline.sample_flow", sample)
+        patched.setattr("trellis.model_stages.sample_flow", sample)
         pipeline(source, speed="fastest")
     assert asked == [("structure", "fastest"), ("latent", "fastest")]
     with pytest.raises(InvalidInputError, match="choose one of exact, fast, fastest"):

@@ -17,7 +17,7 @@ from typing import Any
 from trellis.app.executor import Tool
 from trellis.app.failures import explain
 from trellis.app.jobs import Job
-from trellis.app.request import GenerationRequest
+from trellis.app.request import JobRequest
 from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
@@ -106,7 +106,7 @@ class Batch:
         items: Sequence[BatchItem],
         folder: Path,
         *,
-        request: GenerationRequest,
+        request: JobRequest,
         model: str,
         tool: Tool,
     ) -> None:

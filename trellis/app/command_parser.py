@@ -1,7 +1,9 @@
 """How every command reads its line: under the starter's name, with defaults in its help, in one sentence when wrong."""
 
 import argparse
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from trellis.errors import did_you_mean
@@ -31,13 +33,25 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As in the base class; an option that nobody knows is told first, by the command that it was given to."""
         known = [option for action in self._actions for option in action.option_strings]
-        for word in sys.argv[1:] if args is None else args:
+        args = self._with_numbers(sys.argv[1:] if args is None else args)
+        for word in args:
             name = word.partition("=")[0]
             if word == "--" or (self._subparsers is not None and not word.startswith("-")):
                 break  # what follows are no options, or those of another command
             if name.startswith("--") and not any(option.startswith(name) for option in known):
                 self.error(f"There is no option {name}.{did_you_mean(name, known)}")
         return super().parse_known_args(args, namespace)
+
+    def _with_numbers(self, words: Sequence[str]) -> list[str]:
+        """The words with `--option -1,2` as `--option=-1,2`: argparse takes the first for two options."""
+        takers = {name for action in self._actions if action.nargs is None for name in action.option_strings}
+        joined: list[str] = []
+        for word in words:
+            if joined and joined[-1] in takers and re.match(r"-[\d.]", word):
+                joined[-1] += f"={word}"
+            else:
+                joined.append(word)
+        return joined
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:

@@ -19,10 +19,10 @@ from typing import Any
 from trellis.app.executor import Executor, Tool
 from trellis.app.failures import explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
-from trellis.app.job_sources import Models
+from trellis.app.job_sources import STARTS, Models, check_start
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
 from trellis.app.picture_reader import PictureReader
-from trellis.app.request import JobRequest
+from trellis.app.request import AssetRequest, JobRequest
 from trellis.app.storage import storing
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
@@ -30,6 +30,7 @@ from trellis.progress import CancelToken, StepInfo
 QUEUE_LIMIT = 8  # waiting and running jobs together
 KEPT_ASSETS = 8  # a real asset takes about 70 MB
 UNDO_SECONDS = 120.0  # a discarded job can be brought back for so long
+MESH_KINDS = ("glb", "obj", "mesh_ply", "stl")  # the files of a job that others can start from, the first best
 UPLOADS = "uploads"  # the folder, beside those of the jobs, of what clients sent
 
 _log = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ class Engine:
     ) -> None:
         self.models = models
         self.executor = executor
-        self.pictures = PictureReader(folder / UPLOADS)
+        self.uploads = folder / UPLOADS
+        self.pictures = PictureReader(self.uploads)
         self._folder = folder
         self._queue_limit = queue_limit
         self._history = history or HistoryLimits()
@@ -107,27 +109,65 @@ class Engine:
         model: str | None = None,
         owner: str = "",
         name: str = "",
+        source: str | None = None,
+        mesh: Path | None = None,
     ) -> str:
         """Queue a job for pictures of one object, or for a prompt, and return its id.
 
         pictures: files that the reader made, which the job has under names of its own; model: one of `models`
-        (default: the first that takes what is given); owner and name: see `Job`. Raises InvalidInputError for a
-        prompt or model that cannot be used, QueueFullError when the queue is full, StorageError when the results cannot
-        be written.
+        (default: that of the source, else the first that takes what is given); owner and name: see `Job`; source: the
+        id of the job, or mesh: the file, that it starts from, where its operation does that. Raises InvalidInputError
+        for what cannot be used, QueueFullError when the queue is full, StorageError when the results cannot be written.
         """
-        model = self.models.choose(model, prompt=prompt, pictures=len(pictures))
-        job = Job(
-            folder=new_folder(self._folder),
-            model=model,
-            pictures=tuple(pictures),
-            prompt=prompt,
-            name=name,
-            owner=owner,
-            request=request,
-        )
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
-            return self._queue(job)
+            with self._lock:  # what it starts from cannot go in between
+                job = Job(
+                    folder=new_folder(self._folder),
+                    model=self.choose_model(
+                        request, model, prompt=prompt, pictures=len(pictures), source=source, mesh=mesh is not None
+                    ),
+                    pictures=tuple(pictures),
+                    prompt=prompt,
+                    name=name,
+                    owner=owner,
+                    request=request,
+                    source=source,
+                    mesh=mesh,
+                )
+                return self._queue(job if source is None else self._from_source(job, self._source(source)))
+
+    def choose_model(
+        self,
+        request: JobRequest,
+        model: str | None,
+        *,
+        prompt: str | None,
+        pictures: int,
+        source: str | None = None,
+        mesh: bool = False,
+    ) -> str:
+        """The model of such a job; raises InvalidInputError for what `submit` refuses."""
+        check_start(request, source=source is not None, mesh=mesh)
+        usual = None if source is None else self._source(source).model
+        return self.models.choose(model, prompt=prompt, pictures=pictures, request=request, usual=usual)
+
+    def _source(self, job_id: str) -> Job:
+        try:
+            return self._find(job_id).job
+        except UnknownJobError as error:
+            raise InvalidInputError(f"source: {error}", field="source") from error
+
+    def _from_source(self, job: Job, source: Job) -> Job:
+        """The job with what it starts from: the asset of its source, else (or where it takes a file) its GLB."""
+        if source.state is not JobState.DONE:
+            raise InvalidInputError("source: this job has no result (yet).", field="source")
+        if isinstance(job.request, AssetRequest) and source.has_asset:
+            return job.changed(asset=source.kept_file)
+        mesh = next((source.files[kind] for kind in MESH_KINDS if kind in source.files), None)
+        if mesh is None or not mesh.is_file():
+            raise InvalidInputError("source: neither the asset nor a GLB of this job is kept any more.", field="source")
+        return job.changed(mesh=mesh)
 
     def extract(self, job_id: str, values: Mapping[str, Any], *, owner: str | None = None) -> str:
         """Queue a job for other files of a finished job's asset, without sampling it again, and return its id.
@@ -140,35 +180,41 @@ class Engine:
             self._check_room()
             with self._lock:  # the asset cannot go in between
                 source = self._find(job_id).job
+                if not isinstance(source.request, AssetRequest):
+                    raise InvalidInputError("This job made no asset, of which there could be other files.")
                 request = source.request.with_files(values)
                 if not source.has_asset:
                     raise InvalidInputError("The asset of this job is not kept any more: generate it again.")
-                job = self._copied(source, source=source.id, request=request)
+                job = self._copied(source, source=source.id, asset=None, mesh=None, request=request)
                 if owner is not None:
                     job = job.changed(owner=owner)
-                return self._queue(job, asset=source.kept_file)
+                return self._queue(job, kept=source.kept_file)
 
     def repeat(self, job_id: str) -> str:
         """Queue the same job once more and return its id; what an ended job has of its asset is not sampled again.
 
-        Raises UnknownJobError, QueueFullError, StorageError.
+        Raises UnknownJobError, QueueFullError, StorageError, InvalidInputError where what it started from is gone.
         """
         with self._submitting:
             self._check_room()
             with self._lock:
                 before = self._find(job_id).job
                 job = self._copied(before)
-                return self._queue(job, asset=before.kept_file if before.has_asset else None)
+                if not before.has_asset and before.request.operation in STARTS and not (before.asset or before.mesh):
+                    raise InvalidInputError("The asset of this job is not kept any more: repeat the job it came from.")
+                if before.asset is not None and not before.asset.is_file():
+                    job = self._from_source(job.changed(asset=None), self._source(before.source or ""))
+                return self._queue(job, kept=before.kept_file if before.has_asset else None)
 
     def _copied(self, job: Job, **values: Any) -> Job:
         """A new job that asks for the same, but for these values."""
         same = {name: getattr(job, name) for name in ASKED - {"created"}}
         return Job(folder=new_folder(self._folder), **same | values)
 
-    def _queue(self, job: Job, *, asset: Path | None = None) -> str:
+    def _queue(self, job: Job, *, kept: Path | None = None) -> str:
         # Later than every job: clocks are coarse, and are set back now and then.
         self._latest = max(time.time(), math.nextafter(self._latest, math.inf))
-        entry = _Entry(job.changed(created=self._latest).established(asset))
+        entry = _Entry(job.changed(created=self._latest).established(kept))
         with self._lock:
             self._entries[job.id] = entry
         self._hand_in(entry)
@@ -303,7 +349,7 @@ class Engine:
         """Delete the kept assets of all ended jobs but the last `count` that have one."""
         with self._lock:
             jobs = [entry.job for entry in self._entries.values()]
-            ended = [job for job in jobs if job.state.final and job.has_asset]
+            ended = [job for job in jobs if job.state.final and job.holds_assets]
             for job in sorted(ended, key=lambda job: job.created, reverse=True)[count:]:
                 job.give_up_asset()
 

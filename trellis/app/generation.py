@@ -1,15 +1,17 @@
-"""One request carried out: pictures in, files out. The page, the server and the command line all do it here."""
+"""One request carried out, whatever its operation: the page, the server and the command line all do it here."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
+from trellis.app.job_sources import is_steered
 from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE, JobOutcome
-from trellis.app.request import JobRequest
+from trellis.app.request import AssetRequest, JobRequest, RetextureRequest
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
@@ -17,11 +19,33 @@ from trellis.families.family import PICTURES, TEXT
 from trellis.progress import Progress
 
 if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the server's own process never needs them
+    from trellis.asset import Asset
     from trellis.conditioning.pictures import PictureSource
-    from trellis.opening import Pipeline
+    from trellis.opening import EditingPipeline, Pipeline
 
 
 RESULT_NAME = "asset"  # the files of a job are told apart by its folder
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a request is carried out on: pictures or a text, and what it starts from, a stored asset or a mesh file."""
+
+    source: "Sequence[PictureSource] | str" = ()
+    asset: Path | None = None
+    mesh: Path | None = None
+
+    @property
+    def condition(self) -> "list[PictureSource] | str":
+        return self.source if isinstance(self.source, str) else list(self.source)
+
+    def asset_of(self, pipeline: "EditingPipeline", request: AssetRequest, progress: Progress | None) -> "Asset":
+        """The asset that it starts from, of a mesh file as the model sees it."""
+        if self.asset is not None:
+            return pipeline.load_asset(self.asset)
+        assert self.mesh is not None  # `check_start` has seen to it
+        pictures = [] if isinstance(self.source, str) else list(self.source)
+        return pipeline.load_mesh(self.mesh, picture=next(iter(pictures), None), progress=progress, **request.reading)
 
 
 def generate_files(
@@ -32,36 +56,40 @@ def generate_files(
     folder: Path,
     name: str = RESULT_NAME,
     keep: bool = False,
+    store: Path | None = None,
+    asset: Path | None = None,
+    mesh: Path | None = None,
     progress: Progress | None = None,
 ) -> JobOutcome:
-    """Generate one asset and write `folder/name.*`; the outcome does not say how the model was opened.
+    """Carry a request out and write `folder/name.*`; the outcome does not say how the model was opened.
 
-    source: pictures of one object, or a text for a text pipeline. With `keep` the asset itself stays in the folder as
-    KEPT_FILE, where it is already no network runs, a first look at the asset is there as DRAFT_FILE before its
-    files are made, and its picture as FRAMED_FILE. What the request leaves open is as the pipeline's memory preset sets
-    it. Raises InvalidInputError for what the pipeline does not take or make, StorageError where the folder cannot be
-    written.
+    source: pictures of one object, or a text for a text pipeline; asset, mesh: the file that the request's operation
+    starts from, if it does. With `keep` the asset itself stays in the folder as KEPT_FILE, where it is already no
+    network runs, a first look at the asset is there as DRAFT_FILE before its files are made, and its picture as
+    FRAMED_FILE; `store` is another place to keep the asset. What the request leaves open is as the pipeline's memory
+    preset sets it. Raises InvalidInputError for what the pipeline does not take or make, StorageError where the folder
+    cannot be written.
     """
     runtime = getattr(pipeline, "runtime", None)
     request = request.under(None if runtime is None else runtime.preset)
-    kept = folder / KEPT_FILE
+    given, kept = Given(source, asset, mesh), folder / KEPT_FILE
     with storing(folder):
+        if isinstance(request, RetextureRequest):
+            check_fit(pipeline, source, request)
+            return _retextured(cast("EditingPipeline", pipeline), given, request, folder, name, progress)
+        assert isinstance(request, AssetRequest)
         if keep and kept.is_file():
-            asset = pipeline.load_asset(kept)
+            made = pipeline.load_asset(kept)
         else:
             check_fit(pipeline, source, request)
-            asset = pipeline(
-                source if isinstance(source, str) else list(source),
-                progress=progress,
-                representations=request.representations,
-                **request.sampling,
-            )
-            if keep:
-                asset.store(kept)
-        if keep and asset.picture is not None:
-            _write_picture(folder / FRAMED_FILE, asset.picture)
-        notes, likeness = list(asset.notes), list[float]()
-        files = asset.save(
+            made = MAKERS[request.operation](cast("EditingPipeline", pipeline), given, request, progress)
+            for place in ([kept] if keep else []) + ([] if store is None else [store]):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                made.store(place)
+        if keep and made.picture is not None:
+            _write_picture(folder / FRAMED_FILE, made.picture)
+        notes, likeness = list(made.notes), list[float]()
+        files = made.save(
             folder,
             name=name,
             progress=progress,
@@ -74,17 +102,53 @@ def generate_files(
     return JobOutcome(files, tuple(notes), likeness=round(likeness[0], 3) if likeness else None)
 
 
+def _generated(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
+    return pipeline(given.condition, progress=progress, representations=request.representations, **request.sampling)
+
+
+def _variant(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
+    source = given.asset_of(pipeline, request, progress)
+    return pipeline.variant(
+        source, given.condition, progress=progress, representations=request.representations, **request.sampling
+    )
+
+
+def _encoded(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
+    source = given.asset_of(pipeline, request, progress)
+    return pipeline.represented(source, request.representations, progress=progress)
+
+
+# How the operations make their asset, on a pipeline that states the operation.
+Maker = Callable[["EditingPipeline", Given, AssetRequest, Progress | None], "Asset"]
+MAKERS: Mapping[str, Maker] = {"generate": _generated, "variant": _variant, "encode": _encoded}
+
+
+def _retextured(
+    pipeline: "EditingPipeline",
+    given: Given,
+    request: RetextureRequest,
+    folder: Path,
+    name: str,
+    progress: Progress | None,
+) -> JobOutcome:
+    assert given.mesh is not None  # `check_start` has seen to it
+    options = request.reading | request.sampling
+    made = pipeline.retexture(given.mesh, given.condition, progress=progress, **options)
+    return JobOutcome(made.save(folder, name=name), tuple(made.notes), likeness=made.likeness)
+
+
 def check_fit(pipeline: "Pipeline", source: "Sequence[PictureSource] | str", request: JobRequest) -> None:
     """Raise InvalidInputError where the model of a pipeline cannot do what a request asks for."""
     given = TEXT if isinstance(source, str) else PICTURES
-    if given not in pipeline.inputs:
+    if given not in pipeline.inputs and is_steered(request):
         raise InvalidInputError(
             f"{pipeline.name} takes {' and '.join(pipeline.inputs)}, no {given}: give it that, or choose another model."
         )
     if request.operation not in pipeline.operations:
         can = ", ".join(pipeline.operations)
         raise InvalidInputError(f"{pipeline.name} cannot {request.operation}: choose another model, or of {can}.")
-    missing = [name for name in request.representations if name not in pipeline.representations]
+    wanted = request.representations if isinstance(request, AssetRequest) else ()
+    missing = [name for name in wanted if name not in pipeline.representations]
     if missing:
         made = ", ".join(pipeline.representations)
         raise InvalidInputError(

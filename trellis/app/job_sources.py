@@ -1,11 +1,46 @@
-"""What a job is made of: pictures of one object or a prompt, on a model that takes them."""
+"""What a job is made of: pictures of one object or a prompt, what it starts from, and a model that takes them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from trellis.app.request import EditRequest, JobRequest
 from trellis.errors import InvalidInputError, did_you_mean
 
 MAX_PICTURES = 64
 LONGEST_PROMPT = 1000
+# What the operations start from: a job's result (source) or a mesh file; those that are not here start from nothing.
+STARTS: Mapping[str, tuple[str, ...]] = {
+    "variant": ("source", "mesh"),
+    "edit": ("source", "mesh"),
+    "retexture": ("source", "mesh"),
+    "encode": ("mesh",),
+}
+
+
+def is_steered(request: JobRequest) -> bool:
+    """Whether a job of this request needs pictures or a prompt; the others take neither."""
+    return request.operation != "encode" and not (isinstance(request, EditRequest) and request.remove)
+
+
+def check_start(request: JobRequest, *, source: bool, mesh: bool) -> None:
+    """Raise InvalidInputError, naming the field, unless a request has what its operation starts from, and no more."""
+    starts = STARTS.get(request.operation, ())
+    for name, given in (("source", source), ("mesh", mesh)):
+        if given and name not in starts:
+            raise InvalidInputError(f"{name}: {request.operation} starts from no {name}; leave it out.", field=name)
+    if starts and not (source or mesh):
+        needed = " or ".join(_MEANINGS[name] for name in starts)
+        raise InvalidInputError(f"{request.operation} needs {needed}.", field=starts[0])
+    if source and mesh:
+        raise InvalidInputError("Give source or mesh, not both.", field="mesh")
+    if isinstance(request, EditRequest):
+        if request.box is None:
+            raise InvalidInputError("edit needs a box that says which part is meant.", field="box")
+        if request.remove and request.view is not None:
+            raise InvalidInputError("remove takes no picture, and so no view.", field="view")
+
+
+_MEANINGS = {"source": "a finished job (source)", "mesh": "a mesh file (mesh)"}
 
 
 @dataclass(frozen=True)
@@ -13,24 +48,49 @@ class Models:
     """The models that jobs may ask for, first the one the program is started with.
 
     Those `of_texts` take a prompt, the others pictures. Those `to_fetch` are not here yet: nobody gets one unasked.
+    `operations` are what models can do, where that is known.
     """
 
     names: tuple[str, ...]
     of_texts: frozenset[str] = frozenset()
     to_fetch: frozenset[str] = frozenset()
+    operations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def default(self) -> str:
         return self.names[0]
 
-    def choose(self, model: str | None, *, prompt: str | None, pictures: int) -> str:
+    def choose(
+        self,
+        model: str | None,
+        *,
+        prompt: str | None,
+        pictures: int,
+        request: JobRequest | None = None,
+        usual: str | None = None,
+    ) -> str:
         """The model for so many pictures or a prompt: `model` if that is stated, else the first here that takes them.
 
-        Raises InvalidInputError, naming the field, for pictures, a prompt or a model that do not go together.
+        request: by default one that generates; usual: the model that made what the job starts from, which goes before
+        the others where it takes what is given. Raises InvalidInputError, naming the field, for pictures, a prompt or a
+        model that do not go together, or a model that cannot do what is asked for.
         """
         if model is not None and model not in self.names:
             message = f"model must be one of {', '.join(self.names)}, not {model[:80]!r}."
             raise InvalidInputError(message + did_you_mean(model, self.names), field="model")
+        if request is None or is_steered(request):
+            usual = usual if usual in self.taking(prompts=prompt is not None) else None
+            chosen = self._steered(model or usual, prompt, pictures)
+        else:
+            self._refuse_condition(request, prompt, pictures)
+            chosen = model or (usual if usual in self.names else None) or self.default
+        if request is not None and request.operation not in self.operations.get(chosen, (request.operation,)):
+            able = [name for name in self.names if request.operation in self.operations.get(name, ())]
+            there = f"choose another model: {', '.join(able)}" if able else "and no other model here can"
+            raise InvalidInputError(f"model {chosen} cannot {request.operation}; {there}.", field="model")
+        return chosen
+
+    def _steered(self, model: str | None, prompt: str | None, pictures: int) -> str:
         self._check_extent(prompt, pictures)
         fitting = self.taking(prompts=prompt is not None)
         wanted = "pictures" if prompt is None else "prompt"
@@ -56,6 +116,12 @@ class Models:
         """The model for prompts or for pictures where none is named, if one is here or the program's own."""
         known = (name for name in self.taking(prompts=prompts) if name not in self.to_fetch or name == self.default)
         return next(known, None)
+
+    def _refuse_condition(self, request: JobRequest, prompt: str | None, pictures: int) -> None:
+        given = "pictures" if pictures else "prompt" if prompt is not None else None
+        if given is not None:
+            what = "remove" if isinstance(request, EditRequest) else request.operation
+            raise InvalidInputError(f"{what} takes neither pictures nor a prompt: leave {given} out.", field=given)
 
     def _check_extent(self, prompt: str | None, pictures: int) -> None:
         if prompt is not None and pictures:

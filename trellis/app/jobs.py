@@ -23,13 +23,15 @@ from trellis.progress import StepInfo
 from trellis.stages import Stage
 
 KEPT_FILE = "kept.safetensors"  # the asset itself, for other files of it
+SOURCE_STEM = "source"  # what a job starts from: an asset (SOURCE_FILE), or a mesh file of any ending
+SOURCE_FILE = f"{SOURCE_STEM}.safetensors"
 DRAFT_FILE = "draft.png"  # a first look at the asset, there before its files
 FRAMED_FILE = "framed.png"  # the object of the first picture, framed as the networks saw it
 DISCARDED_FILE = "discarded"  # there while a deleted job can still be brought back
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
-ASKED = {"model", "pictures", "prompt", "source", "name", "owner", "created", "request"}
-TOLD = {"state", "message", "notes", "likeness", "files", "took", "stages", "plan"}
+ASKED = {"model", "pictures", "prompt", "source", "asset", "mesh", "name", "owner", "created", "request"}
+TOLD = {"state", "message", "notes", "likeness", "outside", "files", "took", "stages", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job began: it goes on when the program is started again."
 LONGEST_NAME = 80  # characters
@@ -55,12 +57,16 @@ class JobState(StrEnum):
 @dataclass(frozen=True)
 class JobOutcome:
     """What carrying out a job made: files by kind, remarks on them, how the model was opened for it, and how much the
-    asset looks like its picture, from 0 to 1, where it has one (`trellis.export.likeness`)."""
+    asset looks like its picture, from 0 to 1, where it has one (`trellis.export.likeness`).
+
+    outside: what an edit changed outside of its region, as measured: voxels_changed, psnr (dB).
+    """
 
     files: dict[str, Path]
     notes: tuple[str, ...] = ()
     plan: dict[str, Any] = field(default_factory=dict)
     likeness: float | None = None
+    outside: dict[str, float] | None = None
 
 
 def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
@@ -69,6 +75,7 @@ def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
 
 # In records, files are named inside the job's folder.
 _Path = Annotated[Path, PlainSerializer(lambda path: path.name)]
+_PathOrNone = Annotated[Path | None, PlainSerializer(lambda path: path and path.name)]
 _Request = Annotated[JobRequest, PlainSerializer(lambda request: request.to_dict())]
 _Steps = Annotated[tuple[StepInfo, ...], PlainSerializer(_write_steps)]
 
@@ -76,13 +83,14 @@ _Steps = Annotated[tuple[StepInfo, ...], PlainSerializer(_write_steps)]
 class Job(BaseModel):
     """A job at one moment, safe to hand to any thread; every change is another `Job`.
 
-    `request` says what is done, with which options; `source` is the id of the job whose asset it takes; `name` is what
-    people call it, such as the picture's name; `owner` whose it is: a digest that cannot be turned back, or a program
-    by its address (see CLIENT_OWNER; "" for who knows the job's id); `created` is in seconds since 1970, later than
-    every other job's; `prompt` is the text it is made from, in place of pictures. `stages` are the last steps of every
-    stage seen so far, in order; `message` is one sentence for people when the job failed or was cancelled; `notes` are
-    remarks on a result; `likeness` is how much it looks like its picture, where it has one; `files` are its files by
-    kind; `plan` is how the model was opened for it. `ahead` counts the jobs before it in the queue.
+    `request` says what is done, with which options; `source` is the id of the job that it starts from, whose `asset`,
+    or else a `mesh` file, is in this job's folder; `name` is what people call it, such as the picture's name; `owner`
+    whose it is: a digest that cannot be turned back, or a program by its address (see CLIENT_OWNER; "" for who knows
+    the job's id); `created` is in seconds since 1970, later than every other job's; `prompt` is the text it is made
+    from, in place of pictures. `stages` are the last steps of every stage seen so far, in order; `message` is one
+    sentence for people when the job failed or was cancelled; `notes` are remarks on a result; `likeness` and `outside`
+    are as in `JobOutcome`; `files` are its files by kind; `plan` is how the model was opened for it. `ahead` counts the
+    jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
@@ -94,6 +102,8 @@ class Job(BaseModel):
     pictures: tuple[_Path, ...] = ()
     prompt: str | None = None
     source: Annotated[str | None, Field(validation_alias="asset_of", serialization_alias="asset_of")] = None
+    asset: _PathOrNone = None
+    mesh: _PathOrNone = None
     name: str = ""
     owner: str = ""
     created: float = 0.0
@@ -104,6 +114,7 @@ class Job(BaseModel):
     message: str = ""
     notes: tuple[str, ...] = ()
     likeness: float | None = None
+    outside: dict[str, float] | None = None
     files: dict[str, _Path] = {}
     took: Annotated[float, Field(validation_alias="seconds", serialization_alias="seconds")] = 0.0
     stages: _Steps = ()
@@ -229,9 +240,14 @@ class Job(BaseModel):
 
     # Its folder.
 
+    @property
+    def holds_assets(self) -> bool:
+        """Whether its folder holds an asset: the job's own, or the one that it starts from."""
+        return self.has_asset or (self.asset is not None and _is_there(self.asset))
+
     def give_up_asset(self) -> None:
-        """Delete the asset itself, where the folder lets that be done."""
-        _discard(self.kept_file)
+        """Delete the asset itself and the one that it starts from, where the folder lets that be done."""
+        _discard(self.kept_file, *([] if self.asset is None else [self.asset]))
 
     def mark_discarded(self, discarded: bool) -> None:
         """Say to the next start that the folder is to go, or that it stays, where the folder lets that be done."""
@@ -239,19 +255,21 @@ class Job(BaseModel):
             mark = self.folder / DISCARDED_FILE
             mark.touch() if discarded else mark.unlink(missing_ok=True)
 
-    def established(self, asset: Path | None = None) -> "Job":
-        """The job with its folder on disk, which shares the pictures (PNG) and the asset that it takes.
+    def established(self, kept: Path | None = None) -> "Job":
+        """The job with its folder on disk, which shares the pictures (PNG) and what it starts from.
 
-        Raises StorageError; there is no folder then.
+        kept: the asset that it makes, where that is there already. Raises StorageError; there is no folder then.
         """
         folder = self.folder
         try:
             with storing(folder.parent):
                 folder.mkdir(parents=True)
                 own = [_share(path, folder / f"picture_{index}.png") for index, path in enumerate(self.pictures)]
-                if asset is not None:
-                    _share(asset, self.kept_file)
-                job = self.changed(pictures=tuple(own))
+                if kept is not None:
+                    _share(kept, self.kept_file)
+                asset = self.asset and _share(self.asset, folder / SOURCE_FILE)
+                mesh = self.mesh and _share(self.mesh, folder / (SOURCE_STEM + self.mesh.suffix.lower()))
+                job = self.changed(pictures=tuple(own), asset=asset, mesh=mesh)
                 job.record()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -277,6 +295,7 @@ class Job(BaseModel):
             files = {kind: folder / Path(name).name for kind, name in record.get("files", {}).items()}
             record["files"] = {kind: path for kind, path in files.items() if path.is_file()}
             record["pictures"] = [folder / name for name in record["pictures"]]
+            record |= {name: folder / record[name] for name in ("asset", "mesh") if record.get(name)}
             record["options"] = read_request(record["options"])
             record["stages"] = _read_steps(record.get("stages", ()))
             job = cls.model_validate({"created": folder.stat().st_mtime, **record, "folder": folder})

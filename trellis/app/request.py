@@ -10,10 +10,24 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from trellis.app.boxes import BOXES_FORM, Boxes
 from trellis.app.presets import PRESET_NAMES, PRESETS
+from trellis.encoding.options import UV_CHOICES, MeshOptions
 from trellis.errors import InvalidInputError
-from trellis.export.options import FileOptions
-from trellis.options import FILES, MACHINE, SHAPE, WHOLE, OneOf, Options, option, shown
+from trellis.export.options import TEXTURE_SIZES, FileOptions
+from trellis.options import (
+    CHANGE,
+    FILES,
+    MACHINE,
+    SHAPE,
+    TEXTURE,
+    WHOLE,
+    OneOf,
+    Options,
+    Seed,
+    option,
+    shown,
+)
 from trellis.runtime import PRECISIONS
 
 SET_BY_PRESETS = frozenset(name for preset in PRESETS.values() for name in preset.request)
@@ -27,6 +41,7 @@ QUALITIES: Mapping[str, Mapping[str, Any]] = {
     "ultra": {"faces": 2_000_000, "texture_size": 4096, "texture_mode": "best"},
 }
 _OWN, _STARTED = "model's own", "as started"
+PRESERVE_MODES, KEEP_MODES = ("replace", "inversion"), ("graft", "merge")
 _Steps = Annotated[int, Field(ge=1, le=100), WHOLE]
 _Guidance = Annotated[float, Field(ge=0, le=20)]
 
@@ -50,8 +65,8 @@ class SetupOptions(Options):
     )
 
 
-class SamplingOptions(Options):
-    """How the networks go about the asset itself; None is the model's own value (its pipeline.json)."""
+class StructureOptions(Options):
+    """How the networks go about the overall shape; None is the model's own value (its pipeline.json)."""
 
     structure_steps: _Steps | None = option(
         None, "Structure steps", "More steps give a more careful overall shape, slower.", group=SHAPE, null=_OWN
@@ -59,6 +74,11 @@ class SamplingOptions(Options):
     structure_guidance: _Guidance | None = option(
         None, "Structure guidance", "How strictly the shape follows the picture.", group=SHAPE, step=0.1, null=_OWN
     )
+
+
+class DetailOptions(Options):
+    """How the networks go about surface and colours; None is the model's own value (its pipeline.json)."""
+
     latent_steps: _Steps | None = option(
         None, "Detail steps", "More steps give finer surface and colours, slower.", group=SHAPE, null=_OWN
     )
@@ -85,7 +105,11 @@ class SamplingOptions(Options):
     )
 
 
-class JobRequest(SetupOptions, FileOptions):
+class SamplingOptions(DetailOptions, StructureOptions):
+    """How the networks go about the asset itself."""
+
+
+class JobRequest(SetupOptions):
     """What every operation may be asked for; with what it is made of and the model, that decides the result.
 
     `quality` and `preset` name values of other options, which are filled in where they are not stated. `unstated` are
@@ -94,14 +118,7 @@ class JobRequest(SetupOptions, FileOptions):
     """
 
     operation: str  # each class allows its own alone
-    quality: Annotated[str, OneOf(tuple(QUALITIES))] | None = option(
-        None,
-        "Quality",
-        "Faces at most, texture: draft 5,000, 512 px; standard 500,000, 2048 px; high 1,000,000, 4096 px; "
-        "ultra 2,000,000, 4096 px in its best mode.",
-        group=FILES,
-        null="as the options below say",
-    )
+    seed: Seed = option(0, "Seed", "The same seed, picture and settings give the same model.", group=SHAPE)
 
     @model_validator(mode="before")
     @classmethod
@@ -115,25 +132,9 @@ class JobRequest(SetupOptions, FileOptions):
             filled.pop("faces", None)
         return {name: value for name, value in filled.items() if name in cls.model_fields} | dict(values)
 
-    @classmethod
-    def decisive_options(cls) -> frozenset[str]:
-        """The names of the options that do not change without a new asset."""
-        return frozenset(cls.options()) - frozenset(FileOptions.options()) - {"quality"} | {"seed"}
-
     @property
     def unstated(self) -> frozenset[str]:
         return frozenset(self.options()) - self.model_fields_set
-
-    @property
-    def sampling(self) -> dict[str, Any]:
-        """The options that decide the asset itself; the others decide its files."""
-        return self.model_dump(include=set(self.decisive_options()) - set(SetupOptions.model_fields))
-
-    @property
-    def representations(self) -> tuple[str, ...]:
-        """What the asset is decoded to: Gaussians and mesh always, for other files of it are made of them."""
-        asked = {*self.formats, *(self.preview_content or ())}
-        return ("gaussians", "mesh", *(["radiance_field"] if "radiance_field" in asked else []))
 
     @property
     def setup(self) -> dict[str, Any]:
@@ -141,23 +142,14 @@ class JobRequest(SetupOptions, FileOptions):
         return self.model_dump(include=set(SetupOptions.model_fields), exclude_none=True)
 
     @property
-    def files(self) -> dict[str, Any]:
-        """The options that decide the files of an asset: the keywords of `Asset.save`."""
-        return self.model_dump(include=set(FileOptions.model_fields))
+    def reading(self) -> dict[str, Any]:
+        """The options that say how a mesh file stands: keywords of `Pipeline.load_mesh`."""
+        return self.model_dump(include=set(MeshOptions.model_fields))
 
     @property
     def stated(self) -> dict[str, Any]:
         """`to_dict` without what is `unstated`; `read_request` is its inverse."""
         return {name: value for name, value in self.to_dict().items() if name not in self.unstated}
-
-    def with_files(self, values: Mapping[str, Any]) -> Self:
-        """The same asset with other files; raises InvalidInputError for an option that decides the asset itself."""
-        decisive = self.decisive_options()
-        wrong = sorted(decisive & set(values))
-        if wrong:
-            message = f"{wrong[0]} decides the asset itself: generate a new one to change it."
-            raise InvalidInputError(message, field=wrong[0])
-        return type(self)(**{name: value for name, value in self.stated.items() if name in decisive} | dict(values))
 
     def under(self, preset: str | None) -> Self:
         """The request as a pipeline of this memory preset carries it out: the preset sets what is `unstated`."""
@@ -169,14 +161,161 @@ class JobRequest(SetupOptions, FileOptions):
         return self.model_construct(self.model_fields_set - names, **dict(self))
 
 
-class GenerationRequest(JobRequest, SamplingOptions):
+class AssetRequest(JobRequest, FileOptions):
+    """What every operation may be asked for that makes an asset, of which there are files then."""
+
+    quality: Annotated[str, OneOf(tuple(QUALITIES))] | None = option(
+        None,
+        "Quality",
+        "Faces at most, texture: draft 5,000, 512 px; standard 500,000, 2048 px; high 1,000,000, 4096 px; "
+        "ultra 2,000,000, 4096 px in its best mode.",
+        group=FILES,
+        null="as the options below say",
+    )
+
+    @classmethod
+    def decisive_options(cls) -> frozenset[str]:
+        """The names of the options that do not change without a new asset."""
+        return frozenset(cls.options()) - frozenset(FileOptions.options()) - {"quality"} | {"seed"}
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The options that decide the asset itself; the others decide its files, or how its source is read."""
+        others = {*SetupOptions.model_fields, *MeshOptions.model_fields}
+        return self.model_dump(include=set(self.decisive_options()) - others)
+
+    @property
+    def representations(self) -> tuple[str, ...]:
+        """What the asset is decoded to: Gaussians and mesh always, for other files of it are made of them."""
+        asked = {*self.formats, *(self.preview_content or ())}
+        return ("gaussians", "mesh", *(["radiance_field"] if "radiance_field" in asked else []))
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """The options that decide the files of an asset: the keywords of `Asset.save`."""
+        return self.model_dump(include=set(FileOptions.model_fields))
+
+    def with_files(self, values: Mapping[str, Any]) -> Self:
+        """The same asset with other files; raises InvalidInputError for an option that decides the asset itself."""
+        decisive = self.decisive_options()
+        wrong = sorted(decisive & set(values))
+        if wrong:
+            message = f"{wrong[0]} decides the asset itself: generate a new one to change it."
+            raise InvalidInputError(message, field=wrong[0])
+        return type(self)(**{name: value for name, value in self.stated.items() if name in decisive} | dict(values))
+
+
+class GenerationRequest(AssetRequest, SamplingOptions):
     """A new asset of pictures or a text."""
 
     operation: Literal["generate"] = "generate"
 
 
+class VariantRequest(AssetRequest, SamplingOptions, MeshOptions):
+    """An asset of the source's shape with the surface and the colours of pictures or a text."""
+
+    operation: Literal["variant"] = "variant"
+    strength: Annotated[float, Field(ge=0.05, le=1)] = option(
+        1.0,
+        "Strength",
+        "How much surface and colours change: at 1 nothing of the source's own stays, at 0.05 almost all.",
+        group=CHANGE,
+        step=0.05,
+    )
+    shape_strength: Annotated[float, Field(ge=0, le=1)] = option(
+        0.0,
+        "Shape strength",
+        "How much the overall shape changes; 0 keeps it exactly.",
+        group=CHANGE,
+        step=0.05,
+    )
+
+
+class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
+    """The source with what is in the boxes made anew, or removed; all else stays.
+
+    view: what is known of the picture where it was painted over a view of the source, the values of a `PictureView`
+    (`trellis.conditioning`).
+    """
+
+    operation: Literal["edit"] = "edit"
+    box: Boxes | None = option(
+        None,
+        "Boxes",
+        "What is made anew: boxes of two corners each, in the frame of the source's GLB (y up, front +z).",
+        group=CHANGE,
+        unit="X,Y,Z,X,Y,Z",
+        null="none, which is not enough",
+        form=BOXES_FORM,
+    )
+    remove: bool = option(False, "Remove", "Removes what is in the boxes, and closes what that opens.", group=CHANGE)
+    drop_loose: bool = option(
+        True, "Drop loose pieces", "Removes new pieces that hang on nothing, where the source had none.", group=CHANGE
+    )
+    resample: Annotated[int, Field(ge=1, le=10), WHOLE] = option(
+        1, "Resampling", "How often each step is done; more fits the new part to the old a little better.", group=CHANGE
+    )
+    preserve: Annotated[str, OneOf(PRESERVE_MODES)] = option(
+        "replace",
+        "What keeps the rest",
+        "replace puts the source's own values back at every step; inversion is for large models, and twice as slow.",
+        group=CHANGE,
+    )
+    keep: Annotated[str, OneOf(KEEP_MODES)] | None = option(
+        None,
+        "Rest of the mesh",
+        "graft leaves the source's own faces as they are and adds the new part; merge makes one mesh of both.",
+        group=CHANGE,
+        null="graft for a mesh file, merge for an asset",
+    )
+    view: dict[str, Any] | None = None
+
+
+class RetextureRequest(JobRequest, DetailOptions, MeshOptions):
+    """The mesh file of the source with other colours; all else in it stays."""
+
+    operation: Literal["retexture"] = "retexture"
+    uvs: Annotated[str, OneOf(UV_CHOICES)] = option(
+        "auto",
+        "Texture coordinates",
+        "keep takes those of the mesh, new makes others; auto takes new where there are none that can be used; tiles "
+        "makes pictures alone, one for each UDIM tile.",
+        group=TEXTURE,
+    )
+    texture_size: Annotated[int, OneOf(TEXTURE_SIZES)] | None = option(
+        None,
+        "Texture size",
+        "Side of the texture in pixels.",
+        group=TEXTURE,
+        null="that of the one replaced, else 1024",
+    )
+    blend_picture: bool = option(
+        True,
+        "Blend in the picture",
+        "Lays the picture itself over the texture where it sees the surface.",
+        group=TEXTURE,
+    )
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The options that decide the new colours."""
+        return self.model_dump(exclude={"operation", *SetupOptions.model_fields, *MeshOptions.model_fields})
+
+
+class EncodeRequest(AssetRequest, MeshOptions):
+    """An asset of a mesh file, as the model sees it."""
+
+    operation: Literal["encode"] = "encode"
+
+
 Operations = Mapping[str, type[JobRequest]]
-OPERATIONS: Operations = {"generate": GenerationRequest}
+OPERATIONS: Operations = {
+    "generate": GenerationRequest,
+    "variant": VariantRequest,
+    "edit": EditRequest,
+    "retexture": RetextureRequest,
+    "encode": EncodeRequest,
+}
 
 
 def operation_of(values: Mapping[str, Any], operations: Operations = OPERATIONS) -> type[JobRequest]:

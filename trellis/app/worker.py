@@ -2,9 +2,9 @@
 
 Lines of JSON go both ways. Orders come on what was standard input: {"order": "open"}, {"order": "run", "job",
 "setup" (options of the pipeline, which go before those of the start), "pictures", "prompt" (null, or in place of
-pictures), "options", "folder", "name" (of the files)} and {"order": "cancel", "job"}. Reports leave on what was
-standard output: "begun", "step", "opened", "done" and "failed". Whatever a library prints goes to standard error. When
-that input ends, so does the process, at once.
+pictures), "asset" and "mesh" (the file that it starts from, or null), "options", "folder", "name" (of the files)} and
+{"order": "cancel", "job"}. Reports leave on what was standard output: "begun", "step", "opened", "done" and "failed".
+Whatever a library prints goes to standard error. When that input ends, so does the process, at once.
 """
 
 import gc
@@ -86,6 +86,8 @@ class Worker:
         outcome = generate_files(
             pipeline,
             order["prompt"] or [Path(path) for path in order["pictures"]],
+            asset=order["asset"] and Path(order["asset"]),
+            mesh=order["mesh"] and Path(order["mesh"]),
             request=read_request(order["options"]),
             folder=Path(order["folder"]),
             name=order["name"],
@@ -97,6 +99,7 @@ class Worker:
             "files": {kind: str(path) for kind, path in outcome.files.items()},
             "notes": list(outcome.notes),
             "likeness": outcome.likeness,
+            "outside": outcome.outside,
             "plan": resolved_plan(pipeline),
         }
 

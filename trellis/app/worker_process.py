@@ -151,13 +151,15 @@ class WorkerProcess:
             "setup": {"model": job.model} | job.request.setup,
             "pictures": [str(path.resolve()) for path in job.pictures],
             "prompt": job.prompt,
+            "asset": None if job.asset is None else str(job.asset.resolve()),
+            "mesh": None if job.mesh is None else str(job.mesh.resolve()),
             "options": job.request.stated,
             "folder": str(job.folder.resolve()),
             "name": name,
         }
         report = self._converse(order, on_step, cancel)
         files = {kind: job.folder / Path(path).name for kind, path in report["files"].items()}
-        return JobOutcome(files, tuple(report["notes"]), report["plan"], report["likeness"])
+        return JobOutcome(files, tuple(report["notes"]), report["plan"], report["likeness"], report["outside"])
 
     def close(self) -> None:
         """End the process, if it runs; the weights leave the memory with it."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from trellis.encoding.options import MESH_FORMATS, UP_CHOICES
 from trellis.encoding.readers.files import LoadLimits, SourceFiles
 from trellis.encoding.readers.gltf import read_gltf
 from trellis.encoding.readers.obj import read_obj
@@ -13,9 +14,6 @@ from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import InvalidInputError
 
 logger = logging.getLogger(__name__)
-
-MESH_FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl")
-UP_CHOICES = ("auto", "y", "z")
 
 
 def load_mesh(path: str | Path, *, up: str = "auto", limits: LoadLimits | None = None) -> SourceMesh:

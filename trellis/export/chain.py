@@ -19,6 +19,7 @@ from trellis.export.simplify import simplify
 from trellis.export.surface import Surface
 from trellis.export.textured import check_sources, textured_mesh
 from trellis.export.unwrap import UnwrapOptions, Unwrapped, unwrap
+from trellis.geometry.similarity import IDENTITY, Similarity
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField, TexturedMesh
 from trellis.stages import Stage
@@ -33,7 +34,8 @@ T = TypeVar("T")
 class FileSources:
     """What files are made of: representations, and the picture [S, S, 4] uint8 of the object cut out and framed.
 
-    store_field: writes the file that `Asset.load` reads the radiance field from again, and returns its path.
+    store_field: writes the file that `Asset.load` reads the radiance field from again, and returns its path. to_world:
+    where files put what is made of the representations.
     """
 
     gaussians: GaussianCloud | None
@@ -41,6 +43,7 @@ class FileSources:
     picture: NDArray[np.uint8] | None = None
     radiance_field: RadianceField | None = None
     store_field: Callable[[Path], Path] | None = None
+    to_world: Similarity = IDENTITY
 
 
 def required(representation: T | None, name: str) -> T:

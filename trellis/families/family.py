@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PICTURES, TEXT = "pictures", "text"  # what a model can be given
-GENERATE = "generate"
+GENERATE, VARIANT, EDIT, RETEXTURE, ENCODE = "generate", "variant", "edit", "retexture", "encode"
 
 
 @dataclass(frozen=True)

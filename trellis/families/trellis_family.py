@@ -4,9 +4,12 @@ from pathlib import Path
 
 from trellis.errors import CheckpointError
 from trellis.families.family import (
+    ENCODE,
     GENERATE,
     PICTURES,
+    RETEXTURE,
     TEXT,
+    VARIANT,
     ModelDescription,
     ModelFamily,
     NeededFile,
@@ -22,6 +25,12 @@ DINO = "DINOv2"
 CLIP = "CLIP"
 WEIGHTS = "model.safetensors"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+ENCODER_FOLDER = "encoders"
+# The encoders by role: their published names, and how that of the decoder begins that they were trained with.
+ENCODERS = {
+    "sparse_structure_encoder": ("ss_enc_conv3d_16l8_fp16", "sparse_structure_decoder", "ss_dec_conv3d_16l8"),
+    "slat_encoder": ("slat_enc_swin8_B_64l8_fp16", "slat_decoder_mesh", "slat_dec_mesh_swin8_B_64l8"),
+}
 ENDINGS = (".json", ".safetensors")  # of the two files of a network
 # The one list of published models. They have moved before: add a new place at the front of its entry.
 PUBLISHED = {
@@ -50,11 +59,12 @@ def describe(path: Path) -> ModelDescription:
     """What the model of a pipeline.json is; raises CheckpointError when that is missing or wrong."""
     config = PipelineConfig.read(path)
     image, text = config.image_cond_model, config.text_cond_model
+    encodes = (ENCODE,) if all(encoder_stem(config, role, path.parent) for role in ENCODERS) else ()
     own = image["path"] if isinstance(image, dict) else text  # no folder where a published encoder is named
     supporting = (DINO,) if isinstance(image, str) else (CLIP,) if text in SUPPORTING[CLIP].repositories else ()
     return ModelDescription(
         inputs=(TEXT,) if image is None else (PICTURES,),
-        operations=(GENERATE,),
+        operations=(GENERATE, VARIANT, RETEXTURE, *encodes),
         representations=config.representations,
         files=tuple(file for stem in config.models.values() for file in network_files(stem)),
         folders=() if own is None else (own,),
@@ -80,13 +90,27 @@ def network_files(stem: str) -> tuple[NeededFile, ...]:
     return tuple(NeededFile(inner + ending, repository) for ending in ENDINGS)
 
 
+def encoder_stem(config: PipelineConfig, role: str, folder: Path) -> str | None:
+    """The stem of an encoder, which generating does not need: as its pipeline.json says, in its folder of encoders, or
+    where the published models have it, beside the decoder of the same name; None where the model in `folder` has none.
+    """
+    if role in config.models:
+        return config.models[role]
+    if (folder / ENCODER_FOLDER / f"{role}{ENDINGS[0]}").is_file():
+        return f"{ENCODER_FOLDER}/{role}"
+    name, partner, beginning = ENCODERS[role]
+    place, _, decoder = config.models.get(partner, "").rpartition("/")
+    return f"{place}/{name}" if place and decoder.startswith(beginning) else None
+
+
 def network_stem(model: ModelLocation, role: str) -> Path:
     """Where a network of a model is, without the endings of its files.
 
     Raises CheckpointError when the model lacks it, FetchError when it must be fetched first.
     """
-    models = PipelineConfig.read(model.description).models
-    if role not in models:
-        raise CheckpointError(f"{model.name} has no {role!r}; it has {', '.join(models)}.")
-    description, _ = (model.needed(file) for file in network_files(models[role]))
+    config = PipelineConfig.read(model.description)
+    stem = encoder_stem(config, role, model.folder) if role in ENCODERS else config.models.get(role)
+    if stem is None:
+        raise CheckpointError(f"{model.name} has no {role!r}; it has {', '.join(config.models)}.")
+    description, _ = (model.needed(file) for file in network_files(stem))
     return description.with_name(description.name.removesuffix(ENDINGS[0]))

@@ -1,6 +1,8 @@
-"""Similarities of space without rotation: a scale and a shift, kept so that they can be undone."""
+"""Similarities of space without other rotations than quarter turns about z, kept so that they can be undone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,22 +12,42 @@ from trellis.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class Similarity:
-    """x -> x * scale + shift; `scale` > 0, `shift` of three numbers."""
+    """x -> turned(x) * scale + shift; `scale` > 0, `shift` of three numbers, `turns` quarter turns about z (0 to 3).
+
+    A turn leads from x to y.
+    """
 
     scale: float = 1.0
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    turns: int = 0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Similarity":
+        """What `dataclasses.asdict` made plain, also by way of JSON."""
+        x, y, z = values.get("shift", (0.0, 0.0, 0.0))
+        return cls(float(values.get("scale", 1.0)), (x, y, z), int(values.get("turns", 0)))
 
     def apply(self, points: Tensor) -> Tensor:
         """Moved points [..., 3], computed in float64 and returned in the type of `points`."""
-        return (points.double() * self.scale + self._shift(points)).to(points.dtype)
+        return (quarter_turned(points.double(), self.turns) * self.scale + self._shift(points)).to(points.dtype)
 
     def inverse(self) -> "Similarity":
         """The map back."""
-        x, y, z = (-value / self.scale for value in self.shift)
-        return Similarity(1 / self.scale, (x, y, z))
+        back = quarter_turned(torch.tensor(self.shift, dtype=torch.float64), -self.turns)
+        x, y, z = (-value / self.scale for value in back.tolist())
+        return Similarity(1 / self.scale, (x, y, z), -self.turns % 4)
 
     def _shift(self, points: Tensor) -> Tensor:
         return torch.tensor(self.shift, dtype=torch.float64, device=points.device)
+
+
+IDENTITY = Similarity()
+
+
+def quarter_turned(points: Tensor, turns: int) -> Tensor:
+    """Points [..., 3] after so many quarter turns about z, each from x to y."""
+    x, y, z = points.unbind(-1)
+    return torch.stack([(x, y, z), (-y, x, z), (-x, -y, z), (y, -x, z)][turns % 4], -1)
 
 
 def fit_to_cube(points: Tensor, *, side: float = 1.0) -> Similarity:

@@ -1,15 +1,14 @@
 """A mesh file in the cube of a model: turned to the picture, and the voxels that it touches."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trellis.encoding.load import load_mesh
 from trellis.encoding.local_features import shell_voxels
+from trellis.encoding.options import FRONT_CHOICES
 from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import DEFAULT_SIDE, SourceMesh, normalize_mesh
 from trellis.encoding.voxelize import voxelize
@@ -20,33 +19,22 @@ from trellis.progress import Progress
 from trellis.representations import Mesh
 from trellis.retexturing.sheets import outward_mesh
 
-FRONT_CHOICES = ("auto", "0", "90", "180", "270")
-FBX = "Import the model as GLB or OBJ, then retexture."
 FRONT_NOT_FOUND = (
     "The picture's outline fits the mesh from no side, so the mesh was taken to face the camera as it stands: state "
     "`front` if it does not."
 )
 
 
-def read_mesh(path: str | Path, *, up: str = "auto") -> SourceMesh:
-    """As `load_mesh`; of FBX files it is said what to do with them."""
-    if Path(path).suffix.lower() == ".fbx":
-        raise InvalidInputError(FBX, field="mesh")
-    return load_mesh(path, up=up)
-
-
 @dataclass(frozen=True)
 class PlacedMesh:
     """A mesh in the unit cube, its longest side as long as the model's objects.
 
-    mesh: turned by `turns` quarters about the vertical after `to_cube`; surface: its faces, turned outwards; notes: for
-    the user.
+    mesh: in the cube, where `to_cube` brought it; surface: its faces, turned outwards; notes: for the user.
     """
 
     mesh: SourceMesh
     surface: Mesh
     to_cube: Similarity
-    turns: int = 0
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -73,10 +61,12 @@ class PlacedMesh:
             turns = int(front) // 90
         elif picture is not None:
             turns = front_turn(surface, picture, progress=progress)
-        vertices = turned(placed.mesh.vertices, turns or 0)
         notes = mesh.notes if turns is not None else (*mesh.notes, FRONT_NOT_FOUND)
-        surface = Mesh(vertices, surface.faces)
-        return cls(replace(placed.mesh, vertices=vertices), surface, placed.to_cube, turns or 0, notes)
+        turn = Similarity(turns=turns or 0)
+        vertices = turn.apply(placed.mesh.vertices)
+        x, y, z = turn.apply(torch.tensor(placed.to_cube.shift, dtype=torch.float64)).tolist()
+        to_cube = Similarity(placed.to_cube.scale, (x, y, z), turn.turns)
+        return cls(replace(placed.mesh, vertices=vertices), Mesh(vertices, surface.faces), to_cube, notes)
 
     def voxels(self, resolution: int, *, local: bool, progress: Progress) -> Tensor:
         """Voxels int32 [N, 4] (0, x, y, z), sorted, as the model's own encoder has them.
@@ -89,14 +79,3 @@ class PlacedMesh:
         else:
             coords = voxelize(self.mesh, resolution, progress=progress)
         return torch.nn.functional.pad(coords, (1, 0))
-
-    def back(self, points: Tensor) -> Tensor:
-        """Points [n, 3] of the cube where the file has them, in our world."""
-        return self.to_cube.inverse().apply(turned(points, -self.turns))
-
-
-def turned(points: Tensor, quarters: int) -> Tensor:
-    """Points [n, 3] turned about the vertical axis, exactly; counter-clockwise seen from above."""
-    for _ in range(quarters % 4):
-        points = torch.stack([-points[:, 1], points[:, 0], points[:, 2]], 1)
-    return points

@@ -10,6 +10,7 @@ from PIL import Image
 
 from trellis.asset import Asset
 from trellis.atomic import write_bytes
+from trellis.encoding.options import UV_CHOICES
 from trellis.encoding.readers.files import LoadLimits, SourceFiles
 from trellis.encoding.readers.gltf_document import parse_document
 from trellis.encoding.source_mesh import SourceMesh
@@ -22,15 +23,15 @@ from trellis.export.projection import ViewOptions
 from trellis.export.surface import Surface
 from trellis.export.textured import textured_mesh
 from trellis.export.unwrap import unwrap
+from trellis.geometry.similarity import Similarity
 from trellis.progress import Progress
 from trellis.representations import TexturedMesh
 from trellis.retexturing.gltf_pictures import NewPicture, repainted_glb
 from trellis.retexturing.obj_pictures import repainted_library, repainted_obj
 from trellis.retexturing.painting import painted_sheets
-from trellis.retexturing.placement import PlacedMesh, turned
+from trellis.retexturing.placement import PlacedMesh
 from trellis.retexturing.sheets import PLAIN_SIZE, Layout, lay_out
 
-UV_CHOICES = ("auto", "keep", "new")
 # Share of the texels that distant points share, or of the surface without area in the pictures, above which new
 # coordinates are better; share from which on people are told.
 TOO_MUCH, WORTH_TELLING = 0.25, 0.05
@@ -98,35 +99,36 @@ def retextured(
     placed: PlacedMesh,
     asset: Asset,
     *,
+    picture: Picture | None = None,
     uvs: str = "auto",
     texture_size: int | None = None,
-    tiles: bool = False,
     seed: int = 0,
     rasterizer: str = "builtin",
     progress: Progress,
 ) -> Retextured:
-    """The file at `path`, `placed` in the cube of `asset`, in the colours of its Gaussians and of its picture.
+    """The file at `path`, `placed` in the cube of `asset`, in the colours of its Gaussians and of `picture` [S, S, 4].
 
-    uvs: "keep" the file's own texture coordinates, make "new" ones, or "auto": keep them where they can be painted on;
-    texture_size: by default that of each picture replaced, else PLAIN_SIZE; tiles: pictures alone, one for each UDIM
-    tile of the whole mesh. Raises InvalidInputError for an unknown choice, and where there is nothing to keep.
+    uvs: "keep" the file's own texture coordinates, make "new" ones, "auto": keep them where they can be painted on, or
+    "tiles": pictures alone, one for each UDIM tile of the whole mesh; texture_size: by default that of each picture
+    replaced, else PLAIN_SIZE. Raises InvalidInputError for an unknown choice, and where there is nothing to keep.
     """
     if uvs not in UV_CHOICES:
         raise InvalidInputError(f"uvs must be one of {', '.join(UV_CHOICES)}, not {uvs!r}.", field="uvs")
     assert asset.gaussians is not None
     views = ViewOptions(rasterizer=rasterizer)
     notes = [*placed.notes, *asset.notes]
+    tiles = uvs == "tiles"
     keeps = path.suffix.lower() in (*GLTF, ".obj") or tiles
     if uvs != "new" and keeps:
         apart = 0.5 / asset.resolution
         layout = lay_out(placed.mesh, placed.surface, apart=apart, texture_size=texture_size, tiles=tiles)
-        if layout.sheets and (uvs == "keep" or max(layout.overlap, layout.lost) <= TOO_MUCH):
+        if layout.sheets and (uvs in ("keep", "tiles") or max(layout.overlap, layout.lost) <= TOO_MUCH):
             pictures, alike, more = painted_sheets(
                 placed.mesh,
                 placed.surface,
                 layout,
                 asset.gaussians,
-                picture=asset.picture,
+                picture=picture,
                 views=views,
                 seed=seed,
                 progress=progress,
@@ -136,16 +138,23 @@ def retextured(
             return Retextured(path, placed.mesh, layout, shown, notes=tuple(notes), likeness=alike)
         if uvs == "auto":
             notes.append(_why_new(layout))
-    if uvs == "keep":
+    if uvs in ("keep", "tiles"):
         what = "has no texture coordinates" if keeps else f"is a {path.suffix[1:].upper()} file, which is not kept"
         raise InvalidInputError(f'{path.name} {what}: choose uvs "new" or "auto".', field="uvs")
-    textured = _unwrapped(placed, asset, texture_size=texture_size, views=views, seed=seed, progress=progress)
+    textured = _unwrapped(placed, asset, picture, texture_size=texture_size, views=views, seed=seed, progress=progress)
     notes += [*textured.notes, "The file has new texture coordinates and one material; skins and animations are gone."]
     return Retextured(path, placed.mesh, textured=textured, notes=tuple(notes), likeness=textured.likeness)
 
 
 def _unwrapped(
-    placed: PlacedMesh, asset: Asset, *, texture_size: int | None, views: ViewOptions, seed: int, progress: Progress
+    placed: PlacedMesh,
+    asset: Asset,
+    picture: Picture | None,
+    *,
+    texture_size: int | None,
+    views: ViewOptions,
+    seed: int,
+    progress: Progress,
 ) -> TexturedMesh:
     """The mesh with new texture coordinates, where its file has it."""
     sizes = [size for size in TEXTURE_SIZES if size >= (texture_size or PLAIN_SIZE)] or [TEXTURE_SIZES[-1]]
@@ -153,14 +162,15 @@ def _unwrapped(
         unwrap(Surface.from_mesh(placed.surface), sizes[0], progress=progress),
         placed.surface,
         asset.gaussians,
-        picture=asset.picture,
+        picture=picture,
         options=FileOptions(texture_size=sizes[0], double_sided=True, seed=seed),
         views=views,
         progress=progress,
     )
-    normals = turned(torch.from_numpy(made.normals), -placed.turns).numpy()
+    back = placed.to_cube.inverse()
+    normals = Similarity(turns=back.turns).apply(torch.from_numpy(made.normals)).numpy()
     return replace(
-        made, vertices=placed.back(torch.from_numpy(made.vertices)).numpy(), normals=normals, picture_camera=None
+        made, vertices=back.apply(torch.from_numpy(made.vertices)).numpy(), normals=normals, picture_camera=None
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Sampling of rectified flows: schedule, guidance, Euler integration, several images (velocity functions)."""
 
-from trellis.sampling.euler import euler_sample, initial_noise
+from trellis.sampling.euler import Start, euler_sample, initial_noise
 from trellis.sampling.guidance import (
     MULTI_IMAGE_MODES,
     SPEEDS,
@@ -18,6 +18,7 @@ __all__ = [
     "MULTI_IMAGE_MODES",
     "SPEEDS",
     "TIME_SCALE",
+    "Start",
     "Velocity",
     "VelocityPair",
     "alternate_images",

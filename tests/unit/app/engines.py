@@ -41,6 +41,7 @@ class PipelineTool:
             progress.report(Stage.OPEN, 1, 1)
         source = job.pictures if job.prompt is None else job.prompt
         options: dict[str, Any] = {"request": job.request, "folder": job.folder, "name": name, "keep": True}
+        options |= {"asset": job.asset, "mesh": job.mesh}
         return generate_files(self._pipeline, source, progress=progress, **options)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from trellis.stages import Stage
 STAGES = ((Stage.PREPARE, 1), (Stage.STRUCTURE, 8), (Stage.LATENT, 8))
 ENDINGS = {"mesh_ply": "_mesh.ply", "base_color": "_base_color.png", "normal_map": "_normal.png"}
 PICTURE = Path(__file__).with_name("picture.png")  # 32 x 24, as the reader of pictures leaves them
+MESH_SEED = 99  # of the asset of a mesh file
 SH_C0 = 0.28209479177387814
 
 
@@ -86,10 +87,25 @@ class FakeAsset:
         imageio.mimwrite(path, [np.ascontiguousarray(frame) for frame in frames], fps=10)
 
 
+class FakeRetextured:
+    """The same file once more."""
+
+    notes, likeness = ("The texture coordinates are the mesh's own.",), 0.5
+
+    def __init__(self, mesh: Path) -> None:
+        self.mesh = mesh
+
+    def save(self, folder: Path, *, name: str) -> dict[str, Path]:
+        kind = self.mesh.suffix.removeprefix(".")
+        path = folder / f"{name}.{kind}"
+        path.write_bytes(self.mesh.read_bytes())
+        return {kind: path}
+
+
 class FakePipeline:
     """Calls are recorded in `calls`; `fault` is raised after the first stage; `gate` holds the steps while clear."""
 
-    inputs, operations = ("pictures", "text"), ("generate",)
+    inputs, operations = ("pictures", "text"), ("generate", "variant", "retexture", "encode")
     representations = ("gaussians", "mesh", "radiance_field")
 
     def __init__(self, *, step_seconds: float = 0.0, fault: BaseException | None = None) -> None:
@@ -116,6 +132,20 @@ class FakePipeline:
             if self.fault is not None:
                 raise self.fault
         return FakeAsset(options["seed"], self.saves, self.writing)
+
+    def variant(self, source: FakeAsset, condition: Sequence[Path] | str, **options: Any) -> FakeAsset:
+        return self(condition, of=source.seed, **options)
+
+    def load_mesh(self, path: Path, *, progress: Progress, **options: Any) -> FakeAsset:
+        self.calls.append({"mesh": path.name, "bytes": path.stat().st_size, **options})
+        return FakeAsset(MESH_SEED, self.saves, self.writing)
+
+    def represented(self, asset: FakeAsset, representations: Sequence[str], *, progress: Progress) -> FakeAsset:
+        return asset
+
+    def retexture(self, mesh: Path, condition: Sequence[Path] | str, **options: Any) -> "FakeRetextured":
+        self(condition, mesh=mesh.name, **options)
+        return FakeRetextured(mesh)
 
     def load_asset(self, path: Path) -> FakeAsset:
         return FakeAsset(int(path.read_text()), self.saves, self.writing)

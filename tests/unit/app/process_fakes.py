@@ -139,7 +139,7 @@ class ProcessPipeline:
     """Has a runtime, and so a plan, where it is opened with a memory preset."""
 
     name = "fake"
-    inputs, operations = ("pictures", "text"), ("generate",)
+    inputs, operations = ("pictures", "text"), ("generate", "variant", "encode")
     representations = ("gaussians", "mesh", "radiance_field")
 
     def __init__(self, control: Control, *, preset: str | None = None) -> None:

@@ -10,8 +10,8 @@ import torch
 from trellis import runtime
 from trellis.app.machine_options import open_pipeline
 from trellis.app.presets import PRESETS
+from trellis.app.terminal import peak_memory_line
 from trellis.app.worker import resolved_plan
-from trellis.cli import peak_memory_line
 from trellis.memory import GIB
 from trellis.runtime import Runtime
 

@@ -22,7 +22,7 @@ from trellis.app.json_limits import MOST_VALUES, has_too_many_values
 from trellis.app.storage import storing
 
 MAX_FIELDS = 256
-MAX_FILES = MAX_PICTURES + 1  # one more than a job takes, so that its own check names the field
+MAX_FILES = MAX_PICTURES + 2  # a mesh, and one picture more than a job takes, so that its own check names the field
 IN_MEMORY = 2**15  # longer bodies are on disk
 MOST_HELD = 2**30  # bytes of all bodies on disk
 PIECE = 2**18
@@ -194,3 +194,9 @@ def file_field(form: FormData, name: str) -> list[IO[bytes]]:
         if value.size or value.filename:
             files.append(value.file)
     return files
+
+
+def file_name(form: FormData, name: str) -> str:
+    """What the client calls the first file uploaded under a name."""
+    files = (value for value in form.getlist(name) if isinstance(value, UploadFile))
+    return next((file.filename or "" for file in files), "")

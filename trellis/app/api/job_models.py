@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, AliasPath, BaseModel, BeforeValidator, Field
 
 from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import LIMIT
@@ -66,6 +66,8 @@ class JobModel(BaseModel, from_attributes=True):
     """A job at one moment."""
 
     id: str
+    operation: str = Field(validation_alias=AliasPath("request", "operation"))
+    source: str | None = Field(description="The job that it starts from.")
     state: JobState
     model: str
     prompt: str | None = Field(description="The text it is made of, where it is not made of pictures.")
@@ -77,6 +79,10 @@ class JobModel(BaseModel, from_attributes=True):
     message: str = Field(description="What went wrong, where something did.")
     notes: list[str] = Field(description="Remarks on the result.")
     likeness: float | None = LIKENESS
+    outside: dict[str, float] | None = Field(
+        description="What an edit changed outside of its boxes, as measured: voxels_changed, and psnr (dB) of pictures "
+        "before and after. Null for other operations."
+    )
     files: _Files
     draft_url: Annotated[str | None, BeforeValidator(lambda path: path and f"/jobs/{path.parent.name}/draft")] = Field(
         validation_alias="draft", description="Where a first look at the asset is, before its files are made."

@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from trellis.app.engine import Engine
 from trellis.app.job_sources import Models
 from trellis.app.jobs import Job
-from trellis.app.picture_reader import PictureReader, ReadPicture
+from trellis.app.mesh_reader import ReadMesh, keep_mesh
+from trellis.app.picture_reader import Content, PictureReader, ReadPicture
 from trellis.app.request import JobRequest
 
 POLL_SECONDS = 0.1
@@ -18,11 +19,13 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Source:
-    """What a job is made of: pictures or a prompt, and the model where one is stated."""
+    """What a job is made of: pictures or a prompt, the model if one is stated, and the job or mesh it starts from."""
 
     pictures: list[ReadPicture] = field(default_factory=list)
     prompt: str | None = None
     model: str | None = None
+    start: str | None = None
+    mesh: ReadMesh | None = None
 
 
 class Jobs:
@@ -56,7 +59,17 @@ class Jobs:
                 prompt=source.prompt,
                 model=source.model,
                 owner=owner,
+                source=source.start,
+                mesh=None if source.mesh is None else source.mesh.path,
             )
+
+    async def check(self, request: JobRequest, model: str | None, **given: Any) -> None:
+        """Raise what `submit` would raise for such a job; see `Engine.choose_model`."""
+        await run_in_threadpool(self.engine.choose_model, request, model, **given)
+
+    async def keep_mesh(self, content: Content, name: str) -> ReadMesh:
+        """A mesh that a client sent; see `trellis.app.mesh_reader.keep_mesh`."""
+        return await run_in_threadpool(keep_mesh, content, name, self.engine.uploads)
 
     async def extract(self, job_id: str, values: Mapping[str, Any], *, owner: str | None = None) -> str:
         """Queue a job for other files of a job's asset; see `Engine.extract`."""

@@ -1,11 +1,14 @@
 """What the OpenAPI document says about requests: made from the classes that also check them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from trellis.app.job_sources import LONGEST_PROMPT, MAX_PICTURES, Models
-from trellis.app.request import OPERATIONS, JobRequest, Operations
+from trellis.app.boxes import MOST_BOXES
+from trellis.app.job_sources import LONGEST_PROMPT, MAX_PICTURES, STARTS, Models
+from trellis.app.request import OPERATIONS, AssetRequest, EditRequest, JobRequest, Operations
+from trellis.encoding.options import MESH_FORMATS
 
 PICTURE_TEXT = {"type": "string", "format": "byte", "contentEncoding": "base64", "minLength": 1}
 PICTURE_FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
@@ -47,41 +50,67 @@ def request_properties(operation: type[JobRequest]) -> dict[str, Any]:
 
 
 def job_body(models: Models, operations: Operations = OPERATIONS) -> dict[str, Any]:
-    """The bodies that POST /jobs takes: pictures as base64 in JSON or as files of a form, or else a prompt."""
+    """The bodies that POST /jobs takes, of any of the operations.
+
+    Pictures and a mesh are base64 in JSON, or files of a form.
+    """
     bodies = [_operation_bodies(models, operation) for operation in operations.values()]
     kinds = {kind: [body[kind] for body in bodies] for kind in bodies[0]}
     return request_body({kind: same[0] if len(same) == 1 else {"oneOf": same} for kind, same in kinds.items()})
 
 
 def _operation_bodies(models: Models, operation: type[JobRequest]) -> dict[str, Any]:
-    pictures = {"type": "array", "minItems": 1, "maxItems": MAX_PICTURES}
-    others = source_properties(models) | request_properties(operation)
-    one_source = {"oneOf": [{"required": ["pictures"]}, {"required": ["prompt"]}]}
-    as_json = {"pictures": pictures | {"items": PICTURE_TEXT, "description": "Pictures of one object."}, **others}
-    texts = {name: _or_empty(schema) for name, schema in others.items()}
-    as_form = {"pictures": pictures | {"items": PICTURE_FILE, "description": "Picture files."}, **texts}
-    return {
-        "application/json": closed_object(as_json, []) | one_source,
-        "multipart/form-data": closed_object(as_form, []) | one_source,
-    }
+    name = operation.model_fields["operation"].default
+    starts, steered = STARTS.get(name, ()), name != "encode"
+    rules = [_one_of("pictures", "prompt")] if steered else []
+    rules += [_one_of(*starts)] if starts else []
+    if operation is EditRequest:
+        rules[0]["oneOf"].append({"required": ["remove"], "properties": {"remove": {"const": True}}})
+    required = [*(["operation"] if starts else []), *(["box"] if operation is EditRequest else [])]
+    others = source_properties(models, starts, steered=steered) | request_properties(operation)
+    texts = {name: _as_text(name, schema) for name, schema in others.items()}
+    bodies = {}
+    for kind, file, properties in (
+        ("application/json", PICTURE_TEXT, others),
+        ("multipart/form-data", PICTURE_FILE, texts),
+    ):
+        pictures = {"type": "array", "minItems": 1, "maxItems": MAX_PICTURES, "items": file}
+        files: dict[str, Any] = {"pictures": pictures | {"description": "Pictures of one object."}} if steered else {}
+        if "mesh" in starts:
+            files["mesh"] = file | {"description": f"A mesh file: {', '.join(MESH_FORMATS)}."}
+        bodies[kind] = closed_object({**files, **properties}, required) | {"allOf": rules}
+    return bodies
 
 
-def _or_empty(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a form's field: a text that is empty says null."""
+def _one_of(*names: str) -> dict[str, Any]:
+    return {"oneOf": [{"required": [name]} for name in names]}
+
+
+def _as_text(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a form's field: a text that is empty says null; a box is a text, of which there may be several."""
+    if name == "box":
+        boxes = {"type": "string", "description": "A box as x,y,z,x,y,z."}
+        return {"type": "array", "items": boxes, "minItems": 1, "maxItems": MOST_BOXES}
     return schema | {"anyOf": [*schema["anyOf"], {"const": ""}]} if "anyOf" in schema else schema
 
 
-def source_properties(models: Models) -> dict[str, Any]:
-    """The JSON schema of a prompt and of the model."""
+def source_properties(models: Models, starts: Sequence[str] = (), *, steered: bool = True) -> dict[str, Any]:
+    """The JSON schema of a prompt, of the model, and of what an operation starts from."""
     text_models = ", ".join(models.taking(prompts=True)) or "none is here"
+    prompt = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGEST_PROMPT,
+        "pattern": r"\S",
+        "description": f"What the object is, in English, in place of pictures; needs a text model ({text_models}).",
+    }
+    job = {"type": "string", "description": "The finished job that it starts from."}
+    endings = ", ".join(MESH_FORMATS)
+    name = {"type": "string", "description": f"What the mesh is called; its ending says what it is: {endings}."}
     return {
-        "prompt": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": LONGEST_PROMPT,
-            "pattern": r"\S",
-            "description": f"What the object is, in English, in place of pictures; needs a text model ({text_models}).",
-        },
+        **({"prompt": prompt} if steered else {}),
+        **({"source": job} if "source" in starts else {}),
+        **({"mesh_name": name} if "mesh" in starts else {}),
         "model": {
             "type": "string",
             "enum": list(models.names),
@@ -92,8 +121,8 @@ def source_properties(models: Models) -> dict[str, Any]:
 
 def files_body() -> dict[str, Any]:
     """The body of POST /jobs/{job_id}/files: the options that decide an asset's files."""
-    decisive = {"operation", *JobRequest.decisive_options()}
-    properties = {name: schema for name, schema in request_properties(JobRequest).items() if name not in decisive}
+    decisive = {"operation", *AssetRequest.decisive_options()}
+    properties = {name: schema for name, schema in request_properties(AssetRequest).items() if name not in decisive}
     return request_body({"application/json": closed_object(properties, [])})
 
 

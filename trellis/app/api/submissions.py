@@ -7,17 +7,19 @@ from typing import Any
 from fastapi import Request
 from starlette.datastructures import FormData
 
-from trellis.app.api.bodies import file_field, is_form, is_json, opened_form, read_json, received
+from trellis.app.api.bodies import file_field, file_name, is_form, is_json, opened_form, read_json, received
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.api.jobs import Jobs, Source
 from trellis.app.api.numbers import parse_number
 from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
+from trellis.app.boxes import read_box
+from trellis.app.mesh_reader import ReadMesh, mesh_ending
 from trellis.app.picture_reader import Content
 from trellis.app.request import JobRequest, operation_of, read_request
 from trellis.options import Option
 
-SOURCE_FIELDS = ("prompt", "model")  # beside the pictures
+SOURCE_FIELDS = ("prompt", "model", "source")  # beside the pictures and the mesh
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,35 @@ async def read_submission(request: Request, jobs: Jobs, settings: ApiSettings) -
     async with received(request, settings.max_upload_bytes) as body, jobs.reading:
         if is_json(request):
             values = await read_json(body)
-            return await _checked(values, _texts(values.pop("pictures", [])), jobs, settings)
+            pictures = _texts(values.pop("pictures", []))
+            mesh = _text("mesh", values.pop("mesh")) if "mesh" in values else None
+            return await _checked(values, pictures, mesh, jobs, settings)
         async with opened_form(request, body, settings.max_upload_bytes) as form:
             files = [(f"pictures[{index}]", file) for index, file in enumerate(file_field(form, "pictures"))]
-            return await _checked(form_values(form), files, jobs, settings)
+            values = form_values(form)
+            meshes = file_field(form, "mesh")
+            if meshes:
+                values.setdefault("mesh_name", file_name(form, "mesh"))
+            return await _checked(values, files, next(iter(meshes), None), jobs, settings)
 
 
 async def _checked(
-    values: dict[str, Any], contents: Sequence[tuple[str, Content]], jobs: Jobs, settings: ApiSettings
+    values: dict[str, Any],
+    contents: Sequence[tuple[str, Content]],
+    mesh: Content | None,
+    jobs: Jobs,
+    settings: ApiSettings,
 ) -> Submission:
-    prompt, model = (_text(name, values.pop(name)) if name in values else None for name in SOURCE_FIELDS)
-    jobs.models.choose(model, prompt=prompt, pictures=len(contents))  # before the work of reading pictures
+    prompt, model, source = (_text(name, values.pop(name)) if name in values else None for name in SOURCE_FIELDS)
+    mesh_name = _text("mesh_name", values.pop("mesh_name", ""))
     checked = read_request(values)
+    if mesh is not None:
+        mesh_ending(mesh_name)
+    # Before the work of reading pictures and mesh.
+    await jobs.check(checked, model, prompt=prompt, pictures=len(contents), source=source, mesh=mesh is not None)
     pictures = await read_pictures(jobs.pictures, contents, max_pixels=settings.max_picture_pixels)
-    return Submission(checked, Source(pictures, prompt, model))
+    kept: ReadMesh | None = None if mesh is None else await jobs.keep_mesh(mesh, mesh_name)
+    return Submission(checked, Source(pictures, prompt, model, source, kept))
 
 
 def _text(name: str, value: object) -> str:
@@ -69,7 +86,7 @@ def _texts(value: object) -> list[tuple[str, str]]:
 def form_values(form: FormData) -> dict[str, Any]:
     """The values that a form's text fields state, in their own types; raises FieldError, InvalidInputError."""
     fields: dict[str, list[str]] = {}
-    for name in dict.fromkeys(name for name in form if name != "pictures"):
+    for name in dict.fromkeys(name for name in form if name not in ("pictures", "mesh")):
         given = form.getlist(name)
         fields[name] = [value for value in given if isinstance(value, str)]
         if len(fields[name]) < len(given):
@@ -82,6 +99,8 @@ def form_values(form: FormData) -> dict[str, Any]:
 
 def _from_texts(name: str, option: Option, texts: list[str]) -> Any:
     text = texts[-1].strip()
+    if name == "box":
+        return [read_box(item) for item in texts if item.strip()] or None
     if option.null is not None and text in ("", "null"):
         return None
     if option.kind == "array":

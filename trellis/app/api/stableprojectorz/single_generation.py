@@ -17,7 +17,7 @@ from trellis.app.api.errors import ApiError
 from trellis.app.api.jobs import Jobs, Source
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import Job, JobState
-from trellis.app.request import JobRequest
+from trellis.app.request import AssetRequest
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 
@@ -57,7 +57,7 @@ class Work:
     `asset_of` is a job whose asset is the one that the request asks for.
     """
 
-    request: JobRequest
+    request: AssetRequest
     source: Source
     preview: bool = False
     asset_of: str | None = None

@@ -1,0 +1,42 @@
+"""Boxes of an edit as clients and the command line state them."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from trellis.errors import InvalidInputError
+
+MOST_BOXES = 32
+BOXES_FORM = f"1 to {MOST_BOXES} boxes [[x, y, z], [x, y, z]], the first corner below the second on every axis"
+
+
+def _tuples(value: object) -> object:
+    """Lists of JSON as tuples, however deep."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _in_order(box: "Box") -> "Box":
+    if not all(low < high for low, high in zip(*box, strict=True)):
+        raise ValueError("the first corner of a box is below the second")
+    return box
+
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Corner = tuple[_Number, _Number, _Number]
+Box = tuple[_Corner, _Corner]
+Boxes = Annotated[
+    tuple[Annotated[Box, AfterValidator(_in_order)], ...],
+    Field(min_length=1, max_length=MOST_BOXES),
+    BeforeValidator(_tuples),
+]
+
+
+def read_box(text: str) -> list[Sequence[float]]:
+    """A box that is stated as "x,y,z,x,y,z"; raises InvalidInputError naming the field."""
+    try:
+        x, y, z, *rest = (float(part) for part in text.split(","))
+        a, b, c = rest
+    except ValueError as error:
+        raise InvalidInputError(f"box must be six numbers x,y,z,x,y,z, not {text[:80]!r}.", field="box") from error
+    return [(x, y, z), (a, b, c)]

@@ -1,0 +1,111 @@
+"""A mesh file as an asset: read, turned, placed in the model's cube, and encoded."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trellis.asset import Asset
+from trellis.conditioning.image_encoder import ImageEncoder
+from trellis.conditioning.pictures import PictureSource
+from trellis.conditions import ENCODER_ROLE
+from trellis.encoding.encode import encoder_input
+from trellis.encoding.load import load_mesh
+from trellis.encoding.local_features import FEATURES
+from trellis.encoding.options import FRONT_CHOICES
+from trellis.encoding.source_mesh import SourceMesh
+from trellis.encoding.views import VIEWS, view_features
+from trellis.errors import CheckpointError, InvalidInputError
+from trellis.families.family import PICTURES
+from trellis.geometry.similarity import Similarity
+from trellis.memory import Effort
+from trellis.model_stages import ModelStages
+from trellis.progress import Progress
+from trellis.sparse import SparseTensor
+from trellis.stages import Stage
+
+logger = logging.getLogger(__name__)
+
+
+def asset_of_mesh(
+    stages: ModelStages,
+    path: str | Path,
+    *,
+    up: str = "auto",
+    front: str = "auto",
+    picture: PictureSource | None = None,
+    views: int = VIEWS,
+    progress: Progress,
+) -> Asset:
+    """The asset of a mesh file, without representations; see `TrellisPipeline.load_mesh`.
+
+    Its latent is the posterior's mean in the units of the decoders. views: pictures that a published encoder sees.
+    """
+    if front not in FRONT_CHOICES:
+        raise InvalidInputError(f"front must be one of {', '.join(FRONT_CHOICES)}, not {front!r}.", field="front")
+    mesh = load_mesh(path, up=up).to(stages.runtime.device)
+    turns = 0 if front == "auto" else int(front) // 90
+    mesh = turned(mesh, turns)
+    encoder = stages.host.config("slat_encoder")
+
+    def image_features(placed: SourceMesh, coords: Tensor) -> Tensor:
+        return _image_features(stages, placed, coords, encoder.in_channels, encoder.resolution, views, progress)
+
+    voxels, to_cube = encoder_input(
+        mesh,
+        width=encoder.in_channels,
+        resolution=encoder.resolution,
+        image_features=image_features,
+        progress=progress,
+    )
+    device = stages.runtime.device
+    coords = torch.nn.functional.pad(voxels.coords.to(device), (1, 0))
+    features = SparseTensor.create(voxels.features.to(device), coords, resolution=voxels.resolution, batch_size=1)
+    latent = stages.encode_latent(features)
+    progress.report(Stage.ENCODE, 1, 1)
+    logger.info("%d voxels at %d^3 encoded", len(coords), voxels.resolution)
+    return Asset(
+        gaussians=None,
+        mesh=None,
+        radiance_field=None,
+        coords=voxels.coords.to(device),
+        latent=latent,
+        resolution=voxels.resolution,
+        prepared=(),
+        notes=mesh.notes,
+        to_cube=Similarity(to_cube.scale, to_cube.shift, turns),
+    )
+
+
+def turned(mesh: SourceMesh, turns: int) -> SourceMesh:
+    """The mesh after so many quarter turns about z."""
+    return mesh if turns == 0 else replace(mesh, vertices=Similarity(turns=turns).apply(mesh.vertices))
+
+
+def _image_features(
+    stages: ModelStages, mesh: SourceMesh, coords: Tensor, width: int, resolution: int, views: int, progress: Progress
+) -> Tensor:
+    """Mean features [N, width] of the voxels in pictures of a mesh in the unit cube."""
+    if PICTURES not in stages.inputs:
+        raise CheckpointError(
+            f"{stages.name} names no image encoder, so its encoder's input of {width} numbers cannot be made: encode "
+            "with the model for pictures."
+        )
+
+    def work(images: ImageEncoder, effort: Effort) -> Tensor:
+        backbone: Any = images.backbone
+        known = backbone.config.hidden_size
+        if known != width:
+            raise CheckpointError(
+                f"The encoder of {stages.name} takes {width} numbers a voxel; known are {FEATURES} (local) and {known} "
+                "(of its image encoder)."
+            )
+        return view_features(
+            mesh.to(effort.device), coords.to(effort.device), images, resolution=resolution, views=views,
+            progress=progress,
+        )  # fmt: skip
+
+    return stages.host.run(ENCODER_ROLE, work)

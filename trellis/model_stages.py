@@ -1,0 +1,334 @@
+"""The stages of one TRELLIS model: each borrows its network, and knows nothing of their order."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trellis.asset import Asset
+from trellis.conditioning import PreparedImage
+from trellis.conditioning.pictures import PictureSource
+from trellis.conditions import Condition, ConditionReader
+from trellis.errors import InvalidInputError, TrellisError
+from trellis.families.family import GENERATE
+from trellis.families.trellis_family import NANO
+from trellis.memory import Effort, ModelHost
+from trellis.models import FlowSession, PipelineConfig, SamplerConfig
+from trellis.models.latent_decoders import GaussianDecoder, MeshDecoder, RadianceFieldDecoder
+from trellis.models.latent_encoder import LatentEncoder
+from trellis.models.latent_flow import LatentFlow
+from trellis.models.structure_flow import StructureFlow
+from trellis.models.structure_vae import StructureDecoder, StructureEncoder
+from trellis.progress import Progress
+from trellis.representations import GaussianCloud, GaussianConfig, Mesh, RadianceField, RadianceFieldConfig
+from trellis.representations.flexicubes import extract_mesh
+from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
+from trellis.sampling import (
+    SPEEDS,
+    TIME_SCALE,
+    Start,
+    combine_images,
+    euler_sample,
+    extrapolate,
+    guide,
+    initial_noise,
+    timesteps,
+)
+from trellis.sparse import SparseTensor, VoxelLayout
+from trellis.stages import Stage
+
+
+class ModelStages:
+    """The networks of a model, lent by its host, and the condition that its reader makes."""
+
+    operations: tuple[str, ...] = (GENERATE,)
+
+    def __init__(
+        self, name: str, config: PipelineConfig, *, reader: ConditionReader, host: ModelHost, runtime: Runtime
+    ) -> None:
+        self.name = name
+        self.is_demo = name == NANO
+        self.inputs: tuple[str, ...] = (reader.takes,)
+        self.representations = config.representations
+        self.config = config
+        self.reader = reader
+        self.host = host
+        self.runtime = runtime
+
+    def read(
+        self, source: PictureSource | Sequence[PictureSource], *, background: str = "auto", progress: Progress
+    ) -> Condition:
+        """The condition of pictures, or of a prompt; raises InvalidInputError for what the model does not take."""
+        return self.reader.read(source, self.host, background=background, progress=progress)
+
+    def sample_structure(
+        self,
+        condition: Condition,
+        sampler: SamplerConfig,
+        generator: torch.Generator,
+        multi_image: str,
+        progress: Progress,
+        speed: str = "exact",
+        start: Start | None = None,
+    ) -> Tensor:
+        """The latent grid [1, C, r, r, r] of the structure, from noise alone or from `start`."""
+        config = self.host.config("sparse_structure_flow_model")
+        noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator)
+
+        def work(flow: StructureFlow, effort: Effort) -> Tensor:
+            with open_session(flow, condition, sampler, effort) as session:
+                x = noise.to(effort.device)
+                return sample_flow(
+                    session,
+                    x,
+                    sampler,
+                    multi_image,
+                    Stage.STRUCTURE,
+                    progress,
+                    together=effort.together,
+                    speed=speed,
+                    start=start,
+                )
+
+        return self.host.run("sparse_structure_flow_model", work, values=itself).to(self.runtime.device)
+
+    def decode_structure(self, latent: Tensor) -> Tensor:
+        """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
+
+        def work(decoder: StructureDecoder, effort: Effort) -> Tensor:
+            return decoder(latent.to(effort.device))
+
+        logits = self.host.run("sparse_structure_decoder", work, values=itself)
+        voxels = torch.nonzero(logits[:, 0] > 0).int().to(self.runtime.device)
+        if len(voxels) == 0:
+            raise TrellisError("The model found no object in the picture; try another seed or another picture.")
+        return voxels
+
+    def sample_latent(
+        self,
+        condition: Condition,
+        voxels: Tensor,
+        sampler: SamplerConfig,
+        generator: torch.Generator,
+        multi_image: str,
+        progress: Progress,
+        speed: str = "exact",
+        start: Start | None = None,
+    ) -> SparseTensor:
+        """The structured latent [N, 8] on `voxels`, in the units of the decoders, from noise alone or from `start`.
+
+        The values of `start` are in the units of the flow (`flow_units`).
+        """
+        config = self.host.config("slat_flow_model")
+        noise = initial_noise([len(voxels), config.in_channels], generator)
+        grid = SparseTensor.create(noise.to(voxels.device), voxels, resolution=config.resolution, batch_size=1)
+
+        def work(flow: LatentFlow, effort: Effort) -> Tensor:
+            x = grid.to(effort.device)
+            with open_session(flow, condition, sampler, effort, layout=x.layout) as session:
+                return sample_flow(
+                    session,
+                    x.feats,
+                    sampler,
+                    multi_image,
+                    Stage.LATENT,
+                    progress,
+                    together=effort.together,
+                    speed=speed,
+                    start=start,
+                )
+
+        latent = self.host.run("slat_flow_model", work, values=itself).to(self.runtime.device)
+        mean, std = self._statistics(latent)
+        # A layout of its own: the tables that the flow made leave with it.
+        return SparseTensor.create(latent * std + mean, voxels, resolution=grid.resolution, batch_size=1)
+
+    def flow_units(self, latent: Tensor) -> Tensor:
+        """Structured latents [N, 8] as the flow has them: without mean, of unit spread."""
+        mean, std = self._statistics(latent)
+        return (latent - mean) / std
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = self.config.latent_statistics
+        return like.new_tensor(mean), like.new_tensor(std)
+
+    def encode_structure(self, voxels: Tensor) -> Tensor:
+        """The latent grid [1, C, r, r, r] of voxels int32 [N, 4]: the mean of its posterior."""
+        side = self.host.config("slat_flow_model").resolution
+        grid = torch.zeros(1, 1, side, side, side)
+        grid[0, 0].index_put_(tuple(voxels[:, 1:].cpu().long().T), torch.ones(()))
+
+        def work(encoder: StructureEncoder, effort: Effort) -> Tensor:
+            mean, _ = encoder(grid.to(effort.device))
+            return mean
+
+        return self.host.run("sparse_structure_encoder", work, values=itself).to(self.runtime.device)
+
+    def encode_latent(self, features: SparseTensor) -> Tensor:
+        """The latents [N, C] float32 of voxels with the encoder's input: the mean of their posterior."""
+
+        def work(encoder: LatentEncoder, effort: Effort) -> Tensor:
+            mean, _ = encoder(features.to(effort.device))
+            return mean.feats.float()
+
+        return self.host.run("slat_encoder", work, values=itself).to(self.runtime.device)
+
+    def decode(
+        self,
+        latent: SparseTensor,
+        representations: Sequence[str],
+        prepared: Sequence[PreparedImage],
+        progress: Progress,
+    ) -> Asset:
+        """Decode the structured latent of one object to the representations asked for."""
+        decoders = {
+            "gaussians": self.decode_gaussians,
+            "mesh": self.decode_mesh,
+            "radiance_field": self.decode_radiance_field,
+        }
+        decoded: dict[str, Any] = {}
+        wanted = [name for name in decoders if name in representations]
+        for i in progress.steps(Stage.DECODE, len(wanted)):
+            decoded[wanted[i]] = decoders[wanted[i]](latent)
+        if "mesh" in decoded and len(decoded["mesh"].faces) == 0:
+            raise TrellisError("The model made no surface from the picture; try another seed or another picture.")
+        return Asset(
+            gaussians=decoded.get("gaussians"),
+            mesh=decoded.get("mesh"),
+            radiance_field=decoded.get("radiance_field"),
+            coords=latent.coords[:, 1:],
+            latent=latent.feats,
+            resolution=latent.resolution,
+            prepared=tuple(prepared),
+            notes=(*(note for image in prepared for note in image.notes), *self.host.take_notes()),
+        )
+
+    def decode_gaussians(self, latent: SparseTensor) -> GaussianCloud:
+        """The Gaussians of one object's structured latent."""
+
+        def work(decoder: GaussianDecoder, effort: Effort) -> GaussianCloud:
+            [(coords, feats)] = decoder(latent.to(effort.device)).to(self.runtime.device).samples()
+            return GaussianCloud.from_features(
+                feats,
+                coords,
+                resolution=latent.resolution,
+                config=GaussianConfig.from_dict(decoder.config.representation_config),
+                offset_perturbation=decoder.offset_perturbation.to(feats.device),
+            )
+
+        return self.host.run("slat_decoder_gs", work, values=lambda cloud: cloud.positions)
+
+    def decode_mesh_features(self, latent: SparseTensor) -> SparseTensor:
+        """FlexiCubes values of the fine voxels of one object, see `extract_mesh`."""
+
+        def work(decoder: MeshDecoder, effort: Effort) -> SparseTensor:
+            return decoder(latent.to(effort.device), chunk_bytes=effort.chunk_bytes)
+
+        return self.host.run("slat_decoder_mesh", work, values=lambda features: features.feats[:, :1])
+
+    def decode_mesh(self, latent: SparseTensor) -> Mesh:
+        """The surface of one object's structured latent."""
+        return self.extract_surface(self.decode_mesh_features(latent))
+
+    def extract_surface(self, features: SparseTensor) -> Mesh:
+        """The mesh of one object's fine voxels; on the CPU where the device has no room for the work."""
+        [(coords, feats)] = features.samples()
+        try:
+            mesh = extract_mesh(coords, feats, resolution=features.resolution)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or coords.device.type == "cpu":
+                raise
+            release_cached_memory(coords.device)
+            mesh = extract_mesh(coords.cpu(), feats.cpu(), resolution=features.resolution)
+        return mesh.to(self.runtime.device)
+
+    def decode_radiance_field(self, latent: SparseTensor) -> RadianceField:
+        """The radiance field of one object's structured latent."""
+
+        def work(decoder: RadianceFieldDecoder, effort: Effort) -> RadianceField:
+            [(coords, feats)] = decoder(latent.to(effort.device)).to(self.runtime.device).samples()
+            config = RadianceFieldConfig.from_dict(decoder.config.representation_config)
+            return RadianceField.from_features(feats, coords, resolution=latent.resolution, config=config)
+
+        return self.host.run("slat_decoder_rf", work, values=lambda radiance: radiance.density)
+
+
+def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None) -> SamplerConfig:
+    """The model's sampler with the steps and guidance strength of a request, where it states them.
+
+    Raises InvalidInputError naming the stage's value that is out of range.
+    """
+    if steps is not None and steps < 1:
+        raise InvalidInputError(f"{stage}_steps must be at least 1, not {steps}.")
+    if guidance is not None and not 0 <= guidance < math.inf:
+        raise InvalidInputError(f"{stage}_guidance must be at least 0, not {guidance}.")
+    return replace(
+        sampler,
+        steps=sampler.steps if steps is None else steps,
+        cfg_strength=sampler.cfg_strength if guidance is None else guidance,
+    )
+
+
+def itself(values: Tensor) -> Tensor:
+    """What of a tensor must be finite: all of it."""
+    return values
+
+
+def open_session(
+    flow: StructureFlow | LatentFlow,
+    condition: Condition,
+    sampler: SamplerConfig,
+    effort: Effort,
+    *,
+    layout: VoxelLayout | None = None,
+) -> FlowSession:
+    """A session at the times of the sampler."""
+    tokens = [part.to(effort.device) for part in condition.tokens]
+    times = [TIME_SCALE * t for t in timesteps(sampler.steps, sampler.rescale_t)[:-1]]
+    null = condition.null.to(effort.device)
+    return FlowSession(flow, tokens, null=null, times=times, layout=layout, graphs=effort.graphs)
+
+
+def sample_flow(
+    session: FlowSession,
+    noise: Tensor,
+    sampler: SamplerConfig,
+    multi_image: str,
+    stage: Stage,
+    progress: Progress,
+    *,
+    together: bool = True,
+    speed: str = "exact",
+    start: Start | None = None,
+) -> Tensor:
+    """Integrate a flow under guidance, from `noise` alone or from `start`, for the conditions of the session.
+
+    together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
+    Raises InvalidInputError for a speed that is not one of `trellis.sampling.SPEEDS`.
+    """
+    if speed not in SPEEDS:
+        raise InvalidInputError(f"Unknown speed {speed!r}; choose one of {', '.join(SPEEDS)}.")
+    velocity_every, guidance_every = SPEEDS[speed]
+    conditional = combine_images(
+        [session.velocity(index) for index in range(len(session))],
+        multi_image,
+        steps=sampler.steps,
+        rescale_t=sampler.rescale_t,
+    )
+    velocity = guide(
+        conditional,
+        session.null_velocity(),
+        strength=sampler.cfg_strength,
+        interval=sampler.cfg_interval,
+        both=session.pair(0) if together and len(session) == 1 else None,
+        every=guidance_every,
+    )
+    velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=velocity_every)
+    steps, rescale_t, first = sampler.steps, sampler.rescale_t, 0
+    if start is not None:
+        first = start.first_step(steps, rescale_t)
+        noise = start.state(noise, steps=steps, rescale_t=rescale_t, sigma=sampler.sigma_min)
+    return euler_sample(velocity, noise, steps=steps, rescale_t=rescale_t, progress=progress, stage=stage, first=first)
