@@ -88,7 +88,7 @@ def test_other_files_of_the_shown_model(
     choose_pictures(page, pictures[0])
     click(page, "#file-settings button")
     page.wait_for_selector("#option-formats input")
-    assert page.is_disabled("#again")
+    assert not page.is_visible("#again")
     assert page.locator("#option-formats input:checked").count() == 3
     for name in ("mp4", "obj", "stl"):  # the first is taken out
         page.locator(f"#option-formats label:has-text('{name}') input").evaluate("box => box.click()")
@@ -104,6 +104,7 @@ def test_other_files_of_the_shown_model(
     click(page, "#option-normal_map input")
     page.fill("#option-stl_size input", "42.5")
     shown = page.get_attribute(".job", "data-job")
+    page.wait_for_selector("#again", state="visible")
     click(page, "#again")
     page.wait_for_selector(f".job[data-state=done]:not([data-job='{shown}'])")  # the old one stays for a moment
     assert len(site.pipeline.calls) == 1
@@ -127,6 +128,8 @@ def test_a_first_look_comes_before_the_files_and_old_files_stay_when_new_ones_fa
     click(page, "#file-settings button")
     links = [link.get_attribute("href") for link in page.query_selector_all("a.download")]
     site.pipeline.writing.clear()
+    click(page, "#option-normal_map input")
+    page.wait_for_selector("#again", state="visible")
     click(page, "#again")
     page.wait_for_selector("img.draft")
     page.wait_for_function("document.querySelector('img.draft').naturalWidth === 64")
@@ -135,7 +138,7 @@ def test_a_first_look_comes_before_the_files_and_old_files_stay_when_new_ones_fa
     page.wait_for_selector(".job[data-state=cancelled]")
     page.wait_for_selector("a.download[data-kind=all]")
     assert [link.get_attribute("href") for link in page.query_selector_all("a.download")] == links
-    assert page.query_selector("img.draft") is None and not page.is_disabled("#again")
+    assert page.query_selector("img.draft") is None and page.is_visible("#again")
 
 
 def test_an_example_becomes_a_model_at_one_click(site: Site, open_page: Callable[..., Page]) -> None:

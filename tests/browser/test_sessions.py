@@ -172,7 +172,7 @@ def test_model_memory_and_quality_reach_the_engine(
         assert not page.is_visible("#model-chip")
         page.fill("#prompt textarea", "A small red teapot")
         click(page, "#generate-text")
-        page.wait_for_function("document.querySelectorAll('#history .entry').length === 2")
+        page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 2")
         assert site.pipeline.calls[1]["prompt"] == "A small red teapot" and site.setups[1]["model"] == "owner/text"
         assert page.get_attribute("a[data-kind=glb]", "download") == "A_small_red_teapot.glb"
         screenshot(page, "text")

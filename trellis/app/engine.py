@@ -180,9 +180,7 @@ class Engine:
             self._check_room()
             with self._lock:  # the asset cannot go in between
                 source = self._find(job_id).job
-                if not isinstance(source.request, AssetRequest):
-                    raise InvalidInputError("This job made no asset, of which there could be other files.")
-                request = source.request.with_files(values)
+                request = source.asset_request.with_files(values)
                 if not source.has_asset:
                     raise InvalidInputError("The asset of this job is not kept any more: generate it again.")
                 job = self._copied(source, source=source.id, asset=None, mesh=None, request=request)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from trellis.app.request import JobRequest, read_request
+from trellis.app.request import AssetRequest, JobRequest, read_request
 from trellis.app.storage import StorageError, storage_error, storing
 from trellis.atomic import write_bytes
 from trellis.errors import InvalidInputError
@@ -31,7 +31,7 @@ DISCARDED_FILE = "discarded"  # there while a deleted job can still be brought b
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 ASKED = {"model", "pictures", "prompt", "source", "asset", "mesh", "name", "owner", "created", "request"}
-TOLD = {"state", "message", "notes", "likeness", "outside", "files", "took", "stages", "plan"}
+TOLD = {"state", "message", "notes", "likeness", "outside", "files", "took", "stages", "spent", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job began: it goes on when the program is started again."
 LONGEST_NAME = 80  # characters
@@ -118,6 +118,7 @@ class Job(BaseModel):
     files: dict[str, _Path] = {}
     took: Annotated[float, Field(validation_alias="seconds", serialization_alias="seconds")] = 0.0
     stages: _Steps = ()
+    spent: dict[str, float] = {}
     plan: dict[str, Any] = {}
 
     # What is true only while the program runs; times are those of time.monotonic().
@@ -204,6 +205,18 @@ class Job(BaseModel):
         """Whether other files can be made of the same asset."""
         return self.state is JobState.DONE and self.has_asset
 
+    @property
+    def asset_request(self) -> AssetRequest:
+        """The request of a job that makes an asset; raises InvalidInputError for another."""
+        if not isinstance(self.request, AssetRequest):
+            raise InvalidInputError("This job made no asset, of which there could be other files.")
+        return self.request
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether it ends with a first look, and its files are made later, if at all."""
+        return isinstance(self.request, AssetRequest) and self.request.draft
+
     # Its way.
 
     def begun(self) -> "Job":
@@ -215,9 +228,12 @@ class Job(BaseModel):
 
     def stepped(self, info: StepInfo) -> "Job":
         """The job after a step."""
+        now, stage = time.monotonic(), str(info.stage)
+        since = now - self.started - sum(self.spent.values())
+        job = self.changed(spent=self.spent | {stage: self.spent.get(stage, 0.0) + since})
         if self.stages and self.stages[-1].label == info.label:
-            return self.changed(stages=(*self.stages[:-1], info))
-        return self.changed(stages=(*self.stages, info), stage_begin=(time.monotonic(), info.step))
+            return job.changed(stages=(*self.stages[:-1], info))
+        return job.changed(stages=(*self.stages, info), stage_begin=(now, info.step))
 
     def ended(self, state: JobState, *, message: str = "", outcome: JobOutcome | None = None) -> "Job":
         """The job at its end, which is recorded; one that is done, but cannot be recorded, has failed for that reason.

@@ -204,6 +204,17 @@ class AssetRequest(JobRequest, FileOptions):
             raise InvalidInputError(message, field=wrong[0])
         return type(self)(**{name: value for name, value in self.stated.items() if name in decisive} | dict(values))
 
+    @property
+    def stated_files(self) -> dict[str, Any]:
+        """What is stated of the files, for those of a draft: the values that `with_files` takes."""
+        kept = self.decisive_options() | {"operation", "seed", "draft"}
+        return {name: value for name, value in self.stated.items() if name not in kept}
+
+    def drafts(self, count: int) -> list[Self]:
+        """The drafts of so many seeds in a row, from this request's own."""
+        seeds = [(self.seed + index) % SEED_LIMIT for index in range(count)]
+        return [type(self)(**self.stated | {"seed": seed, "draft": True}) for seed in seeds]
+
 
 class GenerationRequest(AssetRequest, SamplingOptions):
     """A new asset of pictures or a text."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
 from trellis.export.chain import ExportChain, FileSources, required
 from trellis.export.glb import write_glb
@@ -45,7 +47,8 @@ def write_files(
     like its picture (see `likeness`); `rasterizer`, one of `runtime.RASTERIZERS`, draws it, the preview and the views
     of a texture.
 
-    A kind is a format's name, but OBJ brings mtl and base_color along, and maps are base_color and normal_map.
+    A kind is a format's name, but OBJ brings mtl and base_color along, and maps are base_color and normal_map. With
+    `options.draft` the small picture is all that is written, of the kind "draft".
     Files that are there already are replaced when all new ones are complete, else they stay as they are. Raises
     InvalidInputError when a representation is missing, before anything is computed.
     """
@@ -53,10 +56,14 @@ def write_files(
         raise InvalidInputError(f"The name of an asset is the name of a file without its folder, not {name!r}.")
     for representation in sorted(options.needs):
         required(getattr(sources, representation), representation)
-    if on_draft is not None:
-        on_draft(draft(sources, rasterizer=rasterizer))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if on_draft is not None or options.draft:
+        first = draft(sources, rasterizer=rasterizer)
+        if on_draft is not None:
+            on_draft(first)
+        if options.draft:
+            return {"draft": _write_draft(folder / f"{name}_draft.png", first)}
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as aside:
         writer = _Writer(ExportChain(sources, options, progress=progress, rasterizer=rasterizer), Path(aside), name)
         written: dict[str, Path] = {}
@@ -84,6 +91,12 @@ def draft(
     sides = tuple(side for side, representation in available.items() if representation is not None)
     config = TurntableConfig(sides=sides, frames=1, size=DRAFT_SIZE, backend=rasterizer)
     return next(turntable(gaussians=gaussians, mesh=sources.mesh, textured=textured, config=config))
+
+
+def _write_draft(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    with written_aside(path) as aside:
+        Image.fromarray(pixels).save(aside)
+    return path
 
 
 class _Writer:

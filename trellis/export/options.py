@@ -92,6 +92,12 @@ class FileOptions(Options):
         "radiance_field: that, for this program. mp4: preview.",
         group=FILES,
     )
+    draft: bool = option(
+        False,
+        "Draft only",
+        "Writes one small picture of the asset and none of its files.",
+        group=FILES,
+    )
     texture_format: Annotated[str, OneOf(PICTURE_FORMATS)] = option(
         "png",
         "Texture inside GLB",

@@ -44,6 +44,11 @@ class FakeAsset:
     def save(
         self, folder: Path, *, name: str, formats: Sequence[str], progress: Progress, **options: Any
     ) -> dict[str, Path]:
+        if options["draft"]:
+            picture = np.asarray(_gradient().resize((64, 32)))
+            options["on_draft"](picture)
+            Image.fromarray(picture).save(folder / f"{name}_draft.png")
+            return {"draft": folder / f"{name}_draft.png"}
         options["on_likeness"](0.125 if self.seed == UNLIKE_SEED else 0.75)
         options["on_draft"](np.asarray(_gradient().resize((64, 32))))
         self.saves.append({"seed": self.seed, "formats": tuple(formats), **options})

@@ -107,6 +107,12 @@ def test_a_snapshot_stays_as_it_is() -> None:
         before.name = "other"  # type: ignore[misc]
 
 
+def test_the_seconds_of_every_stage_are_told_apart() -> None:
+    running = job(state=JobState.RUNNING, started=time.monotonic() - 5.0).stepped(StepInfo(Stage.LATENT, 1, 2))
+    after = running.stepped(StepInfo(Stage.LATENT, 2, 2)).stepped(StepInfo(Stage.TEXTURE, 1, 1))
+    assert after.spent["latent"] == pytest.approx(5.0, abs=0.5) and after.spent["texture"] < 0.5
+
+
 def test_the_time_left_is_told_once_there_is_a_pace() -> None:
     def running(step: int, **values: Any) -> Job:
         begun = {"state": JobState.RUNNING, "started": time.monotonic() - 20}

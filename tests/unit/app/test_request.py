@@ -6,7 +6,7 @@ import math
 import pytest
 
 from trellis.app.presets import PRESETS
-from trellis.app.request import QUALITIES, GenerationRequest, draw_seed, read_request, without_untouched
+from trellis.app.request import QUALITIES, SEED_LIMIT, GenerationRequest, draw_seed, read_request, without_untouched
 from trellis.errors import InvalidInputError
 
 
@@ -174,3 +174,11 @@ def test_a_form_that_shows_every_option_states_what_was_changed_in_it() -> None:
         "structure_steps": None,
     }
     assert stated({"texture_size": 1024, "quality": "high"}) == {"texture_size": 1024}
+
+
+def test_drafts_are_the_same_with_seeds_in_a_row_and_their_files_are_as_was_asked() -> None:
+    request = GenerationRequest(seed=SEED_LIMIT - 1, latent_steps=7, formats=("glb", "stl"))
+    drafts = request.drafts(3)
+    assert [draft.seed for draft in drafts] == [SEED_LIMIT - 1, 0, 1] and all(draft.draft for draft in drafts)
+    finished = drafts[1].with_files(drafts[1].stated_files)
+    assert finished.to_dict() == request.to_dict() | {"seed": 0} and finished.unstated == request.unstated

@@ -72,6 +72,25 @@ def written(sources: FileSources, tmp_path_factory: pytest.TempPathFactory) -> d
     return write(sources, tmp_path_factory.mktemp("all"), formats=tuple(FORMATS), normal_map=True)
 
 
+def test_a_draft_is_one_picture_and_no_file(sources: FileSources, tmp_path: Path) -> None:
+    seen = []
+    options = FileOptions(draft=True, formats=("glb", "ply"))
+    files = write_files(
+        sources, tmp_path, name="mug", options=options, progress=Progress(), on_note=print, on_draft=seen.append
+    )
+    assert files == {"draft": tmp_path / "mug_draft.png"} and list(tmp_path.iterdir()) == [files["draft"]]
+    assert np.array_equal(np.asarray(Image.open(files["draft"])), seen[0]) and np.ptp(seen[0]) > 100
+    with pytest.raises(InvalidInputError, match="no mesh"):  # its files could not be made later
+        write_files(
+            dataclasses.replace(sources, mesh=None),
+            tmp_path,
+            name="m",
+            options=options,
+            progress=Progress(),
+            on_note=print,
+        )
+
+
 def test_one_rasterizer_draws_first_look_texture_and_preview(
     sources: FileSources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ STATES = {
 }
 DELETED = "Deleted. It can be brought back for two minutes."
 CHOOSE_OTHER = "Choose the other model in the list above."
+CHOOSE_VARIANT = "Choose one to finish; the others are dropped."
 SAME_SETTINGS = "Both have the same settings."
 
 
@@ -42,7 +43,8 @@ def details_panel(job: Job) -> str:
     message = f"<p>{escape(words)}</p>" if words else ""
     prompt = f"<p>{escape(job.prompt)}</p>" if job.prompt else ""
     settings = "".join(f"<i><b>{escape(label)}</b> {escape(words)}</i>" for label, words in settings_words(job))
-    actions = [_button("retry", "Try again")] if job.state in (JobState.FAILED, JobState.CANCELLED) else []
+    actions = [_button("finish", "Finish this draft")] if job.is_draft and job.kept else []
+    actions += [_button("retry", "Try again")] if job.state in (JobState.FAILED, JobState.CANCELLED) else []
     actions += [_button("compare", "Compare with another")] if job.state is JobState.DONE else []
     actions += [_button("delete", "Delete this model")] if job.state.final else [_button("cancel", "Cancel")]
     name = escape(job_name(job), quote=True)
@@ -52,6 +54,30 @@ def details_panel(job: Job) -> str:
         f"<p><strong>{escape(job_name(job))}</strong><span>{_facts(job, dated=True)}</span></p>"
         f'{message}{prompt}<p class="entry-settings">{settings}</p>'
         f'<div class="entry-actions">{field}{_button("rename", "Rename")}{"".join(actions)}</div></div>'
+    )
+
+
+def variants_panel(jobs: Sequence[Job]) -> str:
+    """Drafts side by side; a click finishes one."""
+    cells = "".join(_variant(index, job) for index, job in enumerate(jobs, start=1))
+    return (
+        f'<div class="variants"><div class="variants-head"><h2>{CHOOSE_VARIANT}</h2>'
+        f'<span data-job="{jobs[-1].id}">{_button("later", "Later")}</span></div>'
+        f'<div class="variant-row">{cells}</div></div>'
+    )
+
+
+def _variant(number: int, job: Job) -> str:
+    """The picture of a draft that is done, which is a button, or how far it is."""
+    if job.kept and job.draft is not None:
+        inside = f'<img src="{escape(result_address(job.id, job.draft), quote=True)}" alt="">'
+    else:
+        stage = job.stages[-1].stage.caption if job.state is JobState.RUNNING and job.stages else STATES[job.state]
+        inside = f'<span class="job-bar"><b style="width:{job.progress:.0%}"></b></span><small>{escape(stage)}</small>'
+    told = f'data-job="{job.id}" data-state="{job.state}"{"" if job.kept else " disabled"}'
+    return (
+        f'<button type="button" class="variant" data-act="finish" {told}>'
+        f"<span>{inside}</span><strong>Variant {number}</strong><small>Seed {job.request.seed}</small></button>"
     )
 
 

@@ -124,10 +124,10 @@ def _download(view: Job, kind: str, name: str) -> str:
     if kind == "obj":
         size = sum(part.stat().st_size for part in bundled_files(view, "obj"))
         address, offered = f"/results/{view.id}/bundle/obj.zip", f"{name}_obj.zip"
-    return _link(address, offered, kind, label, f"{note} · {_size(size)}")
+    return _link(address, offered, kind, label, f"{note} · {size_text(size)}")
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
     """A number of bytes for people."""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{max(count / 1e3, 0.1):.1f} kB"
 

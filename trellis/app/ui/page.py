@@ -22,6 +22,7 @@ from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
 from trellis.app.ui.sections.settings import Settings
 from trellis.app.ui.sections.settings_file import SettingsFile
+from trellis.app.ui.sections.variants import Variants
 from trellis.app.ui.studio import Studio
 from trellis.runtime import ModelFiles, name_upload_folder
 
@@ -91,7 +92,6 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
                 settings.create_groups()
                 with gr.Accordion("Mesh, texture and files", open=False, elem_id="file-settings"):
                     settings.create_file_rows()
-                    again = Again(studio)
                 settings_file = SettingsFile(studio)
             with gr.Column(elem_id="bar", min_width=0):
                 models = Models(studio, offer.models)
@@ -100,11 +100,13 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
         with gr.Column(elem_id="work", min_width=0):
             with gr.Column(elem_id="stage", min_width=0):
                 result = Result(studio, offer.example_model)
+                variants = Variants(studio)
                 progress = Progress(studio)
             result.create_files()
+            again = Again(studio)
             history = History(studio)
     question = Question(studio, pictures=pictures, prompt=prompt, settings=settings, models=models)
-    history.place(progress, question, result)
+    history.place(progress, question, result, variants)
     settings_file.place(progress, question, settings)
     jobs = Jobs(
         studio,
@@ -143,6 +145,7 @@ def connect(page: gr.Blocks, parts: Sections) -> None:
     parts.header.connect(page)
     parts.pictures.connect()
     parts.settings.connect()
+    parts.again.connect(parts.settings)
     parts.models.connect(page)
     parts.actions.connect()
     parts.jobs.connect(page)

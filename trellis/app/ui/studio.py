@@ -27,7 +27,9 @@ class Session:
 
     `job` is the job whose progress it shows, `watch` who shows it, `asked` the last that it asked for; `finished` the
     result that is shown and the name of its files, `results` their panel; `chosen` the job chosen in the history,
-    `compared` the one that waits for another to be compared with, `discarded` the one that was deleted last.
+    `compared` the one that waits for another to be compared with, `discarded` the one that was deleted last; `variants`
+    the panel of drafts, `put_off` the last of those whose panel was closed;
+    `files_asked` are the values of the controls of the files, once one was changed.
     """
 
     job: str | None = None
@@ -38,6 +40,9 @@ class Session:
     chosen: str | None = None
     compared: str | None = None
     discarded: str | None = None
+    variants: str = ""
+    put_off: str | None = None
+    files_asked: tuple[Any, ...] | None = None
 
 
 class Studio:
@@ -81,10 +86,13 @@ class Studio:
         return session
 
     def cancel(self, browser: gr.Request) -> None:
-        """Stop the job whose progress a page shows; nothing else but its owner's delete stops one."""
+        """Stop the job whose progress a page shows, and with one draft all; nothing else but a delete stops one."""
         session = self.sessions.get(page_key(browser))
-        if session is not None and session.job is not None:
-            self.engine.cancel(session.job)
+        if session is None or session.job is None:
+            return
+        drafts = [job.id for job in self.engine.history(page_owner(browser)) if job.is_draft and not job.state.final]
+        for job_id in drafts if session.job in drafts else [session.job]:
+            self.engine.cancel(job_id)
 
     def is_kept(self, session: Session) -> bool:
         """Whether other files can be made of what a page shows; somebody may have deleted it."""

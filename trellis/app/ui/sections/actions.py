@@ -1,8 +1,11 @@
-"""Generate and Cancel: the bar that never scrolls away."""
+"""Generate, variants and Cancel: the bar that never scrolls away."""
 
 import gradio as gr
 
+from trellis.app.ui.sections.variants import VARIANTS
 from trellis.app.ui.studio import QUIET, Session, Studio, Updates
+
+VARY = f"{VARIANTS} variants"
 
 
 class Actions:
@@ -10,13 +13,15 @@ class Actions:
 
     def __init__(self, studio: Studio, *, texts: bool) -> None:
         self._studio = studio
-        self.generate_text = None
+        self.generate_text = self.vary_text = None
         with gr.Row(elem_id="actions"):
             generate = gr.Button("Generate", variant="primary", scale=3, min_width=120, elem_id="generate")
+            self.vary = gr.Button(VARY, scale=2, min_width=92, elem_id="vary")
             if texts:
                 label = "Generate from text"
                 button = gr.Button(label, variant="primary", scale=3, min_width=120, elem_id="generate-text")
                 self.generate_text = button
+                self.vary_text = gr.Button(VARY, scale=2, min_width=92, elem_id="vary-text")
             cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=88, elem_id="cancel")
         self.generate, self.cancel = generate, studio.changes(cancel)
         studio.usable.append(self._usable)

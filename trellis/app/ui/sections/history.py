@@ -1,7 +1,6 @@
 """The jobs of the same person: shown again with all that was asked, tried again, renamed, compared, deleted."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,11 +11,11 @@ from trellis.app.ui import entries
 from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.question import Question
 from trellis.app.ui.sections.result import Result
+from trellis.app.ui.sections.variants import SCRIPT, Variants, open_drafts
 from trellis.app.ui.studio import QUIET, Session, Studio, Updates, page_owner
 from trellis.errors import TrellisError
 
 HISTORY_SHOWN = 24
-SCRIPT = Path(__file__).parents[1] / "static" / "history.js"
 
 
 class History:
@@ -37,11 +36,13 @@ class History:
             "undo": self._undo,
             "compare": self._compare,
             "stop": self._stop,
+            "finish": self._finish,
+            "later": self._later,
         }
 
-    def place(self, progress: Progress, question: Question, result: Result) -> None:
-        """Name the sections that show what is chosen."""
-        self._progress, self._question, self._result = progress, question, result
+    def place(self, progress: Progress, question: Question, result: Result, variants: Variants) -> None:
+        """Name the sections that show what is chosen, and what there is to choose from."""
+        self._progress, self._question, self._result, self.variants = progress, question, result, variants
 
     @property
     def acting(self) -> dict[str, Any]:
@@ -71,8 +72,8 @@ class History:
 
     def update(self, browser: gr.Request) -> Updates:
         """The jobs as they are now."""
-        jobs = self._studio.engine.history(page_owner(browser))[:HISTORY_SHOWN]
-        return {self.strip: entries.strip_panel(jobs, self._studio.session(browser).chosen)}
+        jobs, session = self._studio.engine.history(page_owner(browser))[:HISTORY_SHOWN], self._studio.session(browser)
+        return {self.strip: entries.strip_panel(jobs, session.chosen)} | self.variants.update(session, jobs)
 
     def show(self, session: Session, job: Job) -> Updates:
         """What is known of a job; it is the chosen one from now on."""
@@ -113,6 +114,21 @@ class History:
     def _retry(self, session: Session, job_id: str, _: str) -> Updates:
         session.asked = self._studio.engine.repeat(job_id)
         return self.choose(session, session.asked)
+
+    def _finish(self, session: Session, job_id: str, _: str) -> Updates:
+        """Make the files of a draft, as they were asked for; those that it was to be chosen from go."""
+        engine = self._studio.engine
+        job = engine.view(job_id)
+        drafts = [draft.id for draft in open_drafts(engine.history(job.owner))]
+        session.asked = engine.extract(job_id, job.asset_request.stated_files)
+        for other in drafts if job_id in drafts else []:
+            if other != job_id:
+                engine.remove(other)
+        return self.choose(session, session.asked)
+
+    def _later(self, session: Session, job_id: str, _: str) -> Updates:
+        session.put_off = job_id
+        return {}
 
     def _rename(self, session: Session, job_id: str, name: str) -> Updates:
         self._studio.engine.rename(job_id, name)

@@ -49,7 +49,9 @@ class Result:
         self.files = self._studio.changes(gr.HTML("", apply_default_css=False, elem_id="results"))
 
     def show(self, session: Session, view: Job, name: str) -> Updates:
-        """Show a job that is done; its files are offered as `name`."""
+        """Show a job that is done; its files are offered as `name`. A draft has none."""
+        if view.is_draft:
+            return self.clear(session) | self.show_draft(view)
         session.finished = (view.id, name)
         session.results = fragments.results_panel(view, name)
         told: Updates = {self.files: session.results, self.viewer: _viewer_files(view, name)}

@@ -57,6 +57,10 @@ class Settings:
         """What the files of an asset are made by; see SHOWN_FILES."""
         return [self._controls[name] for name in SHOWN_FILES]
 
+    def by_name(self, names: Sequence[str]) -> dict[str, Part]:
+        """The controls of these options."""
+        return {name: self._controls[name] for name in names}
+
     def put(self, request: JobRequest, *, keep_seed: bool) -> Updates:
         """The controls as a request states them."""
         values = request.to_dict()
