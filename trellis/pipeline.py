@@ -11,23 +11,29 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from trellis.asset import Asset
+from trellis.asset import Asset, framed_picture
 from trellis.conditioning.pictures import PictureSource
+from trellis.conditioning.view import PictureView
 from trellis.conditions import ENCODER_ROLE, ConditionReader, PictureReader, TextReader
+from trellis.editing.edit import ONE_OF, EditOptions, edit_asset
 from trellis.editing.from_mesh import asset_of_mesh
+from trellis.editing.region import Box, Region
 from trellis.editing.variant import latent_at, source_voxels
+from trellis.encoding.load import load_mesh
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.acquire import obtain_files
 from trellis.families.location import ModelLocation
-from trellis.families.trellis_family import ENCODERS, NANO, encoder_files, network_stem
+from trellis.families.trellis_family import ENCODER_FOLDER, ENCODERS, NANO, encoder_files, network_stem
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.model_stages import ModelStages, override
 from trellis.models import PipelineConfig, load_model
 from trellis.models.pipeline_config import DECODERS
 from trellis.opening import open_model
 from trellis.progress import Progress
+from trellis.retexturing.placement import PlacedMesh
+from trellis.retexturing.retexture import Retextured, retextured
 from trellis.runtime import Runtime
 from trellis.sampling import Start
 from trellis.sparse import SparseTensor
@@ -38,6 +44,9 @@ class TrellisPipeline(ModelStages):
 
     default_model = NANO
     location: ModelLocation | None = None  # where its networks are that are not here yet
+    # Its objects are 0.95 long and its voxels the shell around them (`trellis.encoding.local_features`), as of models
+    # that are trained here; else 1 long, and every voxel that the surface touches.
+    local_voxels = False
 
     @classmethod
     def from_pretrained(
@@ -183,6 +192,105 @@ class TrellisPipeline(ModelStages):
             what = f"{role} ({ENCODERS[role].megabytes} MB)"
             obtain_files(self.location, encoder_files(self.location, role), what=what, progress=progress)
 
+    @torch.inference_mode()
+    def edit(
+        self,
+        source: Asset,
+        prompt_or_pictures: PictureSource | Sequence[PictureSource] | None = None,
+        *,
+        region: Region | Box | Sequence[Box] | Tensor | Path,
+        remove: bool = False,
+        drop_loose: bool = True,
+        resample: int = 1,
+        view: PictureView | None = None,
+        seed: int = 0,
+        structure_steps: int | None = None,
+        structure_guidance: float | None = None,
+        latent_steps: int | None = None,
+        latent_guidance: float | None = None,
+        multi_image: str = "stochastic",
+        background: str = "auto",
+        representations: Sequence[str] = ("gaussians", "mesh"),
+        speed: str = "exact",
+        progress: Progress | None = None,
+    ) -> Asset:
+        """`source` with what is in `region` made anew after pictures of the edited object (or a prompt), or removed.
+
+        region: boxes in the frame of the source's GLB, voxels int [n, 3], or a closed mesh file. The first picture has
+        the frame of `view`, by default that of the source's picture. drop_loose: pieces that hang on nothing go;
+        resample: turns of each step. Outside of the region nothing changes. Raises InvalidInputError for an unusable
+        region, picture or option, Cancelled within one step of a wish to stop.
+        """
+        if (prompt_or_pictures is None) != remove:
+            raise InvalidInputError(ONE_OF)
+        self.check_makes(representations)
+        options = EditOptions(
+            structure_sampler=override(self.config.structure_sampler, "structure", structure_steps, structure_guidance),
+            latent_sampler=override(self.config.latent_sampler, "latent", latent_steps, latent_guidance),
+            remove=remove, drop_loose=drop_loose, resample=resample, seed=seed, multi_image=multi_image,
+            background=background, speed=speed,
+        )  # fmt: skip
+        with self.host.in_order(stage_roles(representations)):
+            return edit_asset(
+                self,
+                source,
+                prompt_or_pictures,
+                region=Region.of(region),
+                options=options,
+                view=view,
+                representations=representations,
+                progress=progress or Progress(),
+            )
+
+    @torch.inference_mode()
+    def retexture(
+        self,
+        mesh: str | Path,
+        prompt_or_pictures: PictureSource | Sequence[PictureSource],
+        *,
+        up: str = "auto",
+        front: str = "auto",
+        uvs: str = "auto",
+        texture_size: int | None = None,
+        blend_picture: bool = True,
+        seed: int = 0,
+        latent_steps: int | None = None,
+        latent_guidance: float | None = None,
+        multi_image: str = "stochastic",
+        background: str = "auto",
+        speed: str = "exact",
+        progress: Progress | None = None,
+    ) -> Retextured:
+        """A mesh file with the colours of pictures of the same object, or of a prompt; nothing else in it changes.
+
+        up, front: as in `trellis.encoding.options.MeshOptions`; uvs, texture_size: as in `retextured`; blend_picture:
+        lay the picture itself on. The other options are those of a generation. Raises InvalidInputError for an unusable
+        file, source or option, Cancelled within one step of a wish to stop.
+        """
+        progress = progress or Progress()
+        sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
+        source = load_mesh(mesh, up=up).to(self.runtime.device)
+        generator = torch.Generator().manual_seed(seed)
+        with self.host.in_order((ENCODER_ROLE, "slat_flow_model", DECODERS["gaussians"])):
+            condition = self.read(prompt_or_pictures, background=background, progress=progress)
+            picture = framed_picture(condition.pictures[0]) if condition.pictures else None
+            placed = PlacedMesh.create(source, picture, front=front, local=self.local_voxels, progress=progress)
+            resolution = self.host.config("slat_flow_model").resolution
+            voxels = placed.voxels(resolution, local=self.local_voxels, progress=progress)
+            latent = self.sample_latent(condition, voxels, sampler, generator, multi_image, progress, speed)
+            asset = self.decode(latent, ("gaussians",), condition.pictures, progress)
+        return retextured(
+            Path(mesh),
+            placed,
+            asset,
+            picture=picture if blend_picture else None,
+            uvs=uvs,
+            texture_size=texture_size,
+            seed=seed,
+            rasterizer=self.runtime.rasterizer,
+            progress=progress,
+        )
+
     def check_makes(self, representations: Sequence[str]) -> None:
         """Raise InvalidInputError for a representation that the model has no decoder for."""
         unknown = [item for item in representations if item not in self.representations]
@@ -224,6 +332,7 @@ def open_trellis(location: ModelLocation, *, runtime: Runtime, plan: MemoryPlan 
     made = kind(location.name, config, reader=reader, host=host, runtime=runtime)
     made.operations = location.describe().operations
     made.location = location
+    made.local_voxels = (location.folder / ENCODER_FOLDER).is_dir()
     return made
 
 

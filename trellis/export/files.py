@@ -38,14 +38,16 @@ def write_files(
     on_note: Callable[[str], None],
     on_draft: Callable[[NDArray[np.uint8]], None] | None = None,
     on_likeness: Callable[[float], None] | None = None,
+    on_kept: Callable[[float], None] | None = None,
     rasterizer: str = "builtin",
 ) -> dict[str, Path]:
     """Write `folder/name.*` in the formats of `options`; the paths by kind.
 
     `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset (see `draft`) before anything is
     written, and one in the colours of the texture, if there is one, in the end; `on_likeness` how much the asset looks
-    like its picture (see `likeness`); `rasterizer`, one of `runtime.RASTERIZERS`, draws it, the preview and the views
-    of a texture.
+    like its picture (see `likeness`); `on_kept` how well textured files agree with the source's outside of what was
+    edited, in dB (see `kept.kept_psnr`); `rasterizer`, one of `runtime.RASTERIZERS`, draws it, the preview and the
+    views of a texture.
 
     A kind is a format's name, but OBJ brings mtl and base_color along, and maps are base_color and normal_map. With
     `options.draft` the small picture is all that is written, of the kind "draft".
@@ -71,6 +73,8 @@ def write_files(
             written |= writer.write(item)
         if on_likeness is not None and writer.chain.likeness is not None:
             on_likeness(writer.chain.likeness)
+        if on_kept is not None and "textured" in vars(writer.chain) and writer.chain.agreement is not None:
+            on_kept(writer.chain.agreement)
         if on_draft is not None and set(options.formats) & set(TEXTURED):
             on_draft(draft(sources, textured=writer.textured, rasterizer=rasterizer))
         paths = {kind: path.replace(folder / path.name) for kind, path in written.items()}

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from trellis.errors import CheckpointError
 from trellis.families.family import (
+    EDIT,
     ENCODE,
     GENERATE,
     PICTURES,
+    RETEXTURE,
     TEXT,
     VARIANT,
     ModelDescription,
@@ -74,12 +76,12 @@ def describe(path: Path) -> ModelDescription:
     """What the model of a pipeline.json is; raises CheckpointError when that is missing or wrong."""
     config = PipelineConfig.read(path)
     image, text = config.image_cond_model, config.text_cond_model
-    encodes = (ENCODE,) if all(encoder_stem(config, role, path.parent) for role in ENCODERS) else ()
+    encodes = (EDIT, ENCODE) if all(encoder_stem(config, role, path.parent) for role in ENCODERS) else ()
     own = image["path"] if isinstance(image, dict) else text  # no folder where a published encoder is named
     supporting = (DINO,) if isinstance(image, str) else (CLIP,) if text in SUPPORTING[CLIP].repositories else ()
     return ModelDescription(
         inputs=(TEXT,) if image is None else (PICTURES,),
-        operations=(GENERATE, VARIANT, *encodes),
+        operations=(GENERATE, VARIANT, RETEXTURE, *encodes),
         representations=config.representations,
         files=tuple(file for stem in config.models.values() for file in network_files(stem)),
         folders=() if own is None else (own,),
