@@ -207,8 +207,6 @@ VARIANT = {"operation": "variant", "mesh": MESH, "mesh_name": "a.glb", "pictures
         ({**EDIT, "remove": True}, "pictures", "remove takes neither"),
         ({**EDIT, "pictures": [], "prompt": "a mug", "remove": True}, "prompt", "remove takes neither"),
         ({**EDIT, "resample": 11}, "resample", "from 1 to 10"),
-        ({**EDIT, "preserve": "hope"}, "preserve", "replace, inversion"),
-        ({**EDIT, "keep": "all"}, "keep", "graft, merge"),
         ({**EDIT, "view": "no"}, "view", "view must be"),
         ({**EDIT, "view": {"size": [1]}}, "view", "view"),
         ({**EDIT, "model": "bare"}, "model", "cannot edit"),

@@ -36,6 +36,7 @@ class FakeAsset:
         self.notes = ("The background was removed without a network.",)
         self.picture = np.asarray(_gradient().resize((64, 64)).convert("RGBA"))
         self.mesh = _knot()
+        self.kept = None
 
     def store(self, path: Path) -> Path:
         path.write_text(str(self.seed))
