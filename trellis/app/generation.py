@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -29,7 +29,9 @@ RESULT_NAME = "asset"  # the files of a job are told apart by its folder
 
 @dataclass(frozen=True)
 class Given:
-    """What a request is carried out on: pictures or a text, and what it starts from, a stored asset or a mesh file."""
+    """What a request is carried out on: pictures or a text, and what it starts from: a stored asset (with a `mesh`: its
+    GLB), or a mesh file.
+    """
 
     source: "Sequence[PictureSource] | str" = ()
     asset: Path | None = None
@@ -42,10 +44,18 @@ class Given:
     def asset_of(self, pipeline: "EditingPipeline", request: AssetRequest, progress: Progress | None) -> "Asset":
         """The asset that it starts from, of a mesh file as the model sees it."""
         if self.asset is not None:
-            return pipeline.load_asset(self.asset)
+            asset = pipeline.load_asset(self.asset)
+            return asset if self.mesh is None else _with_surface(asset, self.mesh)
         assert self.mesh is not None  # `check_start` has seen to it
         pictures = [] if isinstance(self.source, str) else list(self.source)
         return pipeline.load_mesh(self.mesh, picture=next(iter(pictures), None), progress=progress, **request.reading)
+
+
+def _with_surface(asset: "Asset", glb: Path) -> "Asset":
+    """An asset with the textured surface of its file, which an edit keeps outside of what it changes."""
+    from trellis.kept import FileSurface
+
+    return replace(asset, surface=FileSurface.of_glb(glb, to_cube=asset.to_cube, device=asset.latent.device))
 
 
 def generate_files(
