@@ -22,8 +22,9 @@ from trellis.editing.from_mesh import asset_of_mesh
 from trellis.editing.region import Box, Region
 from trellis.editing.variant import latent_at, source_voxels
 from trellis.errors import CheckpointError, InvalidInputError
+from trellis.families.acquire import obtain_files
 from trellis.families.location import ModelLocation
-from trellis.families.trellis_family import ENCODERS, NANO, network_stem
+from trellis.families.trellis_family import ENCODERS, NANO, encoder_files, network_stem
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.model_stages import ModelStages, override
 from trellis.models import PipelineConfig, load_model
@@ -39,6 +40,7 @@ class TrellisPipeline(ModelStages):
     """What one TRELLIS model makes under the condition that its reader makes of pictures or of a text."""
 
     default_model = NANO
+    location: ModelLocation | None = None  # where its networks are that are not here yet
 
     @classmethod
     def from_pretrained(
@@ -111,7 +113,9 @@ class TrellisPipeline(ModelStages):
         without one). Raises InvalidInputError for a file that cannot be used, CheckpointError for a model without an
         encoder, Cancelled.
         """
-        return asset_of_mesh(self, path, up=up, front=front, picture=picture, progress=progress or Progress())
+        progress = progress or Progress()
+        self.obtain_encoder("slat_encoder", progress)
+        return asset_of_mesh(self, path, up=up, front=front, picture=picture, progress=progress)
 
     @torch.inference_mode()
     def represented(
@@ -162,6 +166,7 @@ class TrellisPipeline(ModelStages):
         voxels = source_voxels(self, source)
         condition = self.read(prompt_or_pictures, background=background, progress=progress)
         if shape_strength > 0:
+            self.obtain_encoder("sparse_structure_encoder", progress)
             start = Start(self.encode_structure(voxels), shape_strength)
             voxels = self.decode_structure(
                 self.sample_structure(
@@ -174,6 +179,12 @@ class TrellisPipeline(ModelStages):
         )
         made = self.decode(latent, representations, condition.pictures, progress)
         return replace(made, notes=(*source.file_notes, *made.notes), to_cube=source.to_cube)
+
+    def obtain_encoder(self, role: str, progress: Progress) -> None:
+        """Fetch an encoder that the model has and that is not here yet; `progress` hears of it. Raises FetchError."""
+        if self.location is not None:
+            what = f"{role} ({ENCODERS[role].megabytes} MB)"
+            obtain_files(self.location, encoder_files(self.location, role), what=what, progress=progress)
 
     @torch.inference_mode()
     def edit(
@@ -265,6 +276,7 @@ def open_trellis(location: ModelLocation, *, runtime: Runtime, plan: MemoryPlan 
     host = ModelHost(loaders, device=runtime.device, plan=plan)
     made = kind(location.name, config, reader=reader, host=host, runtime=runtime)
     made.operations = location.describe().operations
+    made.location = location
     return made
 
 

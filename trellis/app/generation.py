@@ -138,7 +138,7 @@ def _edited(pipeline: "EditingPipeline", given: Given, request: AssetRequest, pr
         given.asset_of(pipeline, request, progress),
         None if request.remove else given.condition,
         region=[Box(*box) for box in request.box],
-        view=None if request.view is None else PictureView.from_dict(request.view),
+        view=None if request.view is None else PictureView.from_dict(request.view.model_dump()),
         progress=progress,
         representations=request.representations,
         **{name: value for name, value in request.sampling.items() if name != "box"},

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trellis.app.boxes import BOXES_FORM, Boxes
+from trellis.app.boxes import BOXES_FORM, Boxes, PictureFrame
 from trellis.app.presets import PRESET_NAMES, PRESETS
 from trellis.encoding.options import MeshOptions
 from trellis.errors import InvalidInputError
@@ -245,8 +245,8 @@ class VariantRequest(AssetRequest, SamplingOptions, MeshOptions):
 class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
     """The source with what is in the boxes made anew, or removed; all else stays.
 
-    view: what is known of the picture where it was painted over a view of the source, the values of a `PictureView`
-    (`trellis.conditioning`).
+    view: what is known of the picture where it was painted over a view of the source, as the file says that stands
+    beside the view.
     """
 
     operation: Literal["edit"] = "edit"
@@ -266,7 +266,7 @@ class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
     resample: Annotated[int, Field(ge=1, le=10), WHOLE] = option(
         1, "Resampling", "How often each step is done; more fits the new part to the old a little better.", group=CHANGE
     )
-    view: dict[str, Any] | None = None
+    view: PictureFrame | None = None
 
 
 class RetextureRequest(JobRequest, DetailOptions, MeshOptions):

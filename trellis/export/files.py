@@ -15,7 +15,7 @@ from trellis.export.glb import write_glb
 from trellis.export.maps import write_maps
 from trellis.export.obj import write_obj
 from trellis.export.options import TEXTURED, FileOptions
-from trellis.export.placement import placed
+from trellis.export.placement import placed, placed_gaussians, placed_mesh
 from trellis.export.ply import write_gaussian_ply, write_mesh_ply
 from trellis.export.splat import write_splat
 from trellis.export.stl import closed, is_closed, write_stl
@@ -122,7 +122,9 @@ class _Writer:
             "usdz": lambda: write_usdz(self.placed, self.path("usdz")),
             "maps": lambda: write_maps(self.textured, self.folder, name=self.name),
             "stl": self.write_solid,
-            "mesh_ply": lambda: write_mesh_ply(self.chain.light, self.folder / f"{self.name}_mesh.ply"),
+            "mesh_ply": lambda: write_mesh_ply(
+                placed_mesh(self.chain.light, self.chain.sources.to_world), self.folder / f"{self.name}_mesh.ply"
+            ),
             "ply": lambda: write_gaussian_ply(self.gaussians, self.path("ply")),
             "splat": lambda: write_splat(self.gaussians, self.path("splat")),
             "radiance_field": self.write_field,
@@ -136,7 +138,7 @@ class _Writer:
 
     @property
     def gaussians(self) -> GaussianCloud:
-        return required(self.chain.sources.gaussians, "gaussians")
+        return placed_gaussians(required(self.chain.sources.gaussians, "gaussians"), self.chain.sources.to_world)
 
     @property
     def textured(self) -> TexturedMesh:
@@ -147,7 +149,8 @@ class _Writer:
     @property
     def placed(self) -> TexturedMesh:
         """The textured mesh where its files have it."""
-        return placed(self.textured, pivot=self.options.pivot, real_size=self.options.real_size)
+        options, to_world = self.options, self.chain.sources.to_world
+        return placed(self.textured, pivot=options.pivot, real_size=options.real_size, to_world=to_world)
 
     def write_solid(self) -> Path:
         solid = closed(self.chain.light)
