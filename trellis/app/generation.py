@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -44,18 +44,10 @@ class Given:
     def asset_of(self, pipeline: "EditingPipeline", request: AssetRequest, progress: Progress | None) -> "Asset":
         """The asset that it starts from, of a mesh file as the model sees it."""
         if self.asset is not None:
-            asset = pipeline.load_asset(self.asset)
-            return asset if self.mesh is None else _with_surface(asset, self.mesh)
+            return pipeline.load_asset(self.asset)
         assert self.mesh is not None  # `check_start` has seen to it
         pictures = [] if isinstance(self.source, str) else list(self.source)
         return pipeline.load_mesh(self.mesh, picture=next(iter(pictures), None), progress=progress, **request.reading)
-
-
-def _with_surface(asset: "Asset", glb: Path) -> "Asset":
-    """An asset with the textured surface of its file, which an edit keeps outside of what it changes."""
-    from trellis.kept import FileSurface
-
-    return replace(asset, surface=FileSurface.of_glb(glb, to_cube=asset.to_cube, device=asset.latent.device))
 
 
 def generate_files(
@@ -138,6 +130,7 @@ def _edited(pipeline: "EditingPipeline", given: Given, request: AssetRequest, pr
         given.asset_of(pipeline, request, progress),
         None if request.remove else given.condition,
         region=[Box(*box) for box in request.box],
+        glb=None if given.asset is None else given.mesh,
         view=None if request.view is None else PictureView.from_dict(request.view.model_dump()),
         progress=progress,
         representations=request.representations,
