@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from playwright.sync_api import Page
 
@@ -15,8 +16,10 @@ from tests.browser.viewer_bench import bench_app, choose_mode, saved_picture, sh
 from tests.unit.export.textured_samples import COLORS, EXTENTS, textured_box
 from trellis.export.chain import FileSources
 from trellis.export.files import draft
+from trellis.export.ply import write_gaussian_ply
 from trellis.export.video import write_video
 from trellis.rendering.turntable import TurntableConfig, turntable
+from trellis.representations import GaussianCloud
 
 pytestmark = pytest.mark.browser
 FRONT = np.array(COLORS[3])  # world -y
@@ -310,4 +313,30 @@ def test_a_mesh_of_many_faces_is_studied_without_holding_the_page_up(page: Page,
     show(page, glb="ball.glb")
     page.wait_for_function("document.querySelector('.tv-facts').textContent.includes('closed')")
     assert "327,680 faces" in page.inner_text(".tv-facts")
+    assert "drawn coarser" in page.inner_text(".tv-facts")  # there is no graphics card here
     assert page.evaluate("longest") < 3000
+    seen = saved_picture(page)[..., 3] > 0
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    height, width = np.ptp(rows), np.ptp(columns)
+    assert abs(height - width) < 0.03 * height and abs(seen.sum() / (height * width) - np.pi / 4) < 0.02  # a whole ball
+
+
+def test_many_gaussians_are_thinned_where_there_is_no_graphics_card(page: Page, models: Path) -> None:
+    count = 60_000
+    turns = torch.linspace(0, 1, count) * torch.pi
+    points = torch.stack([turns.sin() * (turns * 400).cos(), turns.sin() * (turns * 400).sin(), turns.cos()], dim=1)
+    cloud = GaussianCloud(
+        positions=0.4 * points,
+        features_dc=torch.zeros(count, 3),
+        scales=torch.full((count, 3), 0.006),
+        rotations=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
+        opacities=torch.full((count, 1), 0.99),
+    )
+    write_gaussian_ply(cloud, models / "ball.ply")
+    show(page, ply="ball.ply")
+    assert "60,000 Gaussians" in page.inner_text(".tv-facts") and "drawn coarser" in page.inner_text(".tv-facts")
+    wait_while(page, lambda: len(saved_opaque(page)) < 1000)
+    opaque = saved_picture(page)[..., 3] > 250
+    rows, columns = np.flatnonzero(opaque.any(axis=1)), np.flatnonzero(opaque.any(axis=0))
+    inside = opaque[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert abs(inside.mean() - np.pi / 4) < 0.05  # without holes

@@ -87,10 +87,10 @@ class Job(BaseModel):
     or else a `mesh` file, is in this job's folder; `name` is what people call it, such as the picture's name; `owner`
     whose it is: a digest that cannot be turned back, or a program by its address (see CLIENT_OWNER; "" for who knows
     the job's id); `created` is in seconds since 1970, later than every other job's; `prompt` is the text it is made
-    from, in place of pictures. `stages` are the last steps of every stage seen so far, in order; `message` is one
-    sentence for people when the job failed or was cancelled; `notes` are remarks on a result; `likeness` and `outside`
-    are as in `JobOutcome`; `files` are its files by kind; `plan` is how the model was opened for it. `ahead` counts the
-    jobs before it in the queue.
+    from, in place of pictures. `stages` are the last steps of every stage seen so far, in order, and `spent` the
+    seconds that each took; `message` is one sentence for people when the job failed or was cancelled; `notes` are
+    remarks on a result; `likeness` and `outside` are as in `JobOutcome`; `files` are its files by kind; `plan` is how
+    the model was opened for it. `ahead` counts the jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)

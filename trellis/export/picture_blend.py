@@ -22,6 +22,7 @@ from trellis.export.picture_camera import (
     ColoredMesh,
     Drawable,
     estimate_camera,
+    judged_camera,
 )
 from trellis.export.projection import Sight, look, pixel_cosines, seen_texels, smooth_pixels
 from trellis.export.unwrap import Unwrapped
@@ -49,10 +50,16 @@ def check_picture(picture: NDArray[np.uint8]) -> None:
 
 
 def blended_texture(
-    texture: Tensor, texels: Texels, unwrapped: Unwrapped, *, picture: NDArray[np.uint8], progress: Progress
+    texture: Tensor,
+    texels: Texels,
+    unwrapped: Unwrapped,
+    *,
+    picture: NDArray[np.uint8],
+    camera: Cameras | None = None,
+    progress: Progress,
 ) -> tuple[Tensor, Cameras | None, float, tuple[str, ...]]:
     """`texture` [S, S, 3] with `picture` [P, P, 4] over it, the camera of the picture, the likeness of the two before
-    (`trellis.export.likeness`), and remarks for the user.
+    (`trellis.export.likeness`), and remarks for the user. camera: that of the picture, if it is known.
 
     Unchanged, with no camera and a remark, when the camera cannot be found with confidence.
     """
@@ -61,9 +68,11 @@ def blended_texture(
     uvs = torch.from_numpy(unwrapped.uvs.astype(np.float32)).to(device)
     asset = ColoredMesh(surface, uvs, texture.permute(2, 0, 1))
     before = texture.reshape(-1, 3)[texels.index]
-    after, camera, alike, notes = blended_colors(before, texels, surface, asset, picture=picture, progress=progress)
+    after, found, alike, notes = blended_colors(
+        before, texels, surface, asset, picture=picture, camera=camera, progress=progress
+    )
     # The texels around the surface change like the nearest one on it.
-    return (texture + dilated(texels, after - before)).clamp(0, 1), camera, alike, notes
+    return (texture + dilated(texels, after - before)).clamp(0, 1), found, alike, notes
 
 
 def blended_colors(
@@ -73,11 +82,15 @@ def blended_colors(
     asset: Drawable,
     *,
     picture: NDArray[np.uint8],
+    camera: Cameras | None = None,
     progress: Progress,
 ) -> tuple[Tensor, Cameras | None, float, tuple[str, ...]]:
     """As `blended_texture`, for the `colors` [n, 3] of points of a `surface` that `asset` draws in them."""
     with torch.no_grad():
-        found = estimate_camera(asset, picture, progress=progress)
+        if camera is None:
+            found = estimate_camera(asset, picture, progress=progress)
+        else:
+            found = judged_camera(asset, picture, camera.to(colors.device))
         alike = likeness(asset, picture, found.camera)
         logger.info("Camera of the picture: overlap %.3f, colour error %.3f", found.overlap, found.color_error)
         if not found.knows_colors:

@@ -142,6 +142,12 @@ def estimate_camera(asset: Drawable, picture: NDArray[np.uint8], *, progress: Pr
     return PictureCamera(_camera(small.points, best), overlap, error)
 
 
+def judged_camera(asset: Drawable, picture: NDArray[np.uint8], camera: Cameras) -> PictureCamera:
+    """A known camera of `picture` [S, S, 4] uint8, with how well the two agree."""
+    wanted = target(picture, FINE).to(asset.points.device)
+    return PictureCamera(camera, *_agreement(asset.draw(camera, FINE), wanted))
+
+
 def estimate_roughly(asset: Drawable, picture: NDArray[np.uint8], *, progress: Progress | None = None) -> PictureCamera:
     """What `estimate_camera` finds, from a third of the pictures, which are small: enough to compare, not to paint."""
     progress = Progress(cancel=progress.cancel if progress else None)  # too short to be told of

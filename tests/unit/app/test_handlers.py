@@ -48,7 +48,7 @@ class AskedEngine:
         raise TrellisError("No.")
 
     def view(self, job_id: str) -> Any:
-        return SimpleNamespace(id=job_id, request=self._source)
+        return SimpleNamespace(id=job_id, request=self._source, asset_request=self._source)
 
     def extract(self, job_id: str, values: dict[str, Any]) -> str:
         assert self._source is not None

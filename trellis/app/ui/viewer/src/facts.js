@@ -2,7 +2,7 @@
 const grouped = new Intl.NumberFormat("en");
 
 // One text for every fact of a model (see model.js); `unpaired` edges: null while they are counted.
-export function factTexts({ faces, vertices, gaussians, texture, bytes, size, unpaired }) {
+export function factTexts({ faces, vertices, gaussians, coarse, texture, bytes, size, unpaired }) {
   const texts = [];
   if (gaussians !== undefined) texts.push(`${grouped.format(gaussians)} Gaussians`);
   if (faces !== undefined) texts.push(`${grouped.format(faces)} faces`, `${grouped.format(vertices)} vertices`);
@@ -10,6 +10,7 @@ export function factTexts({ faces, vertices, gaussians, texture, bytes, size, un
   texts.push(byteText(bytes));
   if (unpaired === 0) texts.push("closed");
   if (unpaired > 0) texts.push(`open at ${grouped.format(unpaired)} edges`);
+  if (coarse) texts.push("drawn coarser: no graphics card");
   texts.push(`${size.map(lengthNumber).join(" × ")} m`);
   return texts;
 }

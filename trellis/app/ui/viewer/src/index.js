@@ -59,7 +59,7 @@ function mount(element) {
       if (mine === turn && share < 1) pane.say(`Loading the model… ${Math.round(100 * share)} %`);
     });
     if (mine === turn) pane.say("Loading the model…");
-    const model = await (kind === "gaussians" ? readGaussians(bytes) : readMesh(bytes));
+    const model = await (kind === "gaussians" ? readGaussians : readMesh)(bytes, stage.slow);
     if (mine !== turn || stage.models[kind]) return release(model);
     stage.put(kind, model);
     if (kind === "gaussians") return;

@@ -2,7 +2,13 @@
 import { SplatMesh } from "@sparkjsdev/spark";
 import * as THREE from "three";
 import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
-import { findEdgesAside } from "./topology.js";
+import { thinned } from "./gaussians.js";
+import { coarsenAside, findEdgesAside } from "./topology.js";
+
+// What a machine without a graphics card draws at most, a few times a second.
+const MOST_FACES = 120_000;
+const MOST_GAUSSIANS = 15_000;
+const COARSE_CELLS = 96; // along the longest side
 
 // The bytes of a file; onShare hears which part of them is here.
 export function fetchBytes(address, onShare) {
@@ -11,7 +17,8 @@ export function fetchBytes(address, onShare) {
 }
 
 // A textured mesh: { root, parts, facts, box, camera }. `camera` is where the input picture was taken from, or null.
-export async function readMesh(bytes) {
+// `slow` says that there is no graphics card: a large mesh is then drawn coarser than it is.
+export async function readMesh(bytes, slow) {
   const { scene: root } = await new GLTFLoader().parseAsync(bytes, "");
   const parts = [];
   let camera = null;
@@ -22,9 +29,13 @@ export async function readMesh(bytes) {
   });
   for (const part of parts) if (!part.geometry.index) part.geometry.setIndex([...Array(count(part, "position")).keys()]);
   const box = new THREE.Box3().setFromObject(root);
+  const faces = sum(parts, (part) => part.geometry.index.count / 3);
+  const coarse = slow && faces > MOST_FACES;
+  if (coarse) for (const part of parts) await drawCoarsely(part);
   const map = parts[0]?.material.map?.image;
   const facts = {
-    faces: sum(parts, (part) => part.geometry.index.count / 3),
+    faces,
+    coarse,
     vertices: sum(parts, (part) => count(part, "position")),
     texture: map ? [map.width, map.height] : null,
     bytes: bytes.byteLength,
@@ -33,26 +44,37 @@ export async function readMesh(bytes) {
   return { root, parts, box, camera, facts };
 }
 
+async function drawCoarsely(part) {
+  const { position, uv } = part.geometry.attributes;
+  const [positions, index] = [new Float32Array(position.array), new Uint32Array(part.geometry.index.array)];
+  const drawn = await coarsenAside({ positions, uvs: uv && new Float32Array(uv.array), index, cells: COARSE_CELLS });
+  part.userData.every = part.geometry.index;
+  part.geometry.setIndex(new THREE.BufferAttribute(drawn, 1));
+}
+
 // Adds the edges of a mesh to its parts (`part.userData.lines`) and returns how many are not shared by two faces.
 export async function addEdges({ parts }) {
   let unpaired = 0;
   for (const part of parts) {
-    const { position, index } = { ...part.geometry.attributes, index: part.geometry.index };
-    const found = await findEdgesAside(new Float32Array(position.array), new Uint32Array(index.array));
-    part.userData.lines = found.lines;
+    const { geometry, userData } = part;
+    const positions = new Float32Array(geometry.attributes.position.array);
+    const index = new Uint32Array((userData.every ?? geometry.index).array);
+    const drawn = userData.every && new Uint32Array(geometry.index.array);
+    const found = await findEdgesAside({ positions, index, drawn });
+    userData.lines = found.lines;
     unpaired += found.unpaired;
   }
   return unpaired;
 }
 
-export async function readGaussians(bytes) {
-  const facts = { gaussians: 0, bytes: bytes.byteLength };
-  const root = new SplatMesh({ fileBytes: bytes, fileName: "asset.ply" });
+export async function readGaussians(bytes, slow) {
+  const { drawn, count } = thinned(bytes, slow ? MOST_GAUSSIANS : Infinity);
+  const facts = { gaussians: count, coarse: drawn !== bytes, bytes: bytes.byteLength };
+  const root = new SplatMesh({ fileBytes: drawn, fileName: "asset.ply" });
   await root.initialized;
   root.rotation.x = Math.PI; // Gaussian files are y-down
   root.updateMatrixWorld(true);
   const box = root.getBoundingBox(true).applyMatrix4(root.matrixWorld);
-  facts.gaussians = root.numSplats;
   facts.size = box.getSize(new THREE.Vector3()).toArray();
   return { root, parts: [], box, camera: null, facts };
 }

@@ -9,20 +9,20 @@ const MAX_PIXEL_RATIO = 2;
 const VIEW_DIRECTION = new THREE.Vector3(0.45, 0.35, 1).normalize(); // a GLB's front looks along +z
 const SLOW_FRAME = 0.12; // seconds; drawn coarser while it moves
 const TOO_SLOW_FRAME = 0.4; // nothing turns by itself then
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i; // they draw on the processor
 const SETTLED = 250; // milliseconds without a move
 
 export class Stage {
   constructor(canvas, { onGrab, onTooSlow }) {
     this.canvas = canvas;
-    this.renderer = new THREE.WebGLRenderer({ canvas, alpha: true, antialias: true });
+    this.slow = drawsOnProcessor();
+    this.renderer = new THREE.WebGLRenderer({ canvas, alpha: true, antialias: !this.slow });
     this.renderer.toneMapping = THREE.NeutralToneMapping;
     this.scene = new THREE.Scene();
     this.camera = new THREE.PerspectiveCamera(35, 1, 0.01, 50);
     this.scene.add(this.camera);
     this.pictureCamera = Object.assign(new THREE.PerspectiveCamera(), { matrixAutoUpdate: false });
     this.lights = new Lights(this.renderer, this.scene, this.camera);
-    this.spark = new SparkRenderer({ renderer: this.renderer, onDirty: () => this.redraw() });
-    this.scene.add(this.spark);
 
     this.models = {}; // by kind: mesh, gaussians
     this.look = { mode: "textured", light: "studio", angle: 0, exposure: 1, grid: false };
@@ -58,7 +58,18 @@ export class Stage {
     }
     this.models[kind] = model;
     if (model) this.scene.add(model.root);
+    if (kind === "gaussians") this.needSpark(Boolean(model));
     this.apply();
+  }
+
+  // What draws Gaussians reads pixels back in every frame, so it is there for them alone.
+  needSpark(wanted) {
+    const extent = Math.sqrt(this.slow ? 5 : 8); // of a Gaussian, in standard deviations
+    if (wanted)
+      this.spark ??= new SparkRenderer({ renderer: this.renderer, maxStdDev: extent, onDirty: () => this.redraw() });
+    if (this.spark) this.spark.visible = wanted;
+    if (wanted) this.scene.add(this.spark);
+    else if (this.spark) this.scene.remove(this.spark);
   }
 
   clear() {
@@ -214,7 +225,7 @@ export class Stage {
   // A slow machine draws fewer pixels while something moves, and all of them when it rests.
   keepPace(seconds) {
     if (seconds < 3) this.pace += 0.25 * (seconds - this.pace);
-    if (this.pace > SLOW_FRAME && this.coarse === 1) this.setCoarse(2);
+    if ((this.slow || this.pace > SLOW_FRAME) && this.coarse === 1) this.setCoarse(2);
     if (this.pace > TOO_SLOW_FRAME && this.controls.autoRotate) this.onTooSlow();
     clearTimeout(this.settling);
     this.settling = setTimeout(() => {
@@ -240,6 +251,14 @@ export class Stage {
     this.redraw();
     return picture;
   }
+}
+
+function drawsOnProcessor() {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const names = gl?.getExtension("WEBGL_debug_renderer_info");
+  const slow = Boolean(gl) && SOFTWARE.test(gl.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER));
+  gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  return slow;
 }
 
 // The nearest of 1, 2, 5 times a power of ten.
