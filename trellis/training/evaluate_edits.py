@@ -38,6 +38,7 @@ from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
 from trellis.sparse import SparseTensor
+from trellis.training.evaluate_retexture import measure, summary
 from trellis.training.metrics import chamfer_and_f_score, psnr, sample_mesh, voxel_iou
 from trellis.training.procedural import (
     HELD_OUT_SEEDS,
@@ -264,6 +265,18 @@ def evaluate(pipeline: TrellisPipeline, *, count: int = len(EDITS)) -> list[Row]
     ]
 
 
+def retexture_rows(pipeline: TrellisPipeline, folder: Path) -> list[Row]:
+    """The rows of retexturing, whose files stay in `folder`."""
+    found = summary(measure(pipeline, folder))
+    return [
+        Row("retexture: from the picture's view, dB", found["view"], 19),
+        Row("of the old colours", found["view_before"], 0.0),
+        Row("retexture: around, dB", found["around"], 16),
+        Row("of the old colours around", found["around_before"], 0.0),
+        Row("retexture: files whose accessors are equal", found["equal"], 1.0),
+    ]
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
     lines = ["| | measured | goal | met |", "|---|---:|---:|---|"]
@@ -281,7 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        rows = evaluate(TrellisPipeline.from_pretrained(chosen.model), count=chosen.count)
+        pipeline = TrellisPipeline.from_pretrained(chosen.model)
+        rows = evaluate(pipeline, count=chosen.count) + retexture_rows(pipeline, chosen.output.with_suffix(""))
     except TrellisError as error:
         logger.error("%s", error)
         return 1
