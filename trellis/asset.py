@@ -17,11 +17,13 @@ from torch import Tensor
 
 from trellis.atomic import written_aside
 from trellis.conditioning import PreparedImage
+from trellis.conditioning.view import PictureView
 from trellis.errors import InvalidInputError
 from trellis.export.chain import FileSources
 from trellis.export.files import write_files
 from trellis.export.options import FileOptions
 from trellis.geometry.similarity import IDENTITY, Similarity
+from trellis.kept import FileSurface, Kept
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 
@@ -38,7 +40,8 @@ class Asset:
 
     coords int32 [N, 3] and latent [N, 8] are the structured latent on a grid of `resolution`; notes are remarks for
     the user; prepared are the pictures as the networks saw them. to_cube: the map of the world (z up) of the mesh file
-    that it is of into the model's cube; files are written where that was.
+    that it is of into the model's cube; files are written where that was. surface: the textured surface of its file,
+    where that is at hand (not stored); kept: of an edited asset, what its files keep of the source.
     """
 
     gaussians: GaussianCloud | None
@@ -50,6 +53,8 @@ class Asset:
     prepared: tuple[PreparedImage, ...]
     notes: tuple[str, ...] = ()
     to_cube: Similarity = IDENTITY
+    surface: FileSurface | None = None
+    kept: Kept | None = None
 
     def save(
         self,
@@ -60,6 +65,7 @@ class Asset:
         on_note: Callable[[str], None] = logger.warning,
         on_draft: Callable[[NDArray[np.uint8]], None] | None = None,
         on_likeness: Callable[[float], None] | None = None,
+        on_kept: Callable[[float], None] | None = None,
         rasterizer: str = "builtin",
         **options: Any,
     ) -> dict[str, Path]:
@@ -68,14 +74,13 @@ class Asset:
         options are the fields of `FileOptions`, such as formats=("glb", "obj"), texture_size=2048, faces=20_000;
         `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset before the files are made,
         `on_likeness` how much it looks like its picture, from 0 to 1 (`trellis.export.likeness`), if it has one;
+        `on_kept` how well textured files of an edited asset agree with the source's outside of the region, in dB;
         `rasterizer`, one of `runtime.RASTERIZERS`, draws pictures of the asset.
         Raises InvalidInputError for an unknown option or a value out of range, before anything is computed; files that
         are there already survive whatever goes wrong.
         """
         return write_files(
-            FileSources(
-                self.gaussians, self.mesh, self.picture, self.radiance_field, self._store_field, self.to_cube.inverse()
-            ),
+            self.file_sources,
             folder,
             name=name,
             options=FileOptions(**options),
@@ -83,8 +88,32 @@ class Asset:
             on_note=on_note,
             on_draft=on_draft,
             on_likeness=on_likeness,
+            on_kept=on_kept,
             rasterizer=rasterizer,
         )
+
+    @property
+    def file_sources(self) -> FileSources:
+        """What its files are made of."""
+        kept = None if self.kept is None else self.kept.for_files()
+        return FileSources(
+            self.gaussians,
+            self.mesh,
+            self.picture,
+            self.radiance_field,
+            self._store_field,
+            self.to_cube.inverse(),
+            kept,
+        )
+
+    @property
+    def view(self) -> PictureView | None:
+        """The frame of the first picture; None without pictures."""
+        if not self.prepared:
+            return None
+        first = self.prepared[0]
+        known = self.kept or self.surface
+        return PictureView(first.cutout.size, first.box, None if known is None else known.camera)
 
     @property
     def file_notes(self) -> tuple[str, ...]:
@@ -106,7 +135,7 @@ class Asset:
         return np.array(framed)
 
     def _store_field(self, path: Path) -> Path:
-        return replace(self, gaussians=None, mesh=None, prepared=(), notes=()).store(path)
+        return replace(self, gaussians=None, mesh=None, prepared=(), notes=(), kept=None).store(path)
 
     def store(self, path: str | Path) -> Path:
         """Keep the whole asset in one safetensors file, without loss; `Asset.load` reads it. Returns the path."""
@@ -115,7 +144,7 @@ class Asset:
         for name in REPRESENTATIONS:
             representation = getattr(self, name)
             if representation is not None:
-                values = {field.name: getattr(representation, field.name) for field in fields(representation)}
+                values = {one.name: getattr(representation, one.name) for one in fields(representation)}
                 tensors |= {f"{name}.{key}": value for key, value in values.items() if isinstance(value, Tensor)}
                 constants[name] = {k: v for k, v in values.items() if isinstance(v, (int, float))}
         pictures = []
@@ -123,12 +152,17 @@ class Asset:
             tensors[f"prepared.{index}.cutout"] = torch.from_numpy(np.array(image.cutout.convert("RGBA")))
             tensors[f"prepared.{index}.pixels"] = torch.from_numpy(np.array(image.pixels))
             pictures.append({"box": image.box, "background": image.background, "notes": image.notes})
+        kept_record = None
+        if self.kept is not None:
+            kept_tensors, kept_record = self.kept.tensors()
+            tensors |= kept_tensors
         record = {
             "resolution": self.resolution,
             "notes": self.notes,
             "representations": constants,
             "pictures": pictures,
             "to_cube": asdict(self.to_cube),
+            "kept": kept_record,
         }
         metadata = {STORED_KIND: json.dumps(record)}  # one entry: the library writes several in any order
         flat = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
@@ -166,6 +200,7 @@ class Asset:
             prepared=tuple(_picture(tensors, i, picture) for i, picture in enumerate(record["pictures"])),
             notes=tuple(record["notes"]),
             to_cube=Similarity.from_dict(record.get("to_cube", {})),
+            kept=Kept.restored(tensors, record["kept"], device) if record.get("kept") else None,
         )
 
 

@@ -16,6 +16,7 @@ from trellis.conditioning import (
     prepare_image,
     stack_pictures,
 )
+from trellis.conditioning.view import Window
 from trellis.errors import InvalidInputError
 from trellis.families.family import PICTURES, TEXT
 from trellis.memory import Effort, ModelHost
@@ -51,8 +52,13 @@ class ConditionReader(Protocol):
     def load(self) -> nn.Module:
         """The encoder, for the host to lend as ENCODER_ROLE; raises CheckpointError."""
 
-    def read(self, source: Any, host: ModelHost, *, background: str, progress: Progress) -> Condition:
-        """The condition on the runtime's device; raises InvalidInputError for what is no such source."""
+    def read(
+        self, source: Any, host: ModelHost, *, background: str, progress: Progress, window: Window | None = None
+    ) -> Condition:
+        """The condition on the runtime's device; raises InvalidInputError for what is no such source.
+
+        window: of the first picture, see `trellis.conditioning.framing.frame_object`.
+        """
 
 
 class PictureReader:
@@ -67,14 +73,18 @@ class PictureReader:
         """The image encoder."""
         return ImageEncoder.from_pretrained(self._reference, self._folder, self._runtime)
 
-    def read(self, source: Any, host: ModelHost, *, background: str, progress: Progress) -> Condition:
+    def read(
+        self, source: Any, host: ModelHost, *, background: str, progress: Progress, window: Window | None = None
+    ) -> Condition:
         """Read, cut out, frame and encode `trellis.conditioning.pictures.PictureSource`s."""
         sources: list[Any] = list(source) if isinstance(source, (list, tuple)) else [source]
         if not sources:
             raise InvalidInputError("Give at least one picture.")
         size = encoder_image_size(self._reference)
         prepared = [
-            prepare_image(sources[i], size=size, background=background, runtime=self._runtime)
+            prepare_image(
+                sources[i], size=size, background=background, runtime=self._runtime, window=None if i else window
+            )
             for i in progress.steps(Stage.PREPARE, len(sources))
         ]
 
@@ -97,8 +107,10 @@ class TextReader:
         """The text encoder."""
         return TextEncoder.from_pretrained(self._reference, self._folder, self._runtime)
 
-    def read(self, source: Any, host: ModelHost, *, background: str, progress: Progress) -> Condition:
-        """Encode a prompt; it has no background."""
+    def read(
+        self, source: Any, host: ModelHost, *, background: str, progress: Progress, window: Window | None = None
+    ) -> Condition:
+        """Encode a prompt; it has neither background nor window."""
         if not isinstance(source, str) or not source.strip():
             raise InvalidInputError("This model takes a text: give a prompt.")
 

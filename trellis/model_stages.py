@@ -1,7 +1,7 @@
 """The stages of one TRELLIS model: each borrows its network, and knows nothing of their order."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from trellis.asset import Asset
 from trellis.conditioning import PreparedImage
 from trellis.conditioning.pictures import PictureSource
+from trellis.conditioning.view import Window
 from trellis.conditions import Condition, ConditionReader
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.families.family import GENERATE
@@ -29,12 +30,14 @@ from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
 from trellis.sampling import (
     SPEEDS,
     TIME_SCALE,
+    Known,
     Start,
     combine_images,
     euler_sample,
     extrapolate,
     guide,
     initial_noise,
+    repaint_sample,
     timesteps,
 )
 from trellis.sparse import SparseTensor, VoxelLayout
@@ -59,10 +62,18 @@ class ModelStages:
         self.runtime = runtime
 
     def read(
-        self, source: PictureSource | Sequence[PictureSource], *, background: str = "auto", progress: Progress
+        self,
+        source: PictureSource | Sequence[PictureSource],
+        *,
+        background: str = "auto",
+        progress: Progress,
+        window: Window | None = None,
     ) -> Condition:
-        """The condition of pictures, or of a prompt; raises InvalidInputError for what the model does not take."""
-        return self.reader.read(source, self.host, background=background, progress=progress)
+        """The condition of pictures, or of a prompt; raises InvalidInputError for what the model does not take.
+
+        window: of the first picture, see `trellis.conditioning.framing.frame_object`.
+        """
+        return self.reader.read(source, self.host, background=background, progress=progress, window=window)
 
     def sample_structure(
         self,
@@ -73,12 +84,15 @@ class ModelStages:
         progress: Progress,
         speed: str = "exact",
         start: Start | None = None,
+        known: Known | None = None,
     ) -> Tensor:
-        """The latent grid [1, C, r, r, r] of the structure, from noise alone or from `start`."""
+        """The latent grid [1, C, r, r, r] of the structure, from noise alone or from `start`, or partly `known`."""
         config = self.host.config("sparse_structure_flow_model")
         noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator)
+        drawn = generator.get_state()
 
         def work(flow: StructureFlow, effort: Effort) -> Tensor:
+            generator.set_state(drawn)
             with open_session(flow, condition, sampler, effort) as session:
                 x = noise.to(effort.device)
                 return sample_flow(
@@ -91,21 +105,26 @@ class ModelStages:
                     together=effort.together,
                     speed=speed,
                     start=start,
+                    known=known,
+                    generator=generator,
                 )
 
         return self.host.run("sparse_structure_flow_model", work, values=itself).to(self.runtime.device)
 
     def decode_structure(self, latent: Tensor) -> Tensor:
         """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
+        voxels = torch.nonzero(self.decode_occupancy(latent)).int().to(self.runtime.device)
+        if len(voxels) == 0:
+            raise TrellisError("The model found no object in the picture; try another seed or another picture.")
+        return voxels
+
+    def decode_occupancy(self, latent: Tensor) -> Tensor:
+        """Bool [1, R, R, R]: the voxels that are occupied."""
 
         def work(decoder: StructureDecoder, effort: Effort) -> Tensor:
             return decoder(latent.to(effort.device))
 
-        logits = self.host.run("sparse_structure_decoder", work, values=itself)
-        voxels = torch.nonzero(logits[:, 0] > 0).int().to(self.runtime.device)
-        if len(voxels) == 0:
-            raise TrellisError("The model found no object in the picture; try another seed or another picture.")
-        return voxels
+        return self.host.run("sparse_structure_decoder", work, values=itself)[:, 0] > 0
 
     def sample_latent(
         self,
@@ -117,16 +136,19 @@ class ModelStages:
         progress: Progress,
         speed: str = "exact",
         start: Start | None = None,
+        known: Known | None = None,
     ) -> SparseTensor:
         """The structured latent [N, 8] on `voxels`, in the units of the decoders, from noise alone or from `start`.
 
-        The values of `start` are in the units of the flow (`flow_units`).
+        The values of `start`, and of a `known` part, are in the units of the flow (`flow_units`).
         """
         config = self.host.config("slat_flow_model")
         noise = initial_noise([len(voxels), config.in_channels], generator)
+        drawn = generator.get_state()
         grid = SparseTensor.create(noise.to(voxels.device), voxels, resolution=config.resolution, batch_size=1)
 
         def work(flow: LatentFlow, effort: Effort) -> Tensor:
+            generator.set_state(drawn)
             x = grid.to(effort.device)
             with open_session(flow, condition, sampler, effort, layout=x.layout) as session:
                 return sample_flow(
@@ -139,6 +161,8 @@ class ModelStages:
                     together=effort.together,
                     speed=speed,
                     start=start,
+                    known=known,
+                    generator=generator,
                 )
 
         latent = self.host.run("slat_flow_model", work, values=itself).to(self.runtime.device)
@@ -182,9 +206,10 @@ class ModelStages:
         representations: Sequence[str],
         prepared: Sequence[PreparedImage],
         progress: Progress,
+        decoders: Mapping[str, Callable[[SparseTensor], Any]] | None = None,
     ) -> Asset:
-        """Decode the structured latent of one object to the representations asked for."""
-        decoders = {
+        """Decode the structured latent of one object to the representations asked for, by `decoders` if given."""
+        decoders = decoders or {
             "gaussians": self.decode_gaussians,
             "mesh": self.decode_mesh,
             "radiance_field": self.decode_radiance_field,
@@ -303,15 +328,18 @@ def sample_flow(
     together: bool = True,
     speed: str = "exact",
     start: Start | None = None,
+    known: Known | None = None,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Integrate a flow under guidance, from `noise` alone or from `start`, for the conditions of the session.
 
     together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
+    known: the part that is known, and `generator` what its resampling draws from, with which speed does not count.
     Raises InvalidInputError for a speed that is not one of `trellis.sampling.SPEEDS`.
     """
     if speed not in SPEEDS:
         raise InvalidInputError(f"Unknown speed {speed!r}; choose one of {', '.join(SPEEDS)}.")
-    velocity_every, guidance_every = SPEEDS[speed]
+    velocity_every, guidance_every = SPEEDS["exact" if known is not None and known.resample > 1 else speed]
     conditional = combine_images(
         [session.velocity(index) for index in range(len(session))],
         multi_image,
@@ -328,6 +356,19 @@ def sample_flow(
     )
     velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=velocity_every)
     steps, rescale_t, first = sampler.steps, sampler.rescale_t, 0
+    if known is not None:
+        assert generator is not None
+        return repaint_sample(
+            velocity,
+            noise,
+            known=known.to(noise.device),
+            steps=steps,
+            rescale_t=rescale_t,
+            sigma=sampler.sigma_min,
+            generator=generator,
+            progress=progress,
+            stage=stage,
+        )
     if start is not None:
         first = start.first_step(steps, rescale_t)
         noise = start.state(noise, steps=steps, rescale_t=rescale_t, sigma=sampler.sigma_min)

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from trellis.asset import Asset
 from trellis.conditioning.pictures import PictureSource
+from trellis.conditioning.view import PictureView
+from trellis.editing.region import Box
 from trellis.families.acquire import obtain_model
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.progress import Progress
@@ -91,6 +93,20 @@ class EditingPipeline(Pipeline, Protocol):
         **sampling: Any,
     ) -> Asset:
         """The source with the surface and the colours of pictures or a text; see `VariantRequest`."""
+
+    def edit(
+        self,
+        source: Asset,
+        prompt_or_pictures: Sequence[PictureSource] | str | None,
+        *,
+        region: Sequence[Box],
+        view: PictureView | None,
+        seed: int,
+        representations: Sequence[str],
+        progress: Progress | None,
+        **options: Any,
+    ) -> Asset:
+        """The source with what is in the region made anew, or removed; see `EditRequest`."""
 
     def retexture(
         self,

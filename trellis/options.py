@@ -171,7 +171,8 @@ class Options(BaseModel):
         if not problem["loc"]:  # of several options together
             return InvalidInputError(str(problem["ctx"]["error"]))
         name = str(problem["loc"][0])
-        allowed = cls.options()[name].describe() if name in cls.options() else problem["ctx"]["expected"]
+        known = cls.options()
+        allowed = known[name].describe() if name in known else problem.get("ctx", {}).get("expected", "as documented")
         return InvalidInputError(f"{name} must be {allowed}, not {shown(values[name])}.", field=name)
 
     def to_dict(self) -> dict[str, Any]:

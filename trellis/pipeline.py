@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trellis.asset import Asset
 from trellis.conditioning.pictures import PictureSource
+from trellis.conditioning.view import PictureView
 from trellis.conditions import ENCODER_ROLE, ConditionReader, PictureReader, TextReader
+from trellis.editing.edit import ONE_OF, EditOptions, edit_asset
 from trellis.editing.from_mesh import asset_of_mesh
+from trellis.editing.region import Box, Region
 from trellis.editing.variant import latent_at, source_voxels
 from trellis.errors import CheckpointError, InvalidInputError
+from trellis.families.acquire import obtain_files
 from trellis.families.location import ModelLocation
-from trellis.families.trellis_family import ENCODERS, NANO, network_stem
+from trellis.families.trellis_family import ENCODERS, NANO, encoder_files, network_stem
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.model_stages import ModelStages, override
 from trellis.models import PipelineConfig, load_model
@@ -36,6 +40,7 @@ class TrellisPipeline(ModelStages):
     """What one TRELLIS model makes under the condition that its reader makes of pictures or of a text."""
 
     default_model = NANO
+    location: ModelLocation | None = None  # where its networks are that are not here yet
 
     @classmethod
     def from_pretrained(
@@ -108,7 +113,9 @@ class TrellisPipeline(ModelStages):
         without one). Raises InvalidInputError for a file that cannot be used, CheckpointError for a model without an
         encoder, Cancelled.
         """
-        return asset_of_mesh(self, path, up=up, front=front, picture=picture, progress=progress or Progress())
+        progress = progress or Progress()
+        self.obtain_encoder("slat_encoder", progress)
+        return asset_of_mesh(self, path, up=up, front=front, picture=picture, progress=progress)
 
     @torch.inference_mode()
     def represented(
@@ -159,6 +166,7 @@ class TrellisPipeline(ModelStages):
         voxels = source_voxels(self, source)
         condition = self.read(prompt_or_pictures, background=background, progress=progress)
         if shape_strength > 0:
+            self.obtain_encoder("sparse_structure_encoder", progress)
             start = Start(self.encode_structure(voxels), shape_strength)
             voxels = self.decode_structure(
                 self.sample_structure(
@@ -171,6 +179,62 @@ class TrellisPipeline(ModelStages):
         )
         made = self.decode(latent, representations, condition.pictures, progress)
         return replace(made, notes=(*source.file_notes, *made.notes), to_cube=source.to_cube)
+
+    def obtain_encoder(self, role: str, progress: Progress) -> None:
+        """Fetch an encoder that the model has and that is not here yet; `progress` hears of it. Raises FetchError."""
+        if self.location is not None:
+            what = f"{role} ({ENCODERS[role].megabytes} MB)"
+            obtain_files(self.location, encoder_files(self.location, role), what=what, progress=progress)
+
+    @torch.inference_mode()
+    def edit(
+        self,
+        source: Asset,
+        prompt_or_pictures: PictureSource | Sequence[PictureSource] | None = None,
+        *,
+        region: Region | Box | Sequence[Box] | Tensor | Path,
+        remove: bool = False,
+        drop_loose: bool = True,
+        resample: int = 1,
+        view: PictureView | None = None,
+        seed: int = 0,
+        structure_steps: int | None = None,
+        structure_guidance: float | None = None,
+        latent_steps: int | None = None,
+        latent_guidance: float | None = None,
+        multi_image: str = "stochastic",
+        background: str = "auto",
+        representations: Sequence[str] = ("gaussians", "mesh"),
+        speed: str = "exact",
+        progress: Progress | None = None,
+    ) -> Asset:
+        """`source` with what is in `region` made anew after pictures of the edited object (or a prompt), or removed.
+
+        region: boxes in the frame of the source's GLB, voxels int [n, 3], or a closed mesh file. The first picture has
+        the frame of `view`, by default that of the source's picture. drop_loose: pieces that hang on nothing go;
+        resample: turns of each step. Outside of the region nothing changes. Raises InvalidInputError for an unusable
+        region, picture or option, Cancelled within one step of a wish to stop.
+        """
+        if (prompt_or_pictures is None) != remove:
+            raise InvalidInputError(ONE_OF)
+        self.check_makes(representations)
+        options = EditOptions(
+            structure_sampler=override(self.config.structure_sampler, "structure", structure_steps, structure_guidance),
+            latent_sampler=override(self.config.latent_sampler, "latent", latent_steps, latent_guidance),
+            remove=remove, drop_loose=drop_loose, resample=resample, seed=seed, multi_image=multi_image,
+            background=background, speed=speed,
+        )  # fmt: skip
+        with self.host.in_order(stage_roles(representations)):
+            return edit_asset(
+                self,
+                source,
+                prompt_or_pictures,
+                region=Region.of(region),
+                options=options,
+                view=view,
+                representations=representations,
+                progress=progress or Progress(),
+            )
 
     def check_makes(self, representations: Sequence[str]) -> None:
         """Raise InvalidInputError for a representation that the model has no decoder for."""
@@ -212,6 +276,7 @@ def open_trellis(location: ModelLocation, *, runtime: Runtime, plan: MemoryPlan 
     host = ModelHost(loaders, device=runtime.device, plan=plan)
     made = kind(location.name, config, reader=reader, host=host, runtime=runtime)
     made.operations = location.describe().operations
+    made.location = location
     return made
 
 

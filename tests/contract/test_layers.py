@@ -20,7 +20,7 @@ LAYERS = (
     ("families",),
     ("rendering",),
     ("export", "encoding"),
-    ("memory",),
+    ("memory", "kept"),
     ("asset", "conditions"),
     ("model_stages",),
     ("editing",),

@@ -12,7 +12,10 @@ from tests.unit.export.test_splat import cloud
 from trellis.asset import SMALLEST_PICTURE, Asset
 from trellis.conditioning import PreparedImage
 from trellis.errors import InvalidInputError
+from trellis.geometry.similarity import Similarity
 from trellis.representations import RadianceField
+
+TO_CUBE = Similarity(0.3, (1.5, -2.0, 0.1), 3)
 
 
 def prepared(side: int = 120) -> PreparedImage:
@@ -43,6 +46,7 @@ def asset(*, whole: bool = True, side: int = 120) -> Asset:
         resolution=16,
         prepared=(prepared(side),),
         notes=("One note.", "Another: ü"),
+        to_cube=TO_CUBE,
     )
 
 
@@ -61,7 +65,7 @@ def test_what_is_stored_comes_back_bit_by_bit(whole: bool, tmp_path: Path) -> No
             assert same and type(value) is type(other), f"{name}.{key}"
     assert torch.equal(before.coords, after.coords) and before.coords.dtype == after.coords.dtype
     assert torch.equal(before.latent, after.latent) and after.latent.dtype == torch.float16
-    assert (after.resolution, after.notes) == (16, before.notes)
+    assert (after.resolution, after.notes, after.to_cube) == (16, before.notes, TO_CUBE)
     [picture], [original] = after.prepared, before.prepared
     assert np.array_equal(np.asarray(picture.cutout), np.asarray(original.cutout))
     assert np.array_equal(picture.pixels, original.pixels)

@@ -1,9 +1,9 @@
-"""Boxes of an edit as clients and the command line state them."""
+"""Where an edit is meant, and how its picture was made, as clients and the command line state them."""
 
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from trellis.errors import InvalidInputError
 
@@ -23,6 +23,7 @@ def _in_order(box: "Box") -> "Box":
 
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
+_Pixels = Annotated[int, Field(ge=1, le=16384)]
 _Corner = tuple[_Number, _Number, _Number]
 Box = tuple[_Corner, _Corner]
 Boxes = Annotated[
@@ -30,6 +31,17 @@ Boxes = Annotated[
     Field(min_length=1, max_length=MOST_BOXES),
     BeforeValidator(_tuples),
 ]
+
+
+class PictureFrame(BaseModel):
+    """The frame of a picture: its size (width, height) in pixels, the square box (left, top, right, bottom) that the
+    networks see of it, and the camera of that, if it is known (`trellis.conditioning.view`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: tuple[_Pixels, _Pixels]
+    box: tuple[int, int, int, int]
+    camera: dict[str, list[list[float]]] | None = None
 
 
 def read_box(text: str) -> list[Sequence[float]]:

@@ -1,4 +1,4 @@
-"""The commands that start from what is there: variant, edit, retexture, encode, decode."""
+"""The commands that start from what is there: variant, edit, view, retexture, encode, decode."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from trellis.app.job_sources import check_start as check_sources
 from trellis.app.job_sources import is_steered
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
 from trellis.app.mesh_reader import mesh_ending
+from trellis.app.output_folder import check_writable
 from trellis.app.request import (
     EditRequest,
     EncodeRequest,
@@ -23,6 +24,7 @@ from trellis.app.request import (
     VariantRequest,
 )
 from trellis.app.terminal import ProgressBars, peak_memory_line, print_summary
+from trellis.atomic import write_bytes, written_aside
 from trellis.encoding.options import MeshOptions
 from trellis.errors import InvalidInputError
 from trellis.families.family import PICTURES, TEXT
@@ -47,6 +49,19 @@ def add_edit_commands(commands: Any) -> None:
     _add_command(
         commands, RetextureRequest, "MESH", "a mesh file", "the same mesh file with the colours of a picture or a text"
     )
+    view = commands.add_parser(
+        "view", help="a picture of an object to paint over, for edit", usage=f"{STARTER} view SOURCE [OPTION...]"
+    )
+    view.add_argument("source", type=Path, metavar="SOURCE", help=MESH_OR_ASSET)
+    add = view.add_argument_group("Picture").add_argument
+    add("--output", type=Path, default=Path("view.png"), metavar="FILE",
+        help="PNG file; what edit needs to know of it is beside it, as .json")  # fmt: skip
+    add("--yaw", type=float, default=0.0, metavar="DEGREES", help="from the front, to the object's left (default: 0)")
+    add("--pitch", type=float, default=20.0, metavar="DEGREES", help="from above; -90 to 90 (default: 20)")
+    add("--size", type=int, default=1024, metavar="PIXELS", help="64 to 1024 (default: 1024)")
+    add_options(view, MeshOptions, without=[])
+    add_machine_options(view)
+    view.set_defaults(run=run_view)
     encode = commands.add_parser(
         "encode", help="a mesh file as an asset of the model", usage=f"{STARTER} encode MESH [OPTION...]"
     )
@@ -121,6 +136,31 @@ def run_encode(parsed: argparse.Namespace) -> int:
     print(f"  {path}  {path.stat().st_size / 1e6:.2f} MB, {len(asset.coords):,} voxels")
     for note in asset.notes:
         print(f"  note: {note}")
+    return 0
+
+
+def run_view(parsed: argparse.Namespace) -> int:
+    """Write a picture of an object and its frame."""
+    if parsed.output.suffix.lower() != ".png":
+        raise InvalidInputError(f"The picture is written as PNG: give a name that ends in .png, not {parsed.output}.")
+    options = MeshOptions(**{name: getattr(parsed, name) for name in MeshOptions.options() if hasattr(parsed, name)})
+    stored = _is_stored(parsed.source)
+    check_writable(parsed.output.parent)
+    from trellis.editing.view import view_picture  # the networks' libraries take seconds to import
+
+    pipeline = cast("EditingPipeline", _opened(parsed))
+    with ProgressBars() as progress:
+        if stored:
+            asset = pipeline.load_asset(parsed.source)
+        else:
+            asset = pipeline.load_mesh(parsed.source, picture=None, progress=progress, **options.to_dict())
+        asset = pipeline.represented(asset, ("gaussians",), progress=progress)
+    picture, view = view_picture(asset, yaw=parsed.yaw, pitch=parsed.pitch, size=parsed.size)
+    frame = parsed.output.with_suffix(".json")
+    write_bytes(frame, json.dumps(view.to_dict()).encode())
+    with written_aside(parsed.output) as aside:
+        picture.save(aside, format="PNG")
+    print(f"  {parsed.output}\n  {frame}")
     return 0
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ QUEUE_LIMIT = 8  # waiting and running jobs together
 KEPT_ASSETS = 8  # a real asset takes about 70 MB
 UNDO_SECONDS = 120.0  # a discarded job can be brought back for so long
 MESH_KINDS = ("glb", "obj", "mesh_ply", "stl")  # the files of a job that others can start from, the first best
+REENCODED = "The asset of the source was not kept any more: it was read from the source's file again."
 UPLOADS = "uploads"  # the folder, beside those of the jobs, of what clients sent
 
 _log = logging.getLogger(__name__)
@@ -373,6 +374,8 @@ class Engine:
                 raise Cancelled("Cancelled.")
             job = entry.job = entry.job.begun()
         outcome = tool.run(job, on_step=partial(self._record_step, entry), cancel=entry.cancel)
+        if isinstance(job.request, AssetRequest) and job.source is not None and job.mesh is not None:
+            outcome = replace(outcome, notes=(REENCODED, *outcome.notes))
         self.executor.learn(outcome.plan)
         return outcome
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from trellis.app.job_sources import is_steered
 from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE, JobOutcome
-from trellis.app.request import AssetRequest, JobRequest, RetextureRequest
+from trellis.app.request import AssetRequest, EditRequest, JobRequest, RetextureRequest
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
@@ -88,18 +88,24 @@ def generate_files(
                 made.store(place)
         if keep and made.picture is not None:
             _write_picture(folder / FRAMED_FILE, made.picture)
-        notes, likeness = list(made.notes), list[float]()
+        notes, likeness, agreement = list(made.notes), list[float](), list[float]()
         files = made.save(
             folder,
             name=name,
             progress=progress,
             on_note=notes.append,
             on_likeness=likeness.append,
+            on_kept=agreement.append,
             on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
             rasterizer="builtin" if runtime is None else runtime.rasterizer,
             **request.files,
         )
-    return JobOutcome(files, tuple(notes), likeness=round(likeness[0], 3) if likeness else None)
+    outside = {} if made.kept is None else {"voxels_changed": float(made.kept.voxels_changed)}
+    if agreement:
+        outside["psnr"] = round(agreement[0], 1)
+    return JobOutcome(
+        files, tuple(notes), likeness=round(likeness[0], 3) if likeness else None, outside=outside or None
+    )
 
 
 def _generated(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
@@ -113,6 +119,22 @@ def _variant(pipeline: "EditingPipeline", given: Given, request: AssetRequest, p
     )
 
 
+def _edited(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
+    from trellis.conditioning.view import PictureView
+    from trellis.editing.region import Box
+
+    assert isinstance(request, EditRequest) and request.box is not None  # `check_start` has seen to it
+    return pipeline.edit(
+        given.asset_of(pipeline, request, progress),
+        None if request.remove else given.condition,
+        region=[Box(*box) for box in request.box],
+        view=None if request.view is None else PictureView.from_dict(request.view.model_dump()),
+        progress=progress,
+        representations=request.representations,
+        **{name: value for name, value in request.sampling.items() if name != "box"},
+    )
+
+
 def _encoded(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
     source = given.asset_of(pipeline, request, progress)
     return pipeline.represented(source, request.representations, progress=progress)
@@ -120,7 +142,7 @@ def _encoded(pipeline: "EditingPipeline", given: Given, request: AssetRequest, p
 
 # How the operations make their asset, on a pipeline that states the operation.
 Maker = Callable[["EditingPipeline", Given, AssetRequest, Progress | None], "Asset"]
-MAKERS: Mapping[str, Maker] = {"generate": _generated, "variant": _variant, "encode": _encoded}
+MAKERS: Mapping[str, Maker] = {"generate": _generated, "variant": _variant, "edit": _edited, "encode": _encoded}
 
 
 def _retextured(

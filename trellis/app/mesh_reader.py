@@ -1,11 +1,21 @@
-"""Mesh files that clients send: kept in a folder of their own, until nobody holds them any more."""
+"""Mesh files that clients send: each in a folder of its own until nobody holds it any more, tried before it is used.
+
+A file of a few kilobytes can state gigabytes. So a child process reads it first (`trellis.app.mesh_worker`), and is
+ended when it takes too much memory or time.
+"""
 
 import base64
 import binascii
+import json
 import shutil
+import subprocess
+import sys
+import time
 import uuid
 import weakref
 from pathlib import Path
+
+import psutil
 
 from trellis.app.picture_reader import Content
 from trellis.app.storage import storing
@@ -14,6 +24,13 @@ from trellis.errors import InvalidInputError
 
 MAX_MESH_BYTES = 256 << 20
 PIECE = 1 << 20
+MEMORY_LIMIT = 8 << 30  # bytes of the child, whose libraries take half a gigabyte
+TIME_LIMIT = 120.0  # seconds; two million faces take five
+WATCH_SECONDS = 0.05
+BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from trellis.app.mesh_worker import main; main(*sys.argv[2:])"
+)
 
 
 class ReadMesh:
@@ -34,11 +51,12 @@ def mesh_ending(name: str) -> str:
     return ending
 
 
-def keep_mesh(content: Content, name: str, folder: Path) -> ReadMesh:
+def keep_mesh(content: Content, name: str, folder: Path, *, up: str = "auto") -> ReadMesh:
     """Keep a mesh that is base64 text or an open file, under a name of ours that ends as `name` does.
 
-    Raises InvalidInputError, naming the field, for no text of base64, an ending that is not read or a file of more than
-    MAX_MESH_BYTES; StorageError.
+    up: as in `trellis.encoding.options.MeshOptions`. Raises InvalidInputError, naming the field, for no text of base64,
+    an ending that is not read, more than MAX_MESH_BYTES, and a file that no mesh with an area is read from;
+    StorageError.
     """
     place = folder / uuid.uuid4().hex / f"mesh{mesh_ending(name)}"
     with storing(folder):
@@ -54,7 +72,41 @@ def keep_mesh(content: Content, name: str, folder: Path) -> ReadMesh:
     if not 0 < size <= MAX_MESH_BYTES:
         what = f"has {size / 2**20:.0f} MB, more than {MAX_MESH_BYTES >> 20}: simplify it" if size else "is empty"
         raise InvalidInputError(f"mesh {what}.", field="mesh")
+    error = _tried(place, up)
+    if error is not None:
+        raise InvalidInputError(f"mesh: {error}", field="mesh")
     return kept
+
+
+def _tried(path: Path, up: str) -> str | None:
+    """What is wrong with a mesh file, in a sentence."""
+    command = [sys.executable, "-c", BOOT, json.dumps(sys.path), str(path), up]
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    deadline, excess = time.monotonic() + TIME_LIMIT, ""
+    try:
+        while not excess and child.poll() is None:
+            time.sleep(WATCH_SECONDS)
+            excess = _excess(child.pid, deadline)
+    finally:
+        child.kill()
+        said, _ = child.communicate()
+    if excess:
+        return f"The mesh takes too {excess} to read: simplify it."
+    try:
+        error = json.loads(said)["error"]
+    except (ValueError, KeyError):
+        return "The mesh stopped its reader: save it again, as GLB."
+    return None if error is None else str(error)
+
+
+def _excess(number: int, deadline: float) -> str:
+    """What a process takes too much of, "" for nothing."""
+    try:
+        if psutil.Process(number).memory_info().rss > MEMORY_LIMIT:
+            return "much memory"
+    except psutil.Error:  # it has ended
+        return ""
+    return "long" if time.monotonic() > deadline else ""
 
 
 def _decoded(text: str) -> bytes:

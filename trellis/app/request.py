@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trellis.app.boxes import BOXES_FORM, Boxes
+from trellis.app.boxes import BOXES_FORM, Boxes, PictureFrame
 from trellis.app.presets import PRESET_NAMES, PRESETS
 from trellis.encoding.options import MeshOptions
 from trellis.errors import InvalidInputError
@@ -41,7 +41,7 @@ QUALITIES: Mapping[str, Mapping[str, Any]] = {
     "ultra": {"faces": 2_000_000, "texture_size": 4096, "texture_mode": "best"},
 }
 _OWN, _STARTED = "model's own", "as started"
-PRESERVE_MODES, KEEP_MODES, UV_MODES = ("replace", "inversion"), ("graft", "merge"), ("auto", "keep", "new")
+UV_MODES = ("auto", "keep", "new")
 _Steps = Annotated[int, Field(ge=1, le=100), WHOLE]
 _Guidance = Annotated[float, Field(ge=0, le=20)]
 
@@ -245,8 +245,8 @@ class VariantRequest(AssetRequest, SamplingOptions, MeshOptions):
 class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
     """The source with what is in the boxes made anew, or removed; all else stays.
 
-    view: what is known of the picture where it was painted over a view of the source, the values of a `PictureView`
-    (`trellis.conditioning`).
+    view: what is known of the picture where it was painted over a view of the source, as the file says that stands
+    beside the view.
     """
 
     operation: Literal["edit"] = "edit"
@@ -266,20 +266,7 @@ class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
     resample: Annotated[int, Field(ge=1, le=10), WHOLE] = option(
         1, "Resampling", "How often each step is done; more fits the new part to the old a little better.", group=CHANGE
     )
-    preserve: Annotated[str, OneOf(PRESERVE_MODES)] = option(
-        "replace",
-        "What keeps the rest",
-        "replace puts the source's own values back at every step; inversion is for large models, and twice as slow.",
-        group=CHANGE,
-    )
-    keep: Annotated[str, OneOf(KEEP_MODES)] | None = option(
-        None,
-        "Rest of the mesh",
-        "graft leaves the source's own faces as they are and adds the new part; merge makes one mesh of both.",
-        group=CHANGE,
-        null="graft for a mesh file, merge for an asset",
-    )
-    view: dict[str, Any] | None = None
+    view: PictureFrame | None = None
 
 
 class RetextureRequest(JobRequest, DetailOptions, MeshOptions):

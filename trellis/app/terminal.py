@@ -39,6 +39,10 @@ def print_summary(name: str, outcome: JobOutcome, *, seconds: float) -> None:
     for note in outcome.notes:
         print(f"  note: {note}")
     print_likeness(outcome.likeness)
+    if outcome.outside is not None:
+        changed, psnr = outcome.outside["voxels_changed"], outcome.outside.get("psnr")
+        agreement = "" if psnr is None else f", pictures agree to {psnr:.0f} dB"
+        print(f"  outside of the boxes: {changed:.0f} voxels changed{agreement}")
 
 
 def print_likeness(likeness: float | None) -> None:

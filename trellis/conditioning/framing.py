@@ -45,15 +45,32 @@ def object_box(alpha: np.ndarray) -> tuple[float, float, int]:
     return (left + right) / 2, (top + bottom) / 2, side
 
 
-def frame_object(cutout: Image.Image, size: int = 518) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+def frame_object(
+    cutout: Image.Image, size: int = 518, *, window: tuple[int, int, int, int] | None = None
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """Frame the object of an RGBA picture: uint8 [size, size, 3] on black, and the crop box.
 
-    The box is 1.2 times the object's longer side about its centre (docs/developer/model-facts.md, section 10).
+    The box is 1.2 times the object's longer side about its centre (docs/developer/model-facts.md, section 10); with a
+    `window` it is that, widened where the object reaches beyond it.
     """
-    x, y, side = object_box(np.asarray(cutout.getchannel("A")))
+    alpha = np.asarray(cutout.getchannel("A"))
+    x, y, side = object_box(alpha)
     half = side // 2
     # Centres may lie between pixels; Pillow rounds the corners of a box half to even, and so do we.
     left, top, right, bottom = (round(edge) for edge in (x - half, y - half, x + half, y + half))
+    if window is not None:
+        left, top, right, bottom = _widened(window, alpha)
     crop = cutout.crop((left, top, right, bottom)).resize((size, size), Image.Resampling.LANCZOS)
     rgba = np.asarray(crop).astype(np.float32) / 255
     return (rgba[..., :3] * rgba[..., 3:] * 255).astype(np.uint8), (left, top, right, bottom)
+
+
+def _widened(window: tuple[int, int, int, int], alpha: np.ndarray) -> tuple[int, int, int, int]:
+    """The square `window`, or the square about it and the opaque pixels of `alpha` [H, W] where they reach beyond."""
+    rows, columns = np.nonzero(alpha > OPAQUE)
+    left, top, right, bottom = window
+    wide = min(left, int(columns.min())), max(right, int(columns.max()) + 1)
+    high = min(top, int(rows.min())), max(bottom, int(rows.max()) + 1)
+    side = max(wide[1] - wide[0], high[1] - high[0])
+    left, top = (sum(edges) // 2 - side // 2 for edges in (wide, high))
+    return left, top, left + side, top + side

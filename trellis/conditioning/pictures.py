@@ -89,14 +89,15 @@ def prepare_image(
     background: str = "auto",
     runtime: ModelFiles | None = None,
     marks: Marks | None = None,
+    window: tuple[int, int, int, int] | None = None,
 ) -> PreparedImage:
     """Read, cut out and frame a picture for an encoder of `size` x `size` pixels.
 
-    See `cut_out` for `background` and `marks`.
+    See `cut_out` for `background` and `marks`, `frame_object` for `window`.
     """
     picture, notes = load_picture(source)
     cutout, method, remark = cut_out(picture, background=background, runtime=runtime or ModelFiles(), marks=marks)
-    pixels, box = frame_object(cutout, size)
+    pixels, box = frame_object(cutout, size, window=window)
     return PreparedImage(cutout, pixels, box, method, notes + ((remark,) if remark else ()))
 
 

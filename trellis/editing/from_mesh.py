@@ -21,6 +21,7 @@ from trellis.encoding.views import VIEWS, view_features
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.family import PICTURES
 from trellis.geometry.similarity import Similarity
+from trellis.kept import FileSurface
 from trellis.memory import Effort
 from trellis.model_stages import ModelStages
 from trellis.progress import Progress
@@ -67,6 +68,8 @@ def asset_of_mesh(
     latent = stages.encode_latent(features)
     progress.report(Stage.ENCODE, 1, 1)
     logger.info("%d voxels at %d^3 encoded", len(coords), voxels.resolution)
+    to_cube = Similarity(to_cube.scale, to_cube.shift)
+    placed = replace(mesh, vertices=to_cube.apply(mesh.vertices))
     return Asset(
         gaussians=None,
         mesh=None,
@@ -76,7 +79,8 @@ def asset_of_mesh(
         resolution=voxels.resolution,
         prepared=(),
         notes=mesh.notes,
-        to_cube=Similarity(to_cube.scale, to_cube.shift, turns),
+        to_cube=replace(to_cube, turns=turns),
+        surface=FileSurface(placed),
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trellis.errors import InvalidInputError
 from trellis.export.clean import clean
+from trellis.export.kept import KeptPart, kept_psnr
 from trellis.export.likeness import rough_likeness
 from trellis.export.options import FileOptions
 from trellis.export.projection import ViewOptions
@@ -35,7 +36,7 @@ class FileSources:
     """What files are made of: representations, and the picture [S, S, 4] uint8 of the object cut out and framed.
 
     store_field: writes the file that `Asset.load` reads the radiance field from again, and returns its path. to_world:
-    where files put what is made of the representations.
+    where files put what is made of the representations; kept: of an edited asset, what was not edited.
     """
 
     gaussians: GaussianCloud | None
@@ -44,6 +45,7 @@ class FileSources:
     radiance_field: RadianceField | None = None
     store_field: Callable[[Path], Path] | None = None
     to_world: Similarity = IDENTITY
+    kept: KeptPart | None = None
 
 
 def required(representation: T | None, name: str) -> T:
@@ -105,7 +107,7 @@ class ExportChain:
     @cached_property
     def textured(self) -> TexturedMesh:
         """The unwrapped mesh with its texture, and remarks for the user."""
-        gaussians, picture = self.sources.gaussians, self.sources.picture if self.options.blend_picture else None
+        gaussians, picture = self.sources.gaussians, self.picture if self.options.blend_picture else None
         check_sources(required(self.sources.mesh, "mesh"), gaussians, picture)
         made = textured_mesh(
             self.unwrapped,
@@ -115,9 +117,22 @@ class ExportChain:
             options=self.options,
             views=self.views,
             progress=self.progress,
+            kept=self.sources.kept,
         )
         self.progress.report(Stage.EXPORT, 4, STEPS)
         return made
+
+    @property
+    def picture(self) -> NDArray[np.uint8] | None:
+        """The picture of the asset; where a part was edited, only one that shows it and whose camera is known."""
+        kept = self.sources.kept
+        return None if kept is not None and kept.camera is None else self.sources.picture
+
+    @cached_property
+    def agreement(self) -> float | None:
+        """How well the files agree with the source's outside of what was edited, in dB; None without an edit."""
+        kept = self.sources.kept
+        return None if kept is None else kept_psnr(self.textured, kept, progress=self.progress)
 
     @cached_property
     def likeness(self) -> float | None:
@@ -125,7 +140,7 @@ class ExportChain:
 
         Where the picture is laid on the texture its camera is known; else a rough search finds it.
         """
-        picture, mesh = self.sources.picture, self.sources.mesh
+        picture, mesh = self.picture, self.sources.mesh
         if picture is None:
             return None
         if "textured" in vars(self) and self.options.blend_picture:

@@ -15,7 +15,7 @@ from trellis.export.glb import write_glb
 from trellis.export.maps import write_maps
 from trellis.export.obj import write_obj
 from trellis.export.options import TEXTURED, FileOptions
-from trellis.export.placement import placed
+from trellis.export.placement import placed, placed_gaussians, placed_mesh
 from trellis.export.ply import write_gaussian_ply, write_mesh_ply
 from trellis.export.splat import write_splat
 from trellis.export.stl import closed, is_closed, write_stl
@@ -38,14 +38,16 @@ def write_files(
     on_note: Callable[[str], None],
     on_draft: Callable[[NDArray[np.uint8]], None] | None = None,
     on_likeness: Callable[[float], None] | None = None,
+    on_kept: Callable[[float], None] | None = None,
     rasterizer: str = "builtin",
 ) -> dict[str, Path]:
     """Write `folder/name.*` in the formats of `options`; the paths by kind.
 
     `on_note` hears remarks for the user, `on_draft` gets a small picture of the asset (see `draft`) before anything is
     written, and one in the colours of the texture, if there is one, in the end; `on_likeness` how much the asset looks
-    like its picture (see `likeness`); `rasterizer`, one of `runtime.RASTERIZERS`, draws it, the preview and the views
-    of a texture.
+    like its picture (see `likeness`); `on_kept` how well textured files agree with the source's outside of what was
+    edited, in dB (see `kept.kept_psnr`); `rasterizer`, one of `runtime.RASTERIZERS`, draws it, the preview and the
+    views of a texture.
 
     A kind is a format's name, but OBJ brings mtl and base_color along, and maps are base_color and normal_map. With
     `options.draft` the small picture is all that is written, of the kind "draft".
@@ -71,6 +73,8 @@ def write_files(
             written |= writer.write(item)
         if on_likeness is not None and writer.chain.likeness is not None:
             on_likeness(writer.chain.likeness)
+        if on_kept is not None and "textured" in vars(writer.chain) and writer.chain.agreement is not None:
+            on_kept(writer.chain.agreement)
         if on_draft is not None and set(options.formats) & set(TEXTURED):
             on_draft(draft(sources, textured=writer.textured, rasterizer=rasterizer))
         paths = {kind: path.replace(folder / path.name) for kind, path in written.items()}
@@ -118,7 +122,9 @@ class _Writer:
             "usdz": lambda: write_usdz(self.placed, self.path("usdz")),
             "maps": lambda: write_maps(self.textured, self.folder, name=self.name),
             "stl": self.write_solid,
-            "mesh_ply": lambda: write_mesh_ply(self.chain.light, self.folder / f"{self.name}_mesh.ply"),
+            "mesh_ply": lambda: write_mesh_ply(
+                placed_mesh(self.chain.light, self.chain.sources.to_world), self.folder / f"{self.name}_mesh.ply"
+            ),
             "ply": lambda: write_gaussian_ply(self.gaussians, self.path("ply")),
             "splat": lambda: write_splat(self.gaussians, self.path("splat")),
             "radiance_field": self.write_field,
@@ -132,7 +138,7 @@ class _Writer:
 
     @property
     def gaussians(self) -> GaussianCloud:
-        return required(self.chain.sources.gaussians, "gaussians")
+        return placed_gaussians(required(self.chain.sources.gaussians, "gaussians"), self.chain.sources.to_world)
 
     @property
     def textured(self) -> TexturedMesh:
@@ -143,7 +149,8 @@ class _Writer:
     @property
     def placed(self) -> TexturedMesh:
         """The textured mesh where its files have it."""
-        return placed(self.textured, pivot=self.options.pivot, real_size=self.options.real_size)
+        options, to_world = self.options, self.chain.sources.to_world
+        return placed(self.textured, pivot=options.pivot, real_size=options.real_size, to_world=to_world)
 
     def write_solid(self) -> Path:
         solid = closed(self.chain.light)

@@ -21,6 +21,7 @@ from trellis.export.picture_camera import (
     MIN_OVERLAP_FOR_COLORS,
     ColoredMesh,
     estimate_camera,
+    judged_camera,
 )
 from trellis.export.projection import Sight, look, pixel_cosines, seen_texels, smooth_pixels
 from trellis.export.unwrap import Unwrapped
@@ -48,10 +49,16 @@ def check_picture(picture: NDArray[np.uint8]) -> None:
 
 
 def blended_texture(
-    texture: Tensor, texels: Texels, unwrapped: Unwrapped, *, picture: NDArray[np.uint8], progress: Progress
+    texture: Tensor,
+    texels: Texels,
+    unwrapped: Unwrapped,
+    *,
+    picture: NDArray[np.uint8],
+    camera: Cameras | None = None,
+    progress: Progress,
 ) -> tuple[Tensor, Cameras | None, float, tuple[str, ...]]:
     """`texture` [S, S, 3] with `picture` [P, P, 4] over it, the camera of the picture, the likeness of the two before
-    (`trellis.export.likeness`), and remarks for the user.
+    (`trellis.export.likeness`), and remarks for the user. camera: that of the picture, if it is known.
 
     Unchanged, with no camera and a remark, when the camera cannot be found with confidence.
     """
@@ -60,7 +67,10 @@ def blended_texture(
     uvs = torch.from_numpy(unwrapped.uvs.astype(np.float32)).to(device)
     with torch.no_grad():
         asset = ColoredMesh(surface, uvs, texture.permute(2, 0, 1))
-        found = estimate_camera(asset, picture, progress=progress)
+        if camera is None:
+            found = estimate_camera(asset, picture, progress=progress)
+        else:
+            found = judged_camera(asset, picture, camera.to(device))
         alike = likeness(asset, picture, found.camera)
         logger.info("Camera of the picture: overlap %.3f, colour error %.3f", found.overlap, found.color_error)
         if not found.knows_colors:

@@ -132,6 +132,12 @@ def estimate_camera(
     return PictureCamera(_camera(small.points, best), overlap, error)
 
 
+def judged_camera(asset: ColoredMesh, picture: NDArray[np.uint8], camera: Cameras) -> PictureCamera:
+    """A known camera of `picture` [S, S, 4] uint8, with how well the two agree."""
+    wanted = target(picture, FINE).to(asset.points.device)
+    return PictureCamera(camera, *_agreement(asset.draw(camera, FINE), wanted))
+
+
 def estimate_roughly(
     asset: ColoredMesh | ColoredCloud, picture: NDArray[np.uint8], *, progress: Progress | None = None
 ) -> PictureCamera:

@@ -15,6 +15,7 @@ from trellis.export.bake import (
     surface_texels,
     unwrapped_mesh,
 )
+from trellis.export.kept import KeptPart, with_kept_texture
 from trellis.export.normal_map import normal_map
 from trellis.export.options import FileOptions
 from trellis.export.picture_blend import blended_texture, check_picture
@@ -43,11 +44,13 @@ def textured_mesh(
     options: FileOptions,
     views: ViewOptions,
     progress: Progress,
+    kept: KeptPart | None = None,
 ) -> TexturedMesh:
     """Bake the unwrapped mesh: the colours of the Gaussians, or without some those of `full`, and its relief.
 
     picture [S, S, 4] uint8: the cut-out input picture as the networks saw it (straight RGBA, framed by
-    `frame_object`), laid over the texture where it sees the surface.
+    `frame_object`), laid over the texture where it sees the surface. kept: of an edited asset, what was not edited: it
+    has the source's texture.
     """
     texels = surface_texels(unwrapped, options.texture_size, device=full.vertices.device)
     texture = _texture(
@@ -57,7 +60,11 @@ def textured_mesh(
     alike: float | None = None
     notes: tuple[str, ...] = ()
     if picture is not None:
-        texture, camera, alike, notes = blended_texture(texture, texels, unwrapped, picture=picture, progress=progress)
+        texture, camera, alike, notes = blended_texture(
+            texture, texels, unwrapped, picture=picture, camera=None if kept is None else kept.camera, progress=progress
+        )
+    if kept is not None:
+        texture = with_kept_texture(texture, texels, kept, progress=progress)
     return TexturedMesh(
         vertices=unwrapped.vertices.astype(np.float32),
         normals=unwrapped.normals.astype(np.float32),

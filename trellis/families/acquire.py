@@ -10,6 +10,7 @@ from trellis.errors import CheckpointError, FetchError, InvalidInputError, did_y
 from trellis.families import registry
 from trellis.families.catalogue import cached_folder, resolve_model
 from trellis.families.download import RemoteFile, fetch_file, is_whole, list_repository, missing_bytes, require_space
+from trellis.families.family import NeededFile
 from trellis.families.location import ModelLocation, description_files
 from trellis.progress import Progress
 from trellis.runtime import ModelFiles, matting_model_path
@@ -59,6 +60,37 @@ def obtain_model(name: str, *, runtime: ModelFiles, progress: Progress | None = 
         get_model(name, runtime=runtime, progress=progress)
         location = resolve_model(name, runtime=runtime)
     return location
+
+
+def obtain_files(
+    location: ModelLocation, files: Sequence[NeededFile], *, what: str, progress: Progress | None = None
+) -> None:
+    """Fetch files of a model that generating does not need, where they are not on this machine.
+
+    They come from the repository that they name, else from the model's own. `what` they are, and how large, is told
+    where they cannot be had: raises FetchError, Cancelled.
+    """
+    progress = progress or Progress()
+    missing = [file for file in files if not location.has(file)]
+    if not missing:
+        return
+    name, runtime = location.name, location.runtime
+    published = registry.published_name(name) or registry.published_name(Path(name).name)
+    own = registry.published_models()[published].repositories if published else ()
+    places = tuple(file.repository for file in missing[:1] if file.repository) or location.repositories or own
+    root = location.extra_folder
+    if runtime.offline or root is None or not places:
+        why = "in offline mode (--offline, HF_HUB_OFFLINE)" if runtime.offline else "for its place is not known"
+        raise FetchError(f"{what} of {name} is not on this machine, and cannot be fetched {why}.")
+
+    def plan(repository: str) -> Download:
+        listed = list_repository(repository)
+        return Download(
+            name, root, tuple((_pick(listed, file.path, repository), root / file.place) for file in missing)
+        )
+
+    logger.info("Fetching %s of %s", what, name)
+    _carry_out(_from_first(places, plan, progress), progress)
 
 
 def get_model(

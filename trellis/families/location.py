@@ -48,9 +48,23 @@ class ModelLocation:
 
     def find(self, path: str) -> Path | None:
         """A file of the model on this machine, if it is there."""
-        if self.local is None:
-            return cached_file(self.repositories, path)
-        return self.local / path if (self.local / path).is_file() else None
+        found = cached_file(self.repositories, path) if self.local is None else None
+        extra = self.extra_folder
+        return extra / path if found is None and extra is not None and (extra / path).is_file() else found
+
+    @property
+    def extra_folder(self) -> Path | None:
+        """The folder of files of the model that are fetched later: its own, or one that has its name."""
+        if self.local is not None:
+            return self.local
+        return None if self.runtime.model_folder is None else self.runtime.model_folder / self.name
+
+    def has(self, file: NeededFile) -> bool:
+        """Whether a file that it needs is on this machine."""
+        try:
+            return self.needed(file).is_file()
+        except (CheckpointError, FetchError):
+            return False
 
     def file(self, path: str) -> Path:
         """A file of the model on this machine; raises CheckpointError, or FetchError where it must be fetched first."""

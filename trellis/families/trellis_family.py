@@ -1,9 +1,11 @@
 """The TRELLIS family: its published models, what its description file says, and where its networks are."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from trellis.errors import CheckpointError
 from trellis.families.family import (
+    EDIT,
     ENCODE,
     GENERATE,
     PICTURES,
@@ -25,10 +27,25 @@ CLIP = "CLIP"
 WEIGHTS = "model.safetensors"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
 ENCODER_FOLDER = "encoders"
-# The encoders by role: their published names, and how that of the decoder begins that they were trained with.
+
+
+@dataclass(frozen=True)
+class PublishedEncoder:
+    """An encoder that published models have beside the decoder `partner`, whose name begins as `beginning`."""
+
+    name: str
+    megabytes: int
+    partner: str
+    beginning: str
+
+
 ENCODERS = {
-    "sparse_structure_encoder": ("ss_enc_conv3d_16l8_fp16", "sparse_structure_decoder", "ss_dec_conv3d_16l8"),
-    "slat_encoder": ("slat_enc_swin8_B_64l8_fp16", "slat_decoder_mesh", "slat_dec_mesh_swin8_B_64l8"),
+    "sparse_structure_encoder": PublishedEncoder(
+        "ss_enc_conv3d_16l8_fp16", 119, "sparse_structure_decoder", "ss_dec_conv3d_16l8"
+    ),
+    "slat_encoder": PublishedEncoder(
+        "slat_enc_swin8_B_64l8_fp16", 173, "slat_decoder_mesh", "slat_dec_mesh_swin8_B_64l8"
+    ),
 }
 ENDINGS = (".json", ".safetensors")  # of the two files of a network
 # The one list of published models. They have moved before: add a new place at the front of its entry.
@@ -58,7 +75,7 @@ def describe(path: Path) -> ModelDescription:
     """What the model of a pipeline.json is; raises CheckpointError when that is missing or wrong."""
     config = PipelineConfig.read(path)
     image, text = config.image_cond_model, config.text_cond_model
-    encodes = (ENCODE,) if all(encoder_stem(config, role, path.parent) for role in ENCODERS) else ()
+    encodes = (EDIT, ENCODE) if all(encoder_stem(config, role, path.parent) for role in ENCODERS) else ()
     own = image["path"] if isinstance(image, dict) else text  # no folder where a published encoder is named
     supporting = (DINO,) if isinstance(image, str) else (CLIP,) if text in SUPPORTING[CLIP].repositories else ()
     return ModelDescription(
@@ -97,9 +114,15 @@ def encoder_stem(config: PipelineConfig, role: str, folder: Path) -> str | None:
         return config.models[role]
     if (folder / ENCODER_FOLDER / f"{role}{ENDINGS[0]}").is_file():
         return f"{ENCODER_FOLDER}/{role}"
-    name, partner, beginning = ENCODERS[role]
-    place, _, decoder = config.models.get(partner, "").rpartition("/")
-    return f"{place}/{name}" if place and decoder.startswith(beginning) else None
+    known = ENCODERS[role]
+    place, _, decoder = config.models.get(known.partner, "").rpartition("/")
+    return f"{place}/{known.name}" if place and decoder.startswith(known.beginning) else None
+
+
+def encoder_files(model: ModelLocation, role: str) -> tuple[NeededFile, ...]:
+    """The files of an encoder, also where they must be fetched first; none where the model has it not."""
+    stem = encoder_stem(PipelineConfig.read(model.description), role, model.folder)
+    return () if stem is None else network_files(stem)
 
 
 def network_stem(model: ModelLocation, role: str) -> Path:

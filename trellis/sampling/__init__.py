@@ -12,12 +12,14 @@ from trellis.sampling.guidance import (
     extrapolate,
     guide,
 )
+from trellis.sampling.repaint import Known, repaint_sample
 from trellis.sampling.schedule import TIME_SCALE, timesteps
 
 __all__ = [
     "MULTI_IMAGE_MODES",
     "SPEEDS",
     "TIME_SCALE",
+    "Known",
     "Start",
     "Velocity",
     "VelocityPair",
@@ -28,5 +30,6 @@ __all__ = [
     "extrapolate",
     "guide",
     "initial_noise",
+    "repaint_sample",
     "timesteps",
 ]

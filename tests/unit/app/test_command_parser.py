@@ -18,7 +18,21 @@ from trellis import cli
 from trellis.app.command_parser import STARTER
 
 PICTURE = Path(__file__).parent / "picture.png"
-COMMANDS = ("generate", "batch", "serve", "doctor", "models", "ui", "train", "setup")
+COMMANDS = (
+    "generate",
+    "batch",
+    "variant",
+    "edit",
+    "retexture",
+    "encode",
+    "decode",
+    "serve",
+    "doctor",
+    "models",
+    "ui",
+    "train",
+    "setup",
+)
 
 
 def parsers(monkeypatch: pytest.MonkeyPatch) -> dict[str, argparse.ArgumentParser]:

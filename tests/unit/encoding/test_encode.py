@@ -12,22 +12,23 @@ from torch import Tensor
 from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from tests.unit.encoding.meshes import sphere
-from trellis.encoding.encode import EncodedMesh, encode_file, encode_mesh
+from trellis.asset import Asset
+from trellis.editing.from_mesh import asset_of_mesh
 from trellis.encoding.load import load_mesh
 from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError
 from trellis.export.clean import clean
-from trellis.families.catalogue import resolve_model
-from trellis.families.trellis_family import NANO_FOLDER, network_stem
-from trellis.models import create_model, load_model, save_model
+from trellis.families.trellis_family import NANO_FOLDER
+from trellis.models import create_model, save_model
+from trellis.pipeline import ImageTo3D
 from trellis.progress import CancelToken, Progress
 from trellis.representations import Mesh
-from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import Runtime
 
 RUNTIME = Runtime(offline=True)
+PIPELINE = ImageTo3D.from_pretrained("nano", runtime=RUNTIME)
 COLORS = {"ball": (230, 40, 30), "slab": (240, 220, 60), "post": (40, 90, 220)}
 
 
@@ -58,8 +59,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def encoded(file: Path) -> EncodedMesh:
-    return encode_file(file, file.with_name("object.safetensors"), runtime=RUNTIME)
+def encoded(file: Path) -> Asset:
+    return PIPELINE.load_mesh(file)
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +69,13 @@ def field(file: Path) -> SolidField:
 
 
 @pytest.fixture(scope="module")
-def decoded(encoded: EncodedMesh) -> Mesh:
-    with torch.inference_mode():
-        features = load_model(network_stem(resolve_model("nano", runtime=RUNTIME), "slat_decoder_mesh"))(
-            encoded.sparse()
-        )
-        [(coords, feats)] = features.samples()
-        return clean(extract_mesh(coords, feats, resolution=features.resolution))
+def decoded(encoded: Asset) -> Mesh:
+    mesh = PIPELINE.represented(encoded, ["mesh"]).mesh
+    assert mesh is not None
+    return clean(mesh)
 
 
-def test_latent(encoded: EncodedMesh) -> None:
+def test_latent(encoded: Asset) -> None:
     config = json.loads((NANO_FOLDER / "pipeline.json").read_text())["args"]
     std = torch.tensor(config["slat_normalization"]["std"])
     mean = torch.tensor(config["slat_normalization"]["mean"])
@@ -87,10 +85,11 @@ def test_latent(encoded: EncodedMesh) -> None:
     assert scaled.mean(0).abs().max() < 1 and scaled.std(0).min() > 0.4 and scaled.std(0).max() < 2
 
 
-def test_stored_latent(encoded: EncodedMesh, file: Path) -> None:
-    found = EncodedMesh.load(file.with_name("object.safetensors"))
+def test_an_encoded_mesh_is_stored_as_any_asset(encoded: Asset, tmp_path: Path) -> None:
+    found = Asset.load(encoded.store(tmp_path / "object.safetensors"))
     assert torch.equal(found.coords, encoded.coords) and torch.equal(found.latent, encoded.latent)
     assert replace(found, coords=encoded.coords, latent=encoded.latent) == encoded
+    assert found.gaussians is None and found.mesh is None
 
 
 def test_shape_comes_back(decoded: Mesh, field: SolidField) -> None:
@@ -108,7 +107,7 @@ def test_shape_comes_back(decoded: Mesh, field: SolidField) -> None:
     assert distance.mean() < 0.25 / 128 and distance.quantile(0.99) < 1 / 128
 
 
-def test_place_in_the_file_comes_back(decoded: Mesh, encoded: EncodedMesh, file: Path) -> None:
+def test_place_in_the_file_comes_back(decoded: Mesh, encoded: Asset, file: Path) -> None:
     vertices = encoded.to_cube.inverse().apply(decoded.vertices)
     source = load_mesh(file)
     for reduce in (torch.amin, torch.amax):
@@ -137,6 +136,10 @@ def _part_colors(decoded: Mesh, field: SolidField) -> dict[str, tuple[list[float
     return result
 
 
+def opened(folder: Path) -> ImageTo3D:
+    return ImageTo3D.from_pretrained(folder, runtime=RUNTIME)
+
+
 def image_model(folder: Path, width: int = 12) -> Path:
     """A model whose encoder takes image features, like the published ones, with random weights."""
     torch.manual_seed(0)
@@ -157,47 +160,45 @@ def image_model(folder: Path, width: int = 12) -> Path:
 def test_models_with_image_features(tmp_path: Path) -> None:
     path = tmp_path / "ball.ply"
     sphere(3, radius=7).export(path)
-    model = str(image_model(tmp_path / "model"))
-    found = encode_file(path, model=model, runtime=RUNTIME, views=4)
+    pipeline = opened(image_model(tmp_path / "model"))
+    found, again, other = (asset_of_mesh(pipeline, path, views=views, progress=Progress()) for views in (4, 4, 5))
     assert found.resolution == 16 and found.latent.std() > 0
     # The unit ball's voxels: those of the voxeliser, the cube filled from side to side.
     assert found.coords.amin() == 0 and found.coords.amax() == 15
     assert found.to_cube.scale == pytest.approx(1 / 14, rel=1e-3)
-    again = encode_file(path, model=model, runtime=RUNTIME, views=4)
     assert torch.equal(found.latent, again.latent)
-    other = encode_file(path, model=model, runtime=RUNTIME, views=5)
     assert not torch.equal(found.latent, other.latent)
 
 
 def test_models_that_cannot_encode(tmp_path: Path) -> None:
-    mesh = normalize_mesh(SourceMesh.from_mesh(_triangle())).mesh
-    strange = resolve_model(str(image_model(tmp_path / "strange", width=7)), runtime=RUNTIME)
+    path = tmp_path / "ball.ply"
+    sphere(1).export(path)
     with pytest.raises(CheckpointError, match="7 numbers"):
-        encode_mesh(mesh, strange, runtime=RUNTIME)
+        opened(image_model(tmp_path / "strange", width=7)).load_mesh(path)
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "pipeline.json").write_text((NANO_FOLDER / "pipeline.json").read_text())
-    with pytest.raises(CheckpointError, match="no slat_encoder"):
-        encode_mesh(mesh, resolve_model(str(tmp_path / "bare"), runtime=RUNTIME), runtime=RUNTIME)
+    bare = opened(tmp_path / "bare")
+    assert "encode" not in bare.operations and "encode" in PIPELINE.operations
+    with pytest.raises(CheckpointError, match="no 'slat_encoder'"):
+        bare.load_mesh(path)
 
 
-def test_stored_latents_are_checked(tmp_path: Path, encoded: EncodedMesh) -> None:
-    for name, content in (("gone", None), ("text", b"hello"), ("empty", b"")):
-        if content is not None:
-            (tmp_path / name).write_bytes(content)
-        with pytest.raises(InvalidInputError, match=name):
-            EncodedMesh.load(tmp_path / name)
-    outside = replace(encoded, coords=encoded.coords + 30).save(tmp_path / "outside")
-    with pytest.raises(InvalidInputError, match="outside"):
-        EncodedMesh.load(outside)
+@pytest.mark.parametrize("front", ["90", "180", "270"])
+def test_a_mesh_is_turned_and_comes_back(front: str, file: Path) -> None:
+    found = PIPELINE.load_mesh(file, front=front)
+    assert found.to_cube.turns == int(front) // 90
+    centres = (found.coords.float() + 0.5) / found.resolution - 0.5
+    source = load_mesh(file)
+    voxel = 1 / (found.to_cube.scale * found.resolution)
+    for reduce in (torch.amin, torch.amax):
+        there = reduce(found.to_cube.inverse().apply(centres), 0)
+        assert torch.allclose(there, reduce(source.vertices, 0), atol=1.2 * voxel)
+    with pytest.raises(InvalidInputError, match="front must be one of auto, 0, 90") as error:
+        PIPELINE.load_mesh(file, front="45")
+    assert error.value.field == "front"
 
 
-def test_cancelled(file: Path, tmp_path: Path) -> None:
+def test_cancelled(file: Path) -> None:
     token = CancelToken()
-    output = tmp_path / "a.safetensors"
     with pytest.raises(Cancelled):
-        encode_file(file, output, runtime=RUNTIME, progress=Progress(lambda _: token.cancel(), token))
-    assert not output.exists()
-
-
-def _triangle() -> Mesh:
-    return Mesh(torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), torch.tensor([[0, 1, 2]]))
+        PIPELINE.load_mesh(file, progress=Progress(lambda _: token.cancel(), token))

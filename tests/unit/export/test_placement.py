@@ -11,14 +11,18 @@ import trimesh
 from pxr import Usd, UsdGeom
 
 from tests.unit.export.shapes import painted, sphere
+from tests.unit.export.test_splat import cloud
 from tests.unit.export.textured_samples import EXTENTS, textured_box
 from trellis.errors import InvalidInputError
 from trellis.export.chain import FileSources
 from trellis.export.files import write_files
 from trellis.export.glb import glb_bytes
 from trellis.export.options import FileOptions
-from trellis.export.placement import placed
+from trellis.export.placement import placed, placed_gaussians
+from trellis.geometry.axes import to_gltf_frame
 from trellis.geometry.cameras import Cameras, look_at
+from trellis.geometry.rotations import quaternion_to_matrix
+from trellis.geometry.similarity import Similarity
 from trellis.progress import Progress
 from trellis.representations import Mesh, TexturedMesh
 
@@ -95,3 +99,44 @@ def test_the_camera_in_the_file_moves_along(tmp_path: Path) -> None:
     assert not {"translation", "scale", "matrix"} & set(node)
     eye = (np.array([0.4, 1.9, 0.6]) - AWAY + [0, 0, EXTENTS[2] / 2]) * 8 / max(EXTENTS)
     assert node["extras"]["picture_camera"]["matrix"][12:15] == pytest.approx([eye[0], eye[2], -eye[1]], abs=1e-4)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_results_go_back_to_where_their_source_was(turns: int, tmp_path: Path) -> None:
+    """Vertices, normals and Gaussians lie as in the source; the picture's camera sees the same of them."""
+    to_world = Similarity(0.01, (3.0, -20.0, 0.5), turns).inverse()
+    mesh = box()
+    made = placed(mesh, pivot="center", real_size=None, to_world=to_world)
+    there = to_world.apply(torch.from_numpy(mesh.vertices).double()).numpy()
+    assert np.abs(made.vertices - there).max() < 1e-2 and np.abs(there).max() > 100
+    assert np.abs(seen(made) - seen(mesh)).max() < 1e-4
+    corner = torch.from_numpy(mesh.vertices + 0.01 * mesh.normals).double()
+    away = to_world.apply(corner).numpy() - there
+    assert np.abs(away / np.linalg.norm(away, axis=1, keepdims=True) - made.normals).max() < 1e-4
+    gaussians = cloud(20)
+    moved = placed_gaussians(gaussians, to_world)
+    assert torch.allclose(moved.positions, to_world.apply(gaussians.positions))
+    # A step along the first axis of each ellipsoid, before and after.
+    first, other = (
+        item.positions + item.scales[:, :1] * quaternion_to_matrix(item.rotations)[..., 0]
+        for item in (gaussians, moved)
+    )
+    assert torch.allclose(to_world.apply(first.double()).float(), other, atol=1e-3)
+
+
+def test_files_of_a_placed_asset(tmp_path: Path) -> None:
+    shape = sphere(2)
+    colored = Mesh(shape.vertices, shape.faces, painted(shape.vertices))
+    to_world = Similarity(1 / 40, (-7.5, -0.25, 1.75), 1).inverse()
+    for kind, name in (("glb", "glb"), ("mesh_ply", "mesh_ply")):
+        options = FileOptions(formats=(kind,), texture_size=512, simplify=0)
+        sources = FileSources(None, colored, to_world=to_world)
+        files = write_files(
+            sources, tmp_path, name="a", options=options, progress=Progress(), on_note=lambda note: None
+        )
+        bounds = np.sort(np.asarray(trimesh.load(files[name], force="mesh").bounds).ravel())
+        there = to_world.apply(shape.vertices.double())
+        if kind == "glb":
+            there = to_gltf_frame(there)
+        expected = np.sort(np.concatenate([there.amin(0).numpy(), there.amax(0).numpy()]))
+        assert np.abs(bounds - expected).max() < 1e-3 and np.abs(expected).max() > 280, kind

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -67,9 +68,9 @@ class Jobs:
         """Raise what `submit` would raise for such a job; see `Engine.choose_model`."""
         await run_in_threadpool(self.engine.choose_model, request, model, **given)
 
-    async def keep_mesh(self, content: Content, name: str) -> ReadMesh:
+    async def keep_mesh(self, content: Content, name: str, **reading: Any) -> ReadMesh:
         """A mesh that a client sent; see `trellis.app.mesh_reader.keep_mesh`."""
-        return await run_in_threadpool(keep_mesh, content, name, self.engine.uploads)
+        return await run_in_threadpool(partial(keep_mesh, content, name, self.engine.uploads, **reading))
 
     async def extract(self, job_id: str, values: Mapping[str, Any], *, owner: str | None = None) -> str:
         """Queue a job for other files of a job's asset; see `Engine.extract`."""

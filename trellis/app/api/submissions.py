@@ -64,7 +64,7 @@ async def _checked(
     # Before the work of reading pictures and mesh.
     await jobs.check(checked, model, prompt=prompt, pictures=len(contents), source=source, mesh=mesh is not None)
     pictures = await read_pictures(jobs.pictures, contents, max_pixels=settings.max_picture_pixels)
-    kept: ReadMesh | None = None if mesh is None else await jobs.keep_mesh(mesh, mesh_name)
+    kept: ReadMesh | None = None if mesh is None else await jobs.keep_mesh(mesh, mesh_name, up=checked.reading["up"])
     return Submission(checked, Source(pictures, prompt, model, source, kept))
 
 

@@ -37,7 +37,8 @@ class Lights:
     exposure: Tensor
 
 
-def _picture_draws(batch: ObjectBatch, views: int, seed: int) -> Draws:
+def picture_draws(batch: ObjectBatch, views: int, seed: int) -> Draws:
+    """The random numbers of `views` pictures an object."""
     numbers = batch.seeds[:, None] * 1_000_003 + torch.arange(views) * 7919 + seed * 104_729
     return Draws(numbers.flatten(), 77)
 
@@ -262,7 +263,7 @@ def render_pictures(
     A picture depends on the object's seed, the view's number and `seed`. `dense` [B, R, R, R] saves computing the
     occupancy again.
     """
-    draws = _picture_draws(batch, views, seed)
+    draws = picture_draws(batch, views, seed)
     cameras = draw_cameras(draws)
     lights = draw_lights(draws, cameras)
     shell = occupancy(batch) if dense is None else dense

@@ -1,0 +1,239 @@
+"""What starts from a job or from a mesh file: from the request to the record, and every refusal with its field."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trimesh
+from fastapi.testclient import TestClient
+
+from tests.api.conftest import HOME, png
+from tests.unit.app.engines import start_engine
+from tests.unit.app.fakes import FakePipeline
+from tests.unit.app.waiting import wait_until
+from trellis.app.api.application import create_api
+from trellis.app.api.settings import ApiSettings
+from trellis.app.engine import REENCODED, Engine
+from trellis.app.jobs import Job
+from trellis.app.picture_reader import PictureReader
+from trellis.app.request import EditRequest, RetextureRequest, VariantRequest
+
+TEXT = base64.b64encode(png()).decode()
+BOX = [[-0.5, 0, -0.5], [0.5, 0.5, 0.5]]
+NOWHERE = "0" * 32
+
+
+def glb() -> bytes:
+    return bytes(trimesh.creation.icosphere(1).export(file_type="glb"))
+
+
+FLAT = b"v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n"
+MESH = base64.b64encode(glb()).decode()
+
+
+@pytest.fixture
+def pipeline() -> FakePipeline:
+    return FakePipeline()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, pipeline: FakePipeline, reader: PictureReader) -> Iterator[Engine]:
+    engine = start_engine(lambda **_: pipeline, tmp_path / "jobs", models=["words", "bare"], texts=["words"])
+    engine.models = type(engine.models)(
+        engine.models.names, engine.models.of_texts, operations={"bare": ("generate", "variant", "retexture")}
+    )
+    engine.pictures = reader
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def client(engine: Engine) -> Iterator[TestClient]:
+    with TestClient(create_api(engine, ApiSettings()), base_url=HOME) as client:
+        yield client
+
+
+def finished(client: TestClient, answer: Any, state: str = "done") -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text
+    url = answer.json()["url"]
+    wait_until(lambda: client.get(url).json()["state"] in ("done", "failed", "cancelled"))
+    job = dict(client.get(url).json())
+    assert job["state"] == state, job
+    return job
+
+
+def generated(client: TestClient, **options: Any) -> dict[str, Any]:
+    return finished(client, client.post("/jobs", json={"pictures": [TEXT], "seed": 3, "formats": ["glb"], **options}))
+
+
+def test_a_variant_of_a_job(client: TestClient, engine: Engine, pipeline: FakePipeline) -> None:
+    source = generated(client)
+    kept = engine.view(source["id"]).kept_file
+    before = {path.name: path.read_bytes() for path in kept.parent.iterdir()}
+    values = {"operation": "variant", "source": source["id"], "pictures": [TEXT], "strength": 0.5, "formats": ["ply"]}
+    made = finished(client, client.post("/jobs", json=values))
+    assert (made["operation"], made["source"], made["outside"]) == ("variant", source["id"], None)
+    assert (pipeline.calls[-1]["of"], pipeline.calls[-1]["strength"], len(pipeline.calls[-1]["sizes"])) == (3, 0.5, 1)
+    assert [file["kind"] for file in made["files"]] == ["ply"] and made["kept"]
+    assert {path.name: path.read_bytes() for path in kept.parent.iterdir()} == before
+    # The record says all of it, also after a restart.
+    job = engine.view(made["id"])
+    again = Job.restore(job.folder)
+    assert again.request == job.request and isinstance(again.request, VariantRequest)
+    assert (again.source, again.asset, again.mesh) == (source["id"], job.folder / "source.safetensors", None)
+    assert json.loads((job.folder / "request.json").read_text())["asset"] == "source.safetensors"
+
+
+def test_a_mesh_file_of_a_form_and_of_json(client: TestClient, engine: Engine, pipeline: FakePipeline) -> None:
+    files = [("pictures", ("a.png", png(), "image/png")), ("mesh", ("Chair.GLB", glb(), "model/gltf-binary"))]
+    data = {"operation": "variant", "up": "z", "front": "90", "formats": "ply"}
+    made = finished(client, client.post("/jobs", data=data, files=files))
+    read, used = pipeline.calls[-2:]
+    assert (read["mesh"], read["bytes"], read["up"], read["front"]) == ("source.glb", len(glb()), "z", "90")
+    assert read["picture"] is not None and used["strength"] == 1.0
+    assert engine.view(made["id"]).mesh == engine.view(made["id"]).folder / "source.glb" and made["source"] is None
+    values = {"operation": "encode", "mesh": MESH, "mesh_name": "chair.glb", "formats": ["glb"]}
+    encoded = finished(client, client.post("/jobs", json=values))
+    assert encoded["kept"] and pipeline.calls[-1]["mesh"] == "source.glb" and pipeline.calls[-1]["picture"] is None
+    assert engine.view(encoded["id"]).mesh is not None
+    # Nothing of what was sent stays beside the jobs.
+    assert not [path for path in engine.uploads.rglob("*") if path.is_file() and path.suffix == ".glb"]
+
+
+def test_a_new_texture_of_a_job_starts_from_its_glb(client: TestClient, engine: Engine) -> None:
+    source = generated(client)
+    values = {"operation": "retexture", "source": source["id"], "pictures": [TEXT], "uvs": "keep"}
+    made = finished(client, client.post("/jobs", json=values))
+    job, first = engine.view(made["id"]), engine.view(source["id"])
+    assert isinstance(job.request, RetextureRequest) and job.request.uvs == "keep"
+    assert job.files["glb"].read_bytes() == first.files["glb"].read_bytes()
+    assert made["likeness"] == 0.5 and made["notes"] == ["The texture coordinates are the mesh's own."]
+    assert not made["kept"] and client.post(f"{made['url']}/files", json={}).status_code == 422
+
+
+def test_a_source_whose_asset_is_gone_is_encoded_again(
+    client: TestClient, engine: Engine, pipeline: FakePipeline
+) -> None:
+    source = generated(client)
+    engine.view(source["id"]).give_up_asset()
+    values = {"operation": "variant", "source": source["id"], "pictures": [TEXT], "formats": ["ply"]}
+    made = finished(client, client.post("/jobs", json=values))
+    assert pipeline.calls[-2]["mesh"] == "source.glb" and REENCODED in made["notes"] and made["source"] == source["id"]
+    engine.view(source["id"]).files["glb"].unlink()
+    refused = client.post("/jobs", json=values)
+    assert refused.status_code == 422 and refused.json()["field"] == "source", refused.text
+
+
+def test_a_repeated_variant_starts_from_the_same(client: TestClient, engine: Engine, pipeline: FakePipeline) -> None:
+    source = generated(client)
+    values = {"operation": "variant", "source": source["id"], "pictures": [TEXT], "formats": ["ply"]}
+    made = engine.view(finished(client, client.post("/jobs", json=values))["id"])
+    made.kept_file.unlink()
+    calls = len(pipeline.calls)
+    again = engine.repeat(made.id)
+    wait_until(lambda: engine.view(again).state.final)
+    assert pipeline.calls[calls]["of"] == 3 and engine.view(again).source == source["id"]
+    # Other files of a variant need neither its source nor the networks.
+    other = engine.extract(again, {"formats": ["glb"]})
+    wait_until(lambda: engine.view(other).state.final)
+    assert len(pipeline.calls) == calls + 1 and engine.view(other).files.keys() == {"glb"}
+    engine.view(other).give_up_asset()
+    engine.view(again).give_up_asset()
+    with pytest.raises(Exception, match="repeat the job it came from"):
+        engine.repeat(other)
+    # The asset that it started from is given up with its own, and found again at the source.
+    assert not engine.view(again).holds_assets
+    last = engine.repeat(again)
+    wait_until(lambda: engine.view(last).state.final)
+    assert pipeline.calls[-1]["of"] == 3
+
+
+def test_a_job_that_waited_goes_on_after_a_restart(
+    tmp_path: Path, pipeline: FakePipeline, reader: PictureReader
+) -> None:
+    engine = start_engine(lambda **_: pipeline, tmp_path / "jobs")
+    engine.pictures = reader
+    pipeline.gate.clear()
+    with TestClient(create_api(engine, ApiSettings()), base_url=HOME) as client:
+        running = client.post("/jobs", json={"pictures": [TEXT]}).json()
+        body = {"operation": "encode", "mesh": MESH, "mesh_name": "a.glb", "formats": ["ply"]}
+        waiting = client.post("/jobs", json=body).json()
+        assert client.get(waiting["url"]).json()["ahead"] == 1
+    wait_until(lambda: engine.view(running["id"]).stages)
+    pipeline.gate.set()
+    engine.close()
+    second = start_engine(lambda **_: pipeline, tmp_path / "jobs")
+    wait_until(lambda: second.view(waiting["id"]).state.final)
+    assert second.view(waiting["id"]).files.keys() == {"ply"} and pipeline.calls[-1]["mesh"] == "source.glb"
+    second.close()
+
+
+EDIT = {"operation": "edit", "box": [BOX], "mesh": MESH, "mesh_name": "a.glb", "pictures": [TEXT]}
+VARIANT = {"operation": "variant", "mesh": MESH, "mesh_name": "a.glb", "pictures": [TEXT]}
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "said"),
+    [
+        ({**VARIANT, "strength": 0.01}, "strength", "from 0.05 to 1"),
+        ({**VARIANT, "shape_strength": 2}, "shape_strength", "from 0 to 1"),
+        ({**VARIANT, "box": [BOX]}, "box", "Unknown option"),
+        ({**VARIANT, "source": NOWHERE}, "mesh", "not both"),
+        ({**VARIANT, "up": "x"}, "up", "auto, y, z"),
+        ({**VARIANT, "front": "45"}, "front", "auto, 0, 90"),
+        ({**VARIANT, "pictures": []}, "pictures", "between 1 and"),
+        ({**VARIANT, "prompt": "a mug"}, "prompt", "not both"),
+        ({**VARIANT, "mesh_name": "a.fbx"}, "mesh_name", ".glb, .gltf, .obj, .ply, .stl"),
+        ({**VARIANT, "mesh": ""}, "mesh", "empty"),
+        ({**VARIANT, "mesh": "~~"}, "mesh", "base64"),
+        ({**VARIANT, "mesh": 3}, "mesh", "must be a text"),
+        ({**VARIANT, "mesh": base64.b64encode(b"glTF").decode()}, "mesh", "mesh.glb"),
+        ({**VARIANT, "mesh_name": "a.obj", "mesh": base64.b64encode(FLAT).decode()}, "mesh", "no area"),
+        ({"operation": "variant", "pictures": [TEXT]}, "source", "finished job"),
+        ({"operation": "variant", "pictures": [TEXT], "source": NOWHERE}, "source", "not known"),
+        ({"operation": "encode"}, "mesh", "needs a mesh file"),
+        ({"operation": "encode", "source": NOWHERE}, "source", "starts from no source"),
+        ({"operation": "encode", "mesh": MESH, "mesh_name": "a.glb", "pictures": [TEXT]}, "pictures", "neither"),
+        ({"operation": "encode", "mesh": MESH, "mesh_name": "a.glb", "model": "bare"}, "model", "cannot encode"),
+        ({"operation": "generate", "pictures": [TEXT], "mesh": MESH, "mesh_name": "a.glb"}, "mesh", "no mesh"),
+        ({**EDIT, "box": None}, "box", "needs a box"),
+        ({**EDIT, "box": []}, "box", "1 to 32 boxes"),
+        ({**EDIT, "box": [BOX] * 33}, "box", "1 to 32 boxes"),
+        ({**EDIT, "box": [[[0, 0, 0], [1, 0, 1]]]}, "box", "below the second"),
+        ({**EDIT, "box": [[[0, 0, 0], [1, 1]]]}, "box", "1 to 32 boxes"),
+        ({**EDIT, "remove": True}, "pictures", "remove takes neither"),
+        ({**EDIT, "pictures": [], "prompt": "a mug", "remove": True}, "prompt", "remove takes neither"),
+        ({**EDIT, "resample": 11}, "resample", "from 1 to 10"),
+        ({**EDIT, "preserve": "hope"}, "preserve", "replace, inversion"),
+        ({**EDIT, "keep": "all"}, "keep", "graft, merge"),
+        ({**EDIT, "view": "no"}, "view", "view must be"),
+        ({**EDIT, "view": {"size": [1]}}, "view", "view"),
+        ({**EDIT, "model": "bare"}, "model", "cannot edit"),
+        ({**VARIANT, "operation": "retexture", "uvs": "x"}, "uvs", "keep"),
+        ({**VARIANT, "operation": "retexture", "faces": 9}, "faces", "Unknown"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told_with_its_field(client: TestClient, body: dict[str, Any], field: str, said: str) -> None:
+    answer = client.post("/jobs", json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["field"] == field and said in answer.json()["detail"], answer.text
+
+
+def test_boxes_of_a_form(client: TestClient, engine: Engine) -> None:
+    files = {"mesh": ("a.glb", glb(), "model/gltf-binary"), "pictures": ("a.png", png(), "image/png")}
+    data = {"operation": "edit", "box": ["-0.5,0,-0.5,0.5,0.5,0.5", "0,0,0, 1,1,1"]}
+    request = engine.view(client.post("/jobs", data=data, files=files).json()["id"]).request
+    assert isinstance(request, EditRequest)
+    assert request.box == (((-0.5, 0, -0.5), (0.5, 0.5, 0.5)), ((0, 0, 0), (1, 1, 1)))
+    refused = client.post("/jobs", data=data | {"box": "1,2,3"}, files=files)
+    assert (refused.status_code, refused.json()["field"]) == (422, "box")
+
+
+def test_what_is_sent_as_a_mesh_goes_when_its_job_is_refused(client: TestClient, engine: Engine) -> None:
+    body = {"operation": "encode", "mesh": MESH, "mesh_name": "a.glb"}
+    engine._queue_limit = 0
+    assert client.post("/jobs", json=body).status_code == 503
+    assert not list(engine.uploads.rglob("*.glb"))

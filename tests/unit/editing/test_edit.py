@@ -1,0 +1,234 @@
+"""Edits of the embedded model's assets: outside of the region no bit changes, and what cannot be is refused."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from trellis.asset import Asset
+from trellis.conditioning.view import PictureView
+from trellis.editing.region import Box
+from trellis.editing.voxels import enclosed, held_inside, occupancy
+from trellis.encoding.source_mesh import SourceMesh
+from trellis.errors import Cancelled, InvalidInputError
+from trellis.kept import FileSurface
+from trellis.pipeline import ImageTo3D
+from trellis.progress import CancelToken, Progress, StepInfo
+from trellis.representations.flexicubes import extract_mesh
+from trellis.sparse import SparseTensor
+from trellis.stages import Stage
+
+PICTURES = Path(__file__).parents[3] / "assets" / "example_image"
+FEW = {"structure_steps": 3, "latent_steps": 3}
+UPPER = Box((-0.5, 0.07, -0.5), (0.5, 0.5, 0.5))
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> ImageTo3D:
+    torch.set_num_threads(2)
+    return ImageTo3D.from_pretrained("nano")
+
+
+@pytest.fixture(scope="module")
+def cake(pipeline: ImageTo3D) -> Asset:
+    made = pipeline(PICTURES / "cake.png", representations=("gaussians", "mesh", "radiance_field"), **FEW)
+    assert made.mesh is not None
+    return replace(made, surface=FileSurface(SourceMesh.from_mesh(made.mesh)))  # spares making its files
+
+
+@pytest.fixture(scope="module")
+def edited(pipeline: ImageTo3D, cake: Asset) -> Asset:
+    return edit(pipeline, cake)
+
+
+def edit(pipeline: ImageTo3D, cake: Asset, **changes: Any) -> Asset:
+    given: dict[str, Any] = {"region": UPPER, "representations": ("gaussians", "mesh", "radiance_field"), **FEW}
+    if not changes.get("remove"):
+        given["prompt_or_pictures"] = PICTURES / "mushroom.png"
+    return pipeline.edit(cake, **(given | changes))
+
+
+def rows_outside(asset: Asset, region: torch.Tensor) -> torch.Tensor:
+    """Rows of the asset's voxels outside of the region."""
+    return (~region[tuple(asset.coords.long().unbind(1))]).nonzero().squeeze(1)
+
+
+def assert_same_outside(source: Asset, made: Asset) -> None:
+    assert made.kept is not None
+    region = made.kept.region
+    before, after = rows_outside(source, region), rows_outside(made, region)
+    assert len(before) > 0
+    assert torch.equal(source.coords[before], made.coords[after])
+    assert torch.equal(source.latent[before], made.latent[after])
+    for name in ("gaussians", "radiance_field"):
+        old, new = getattr(source, name), getattr(made, name)
+        for field in fields(old):
+            values = getattr(old, field.name), getattr(new, field.name)
+            if isinstance(values[0], torch.Tensor):
+                first = values[0].unflatten(0, (len(source.coords), -1))[before]
+                assert torch.equal(first, values[1].unflatten(0, (len(made.coords), -1))[after]), field.name
+
+
+def test_outside_of_the_region_nothing_changes(cake: Asset, edited: Asset) -> None:
+    assert_same_outside(cake, edited)
+    assert not torch.equal(edited.coords, cake.coords), "inside something did"
+
+
+def test_the_surface_outside_does_not_move(cake: Asset, edited: Asset) -> None:
+    """Vertices more than a fine voxel below the region are the same numbers, with the same colours."""
+    border = 0.07 - 1 / 64
+    for old, new in zip(*(lower_vertices(asset, border) for asset in (cake, edited)), strict=True):
+        assert torch.equal(old, new)
+
+
+def lower_vertices(asset: Asset, below: float) -> tuple[torch.Tensor, torch.Tensor]:
+    assert asset.mesh is not None and asset.mesh.attributes is not None
+    lower = asset.mesh.vertices[:, 2] < below
+    assert int(lower.sum()) > 1000
+    return asset.mesh.vertices[lower], asset.mesh.attributes[lower]
+
+
+def test_without_putting_the_values_back_it_would_move(pipeline: ImageTo3D, cake: Asset, edited: Asset) -> None:
+    """What the decoder makes of the same latents depends on the new neighbours."""
+    voxels = torch.cat([torch.zeros_like(edited.coords[:, :1]), edited.coords], 1)
+    grid = SparseTensor.create(edited.latent, voxels, resolution=edited.resolution)
+    [(coords, feats)] = pipeline.decode_mesh_features(grid).samples()
+    plain = extract_mesh(coords, feats, resolution=128)
+    lower = plain.vertices[plain.vertices[:, 2] < 0.07 - 1 / 64]
+    assert cake.mesh is not None
+    before = cake.mesh.vertices[cake.mesh.vertices[:, 2] < 0.07 - 1 / 64]
+    assert len(lower) != len(before) or not torch.equal(lower, before)
+
+
+def test_the_same_request_gives_the_same_bytes_and_another_seed_another_part(
+    pipeline: ImageTo3D, cake: Asset, edited: Asset, tmp_path: Path
+) -> None:
+    again = edit(pipeline, cake)
+    paths = [asset.store(tmp_path / f"{i}.safetensors") for i, asset in enumerate((edited, again))]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    other = edit(pipeline, cake, seed=1, representations=("gaussians",))
+    assert not torch.equal(other.latent, edited.latent)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [Box((-0.5, 0.0723, -0.4871), (0.4913, 0.5, 0.2))],  # off the cells
+        [Box((0.0, -0.0313, 0.28), (0.0312, 0.0, 0.4))],  # of few voxels
+        [Box((-0.5, 0.1, -0.5), (0.0, 0.5, 0.5)), Box((0.2, -0.5, 0.0), (0.5, 0.5, 0.5))],
+    ],
+    ids=["off the cells", "small", "two"],
+)
+def test_regions_of_every_kind(pipeline: ImageTo3D, cake: Asset, boxes: list[Box]) -> None:
+    assert_same_outside(cake, edit(pipeline, cake, region=boxes))
+
+
+def test_one_voxel(pipeline: ImageTo3D, cake: Asset) -> None:
+    voxel = cake.coords[len(cake.coords) // 2][None]
+    made = edit(pipeline, cake, region=voxel)
+    assert made.kept is not None and int(made.kept.region.sum()) == 1
+    assert_same_outside(cake, made)
+    assert abs(len(made.coords) - len(cake.coords)) <= 1
+
+
+def test_removing_closes_the_cut(pipeline: ImageTo3D, cake: Asset) -> None:
+    made = edit(pipeline, cake, remove=True)
+    assert_same_outside(cake, made)
+    before, after = (occupancy(asset.coords, asset.resolution) for asset in (cake, made))
+    assert made.kept is not None
+    for within in (enclosed, held_inside):
+        assert not bool((within(before) & ~made.kept.region & ~within(after)).any())
+    assert int((before & made.kept.region).sum()) > int((after & made.kept.region).sum()) > 0
+    assert made.prepared == cake.prepared and not made.kept.pictured
+
+
+def test_an_edited_asset_comes_back_from_its_file_and_can_be_edited_again(
+    pipeline: ImageTo3D, edited: Asset, tmp_path: Path
+) -> None:
+    loaded = Asset.load(edited.store(tmp_path / "kept.safetensors"))
+    assert loaded.kept is not None and edited.kept is not None
+    assert torch.equal(loaded.kept.region, edited.kept.region)
+    assert torch.equal(loaded.kept.surface.vertices, edited.kept.surface.vertices)
+    assert loaded.kept.surface.materials == edited.kept.surface.materials
+    again = edit(pipeline, replace(loaded, surface=FileSurface(edited.kept.surface)), remove=True)
+    assert_same_outside(loaded, again)
+
+
+def test_a_source_without_the_representation_has_it_decoded(pipeline: ImageTo3D, cake: Asset, edited: Asset) -> None:
+    bare = replace(cake, gaussians=None, mesh=None, radiance_field=None)
+    made = edit(pipeline, bare)
+    assert made.gaussians is not None and edited.gaussians is not None
+    assert torch.equal(made.gaussians.positions, edited.gaussians.positions)
+
+
+def test_resampling_changes_the_part_alone(pipeline: ImageTo3D, cake: Asset, edited: Asset) -> None:
+    made = edit(pipeline, cake, resample=2)
+    assert_same_outside(cake, made)
+    assert not torch.equal(made.latent, edited.latent)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"region": Box((0.6, 0.6, 0.6), (0.7, 0.7, 0.7))}, "no voxel"),
+    ({"region": Box((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5))}, "generate instead"),
+    ({"region": Box((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5)), "remove": True}, "nothing of it would be left"),
+    ({"region": Box((-0.5, 0.45, -0.5), (-0.4, 0.5, -0.4)), "remove": True}, "nothing to remove"),
+    ({"prompt_or_pictures": None}, "one of them"),
+    ({"prompt_or_pictures": PICTURES / "mushroom.png", "remove": True}, "one of them"),
+    ({"resample": 11}, "1 to 10"),
+    ({"representations": ("points",)}, "no representation"),
+    ({"view": PictureView((64, 64), (0, 0, 64, 64))}, "its view 64 x 64"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_what_cannot_be_edited_is_refused(
+    pipeline: ImageTo3D, cake: Asset, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        edit(pipeline, cake, **changes)
+
+
+def test_an_asset_of_another_latent_is_refused(pipeline: ImageTo3D, cake: Asset) -> None:
+    with pytest.raises(InvalidInputError, match="another latent"):
+        edit(pipeline, replace(cake, resolution=64))
+
+
+def test_a_region_beyond_the_cube_is_clipped_and_said(pipeline: ImageTo3D, cake: Asset) -> None:
+    made = edit(pipeline, cake, region=Box((-0.5, 0.07, -0.5), (0.5, 0.8, 0.5)), representations=("gaussians",))
+    assert any("reaches beyond" in note for note in made.notes)
+
+
+@pytest.mark.parametrize("stage", [Stage.STRUCTURE, Stage.LATENT])
+def test_a_wish_to_stop_is_heard_within_one_step(pipeline: ImageTo3D, cake: Asset, stage: Stage) -> None:
+    token, after = CancelToken(), list[StepInfo]()
+
+    def listen(step: StepInfo) -> None:
+        if token.cancelled:
+            after.append(step)
+        if step.stage == stage:
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        edit(pipeline, cake, progress=Progress(listen, token))
+    assert after == []
+
+
+def test_the_picture_is_cropped_with_the_sources_box(pipeline: ImageTo3D, cake: Asset, tmp_path: Path) -> None:
+    """A picture of the source's size is seen in its window; of another size tightly, with a note."""
+    first = cake.prepared[0]
+    picture = first.cutout.copy()
+    small = picture.resize((100, 100)).crop((0, 0, 100, 100))
+    blank = Image.new("RGBA", picture.size)
+    blank.paste(small, (picture.width // 2 - 50, picture.height // 2 - 50))
+    same = edit(pipeline, cake, prompt_or_pictures=blank, representations=("gaussians",))
+    assert same.prepared[0].box == first.box
+    other = edit(pipeline, cake, prompt_or_pictures=blank.resize((300, 300)), representations=("gaussians",))
+    assert any("another size" in note for note in other.notes)
+    assert not any("another size" in note for note in same.notes)
+    view = PictureView(picture.size, (10, 20, 110, 120))
+    wide = edit(pipeline, cake, prompt_or_pictures=first.cutout, view=view, representations=("gaussians",))
+    left, top, right, bottom = wide.prepared[0].box
+    assert right - left == bottom - top > 100 and left <= 10 and top <= 20, "widened about the object"

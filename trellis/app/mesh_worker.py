@@ -1,0 +1,25 @@
+"""Child program that reads the mesh file of a client, to say whether it can be used; see `trellis.app.mesh_reader`."""
+
+import json
+import sys
+from pathlib import Path
+
+from trellis.encoding.load import load_mesh
+from trellis.encoding.readers.files import LoadLimits
+from trellis.encoding.sampling import face_normals
+from trellis.errors import InvalidInputError
+
+# 300 bytes a face or vertex and 16 a pixel: 6 GB at most (`LoadLimits`).
+LIMITS = LoadLimits(file_bytes=256 << 20, faces=5_000_000, vertices=10_000_000, texture_pixels=128 << 20)
+
+
+def main(path: str, up: str) -> None:
+    """Write what is wrong with a file, a line of JSON, to standard output: {"error": sentence or null}."""
+    error = None
+    try:
+        _, areas = face_normals(load_mesh(Path(path), up=up, limits=LIMITS))
+        if not (areas > 0).any():
+            error = "The mesh has no area, so it bounds nothing."
+    except InvalidInputError as problem:
+        error = str(problem)
+    sys.stdout.write(json.dumps({"error": error}) + "\n")
