@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page
-from trellis.conditioning.view import PictureView
 
 from tests.browser.actions import choose_pictures, click, viewer_pixels
 from tests.browser.site import Site
 from trellis.app.request import EditRequest
+from trellis.conditioning.view import PictureView
 
 pytestmark = pytest.mark.browser
 DRAWN = "document.querySelector('#edit-region').drawn"
@@ -117,3 +117,15 @@ def test_what_is_drawn_is_what_is_asked_for(page: Page, site: Site, pictures: li
     request = max(site.engine.views(), key=lambda job: job.created).request
     assert isinstance(request, EditRequest) and request.remove and request.view is None
     assert [[list(corner) for corner in pair] for pair in request.box or ()] == box
+    page.wait_for_selector("#progress :text('Outside: 0 voxels changed, pictures agree to 46 dB')")
+    assert [[*low, *high] for low, high in box] == [[*b.low, *b.high] for b in site.pipeline.calls[-1]["region"]]
+
+    click(page, "#edit-operation input[value=part]")
+    with page.expect_download():
+        click(page, "#edit-region [data-part=edit-view]")
+    page.wait_for_selector("#edit-region [data-part=view]", state="visible")
+    page.set_input_files("#edit-pictures input[type=file]", str(pictures[1]))
+    page.wait_for_selector("#edit-pictures .thumbnail-item")
+    click(page, "#edit-make")
+    page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 3")
+    assert site.pipeline.calls[-1]["view"].size == (1024, 1024) and site.pipeline.calls[-1]["sizes"] == [(128, 128)]

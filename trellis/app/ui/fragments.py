@@ -71,8 +71,8 @@ def _done_panel(view: Job) -> str:
 
 def outside_words(outside: Mapping[str, float]) -> str:
     """What an edit changed outside of its region, as measured."""
-    voxels = f"{outside['voxels_changed']:.0f} voxels changed"
-    return f"Outside: {voxels}, pictures agree to {outside['psnr']:.0f} dB"
+    words = f"Outside: {outside['voxels_changed']:.0f} voxels changed"
+    return words + (f", pictures agree to {outside['psnr']:.0f} dB" if "psnr" in outside else "")
 
 
 def _running_panel(view: Job) -> str:
