@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_pictures, click, viewer_pixels
+from tests.browser.actions import choose_pictures, click, viewer_pixels, wait_while
 from tests.browser.site import Site
 from trellis.app.request import EditRequest
 from trellis.conditioning.view import PictureView
@@ -42,7 +42,7 @@ def test_a_region_is_numbers_handles_keys_and_a_click(page: Page, screenshot: Ca
     click(page, "#edit-operation input[value=part]")
     [box] = mean_box(page)
     assert (box[0] < box[1]).all() and box[0][1] > 0  # the upper part, from above the middle on
-    assert np.abs(viewer_pixels(page) - plain).mean() > 0.5  # it is drawn
+    wait_while(page, lambda: bool(np.abs(viewer_pixels(page) - plain).mean() < 0.5))  # it is drawn
     screenshot(page, "edit-region")
     page.focus(".edit-boxes li input >> nth=1")
     page.keyboard.press("ArrowUp")
@@ -53,7 +53,7 @@ def test_a_region_is_numbers_handles_keys_and_a_click(page: Page, screenshot: Ca
     assert len(mean_box(page)) == 1 and page.is_disabled("#edit-region [data-part=remove]")
     click(page, "#edit-operation input[value=retexture]")
     page.wait_for_selector(".edit-region", state="hidden")
-    assert np.abs(viewer_pixels(page) - plain).mean() < 0.5
+    wait_while(page, lambda: bool(np.abs(viewer_pixels(page) - plain).mean() > 0.5))
 
 
 def test_the_view_that_is_painted_over_is_where_the_model_is(page: Page, tmp_path: Path) -> None:
