@@ -80,7 +80,7 @@ class Editing:
         browser: gr.Request,
         way: str,
         pictures: list[Any] | None,
-        text: str,
+        text: str | None,
         strength: float,
         mesh: str | None,
         drawn: str,
@@ -117,12 +117,12 @@ class Editing:
         request = self._studio.engine.view(source["source"]).request
         return request.stated_files if isinstance(request, AssetRequest) else {}
 
-    async def _condition(self, pictures: list[Any] | None, text: str) -> dict[str, Any]:
+    async def _condition(self, pictures: list[Any] | None, text: str | None) -> dict[str, Any]:
         """Pictures, or a text in place of them."""
         paths = picture_paths(pictures)
         if paths:
             return {"pictures": [cutout.path for cutout in await self._studio.cutouts.cut_out(paths, "auto")]}
-        if not text.strip():
+        if text is None or not text.strip():
             raise InvalidInputError("Choose a picture of what it is to look like.")
         return {"prompt": text, "name": file_name(text)}
 
