@@ -128,11 +128,7 @@ class Asset:
         """
         if not self.prepared:
             return None
-        first = self.prepared[0]
-        framed = first.cutout.convert("RGBA").crop(first.box)
-        if framed.width < SMALLEST_PICTURE:
-            framed = framed.resize((SMALLEST_PICTURE, SMALLEST_PICTURE), Image.Resampling.LANCZOS)
-        return np.array(framed)
+        return framed_picture(self.prepared[0])
 
     def _store_field(self, path: Path) -> Path:
         return replace(self, gaussians=None, mesh=None, prepared=(), notes=(), kept=None).store(path)
@@ -202,6 +198,14 @@ class Asset:
             to_cube=Similarity.from_dict(record.get("to_cube", {})),
             kept=Kept.restored(tensors, record["kept"], device) if record.get("kept") else None,
         )
+
+
+def framed_picture(prepared: PreparedImage) -> NDArray[np.uint8]:
+    """The object of a picture as `Asset.picture` has it."""
+    framed = prepared.cutout.convert("RGBA").crop(prepared.box)
+    if framed.width < SMALLEST_PICTURE:
+        framed = framed.resize((SMALLEST_PICTURE, SMALLEST_PICTURE), Image.Resampling.LANCZOS)
+    return np.array(framed)
 
 
 def _picture(tensors: Mapping[str, Tensor], index: int, record: Mapping[str, Any]) -> PreparedImage:

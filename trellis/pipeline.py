@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from trellis.asset import Asset
+from trellis.asset import Asset, framed_picture
 from trellis.conditioning.pictures import PictureSource
 from trellis.conditioning.view import PictureView
 from trellis.conditions import ENCODER_ROLE, ConditionReader, PictureReader, TextReader
@@ -21,16 +21,19 @@ from trellis.editing.edit import ONE_OF, EditOptions, edit_asset
 from trellis.editing.from_mesh import asset_of_mesh
 from trellis.editing.region import Box, Region
 from trellis.editing.variant import latent_at, source_voxels
+from trellis.encoding.load import load_mesh
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.acquire import obtain_files
 from trellis.families.location import ModelLocation
-from trellis.families.trellis_family import ENCODERS, NANO, encoder_files, network_stem
+from trellis.families.trellis_family import ENCODER_FOLDER, ENCODERS, NANO, encoder_files, network_stem
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.model_stages import ModelStages, override
 from trellis.models import PipelineConfig, load_model
 from trellis.models.pipeline_config import DECODERS
 from trellis.opening import open_model
 from trellis.progress import Progress
+from trellis.retexturing.placement import PlacedMesh
+from trellis.retexturing.retexture import Retextured, retextured
 from trellis.runtime import Runtime
 from trellis.sampling import Start
 from trellis.sparse import SparseTensor
@@ -41,6 +44,9 @@ class TrellisPipeline(ModelStages):
 
     default_model = NANO
     location: ModelLocation | None = None  # where its networks are that are not here yet
+    # Its objects are 0.95 long and its voxels the shell around them (`trellis.encoding.local_features`), as of models
+    # that are trained here; else 1 long, and every voxel that the surface touches.
+    local_voxels = False
 
     @classmethod
     def from_pretrained(
@@ -236,6 +242,55 @@ class TrellisPipeline(ModelStages):
                 progress=progress or Progress(),
             )
 
+    @torch.inference_mode()
+    def retexture(
+        self,
+        mesh: str | Path,
+        prompt_or_pictures: PictureSource | Sequence[PictureSource],
+        *,
+        up: str = "auto",
+        front: str = "auto",
+        uvs: str = "auto",
+        texture_size: int | None = None,
+        blend_picture: bool = True,
+        seed: int = 0,
+        latent_steps: int | None = None,
+        latent_guidance: float | None = None,
+        multi_image: str = "stochastic",
+        background: str = "auto",
+        speed: str = "exact",
+        progress: Progress | None = None,
+    ) -> Retextured:
+        """A mesh file with the colours of pictures of the same object, or of a prompt; nothing else in it changes.
+
+        up, front: as in `trellis.encoding.options.MeshOptions`; uvs, texture_size: as in `retextured`; blend_picture:
+        lay the picture itself on. The other options are those of a generation. Raises InvalidInputError for an unusable
+        file, source or option, Cancelled within one step of a wish to stop.
+        """
+        progress = progress or Progress()
+        sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
+        source = load_mesh(mesh, up=up).to(self.runtime.device)
+        generator = torch.Generator().manual_seed(seed)
+        with self.host.in_order((ENCODER_ROLE, "slat_flow_model", DECODERS["gaussians"])):
+            condition = self.read(prompt_or_pictures, background=background, progress=progress)
+            picture = framed_picture(condition.pictures[0]) if condition.pictures else None
+            placed = PlacedMesh.create(source, picture, front=front, local=self.local_voxels, progress=progress)
+            resolution = self.host.config("slat_flow_model").resolution
+            voxels = placed.voxels(resolution, local=self.local_voxels, progress=progress)
+            latent = self.sample_latent(condition, voxels, sampler, generator, multi_image, progress, speed)
+            asset = self.decode(latent, ("gaussians",), condition.pictures, progress)
+        return retextured(
+            Path(mesh),
+            placed,
+            asset,
+            picture=picture if blend_picture else None,
+            uvs=uvs,
+            texture_size=texture_size,
+            seed=seed,
+            rasterizer=self.runtime.rasterizer,
+            progress=progress,
+        )
+
     def check_makes(self, representations: Sequence[str]) -> None:
         """Raise InvalidInputError for a representation that the model has no decoder for."""
         unknown = [item for item in representations if item not in self.representations]
@@ -277,6 +332,7 @@ def open_trellis(location: ModelLocation, *, runtime: Runtime, plan: MemoryPlan 
     made = kind(location.name, config, reader=reader, host=host, runtime=runtime)
     made.operations = location.describe().operations
     made.location = location
+    made.local_voxels = (location.folder / ENCODER_FOLDER).is_dir()
     return made
 
 

@@ -90,6 +90,7 @@ class DesktopClient:
     progress: list[float] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     model: bytes = b""
+    textures: list[bytes] = field(default_factory=list)
     shown: str = ""
 
     def __post_init__(self) -> None:
@@ -154,6 +155,28 @@ class DesktopClient:
         self.shown = self._finish(status, content)
         self._say(self.shown)
         return self.shown
+
+    def retexture(
+        self, pictures: list[bytes], mesh: bytes, extension: str, *, via_masks: bool = False, **changes: Any
+    ) -> str:
+        """Press Retexture for a mesh of its own and wait: what the client shows in the end; lists of `changes` are
+        pictures, as bytes."""
+        encoded = {
+            key: [base64.b64encode(item).decode() for item in value] if isinstance(value, list) else value
+            for key, value in changes.items()
+        }
+        values = self.values(pictures) | {"generate_what": "retexture_via_masks" if via_masks else "retexture"}
+        values |= {"mesh_3d": base64.b64encode(mesh).decode(), "mesh_extension": extension} | encoded
+        self.textures = []
+        status, content = self.call("POST", "/generate", values)
+        answer = json.loads(content) if 200 <= status < 300 else {"status": "none"}
+        if answer["status"] != "COMPLETE":
+            return f"Generation failed: {answer.get('message')}"
+        status, content = self.call("GET", "/download/texture")
+        for key, value in (json.loads(content) if status == 200 else {}).items():
+            if "tex_list" in key and isinstance(value, list):
+                self.textures += [base64.b64decode(item) for item in value]
+        return "imported" if self.textures else f"no texture: {status}"
 
     def press_cancel(self) -> None:
         status, content = self.call("POST", "/interrupt", b"")

@@ -62,7 +62,7 @@ def test_a_whole_session_at_the_client_s_own_pace(server: Server) -> None:
     assert len(pings) >= 6 and all(call.status == 200 for call in pings)
     assert max(call.seconds for call in pings) < TIMEOUTS["lost"], "the light would turn red"
     assert client.panel_builds == 1
-    assert client.operations == ["make_meshes_and_tex"]
+    assert client.operations == ["make_meshes_and_tex", "retexture", "retexture_via_masks"]
     # The last question may be answered between the end of the job and the client's notice of it.
     ended = [state for state in client.states if state != "PROCESSING"]
     assert client.states[-len(ended) :] == ended == ["COMPLETE"] or not ended
@@ -199,7 +199,8 @@ def test_a_model_that_takes_long_to_open_is_waited_for(desktop: DesktopClient, s
         ({"texture_size": 1e30}, "texture_size must be from"),
         ({"seed": 2**31}, "seed must be from"),
         ({"multi_image": 9}, "multi_image must be one of"),
-        ({"generate_what": "retexture"}, "generate_what must be make_meshes_and_tex"),
+        ({"generate_what": "upscale"}, "generate_what must be one of make_meshes_and_tex, retexture, "),
+        ({"generate_what": "retexture"}, "mesh_3d must be the base64 text of a mesh file"),
     ],
 )
 def test_a_problem_is_shown_to_the_user(desktop: DesktopClient, changes: dict[str, object], message: str) -> None:
@@ -226,7 +227,7 @@ def test_the_panel_is_made_of_the_options_table() -> None:
     elements = {element.properties.get("code_name", ""): element for element in parse_panel(panel_text())}
     assert set(elements) >= {"single_multi_img_input", "ss_strength", "ss_steps", "slat_strength", "slat_steps"}
     assert (
-        elements["single_multi_img_input"].properties["content_min_num_needed"] == "make_meshes_and_tex:1, retexture:0"
+        elements["single_multi_img_input"].properties["content_min_num_needed"] == "make_meshes_and_tex:1, retexture:1"
     )
     for name in ("texture_size", "multi_image"):
         listed = elements[name].properties["options"].strip("[]").split(",")

@@ -23,7 +23,7 @@ LAYERS = (
     ("memory", "kept"),
     ("asset", "conditions"),
     ("model_stages",),
-    ("editing",),
+    ("editing", "retexturing"),
     ("opening",),
     ("pipeline",),
     ("training",),

@@ -27,6 +27,7 @@ from trellis.app.storage import StorageError, storing
 from trellis.errors import InvalidInputError
 
 PROGRAM = Path(__file__).with_name("picture_worker.py")
+LONGEST = 1024  # pixels of a side: no more is used of a picture of an object
 MAX_PIXELS = 50_000_000  # 200 MB decoded; 1024 x 1024 is all that is used of a picture
 MEMORY_LIMIT = 3 << 29  # bytes of the child; the largest picture takes 0.6 GB, u2net about as much
 TIME_LIMIT = 10.0  # seconds a picture; the slowest that is honest takes two or three
@@ -56,7 +57,7 @@ class Drawn:
 
 
 class ReadPicture:
-    """A picture that was read: `path` is a PNG file, RGB or RGBA, both sides at most 1024; `notes` are remarks on it.
+    """A picture that was read: `path` is a PNG file, RGB or RGBA, no side longer than asked for; `notes` are on it.
 
     The file is deleted when nobody holds this object any more. `thumbnail` is the address of a small picture of it, as
     pages show it, where it was cut out, `mask` that of what was kept of it, where somebody drew on it.
@@ -86,9 +87,9 @@ class PictureReader:
         self._idle: threading.Timer | None = None
         shutil.rmtree(folder, ignore_errors=True)
 
-    def read(self, content: Content, *, max_pixels: int = MAX_PIXELS) -> "Future[ReadPicture]":
-        """Read a picture that is base64 text or an open file, from its beginning."""
-        values = {"order": "read", "base64": isinstance(content, str), "max_pixels": max_pixels}
+    def read(self, content: Content, *, max_pixels: int = MAX_PIXELS, longest: int = LONGEST) -> "Future[ReadPicture]":
+        """Read a picture that is base64 text or an open file, from its beginning; no side stays over `longest`."""
+        values = {"order": "read", "base64": isinstance(content, str), "max_pixels": max_pixels, "longest": longest}
         return self._submit(values, content, self._time_limit)
 
     def cut_out(

@@ -1,8 +1,8 @@
 """Child program that reads the pictures of clients: `python picture_worker.py`, orders in, answers out.
 
 An order is a line of JSON and, where it says so, the picture in pieces (length in four bytes, then so many bytes; a
-length of 0 ends it). {"order": "read", "target", "max_pixels"} writes the picture that follows, reduced, as PNG to
-`target`; "base64" says that it comes as such text. {"order": "cut_out", "path", "target", "max_pixels", "way",
+length of 0 ends it). {"order": "read", "target", "max_pixels", "longest"} writes the picture that follows, reduced, as
+PNG to `target`; "base64" says that it comes as such text. {"order": "cut_out", "path", "target", "max_pixels", "way",
 "drawn"} does so with what is cut out of the file `path`, and answers a small picture of it. An answer is a line of
 JSON: "notes" and "thumbnail" (and "mask", where somebody drew on it), or {"error": sentence, "kind": "input", "object",
 "memory" or "storage"}.
@@ -40,7 +40,7 @@ def read(order: dict[str, Any], content: bytes) -> dict[str, Any]:
     from trellis.conditioning.pictures import load_picture
 
     data = decode_base64(content) if order["base64"] else content
-    picture, notes = load_picture(data, max_pixels=order["max_pixels"])
+    picture, notes = load_picture(data, max_pixels=order["max_pixels"], longest=order["longest"])
     picture.save(order["target"])
     return {"notes": notes}
 

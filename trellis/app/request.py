@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from trellis.app.boxes import BOXES_FORM, Boxes, PictureFrame
 from trellis.app.presets import PRESET_NAMES, PRESETS
-from trellis.encoding.options import MeshOptions
+from trellis.encoding.options import UV_CHOICES, MeshOptions
 from trellis.errors import InvalidInputError
 from trellis.export.options import TEXTURE_SIZES, FileOptions
 from trellis.options import (
@@ -41,7 +41,6 @@ QUALITIES: Mapping[str, Mapping[str, Any]] = {
     "ultra": {"faces": 2_000_000, "texture_size": 4096, "texture_mode": "best"},
 }
 _OWN, _STARTED = "model's own", "as started"
-UV_MODES = ("auto", "keep", "new")
 _Steps = Annotated[int, Field(ge=1, le=100), WHOLE]
 _Guidance = Annotated[float, Field(ge=0, le=20)]
 
@@ -273,10 +272,11 @@ class RetextureRequest(JobRequest, DetailOptions, MeshOptions):
     """The mesh file of the source with other colours; all else in it stays."""
 
     operation: Literal["retexture"] = "retexture"
-    uvs: Annotated[str, OneOf(UV_MODES)] = option(
+    uvs: Annotated[str, OneOf(UV_CHOICES)] = option(
         "auto",
         "Texture coordinates",
-        "keep takes those of the mesh, new makes others; auto takes new where there are none that can be used.",
+        "keep takes those of the mesh, new makes others; auto takes new where there are none that can be used; tiles "
+        "makes pictures alone, one for each UDIM tile.",
         group=TEXTURE,
     )
     texture_size: Annotated[int, OneOf(TEXTURE_SIZES)] | None = option(

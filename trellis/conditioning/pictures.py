@@ -49,8 +49,10 @@ _DAMAGE = (
 )
 
 
-def load_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, tuple[str, ...]]:
-    """Read a picture file, its bytes or a Pillow image as RGB or RGBA with both sides in 8..1024, and notes about it.
+def load_picture(
+    source: PictureSource, *, max_pixels: int = MAX_PIXELS, longest: int = MAX_SIDE
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """Read a picture file, its bytes or a Pillow image as RGB or RGBA with both sides in 8..`longest`, and notes on it.
 
     The file is of one of FORMATS. The EXIF rotation is applied, colours of other modes (CMYK, 16-bit grey, palette) are
     converted, an animation gives its first frame. Raises InvalidInputError for anything that is not a usable picture,
@@ -66,7 +68,7 @@ def load_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> tupl
                 notes.append("The picture is an animation; its first frame is used.")
                 picture.seek(0)
             if picture.format in ("JPEG", "MPO"):
-                picture.draft("RGB", (MAX_SIDE, MAX_SIDE))  # decodes a large JPEG at a fraction of its size
+                picture.draft("RGB", (longest, longest))  # decodes a large JPEG at a fraction of its size
             picture.load()
             picture = _to_8_bit(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError as error:  # Pillow's own limit, which stands before ours
@@ -79,7 +81,7 @@ def load_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> tupl
             raise
         known = ", ".join(FORMATS)
         raise InvalidInputError(f"{_name(source)} cannot be read as a picture ({known}): {_reason(error)}.") from error
-    return _reduce(picture), tuple(notes)
+    return _reduce(picture, longest), tuple(notes)
 
 
 def prepare_image(
@@ -172,10 +174,9 @@ def _to_8_bit(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def _reduce(picture: Image.Image) -> Image.Image:
-    longest = max(picture.size)
-    if longest <= MAX_SIDE:
+def _reduce(picture: Image.Image, longest: int) -> Image.Image:
+    if max(picture.size) <= longest:
         return picture
-    scale = MAX_SIDE / longest
+    scale = longest / max(picture.size)
     width, height = (max(1, int(side * scale)) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)

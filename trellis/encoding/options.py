@@ -7,6 +7,7 @@ from trellis.options import SOURCE, OneOf, Options, option
 MESH_FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl")
 UP_CHOICES = ("auto", "y", "z")
 FRONT_CHOICES = ("auto", "0", "90", "180", "270")
+UV_CHOICES = ("auto", "keep", "new", "tiles")
 
 
 class MeshOptions(Options):

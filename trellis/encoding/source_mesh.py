@@ -16,10 +16,14 @@ DEFAULT_SIDE = 0.95  # of the unit cube; its rim stays free, so that the shell a
 
 @dataclass(frozen=True)
 class Texture:
-    """pixels [H, W, 4] uint8, sRGB with plain alpha; wrap: one of WRAP_MODES along u and along v."""
+    """pixels [H, W, 4] uint8, sRGB with plain alpha; wrap: one of WRAP_MODES along u and along v.
+
+    picture: which picture of the file it shows (glTF: number of the image, OBJ: name), None for one of no file.
+    """
 
     pixels: Tensor
     wrap: tuple[str, str] = ("repeat", "repeat")
+    picture: int | str | None = None
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
@@ -35,12 +39,14 @@ class Material:
     """base_color: linear rgb and alpha that multiply the texture and the vertex colours.
 
     texture: number of a texture of the mesh, or None; alpha_mode: one of ALPHA_MODES; alpha_cutoff: for `mask`.
+    entry: which material of the file it is (glTF: its number, OBJ: its name), None for the default one.
     """
 
     base_color: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     texture: int | None = None
     alpha_mode: str = "opaque"
     alpha_cutoff: float = 0.5
+    entry: int | str | None = None
 
     def __post_init__(self) -> None:
         if self.alpha_mode not in ALPHA_MODES:

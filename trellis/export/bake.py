@@ -112,16 +112,22 @@ def dilated(texels: Texels, values: Tensor) -> Tensor:
     """
     if not len(texels):
         raise InvalidInputError("No texel lies on the surface; use a larger texture.")
-    size = texels.size
-    image = torch.zeros(size * size, values.shape[1], dtype=values.dtype, device=values.device)
+    image = torch.zeros(texels.size**2, values.shape[1], dtype=values.dtype, device=values.device)
     image[texels.index] = values
-    empty = ~surface_mask(texels).cpu().numpy()
-    if empty.any():
-        nearest = distance_transform_edt(empty, return_distances=False, return_indices=True)
-        off = torch.from_numpy(np.flatnonzero(empty))
-        source = torch.from_numpy((nearest[0].astype(np.int64) * size + nearest[1]).reshape(-1))[off]
-        image[off.to(values.device)] = image[source.to(values.device)]
-    return image.reshape(size, size, -1)
+    return filled(image.reshape(texels.size, texels.size, -1), surface_mask(texels))
+
+
+def filled(image: Tensor, known: Tensor) -> Tensor:
+    """`image` [H, W, k] with the pixels that are not `known` [H, W] (some are) like the nearest one that is."""
+    empty = ~known.cpu().numpy()
+    if not empty.any():
+        return image
+    nearest = distance_transform_edt(empty, return_distances=False, return_indices=True)
+    off = torch.from_numpy(np.flatnonzero(empty))
+    source = torch.from_numpy((nearest[0].astype(np.int64) * empty.shape[1] + nearest[1]).reshape(-1))[off]
+    flat = image.reshape(empty.size, -1).clone()
+    flat[off.to(image.device)] = flat[source.to(image.device)]
+    return flat.reshape(image.shape)
 
 
 def as_bytes(image: Tensor) -> NDArray[np.uint8]:

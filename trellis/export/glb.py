@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,18 +155,22 @@ class _Document:
             "bufferViews": self.views,
             "buffers": [{"byteLength": len(self.binary)}],
         }
-        text = json.dumps(document, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 4)
-        length = 12 + 8 + len(text) + 8 + len(self.binary)
-        return b"".join(
-            [
-                struct.pack("<III", GLB_MAGIC, GLB_VERSION, length),
-                struct.pack("<II", len(text), JSON_CHUNK),
-                text,
-                struct.pack("<II", len(self.binary), BINARY_CHUNK),
-                bytes(self.binary),
-            ]
-        )
+        return glb_container(document, bytes(self.binary))
+
+
+def glb_container(document: Mapping[str, Any], binary: bytes) -> bytes:
+    """The GLB file of a glTF document and its binary chunk, whose length is a multiple of 4."""
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    return b"".join(
+        [
+            struct.pack("<III", GLB_MAGIC, GLB_VERSION, 12 + 8 + len(text) + 8 + len(binary)),
+            struct.pack("<II", len(text), JSON_CHUNK),
+            text,
+            struct.pack("<II", len(binary), BINARY_CHUNK),
+            binary,
+        ]
+    )
 
 
 def _primitive(textured: TexturedMesh, document: _Document) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trellis.export.picture_camera import ColoredCloud, ColoredMesh, estimate_roughly, target
+from trellis.export.picture_camera import ColoredCloud, ColoredMesh, Drawable, estimate_roughly, target
 from trellis.geometry.cameras import Cameras
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh
@@ -19,7 +19,7 @@ FLAT = 1e-3  # variance of both pictures together, below which there is no patte
 CELLS = 64  # along a side of the unit cube: what is smaller shows in no picture of 160 pixels
 
 
-def likeness(asset: ColoredMesh | ColoredCloud, picture: NDArray[np.uint8], camera: Cameras) -> float:
+def likeness(asset: Drawable, picture: NDArray[np.uint8], camera: Cameras) -> float:
     """How much `asset`, seen by `camera`, looks like `picture` [S, S, 4] uint8: overlap^2 * (tone + pattern) / 2.
 
     All three are from 0 to 1, of pictures of SIDE pixels. overlap: intersection over union of the outlines. Where both
@@ -50,7 +50,7 @@ def rough_likeness(
     mesh: Mesh | None, gaussians: GaussianCloud | None, picture: NDArray[np.uint8], *, progress: Progress
 ) -> float | None:
     """The likeness where no camera is known; None where nothing has colours."""
-    asset: ColoredMesh | ColoredCloud
+    asset: Drawable
     if mesh is not None and mesh.colors is not None:
         asset = ColoredMesh(thinned(mesh, CELLS))
     elif gaussians is not None:

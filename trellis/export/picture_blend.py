@@ -20,6 +20,7 @@ from trellis.export.picture_camera import (
     MIN_OVERLAP,
     MIN_OVERLAP_FOR_COLORS,
     ColoredMesh,
+    Drawable,
     estimate_camera,
     judged_camera,
 )
@@ -65,12 +66,31 @@ def blended_texture(
     device = texels.points.device
     surface = unwrapped_mesh(unwrapped, device)
     uvs = torch.from_numpy(unwrapped.uvs.astype(np.float32)).to(device)
+    asset = ColoredMesh(surface, uvs, texture.permute(2, 0, 1))
+    before = texture.reshape(-1, 3)[texels.index]
+    after, found, alike, notes = blended_colors(
+        before, texels, surface, asset, picture=picture, camera=camera, progress=progress
+    )
+    # The texels around the surface change like the nearest one on it.
+    return (texture + dilated(texels, after - before)).clamp(0, 1), found, alike, notes
+
+
+def blended_colors(
+    colors: Tensor,
+    texels: Texels,
+    surface: Mesh,
+    asset: Drawable,
+    *,
+    picture: NDArray[np.uint8],
+    camera: Cameras | None = None,
+    progress: Progress,
+) -> tuple[Tensor, Cameras | None, float, tuple[str, ...]]:
+    """As `blended_texture`, for the `colors` [n, 3] of points of a `surface` that `asset` draws in them."""
     with torch.no_grad():
-        asset = ColoredMesh(surface, uvs, texture.permute(2, 0, 1))
         if camera is None:
             found = estimate_camera(asset, picture, progress=progress)
         else:
-            found = judged_camera(asset, picture, camera.to(device))
+            found = judged_camera(asset, picture, camera.to(colors.device))
         alike = likeness(asset, picture, found.camera)
         logger.info("Camera of the picture: overlap %.3f, colour error %.3f", found.overlap, found.color_error)
         if not found.knows_colors:
@@ -79,9 +99,9 @@ def blended_texture(
                 f"their outlines overlap by {found.overlap:.0%} (needed {MIN_OVERLAP_FOR_COLORS:.0%}), their colours "
                 f"differ by {found.color_error:.0%} (allowed {MAX_COLOR_ERROR:.0%}).",
             )
-            return texture, None, alike, note
-        result = blend(
-            texture, texels, surface, picture=picture, camera=found.camera, lay_pixels=found.confident
+            return colors, None, alike, note
+        result = laid_on(
+            colors, texels, surface, picture=picture, camera=found.camera, lay_pixels=found.confident
         )  # fmt: skip
     if found.confident:
         return result, found.camera, alike, ()
@@ -92,8 +112,8 @@ def blended_texture(
     return result, found.camera, alike, note
 
 
-def blend(
-    texture: Tensor,
+def laid_on(
+    colors: Tensor,
     texels: Texels,
     surface: Mesh,
     *,
@@ -102,28 +122,26 @@ def blend(
     lay_pixels: bool = True,
     carry_over: bool = True,
 ) -> Tensor:
-    """`texture` [S, S, 3] in [0, 1] with the pixels of `picture` [P, P, 4], taken by `camera`, over it.
+    """`colors` [n, 3] in [0, 1] of `texels` with the pixels of `picture` [P, P, 4], taken by `camera`, over them.
 
     The weight is 1 where the picture sees the surface steeply and away from outlines, falls smoothly to 0 towards
     grazing views and outlines (of the picture's object and of the mesh's own parts), and is 0 where the surface is
     hidden or the picture is empty. With `carry_over` all other colours change as those seen do (`color_transfer`);
     without `lay_pixels` that is all that happens.
     """
-    values = torch.from_numpy(picture).to(texture.device).permute(2, 0, 1).float() / 255
+    values = torch.from_numpy(picture).to(colors.device).permute(2, 0, 1).float() / 255
     sight = look(surface, camera, torch.cat([values[:3] * values[3:], values[3:]]))
     seen = seen_texels(texels, sight)
     reach = _outline_distance(sight, surface)[None, None]
     grid = (seen.pixels / sight.size * 2 - 1)[None, None]
     distance = torch.nn.functional.grid_sample(reach, grid, align_corners=False)[0, 0, 0] / sight.size
     weight = seen.clear * _smooth_step(seen.cosine, COSINES) * _smooth_step(distance, BORDER)
-    before = texture.reshape(-1, 3)[texels.index]
-    after = before
+    after = colors
     if carry_over:
-        after = transferred(before, texels.points, seen=seen.index, target=seen.colors, weight=weight)
+        after = transferred(colors, texels.points, seen=seen.index, target=seen.colors, weight=weight)
     if lay_pixels:
         after = after.index_add(0, seen.index, weight[:, None] * (seen.colors - after[seen.index]))
-    # The texels around the surface change like the nearest one on it.
-    return (texture + dilated(texels, after - before)).clamp(0, 1)
+    return after
 
 
 def _outline_distance(sight: Sight, surface: Mesh) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,8 +30,19 @@ HOPELESS = 0.7  # overlap of the coarse search below which the local one is spar
 MIN_OVERLAP = 0.93  # for the picture's own pixels; with less their details would miss the surface's
 MIN_OVERLAP_FOR_COLORS = 0.75
 MAX_COLOR_ERROR = 0.3  # large, for it is what the picture is to correct
+FRONT_MARGIN = 0.05  # of overlap, by which another side must fit better than the front
 # Steps of the local search: yaw, pitch, log of tan(fov / 2), roll, log of the scale, shift right and down.
 STEPS = (0.10, 0.08, 0.25, 0.03, 0.03, 0.015, 0.015)
+
+
+class Drawable(Protocol):
+    """What can be seen from a camera: `points` [n, 3] of its surface, on the device that draws."""
+
+    @property
+    def points(self) -> Tensor: ...
+
+    def draw(self, camera: Cameras, size: int) -> Tensor:
+        """Colour times coverage and coverage [4, size, size]."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +112,7 @@ class PictureCamera:
         return self.overlap >= MIN_OVERLAP_FOR_COLORS and self.color_error <= MAX_COLOR_ERROR
 
 
-def estimate_camera(
-    asset: ColoredMesh, picture: NDArray[np.uint8], *, progress: Progress | None = None
-) -> PictureCamera:
+def estimate_camera(asset: Drawable, picture: NDArray[np.uint8], *, progress: Progress | None = None) -> PictureCamera:
     """Find the camera of `picture` [S, S, 4] uint8 (straight RGBA, framed with a margin of 1.2).
 
     The camera may look from any side, 30 degrees from below to 65 from above, with any field of view; it looks about
@@ -111,7 +121,7 @@ def estimate_camera(
     """
     progress = progress or Progress()
     small = asset
-    if asset.texture is not None:
+    if isinstance(asset, ColoredMesh) and asset.texture is not None:
         small = ColoredMesh(asset.mesh, asset.uvs, _reduced(asset.texture, 256))
     targets = {size: target(picture, size).to(small.points.device) for size in (COARSE, MIDDLE, FINE)}
     found = _look_around(small, targets[COARSE], YAWS, progress)
@@ -132,15 +142,13 @@ def estimate_camera(
     return PictureCamera(_camera(small.points, best), overlap, error)
 
 
-def judged_camera(asset: ColoredMesh, picture: NDArray[np.uint8], camera: Cameras) -> PictureCamera:
+def judged_camera(asset: Drawable, picture: NDArray[np.uint8], camera: Cameras) -> PictureCamera:
     """A known camera of `picture` [S, S, 4] uint8, with how well the two agree."""
     wanted = target(picture, FINE).to(asset.points.device)
     return PictureCamera(camera, *_agreement(asset.draw(camera, FINE), wanted))
 
 
-def estimate_roughly(
-    asset: ColoredMesh | ColoredCloud, picture: NDArray[np.uint8], *, progress: Progress | None = None
-) -> PictureCamera:
+def estimate_roughly(asset: Drawable, picture: NDArray[np.uint8], *, progress: Progress | None = None) -> PictureCamera:
     """What `estimate_camera` finds, from a third of the pictures, which are small: enough to compare, not to paint."""
     progress = Progress(cancel=progress.cancel if progress else None)  # too short to be told of
     small, fine = (target(picture, size).to(asset.points.device) for size in (COARSE, FINE))
@@ -150,9 +158,30 @@ def estimate_roughly(
     return PictureCamera(camera, *_agreement(asset.draw(camera, FINE), fine))
 
 
-def _look_around(
-    asset: ColoredMesh | ColoredCloud, target: Tensor, yaws: int, progress: Progress
-) -> list[NDArray[np.float64]]:
+def front_turn(mesh: Mesh, picture: NDArray[np.uint8], *, progress: Progress | None = None) -> int | None:
+    """Quarter turns of `mesh` about the vertical, counter-clockwise from above, that bring the camera of `picture`
+    [S, S, 4] within 45 degrees of the front (-y); None where the outlines agree from no side.
+
+    Only the coarse search, and only outlines: the picture may have other colours. Where the front fits nearly as well
+    as the best side (most things look alike from the front and from behind), the front it is.
+    """
+    progress = Progress(cancel=progress.cancel if progress else None)  # too short to be told of
+    asset = ColoredMesh(Mesh(mesh.vertices, mesh.faces, torch.ones_like(mesh.vertices)))
+    white = picture.copy()
+    white[..., :3] = 255
+    wanted = target(white, COARSE).to(asset.points.device)
+    costs: dict[int, float] = {}
+    for place in _look_around(asset, wanted, YAWS, progress):
+        quarter = round((float(place[0]) / math.pi - 1) * 2) % 4
+        if quarter not in costs:  # the best places come first
+            costs[quarter] = _cost(asset, place, wanted, progress)
+    best = min(costs, key=lambda quarter: costs[quarter])
+    if 1 - costs[best] < HOPELESS:
+        return None
+    return best if costs[0] - costs[best] > FRONT_MARGIN else 0
+
+
+def _look_around(asset: Drawable, target: Tensor, yaws: int, progress: Progress) -> list[NDArray[np.float64]]:
     """Places all around, the best first."""
     found: list[tuple[float, NDArray[np.float64]]] = []
     middle_fov = math.log(math.tan(math.radians(35) / 2))
@@ -165,7 +194,7 @@ def _look_around(
 
 
 def _search(
-    asset: ColoredMesh | ColoredCloud, start: NDArray[np.float64], target: Tensor, scale: float, progress: Progress
+    asset: Drawable, start: NDArray[np.float64], target: Tensor, scale: float, progress: Progress
 ) -> tuple[float, NDArray[np.float64]]:
     """The least cost near `start` and where it lies; `scale` of the first steps."""
     simplex = np.concatenate([start[None], start + scale * np.diag(STEPS)])
@@ -184,7 +213,7 @@ def _search(
     return float(found.fun), found.x
 
 
-def _cost(asset: ColoredMesh | ColoredCloud, place: NDArray[np.float64], target: Tensor, progress: Progress) -> float:
+def _cost(asset: Drawable, place: NDArray[np.float64], target: Tensor, progress: Progress) -> float:
     progress.cancel.raise_if_cancelled()
     if abs(place[1]) > 1.5 or not -3 < place[2] < 0.2 or abs(place[3]) > 0.35 or abs(place[4]) > 0.5:
         return 10.0

@@ -9,6 +9,7 @@ from trellis.families.family import (
     ENCODE,
     GENERATE,
     PICTURES,
+    RETEXTURE,
     TEXT,
     VARIANT,
     ModelDescription,
@@ -80,7 +81,7 @@ def describe(path: Path) -> ModelDescription:
     supporting = (DINO,) if isinstance(image, str) else (CLIP,) if text in SUPPORTING[CLIP].repositories else ()
     return ModelDescription(
         inputs=(TEXT,) if image is None else (PICTURES,),
-        operations=(GENERATE, VARIANT, *encodes),
+        operations=(GENERATE, VARIANT, RETEXTURE, *encodes),
         representations=config.representations,
         files=tuple(file for stem in config.models.values() for file in network_files(stem)),
         folders=() if own is None else (own,),

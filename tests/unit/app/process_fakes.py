@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from trellis.app.presets import PRESETS
 from trellis.errors import CheckpointError, InvalidInputError
@@ -28,6 +30,7 @@ STAGES = (
     (Stage.TEXTURE, 5),
     (Stage.PREVIEW, 3),
 )
+TILES = {1001: (255, 0, 0), 1002: (0, 0, 255)}  # of a retextured mesh, with their colours
 GENERATING = 5  # so many of the stages make the asset, the others write files
 MEMORY_FAULTS = ("memory", "memory of torch", "memory of numpy")
 FAULTS = ("none", "error", "input", *MEMORY_FAULTS, "exit", "kill", "segfault", "hang", "wait")
@@ -139,7 +142,7 @@ class ProcessPipeline:
     """Has a runtime, and so a plan, where it is opened with a memory preset."""
 
     name = "fake"
-    inputs, operations = ("pictures", "text"), ("generate", "variant", "encode")
+    inputs, operations = ("pictures", "text"), ("generate", "variant", "retexture", "encode")
     representations = ("gaussians", "mesh", "radiance_field")
 
     def __init__(self, control: Control, *, preset: str | None = None) -> None:
@@ -152,6 +155,14 @@ class ProcessPipeline:
     def load_asset(self, path: Path) -> ProcessAsset:
         return ProcessAsset(int(path.read_text()), self.control)
 
+    def retexture(
+        self, mesh: Path, source: Sequence[Path] | str, *, uvs: str, progress: Progress, **settings: Any
+    ) -> "ProcessTextures":
+        size, steps = mesh.stat().st_size, settings["latent_steps"]
+        self.control.log(f"retexture {mesh.suffix} of {size} bytes, {uvs}, pictures {len(source)}, steps {steps}")
+        run(STAGES[:GENERATING], self.control, progress)
+        return ProcessTextures(mesh, uvs)
+
     def __call__(self, source: Sequence[Path] | str, *, seed: int, progress: Progress, **settings: Any) -> ProcessAsset:
         sys.stdout.write("libraries print what they like\n")
         os.write(1, b"native code too\n")
@@ -160,6 +171,23 @@ class ProcessPipeline:
         self.control.log(f"steps {settings['structure_steps']} {settings['latent_steps']}")
         run(STAGES[:GENERATING], self.control, progress)
         return ProcessAsset(seed, self.control)
+
+
+class ProcessTextures:
+    """Two UDIM tiles of plain colours, or the mesh itself where no tiles are asked for."""
+
+    notes, likeness = (), 0.5
+
+    def __init__(self, mesh: Path, uvs: str) -> None:
+        self.mesh, self.uvs = mesh, uvs
+
+    def save(self, folder: Path, *, name: str) -> dict[str, Path]:
+        if self.uvs != "tiles":
+            return {"glb": Path(shutil.copyfile(self.mesh, folder / f"{name}.glb"))}
+        paths = {f"base_color_{tile}": folder / f"{name}_{tile}.png" for tile in TILES}
+        for tile, path in zip(TILES.values(), paths.values()):
+            Image.new("RGB", (64, 64), tile).save(path)
+        return paths
 
 
 def run(stages: Sequence[tuple[Stage, int]], control: Control, progress: Progress) -> None:

@@ -8,8 +8,8 @@ import torch
 
 from tests.unit.export.shapes import joined, sphere, textured_mesh
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export.bake import Texels, surface_texels, unwrapped_mesh
-from trellis.export.picture_blend import blend, blended_texture
+from trellis.export.bake import Texels, dilated, surface_texels, unwrapped_mesh
+from trellis.export.picture_blend import blended_texture, laid_on
 from trellis.export.picture_camera import ColoredMesh, estimate_camera
 from trellis.export.surface import Surface
 from trellis.export.unwrap import Unwrapped, unwrap
@@ -135,6 +135,13 @@ def test_pixels_land_where_the_picture_sees_the_surface_and_nowhere_else(scene):
     # Well inside, facing the camera and far from outlines, everything is covered.
     crown = (cosine > 0.9) & ~hidden & (texels.points - torch.tensor([0.25, -0.05, 0.15])).norm(dim=1).lt(0.16)
     assert crown.sum() > 50 and covered[crown].float().mean() > 0.95
+
+
+def blend(texture, texels, surface, **how):
+    """The texture with a picture laid on its texels, where the picture's camera is known."""
+    before = texture.reshape(-1, 3)[texels.index]
+    after = laid_on(before, texels, surface, **how)
+    return (texture + dilated(texels, after - before)).clamp(0, 1)
 
 
 def hidden_by_balls(points: torch.Tensor, eye: torch.Tensor, *, margin: float = 0.02) -> torch.Tensor:

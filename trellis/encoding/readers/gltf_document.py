@@ -43,12 +43,13 @@ class GltfDocument:
     def view_bytes(self, index: int) -> memoryview:
         """The bytes of a buffer view."""
         view = self.entry("bufferViews", index)
-        data, start, length = self._buffer(view["buffer"]), int(view.get("byteOffset", 0)), int(view["byteLength"])
+        data, start, length = self.buffer(view["buffer"]), int(view.get("byteOffset", 0)), int(view["byteLength"])
         if start < 0 or length < 0 or start + length > len(data):
             raise self.damaged(f"buffer view {index} reaches beyond its buffer")
         return data[start : start + length]
 
-    def _buffer(self, index: int) -> memoryview:
+    def buffer(self, index: int) -> memoryview:
+        """The bytes of a buffer, at least as many as it states."""
         entry = self.entry("buffers", index)
         if index not in self._buffers:
             if "uri" in entry:

@@ -37,7 +37,7 @@ class MaterialReader:
         if index not in self._known:
             material, use = self._material({} if index is None else self.document.entry("materials", index))
             self._known[index] = (len(self.materials), use)
-            self.materials.append(material)
+            self.materials.append(replace(material, entry=index))
         return self._known[index]
 
     def _material(self, entry: dict[str, Any]) -> tuple[Material, TextureUse]:
@@ -67,7 +67,7 @@ class MaterialReader:
         picture = self._picture(source)
         if picture is None:
             return None, use
-        self.textures.append(replace(picture, wrap=(across, down)))
+        self.textures.append(replace(picture, wrap=(across, down), picture=source))
         return len(self.textures) - 1, use
 
     def _picture(self, index: int) -> Texture | None:

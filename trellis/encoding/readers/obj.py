@@ -16,7 +16,7 @@ from trellis.errors import InvalidInputError
 
 LONGEST_LINE = 1 << 20
 # Before the name of a picture stand options: vectors of one to three numbers, and words that others follow.
-_OPTION = re.compile(
+MAP_OPTION = re.compile(
     r"-(?:([ost])((?:\s+[-+]?[\d.]+(?:e[-+]?\d+)?){1,3})|(clamp)\s+(\w+)|mm\s+\S+\s+\S+"
     r"|(?:blend[uv]|boost|texres|bm|imfchan)\s+\S+)\s+",
     re.IGNORECASE,
@@ -76,7 +76,7 @@ def read_obj(files: SourceFiles, *, up: str = "y") -> SourceMesh:
     return assemble([part], files, up=up, srgb=True, stray=content.stray, materials=materials, textures=textures)
 
 
-def _lines(data: bytes, name: str) -> Iterator[tuple[int, bytes, bytes]]:
+def lines(data: bytes, name: str) -> Iterator[tuple[int, bytes, bytes]]:
     """Number, first word and rest of each line that is neither empty nor a comment."""
     before = b""
     for number, line in enumerate(io.BytesIO(data), 1):
@@ -92,7 +92,7 @@ def _lines(data: bytes, name: str) -> Iterator[tuple[int, bytes, bytes]]:
 def _parse(files: SourceFiles) -> _Content:
     content, material, triangles = _Content(), 0, 0
     limits, name = files.limits, files.path.name
-    for number, key, rest in _lines(files.read(), name):
+    for number, key, rest in lines(files.read(), name):
         try:
             if key == b"v":
                 row = [float(word) for word in rest.split()]
@@ -114,14 +114,14 @@ def _parse(files: SourceFiles) -> _Content:
                     triangles += length - 2
                     limits.check("faces", triangles)
             elif key == b"usemtl":
-                material = content.names.setdefault(_text(rest), len(content.names))
+                material = content.names.setdefault(text(rest), len(content.names))
                 limits.check("parts", len(content.names))
             elif key == b"mtllib":
-                content.libraries[_text(rest)] = None
+                content.libraries[text(rest)] = None
                 limits.check("parts", len(content.libraries))
         except ValueError as error:
             raise InvalidInputError(
-                f"{name}, line {number}: {_text(key)} {_text(rest[:50])} is not usable: {error}."
+                f"{name}, line {number}: {text(key)} {text(rest[:50])} is not usable: {error}."
             ) from error
     return content
 
@@ -155,12 +155,12 @@ def _read_library(files: SourceFiles, library: str) -> dict[str, dict[str, str]]
     """The statements of an MTL file by material; none when the file is missing."""
     found: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
-    for _, key, rest in _lines(files.optional(library) or b"", library):
+    for _, key, rest in lines(files.optional(library) or b"", library):
         if key == b"newmtl":
-            current = found[_text(rest)] = {}
+            current = found[text(rest)] = {}
             files.limits.check("parts", len(found))
         elif key in (b"Kd", b"d", b"Tr", b"map_Kd"):
-            current[_text(key)] = _text(rest)
+            current[text(key)] = text(rest)
     return found
 
 
@@ -175,7 +175,7 @@ def _material(
     except ValueError as error:
         raise InvalidInputError(f"{files.path.name}, material {name}: {said} is not usable: {error}.") from error
     place, wrap, picture = {"s": (1.0, 1.0), "o": (0.0, 0.0)}, "repeat", said.get("map_Kd", "")
-    while option := _OPTION.match(picture):
+    while option := MAP_OPTION.match(picture):
         vector, numbers, clamp, on = option.groups()
         picture, wrap = picture[option.end() :], "clamp" if clamp and on == "on" else wrap
         if vector in place:
@@ -184,15 +184,16 @@ def _material(
     number = None
     if picture and (data := files.optional(picture)) is not None:
         number = len(textures)
-        textures.append(replace(files.picture(data, picture), wrap=(wrap, wrap)))
+        textures.append(replace(files.picture(data, picture), wrap=(wrap, wrap), picture=picture))
         if max(red, green, blue) == 0:  # a black colour behind a picture means the picture
             red = green = blue = 1.0
     linear = linear_from_srgb(torch.tensor([red, green, blue])).tolist()
     alpha = min(max(alpha, 0.0), 1.0)
     (su, sv), (ou, ov) = place["s"], place["o"]
     # v runs upwards in the file: v' = v * sv + ov there is (1 - v) counted from the top.
-    return Material((*linear, alpha), number, "blend" if alpha < 1 else "opaque"), (su, sv, ou, 1 - sv - ov)
+    material = Material((*linear, alpha), number, "blend" if alpha < 1 else "opaque", entry=name or None)
+    return material, (su, sv, ou, 1 - sv - ov)
 
 
-def _text(word: bytes) -> str:
+def text(word: bytes) -> str:
     return word.decode("utf-8", "replace")

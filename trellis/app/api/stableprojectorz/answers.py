@@ -42,6 +42,15 @@ class Generation(BaseModel):
     model_url: str | None = None
 
 
+class Textures(BaseModel):
+    """The textures of the last retextured mesh: base64 of a PNG for each UDIM tile, in ascending order.
+
+    The client lays every list whose name holds `tex_list` on as colour.
+    """
+
+    albedo_tex_list: list[str]
+
+
 class Interrupt(BaseModel):
     """Whether there was something to interrupt."""
 

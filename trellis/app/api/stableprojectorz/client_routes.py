@@ -7,6 +7,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
 
 from trellis.app.api.bodies import read_json, received
 from trellis.app.api.errors import ApiError, FieldError
@@ -14,19 +15,22 @@ from trellis.app.api.jobs import Jobs, Source
 from trellis.app.api.openapi import ERRORS, file_answer
 from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
-from trellis.app.api.stableprojectorz.answers import Generation, Interrupt, Ping, Status
+from trellis.app.api.stableprojectorz.answers import Generation, Interrupt, Ping, Status, Textures
 from trellis.app.api.stableprojectorz.openapi import desktop_body
-from trellis.app.api.stableprojectorz.options import desktop_request
+from trellis.app.api.stableprojectorz.options import desktop_request, retexture_request
 from trellis.app.api.stableprojectorz.panel import panel_text
-from trellis.app.api.stableprojectorz.single_generation import Slot, SlotState, Work
+from trellis.app.api.stableprojectorz.single_generation import RETEXTURED_MESSAGE, Slot, SlotState, Work
+from trellis.app.api.stableprojectorz.tiles import LONGEST, PaintedTiles
 from trellis.app.job_sources import MAX_PICTURES
+from trellis.app.mesh_reader import mesh_ending
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 
-OPERATIONS = ("make_meshes_and_tex",)
+MAKE, RETEXTURE = "make_meshes_and_tex", ("retexture", "retexture_via_masks")
+FBX = "Import the model as GLB or OBJ, then retexture."
 PICTURES_KEY = "single_multi_img_input"
-MODEL_URL = "/download/model"
+MODEL_URL, TEXTURE_URL = "/download/model", "/download/texture"
 
 _log = logging.getLogger(__name__)
 
@@ -62,12 +66,13 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
         except (ApiError, InvalidInputError, StorageError) as error:
             _log.info("/generate: %s", error)
             return Generation(status=SlotState.FAILED, progress=0, message=str(error))
-        return Generation(status=SlotState.COMPLETE, progress=100, message=outcome.message, model_url=MODEL_URL)
+        url = None if outcome.message == RETEXTURED_MESSAGE else MODEL_URL
+        return Generation(status=SlotState.COMPLETE, progress=100, message=outcome.message, model_url=url)
 
     @router.get("/info/supported_operations")
     async def supported_operations() -> list[str]:
-        """List what `generate_what` may be."""
-        return list(OPERATIONS)
+        """List what `generate_what` may be, with the model that the program was started with."""
+        return operations(jobs)
 
     @router.get("/download/spz-ui-layout/generation-3d-panel", response_class=PlainTextResponse)
     async def panel() -> PlainTextResponse:
@@ -93,6 +98,15 @@ def _add_downloads(router: APIRouter, slot: Slot) -> None:
         slot.fetched()
         return download(slot.model, "model/gltf-binary", "model.glb")
 
+    @router.get(TEXTURE_URL, responses=ERRORS[404])
+    async def textures() -> Textures:
+        """Fetch the textures of the last retextured mesh."""
+        found = slot.textures
+        if found is None or not all(path.is_file() for path in found.files):
+            raise ApiError(404, "Texture not found")
+        slot.fetched()
+        return Textures(albedo_tex_list=await run_in_threadpool(found.as_texts))
+
     @router.get(
         "/download/preview/{kind}",
         response_class=FileResponse,
@@ -112,18 +126,52 @@ def download(path: Path, media_type: str, name: str) -> FileResponse:
 
 async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSettings) -> Work:
     """The checked request of a client's flat object; raises FieldError naming the key."""
-    operation = values.get("generate_what") or OPERATIONS[0]
-    if operation not in OPERATIONS:
-        raise FieldError("generate_what", f"generate_what must be {OPERATIONS[0]}: this server does not retexture yet.")
-    request = desktop_request(values)
+    operation, known = values.get("generate_what") or MAKE, operations(jobs)
+    if operation not in known:
+        raise FieldError("generate_what", f"generate_what must be one of {', '.join(known)}.")
+    request = desktop_request(values) if operation == MAKE else retexture_request(values)
+    ending = None if operation == MAKE else mesh_extension(values)
     model, prompt = _text(values, "model") or None, _text(values, "prompt")
     if not prompt and PICTURES_KEY in values:
         prompt = None
     texts = _picture_texts(values.get(PICTURES_KEY)) if prompt is None else []
-    jobs.models.choose(model, prompt=prompt, pictures=len(texts))
+    jobs.models.choose(model, prompt=prompt, pictures=len(texts), request=request)
 
     pictures = await read_pictures(jobs.pictures, texts, max_pixels=settings.max_picture_pixels)
-    return Work(request, Source(pictures, prompt, model))
+    if ending is None:
+        return Work(request, Source(pictures, prompt, model))
+    tiles = [
+        await read_pictures(jobs.pictures, texts, max_pixels=settings.max_picture_pixels, longest=LONGEST)
+        for texts in (_tile_texts(values, "albedo_textures_udims"), _tile_texts(values, "painted_mask_udims"))
+    ]
+    mesh = await jobs.keep_mesh(_text(values, "mesh_3d") or "", ending)
+    return Work(request, Source(pictures, prompt, model, mesh=mesh), painted=PaintedTiles(*tiles))
+
+
+def operations(jobs: Jobs) -> list[str]:
+    """What the model that the program was started with can do, in the client's words."""
+    able = jobs.models.operations.get(jobs.models.default, ("retexture",))
+    return [MAKE, *(RETEXTURE if "retexture" in able else ())]
+
+
+def mesh_extension(values: Mapping[str, object]) -> str:
+    """The name of the mesh to be retextured, by its ending; raises FieldError, InvalidInputError."""
+    ending = (_text(values, "mesh_extension") or "").strip().lstrip(".").lower()
+    if ending == "fbx":
+        raise FieldError("mesh_extension", FBX)
+    if not values.get("mesh_3d"):
+        raise FieldError("mesh_3d", "mesh_3d must be the base64 text of a mesh file.")
+    return f"mesh{mesh_ending(f'mesh.{ending}')}"
+
+
+def _tile_texts(values: Mapping[str, object], key: str) -> list[tuple[str, str]]:
+    """(field, base64) of every tile's picture."""
+    given = values.get(key) or []
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+        raise FieldError(key, f"{key} must be a list of base64 pictures.")
+    if len(given) > MAX_PICTURES:
+        raise FieldError(key, f"{key} must hold at most {MAX_PICTURES} pictures.")
+    return [(f"{key}[{index}]", item) for index, item in enumerate(given)]
 
 
 def _text(values: Mapping[str, object], key: str) -> str | None:

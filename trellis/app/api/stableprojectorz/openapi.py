@@ -29,13 +29,22 @@ def desktop_body(models: Models) -> dict[str, Any]:
         "items": {"type": "string"},
         "description": "Base64 of pictures of one object; empty texts are empty slots.",
     }
+    tiles = {"type": "array", "items": {"type": "string"}}
     sizes = KNOWN["texture_size"].values
     properties: dict[str, Any] = {
         "single_multi_img_input": pictures,
         **{name: number_schema(number) for name, number in DESKTOP.items()},
         "texture_size": {"type": "integer", "description": f"Position in {list(sizes)}, or a size in pixels."},
         "multi_image": {"description": f"Position in {list(KNOWN['multi_image'].values)}, or the word itself."},
-        "generate_what": {"type": "string", "enum": ["make_meshes_and_tex"]},
+        "generate_what": {
+            "type": "string",
+            "enum": ["make_meshes_and_tex", "retexture", "retexture_via_masks"],
+            "description": "The others give mesh_3d new textures: GET /download/texture.",
+        },
+        "mesh_3d": {"type": "string", "description": "Base64 of the mesh file to be retextured."},
+        "mesh_extension": {"type": "string", "description": "Its ending: .glb, .gltf, .obj, .ply or .stl."},
+        "albedo_textures_udims": tiles | {"description": "Base64 of its textures, one for each UDIM tile, ascending."},
+        "painted_mask_udims": tiles | {"description": "As many masks: texels whose alpha is over a half change."},
         **source_properties(models),
     }
     schema = {"type": "object", "properties": properties}

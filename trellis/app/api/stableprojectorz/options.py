@@ -10,7 +10,7 @@ from typing import Any
 
 from trellis.app.api.errors import FieldError
 from trellis.app.api.numbers import parse_number, whole, within
-from trellis.app.request import SEED_LIMIT, GenerationRequest, draw_seed
+from trellis.app.request import SEED_LIMIT, GenerationRequest, RetextureRequest, draw_seed
 from trellis.options import Option
 
 RANDOM_SEED = -1
@@ -68,6 +68,7 @@ DESKTOP: Mapping[str, LegacyNumber] = {
     "slat_steps": LegacyNumber(12, 1, 50, STEPS_HELP, integer=True),
     "mesh_simplify": LegacyNumber(0.95, 0, 100, SIMPLIFY_HELP),
 }
+RETEXTURED = ("seed", "slat_strength", "slat_steps")  # those of them that retexturing knows
 OUTPUT_FORMATS = ("glb", "gltf")
 # What a memory preset may set, by its name in a generation request: the names here. A client that leaves one out gets
 # the default above unless the program was started with a preset that sets it.
@@ -118,6 +119,20 @@ def desktop_request(values: Mapping[str, object]) -> GenerationRequest:
         formats=("glb",),
     )
     return request.leaving_open(_unstated(values, DESKTOP_NAMES))
+
+
+def retexture_request(values: Mapping[str, object]) -> RetextureRequest:
+    """The request that the keys of /generate state for a mesh with new textures; raises FieldError."""
+    numbers: dict[str, Any] = {name: DESKTOP[name].parse(name, values.get(name)) for name in RETEXTURED}
+    request = RetextureRequest(
+        seed=_seed(numbers["seed"]),
+        latent_guidance=numbers["slat_strength"],
+        latent_steps=numbers["slat_steps"],
+        texture_size=_size_or_index("texture_size", values.get("texture_size")),
+        multi_image=_choice_or_index("multi_image", values.get("multi_image")),
+        uvs="tiles",
+    )
+    return request.leaving_open(_unstated(values, {"latent_steps": "slat_steps"}))
 
 
 def resume_options(values: Mapping[str, object]) -> tuple[dict[str, Any], frozenset[str]]:

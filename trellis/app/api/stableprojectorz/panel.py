@@ -21,7 +21,7 @@ SLIDERS = (
 DROPDOWNS = ("texture_size", "multi_image")
 
 
-NEEDED = "content_min_num_needed=(make_meshes_and_tex:1, retexture:0)"
+NEEDED = "content_min_num_needed=(make_meshes_and_tex:1, retexture:1)"
 
 
 @cache

@@ -15,9 +15,10 @@ from typing import Any
 
 from trellis.app.api.errors import ApiError
 from trellis.app.api.jobs import Jobs, Source
+from trellis.app.api.stableprojectorz.tiles import NOT_PAINTED, PaintedTiles, TileTextures
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import Job, JobState
-from trellis.app.request import AssetRequest
+from trellis.app.request import AssetRequest, JobRequest, RetextureRequest
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError
 
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 CANCELLED_MESSAGE = "Generation cancelled by user"
 BUSY_MESSAGE = "Server is busy with another generation"
+RETEXTURED_MESSAGE = "Texture complete"
 
 
 class SlotState(enum.StrEnum):
@@ -54,13 +56,14 @@ FAILED_SECONDS = 10.0
 class Work:
     """A checked request with its pictures or prompt; `preview` says that only the preview was asked for.
 
-    `asset_of` is a job whose asset is the one that the request asks for.
+    `asset_of` is a job whose asset is the one that the request asks for; `painted` goes with a mesh to be retextured.
     """
 
-    request: AssetRequest
+    request: JobRequest
     source: Source
     preview: bool = False
     asset_of: str | None = None
+    painted: PaintedTiles = NOT_PAINTED
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Slot:
     def __init__(self, jobs: Jobs, *, busy_seconds: float) -> None:
         self.model: Path | None = None
         self.preview: Path | None = None
+        self.textures: TileTextures | None = None
         self._jobs = jobs
         self._busy_seconds = busy_seconds
         self._turn = asyncio.Lock()
@@ -113,7 +117,7 @@ class Slot:
         return SlotStatus(SlotState.PROCESSING, min(99, int(100 * view.progress)), message)
 
     def fetched(self) -> None:
-        """The model was fetched: its end has been heard."""
+        """The result was fetched: its end has been heard."""
         if self._last.state is SlotState.COMPLETE:
             self._last = IDLE
 
@@ -215,6 +219,7 @@ class Slot:
         if work.asset_of is not None:
             try:
                 request = work.request
+                assert isinstance(request, AssetRequest)  # nothing else has a preview
                 others = request.decisive_options() | request.unstated
                 files = {name: value for name, value in request.files.items() if name not in others}
                 return await self._jobs.extract(work.asset_of, files)
@@ -231,5 +236,8 @@ class Slot:
             self.preview = view.files["mp4"]
             self._previewed = dataclasses.replace(work, asset_of=view.id)
             return SlotStatus(SlotState.PREVIEW_READY, 100, "Preview generation complete")
+        if isinstance(work.request, RetextureRequest):
+            self.textures = TileTextures.of(view.files, work.painted)
+            return SlotStatus(SlotState.COMPLETE, 100, RETEXTURED_MESSAGE)
         self.model = view.files["glb"]
         return SlotStatus(SlotState.COMPLETE, 100, "Generation complete")
