@@ -101,11 +101,11 @@ def test_a_variant_is_a_version_with_before_and_after_undo_and_redo(
     page.wait_for_selector(".tv-before input", state="visible")
     screenshot(page, "edit-before-after")
     click(page, "[data-action=before]")
-    click(page, ".versions :text('Undo')")
+    page.locator(".versions :text('Undo')").evaluate("button => button.click()")
     page.wait_for_selector(f".entry-details[data-job='{first.id}'] .versions :text('Redo')")
     page.reload()
     click(page, "#history .entry:nth-child(2) [data-act=open]")
-    click(page, ".versions :text('Redo')")
+    page.locator(".versions :text('Redo')").evaluate("button => button.click()")
     page.wait_for_selector(f".entry-details[data-job='{second.id}'] .versions :text('Undo')")
 
 
