@@ -246,10 +246,14 @@ def test_bad_input_is_told_with_its_field(client: TestClient, body: dict[str, An
 
 def test_boxes_of_a_form(client: TestClient, engine: Engine) -> None:
     files = {"mesh": ("a.glb", glb(), "model/gltf-binary"), "pictures": ("a.png", png(), "image/png")}
-    data = {"operation": "edit", "box": ["-0.5,0,-0.5,0.5,0.5,0.5", "0,0,0, 1,1,1"]}
+    view = {"size": [32, 24], "box": [0, 0, 24, 24]}
+    data = {"operation": "edit", "box": ["-0.5,0,-0.5,0.5,0.5,0.5", "0,0,0, 1,1,1"], "view": json.dumps(view)}
     request = engine.view(client.post("/jobs", data=data, files=files).json()["id"]).request
     assert isinstance(request, EditRequest)
     assert request.box == (((-0.5, 0, -0.5), (0.5, 0.5, 0.5)), ((0, 0, 0), (1, 1, 1)))
+    assert request.view is not None and (request.view.size, request.view.box) == ((32, 24), (0, 0, 24, 24))
+    bad = client.post("/jobs", data=data | {"view": "{"}, files=files)
+    assert (bad.status_code, bad.json()["field"]) == (422, "view")
     refused = client.post("/jobs", data=data | {"box": "1,2,3"}, files=files)
     assert (refused.status_code, refused.json()["field"]) == (422, "box")
 

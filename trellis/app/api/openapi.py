@@ -41,8 +41,12 @@ ERRORS: dict[int, dict[int | str, dict[str, Any]]] = {
 
 def request_properties(operation: type[JobRequest]) -> dict[str, Any]:
     """The JSON schema of every field of a request."""
+    document = operation.model_json_schema()
+    frame = document.get("$defs", {}).get("PictureFrame", {})  # a reference would lead nowhere in the document
     properties = {}
-    for name, schema in operation.model_json_schema()["properties"].items():
+    for name, schema in document["properties"].items():
+        if name == "view":
+            schema = schema | {"anyOf": [frame, {"type": "null"}]}
         meaning = f" null: {schema['x-null']}." if "x-null" in schema else ""
         terms = {key: value for key, value in schema.items() if key not in ("x-null", "x-step")}
         properties[name] = terms | ({"description": terms["description"] + meaning} if meaning else {})
@@ -91,6 +95,8 @@ def _as_text(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if name == "box":
         boxes = {"type": "string", "description": "A box as x,y,z,x,y,z."}
         return {"type": "array", "items": boxes, "minItems": 1, "maxItems": MOST_BOXES}
+    if name == "view":
+        return {"type": "string", "description": "The view of the picture, as JSON."}
     return schema | {"anyOf": [*schema["anyOf"], {"const": ""}]} if "anyOf" in schema else schema
 
 

@@ -1,5 +1,6 @@
 """Reading what is submitted to /jobs: JSON with base64 or a form with files, in the terms of its operation."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,9 +93,19 @@ def form_values(form: FormData) -> dict[str, Any]:
         if len(fields[name]) < len(given):
             raise FieldError(name, f"{name[:80]!r} must be text, not a file.")
     known = operation_of({name: texts[-1] for name, texts in fields.items()}).options()
-    return {
+    values: dict[str, Any] = {
         name: _from_texts(name, known[name], texts) if name in known else texts[-1] for name, texts in fields.items()
     }
+    if "view" in values:
+        values["view"] = _view(values["view"])
+    return values
+
+
+def _view(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FieldError("view", f"view is not valid JSON: {error}") from error
 
 
 def _from_texts(name: str, option: Option, texts: list[str]) -> Any:
