@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -38,6 +39,7 @@ from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
 from trellis.sparse import SparseTensor
+from trellis.training import evaluate_retexture
 from trellis.training.metrics import chamfer_and_f_score, psnr, sample_mesh, voxel_iou
 from trellis.training.procedural import (
     HELD_OUT_SEEDS,
@@ -264,6 +266,17 @@ def evaluate(pipeline: TrellisPipeline, *, count: int = len(EDITS)) -> list[Row]
     ]
 
 
+def retexture_rows(pipeline: TrellisPipeline) -> list[Row]:
+    """The rows of the table that new textures have."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = evaluate_retexture.summary(evaluate_retexture.measure(pipeline, Path(folder)))
+    return [
+        Row("retexture: UV, index, position bytes equal", float(found["equal"]), 1),
+        Row("retexture: from the picture's view, dB", float(found["view"]), 19),
+        Row("retexture: around, dB", float(found["around"]), 16),
+    ]
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
     lines = ["| | measured | goal | met |", "|---|---:|---:|---|"]
@@ -281,7 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        rows = evaluate(TrellisPipeline.from_pretrained(chosen.model), count=chosen.count)
+        pipeline = TrellisPipeline.from_pretrained(chosen.model)
+        rows = evaluate(pipeline, count=chosen.count) + retexture_rows(pipeline)
     except TrellisError as error:
         logger.error("%s", error)
         return 1
