@@ -26,6 +26,7 @@ NETWORKS = {
     "slat_decoder_gs": "slat_dec_gs_swin8_B_64l8gs32_fp16",
     "slat_decoder_rf": "slat_dec_rf_swin8_B_64l8r16_fp16",
     "slat_decoder_mesh": "slat_dec_mesh_swin8_B_64l8m256c_fp16",
+    "sparse_structure_encoder": "ss_enc_conv3d_16l8_fp16",
 }
 VOXELS = 20_232  # of the object that the published figures were measured with
 TOKENS = 1374  # of DINOv2 with registers on 518 pixels
@@ -40,6 +41,7 @@ TINY: Mapping[str, Any] = {
     "slat_decoder_gs": {"model_channels": 64, "num_blocks": 2, "num_heads": 2},
     "slat_decoder_rf": {"model_channels": 64, "num_blocks": 2, "num_heads": 2},
     "slat_decoder_mesh": {"model_channels": 256, "num_blocks": 1, "num_heads": 4},
+    "sparse_structure_encoder": {"channels": [8, 16, 32], "num_res_blocks": 1},
 }  # fmt: skip
 ENCODER_SIZES: Mapping[str, Mapping[str, Any]] = {
     "released": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
@@ -113,7 +115,12 @@ def random_encoder(scale: str, *, device: torch.device) -> ImageEncoder:
 
 
 def random_pipeline(
-    runtime: Runtime, *, scale: str, plan: MemoryPlan | None = None, steps: int | None = None
+    runtime: Runtime,
+    *,
+    scale: str,
+    plan: MemoryPlan | None = None,
+    steps: int | None = None,
+    kind: type[ImageTo3D] = ImageTo3D,
 ) -> ImageTo3D:
     """The image pipeline of random networks, drawn on the device and given as if read from files."""
     sampler = SAMPLER if steps is None else replace(SAMPLER, steps=steps)
@@ -138,7 +145,7 @@ def random_pipeline(
     loaders[ENCODER_ROLE] = partial(random_encoder, scale, device=runtime.device)
     host = ModelHost(loaders, device=runtime.device, plan=plan)
     reader = PictureReader("dinov2_vitl14_reg", Path(), runtime)
-    return ImageTo3D("random weights", config, reader=reader, host=host, runtime=runtime)
+    return kind("random weights", config, reader=reader, host=host, runtime=runtime)
 
 
 def signed_distance(points: Tensor) -> Tensor:
@@ -148,6 +155,14 @@ def signed_distance(points: Tensor) -> Tensor:
     inside = torch.stack([x.abs() - 0.47, y.abs() - 0.09, z.abs() - 0.09], -1)
     bar = inside.clamp(min=0).norm(dim=-1) + inside.amax(-1).clamp(max=0)
     return torch.minimum(ball, bar)
+
+
+def corner_distances(fine: Tensor) -> Tensor:
+    """Distances [n, 8] from the scene's surface of the corners of voxels int [n, 3] of a 256^3 grid."""
+    side = torch.arange(8, device=fine.device)
+    corner = torch.stack([side % 2, side // 2 % 2, side // 4], -1)
+    # Four surfaces, one inside the other: about as many faces as the published measurement reports.
+    return (signed_distance((fine[:, None] + corner) / 256 - 0.5).abs() - 0.008).abs() - 0.004
 
 
 def make_scene(*, scale: str, device: torch.device) -> Scene:
@@ -160,8 +175,6 @@ def make_scene(*, scale: str, device: torch.device) -> Scene:
     condition = torch.randn(1, tokens, width, generator=torch.Generator().manual_seed(0))
     child = torch.stack([side[:8] // 4, side[:8] // 2 % 2, side[:8] % 2], -1)
     fine = (2 * (2 * coords[:, None] + child)[:, :, None] + child).reshape(-1, 3)
-    corner = torch.stack([side[:8] % 2, side[:8] // 2 % 2, side[:8] // 4], -1)
-    # Four surfaces, one inside the other: about as many faces as the published measurement reports.
-    distances = (signed_distance((fine[:, None] + corner) / 256 - 0.5).abs() - 0.008).abs() - 0.004
+    distances = corner_distances(fine)
     voxels = torch.cat([torch.zeros(count, 1, dtype=torch.int64), coords], 1).int()
     return Scene(voxels.to(device), condition.to(device), distances.to(device))

@@ -226,7 +226,9 @@ class TrellisPipeline(ModelStages):
         """
         if (prompt_or_pictures is None) != remove:
             raise InvalidInputError(ONE_OF)
+        progress = progress or Progress()
         self.check_makes(representations)
+        self.obtain_encoder("sparse_structure_encoder", progress)
         options = EditOptions(
             structure_sampler=override(self.config.structure_sampler, "structure", structure_steps, structure_guidance),
             latent_sampler=override(self.config.latent_sampler, "latent", latent_steps, latent_guidance),
@@ -245,7 +247,7 @@ class TrellisPipeline(ModelStages):
                 options=options,
                 view=view,
                 representations=representations,
-                progress=progress or Progress(),
+                progress=progress,
             )
 
     @torch.inference_mode()

@@ -33,6 +33,11 @@ class Sheet:
     texels: Texels
     tile: int | None = None
 
+    def wrap(self, mesh: SourceMesh) -> tuple[str, str]:
+        """How the picture goes on beyond its sides."""
+        texture = mesh.materials[self.materials[0]].texture
+        return ("repeat", "repeat") if texture is None or self.tile is not None else mesh.textures[texture].wrap
+
     def picture(self, colors: Tensor) -> Tensor:
         """The picture [H, W, 3] of the colours [n, 3] of its texels: the mean where two lie on one."""
         height, width = self.shape

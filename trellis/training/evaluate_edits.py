@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -39,7 +38,7 @@ from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
 from trellis.sparse import SparseTensor
-from trellis.training import evaluate_retexture
+from trellis.training.evaluate_retexture import measure, summary
 from trellis.training.metrics import chamfer_and_f_score, psnr, sample_mesh, voxel_iou
 from trellis.training.procedural import (
     HELD_OUT_SEEDS,
@@ -266,14 +265,15 @@ def evaluate(pipeline: TrellisPipeline, *, count: int = len(EDITS)) -> list[Row]
     ]
 
 
-def retexture_rows(pipeline: TrellisPipeline) -> list[Row]:
-    """The rows of the table that new textures have."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = evaluate_retexture.summary(evaluate_retexture.measure(pipeline, Path(folder)))
+def retexture_rows(pipeline: TrellisPipeline, folder: Path) -> list[Row]:
+    """The rows of retexturing, whose files stay in `folder`."""
+    found = summary(measure(pipeline, folder))
     return [
-        Row("retexture: UV, index, position bytes equal", float(found["equal"]), 1),
-        Row("retexture: from the picture's view, dB", float(found["view"]), 19),
-        Row("retexture: around, dB", float(found["around"]), 16),
+        Row("retexture: from the picture's view, dB", found["view"], 19),
+        Row("of the old colours", found["view_before"], 0.0),
+        Row("retexture: around, dB", found["around"], 16),
+        Row("of the old colours around", found["around_before"], 0.0),
+        Row("retexture: files whose accessors are equal", found["equal"], 1.0),
     ]
 
 
@@ -295,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         pipeline = TrellisPipeline.from_pretrained(chosen.model)
-        rows = evaluate(pipeline, count=chosen.count) + retexture_rows(pipeline)
+        rows = evaluate(pipeline, count=chosen.count) + retexture_rows(pipeline, chosen.output.with_suffix(""))
     except TrellisError as error:
         logger.error("%s", error)
         return 1

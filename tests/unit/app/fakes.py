@@ -54,7 +54,9 @@ class FakeAsset:
         if self.kept is not None:
             options["on_kept"](46.04)
         options["on_likeness"](0.125 if self.seed == UNLIKE_SEED else 0.75)
-        options["on_draft"](np.asarray(_gradient().resize((64, 32))))
+        if options["on_draft"] is not None:
+            options["on_draft"](np.asarray(_gradient().resize((64, 32))))
+        folder.mkdir(parents=True, exist_ok=True)
         self.saves.append({"seed": self.seed, "formats": tuple(formats), **options})
         while not self.writing.wait(0.05):
             progress.cancel.raise_if_cancelled()
