@@ -106,7 +106,7 @@ class ProcessAsset:
     """Writes small files that depend on the seed, through the stages that write."""
 
     notes = ("A note of the pipeline.",)
-    picture = None
+    picture = kept = None
 
     def __init__(self, seed: int, control: Control) -> None:
         self.seed = seed
