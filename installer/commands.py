@@ -34,6 +34,7 @@ COMMANDS = {
     "batch": Command("a folder of pictures to 3D assets, going on where it stopped", ("trellis", "batch")),
     "variant": Command("a model's shape in other colours:  {run} variant SOURCE --picture P", ("trellis", "variant")),
     "edit": Command("a part anew, or removed:  {run} edit SOURCE --box X,Y,Z,X,Y,Z ...", ("trellis", "edit")),
+    "view": Command("a picture of an object to paint over, for edit", ("trellis", "view")),
     "retexture": Command("a mesh file in new colours, all else kept", ("trellis", "retexture")),
     "encode": Command("a mesh file as an asset that can be edited", ("trellis", "encode")),
     "decode": Command("the files of a stored asset", ("trellis", "decode")),

@@ -1,17 +1,21 @@
 """What an edited asset keeps of its source for its files: the source's textured surface, and where it was edited."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trellis.encoding.colors import surface_colors
+from trellis.encoding.load import load_mesh
 from trellis.encoding.source_mesh import Material, SourceMesh, Texture
+from trellis.export.glb import read_picture_camera
 from trellis.export.kept import KeptPart
 from trellis.geometry.cameras import Cameras
+from trellis.geometry.similarity import Similarity
 from trellis.representations import Mesh, TexturedMesh
 
 PREFIX = "kept."  # of the tensors' names
@@ -101,3 +105,9 @@ class FileSurface:
             textures=(Texture(torch.cat([torch.from_numpy(made.texture), alpha], 2)),),
         )
         return cls(mesh.to(device), made.picture_camera)
+
+    @classmethod
+    def of_glb(cls, path: Path, *, to_cube: Similarity, device: torch.device) -> "FileSurface":
+        """That of a GLB file of this program, whose world `to_cube` brings into the cube."""
+        mesh = load_mesh(path).to(device)
+        return cls(replace(mesh, vertices=to_cube.apply(mesh.vertices)), read_picture_camera(path, to_cube=to_cube))

@@ -100,6 +100,7 @@ class EditingPipeline(Pipeline, Protocol):
         prompt_or_pictures: Sequence[PictureSource] | str | None,
         *,
         region: Sequence[Box],
+        glb: Path | None,
         view: PictureView | None,
         seed: int,
         representations: Sequence[str],

@@ -26,6 +26,7 @@ from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.acquire import obtain_files
 from trellis.families.location import ModelLocation
 from trellis.families.trellis_family import ENCODER_FOLDER, ENCODERS, NANO, encoder_files, network_stem
+from trellis.kept import FileSurface
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.model_stages import ModelStages, override
 from trellis.models import PipelineConfig, load_model
@@ -199,6 +200,7 @@ class TrellisPipeline(ModelStages):
         prompt_or_pictures: PictureSource | Sequence[PictureSource] | None = None,
         *,
         region: Region | Box | Sequence[Box] | Tensor | Path,
+        glb: Path | None = None,
         remove: bool = False,
         drop_loose: bool = True,
         resample: int = 1,
@@ -217,19 +219,25 @@ class TrellisPipeline(ModelStages):
         """`source` with what is in `region` made anew after pictures of the edited object (or a prompt), or removed.
 
         region: boxes in the frame of the source's GLB, voxels int [n, 3], or a closed mesh file. The first picture has
-        the frame of `view`, by default that of the source's picture. drop_loose: pieces that hang on nothing go;
-        resample: turns of each step. Outside of the region nothing changes. Raises InvalidInputError for an unusable
-        region, picture or option, Cancelled within one step of a wish to stop.
+        the frame of `view`, by default that of the source's picture. glb: the source's file, whose texture stays
+        outside of the region; without it that is made of the source as usual. drop_loose: pieces that hang on nothing
+        go; resample: turns of each step. Outside of the region nothing changes. Raises InvalidInputError for a region,
+        picture or option that cannot be used, Cancelled within one step of a wish to stop.
         """
         if (prompt_or_pictures is None) != remove:
             raise InvalidInputError(ONE_OF)
+        progress = progress or Progress()
         self.check_makes(representations)
+        self.obtain_encoder("sparse_structure_encoder", progress)
         options = EditOptions(
             structure_sampler=override(self.config.structure_sampler, "structure", structure_steps, structure_guidance),
             latent_sampler=override(self.config.latent_sampler, "latent", latent_steps, latent_guidance),
             remove=remove, drop_loose=drop_loose, resample=resample, seed=seed, multi_image=multi_image,
             background=background, speed=speed,
         )  # fmt: skip
+        if glb is not None:
+            surface = FileSurface.of_glb(glb, to_cube=source.to_cube, device=self.runtime.device)
+            source = replace(source, surface=surface)
         with self.host.in_order(stage_roles(representations)):
             return edit_asset(
                 self,
@@ -239,7 +247,7 @@ class TrellisPipeline(ModelStages):
                 options=options,
                 view=view,
                 representations=representations,
-                progress=progress or Progress(),
+                progress=progress,
             )
 
     @torch.inference_mode()

@@ -69,6 +69,30 @@ def generated(client: TestClient, **options: Any) -> dict[str, Any]:
     return finished(client, client.post("/jobs", json={"pictures": [TEXT], "seed": 3, "formats": ["glb"], **options}))
 
 
+def test_an_edit_of_a_job_keeps_its_file_and_tells_what_changed(
+    client: TestClient, engine: Engine, pipeline: FakePipeline
+) -> None:
+    source = generated(client)
+    box = [[-0.5, 0.0, -0.5], [0.5, 0.5, 0.5]]
+    values = {"operation": "edit", "source": source["id"], "pictures": [TEXT], "box": [box], "formats": ["ply"]}
+    made = finished(client, client.post("/jobs", json=values))
+    assert made["outside"] == {"voxels_changed": 0, "psnr": 46.0}
+    call = pipeline.calls[-1]
+    [found] = call["region"]
+    assert ([list(found.low), list(found.high)], call["of"], call["resample"]) == (box, 3, 1)
+    assert "box" not in call and call["view"] is None
+    assert call["glb"].read_bytes() == engine.view(source["id"]).files["glb"].read_bytes(), "whose texture stays"
+    removed = finished(client, client.post("/jobs", json=values | {"pictures": [], "remove": True}))
+    assert pipeline.calls[-1]["remove"] is True and pipeline.calls[-1]["sizes"] == [] and removed["outside"]
+
+
+def test_a_job_whose_files_were_moved_is_not_edited_at_a_wrong_place(client: TestClient) -> None:
+    source = generated(client, pivot="base")
+    values = {"operation": "edit", "source": source["id"], "box": [[[0, 0, 0], [1, 1, 1]]], "remove": True}
+    answer = client.post("/jobs", json=values)
+    assert answer.status_code == 422 and "another origin or size" in answer.text
+
+
 def test_a_variant_of_a_job(client: TestClient, engine: Engine, pipeline: FakePipeline) -> None:
     source = generated(client)
     kept = engine.view(source["id"]).kept_file
@@ -207,8 +231,6 @@ VARIANT = {"operation": "variant", "mesh": MESH, "mesh_name": "a.glb", "pictures
         ({**EDIT, "remove": True}, "pictures", "remove takes neither"),
         ({**EDIT, "pictures": [], "prompt": "a mug", "remove": True}, "prompt", "remove takes neither"),
         ({**EDIT, "resample": 11}, "resample", "from 1 to 10"),
-        ({**EDIT, "preserve": "hope"}, "preserve", "replace, inversion"),
-        ({**EDIT, "keep": "all"}, "keep", "graft, merge"),
         ({**EDIT, "view": "no"}, "view", "view must be"),
         ({**EDIT, "view": {"size": [1]}}, "view", "view"),
         ({**EDIT, "model": "bare"}, "model", "cannot edit"),

@@ -28,8 +28,8 @@ _parse_args = argparse.ArgumentParser.parse_args
 
 def read_and_stop(parser: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> NoReturn:
     parsed = _parse_args(parser, args, namespace)
-    if hasattr(parsed, "steps") and parser.prog == "trellis":  # values of a job's options are the request's to check
-        from trellis.cli import request_from
+    if hasattr(parsed, "operation"):  # values of a job's options are the request's to check
+        from trellis.app.command_options import request_from
 
         request_from(parsed)
     raise ArgumentsRead

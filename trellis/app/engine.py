@@ -22,7 +22,7 @@ from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.job_sources import STARTS, Models, check_start
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
 from trellis.app.picture_reader import PictureReader
-from trellis.app.request import AssetRequest, JobRequest
+from trellis.app.request import AssetRequest, EditRequest, JobRequest
 from trellis.app.storage import storing
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
@@ -35,6 +35,11 @@ REENCODED = "The asset of the source was not kept any more: it was read from the
 UPLOADS = "uploads"  # the folder, beside those of the jobs, of what clients sent
 
 _log = logging.getLogger(__name__)
+
+
+def _is_moved(request: JobRequest) -> bool:
+    """Whether the files of a request lie elsewhere than what they are made of."""
+    return isinstance(request, AssetRequest) and (request.pivot != "center" or request.real_size is not None)
 
 
 class QueueFullError(TrellisError):
@@ -164,7 +169,14 @@ class Engine:
         if source.state is not JobState.DONE:
             raise InvalidInputError("source: this job has no result (yet).", field="source")
         if isinstance(job.request, AssetRequest) and source.has_asset:
-            return job.changed(asset=source.kept_file)
+            glb = source.files.get("glb") if isinstance(job.request, EditRequest) else None
+            if glb is not None and _is_moved(source.request):
+                raise InvalidInputError(
+                    "source: the files of this job have another origin or size than the model's space, which boxes are "
+                    "stated in; make them again with pivot center and without real_size.",
+                    field="source",
+                )
+            return job.changed(asset=source.kept_file, mesh=glb if glb is not None and glb.is_file() else None)
         mesh = next((source.files[kind] for kind in MESH_KINDS if kind in source.files), None)
         if mesh is None or not mesh.is_file():
             raise InvalidInputError("source: neither the asset nor a GLB of this job is kept any more.", field="source")

@@ -29,7 +29,9 @@ RESULT_NAME = "asset"  # the files of a job are told apart by its folder
 
 @dataclass(frozen=True)
 class Given:
-    """What a request is carried out on: pictures or a text, and what it starts from, a stored asset or a mesh file."""
+    """What a request is carried out on: pictures or a text, and what it starts from: a stored asset (with a `mesh`: its
+    GLB), or a mesh file.
+    """
 
     source: "Sequence[PictureSource] | str" = ()
     asset: Path | None = None
@@ -128,6 +130,7 @@ def _edited(pipeline: "EditingPipeline", given: Given, request: AssetRequest, pr
         given.asset_of(pipeline, request, progress),
         None if request.remove else given.condition,
         region=[Box(*box) for box in request.box],
+        glb=None if given.asset is None else given.mesh,
         view=None if request.view is None else PictureView.from_dict(request.view.model_dump()),
         progress=progress,
         representations=request.representations,

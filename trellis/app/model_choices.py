@@ -21,7 +21,8 @@ class ModelChoice:
     """A model that may be chosen: what it is called, and whether it takes texts in place of pictures.
 
     `fetch_bytes` is what must be fetched before its first use; `kinds` are the objects that it was trained on, where
-    they are few; `licence` is that of its weights, "" where it is not known.
+    they are few; `licence` is that of its weights, "" where it is not known; `operations` is what it can do, none where
+    that is not known.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ModelChoice:
     fetch_bytes: int = 0
     kinds: tuple[str, ...] = ()
     licence: str = ""
+    operations: tuple[str, ...] = ()
 
 
 def offered_models(model: str, files: ModelFiles) -> list[ModelChoice]:
@@ -49,7 +51,10 @@ def _choice(entry: CatalogueEntry, files: ModelFiles, *, given: bool) -> ModelCh
     if entry.location is not None or given:
         label = f"{short} (demo)" if entry.name == DEMO_MODEL else short
         text = _takes_text(entry, files)
-        return ModelChoice(entry.name, label, takes_text=text, kinds=_kinds(entry), licence=entry.licence)
+        can = model_operations(entry.name, files)
+        return ModelChoice(
+            entry.name, label, takes_text=text, kinds=_kinds(entry), licence=entry.licence, operations=can
+        )
     if files.offline:
         return None
     label = f"{short} · {entry.size_bytes / 1e9:.1f} GB to fetch"
@@ -80,6 +85,14 @@ def model_inputs(name: str, files: ModelFiles) -> tuple[str, ...]:
     except FetchError:  # it is not here to find out
         short = published_name(name)
         return () if short is None else published_models()[short].inputs
+
+
+def model_operations(name: str, files: ModelFiles) -> tuple[str, ...]:
+    """What a model can do, none where that is not known here."""
+    try:
+        return resolve_model(name, runtime=files).describe().operations
+    except (CheckpointError, FetchError):
+        return ()
 
 
 def check_takes(name: str, wanted: str, files: ModelFiles) -> None:

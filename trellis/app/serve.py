@@ -70,6 +70,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
             tuple(dict.fromkeys((arguments.model, *(choice.name for choice in models)))),
             of_texts=frozenset(choice.name for choice in models if choice.takes_text),
             to_fetch=frozenset(choice.name for choice in models if choice.fetch_bytes),
+            operations={choice.name: choice.operations for choice in models if choice.operations},
         )
         engine = Engine(executor, arguments.output, models=names, history=history_limits(arguments))
         try:

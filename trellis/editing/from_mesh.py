@@ -8,23 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trellis.asset import Asset
+from trellis.asset import Asset, framed_picture
 from trellis.conditioning.image_encoder import ImageEncoder
-from trellis.conditioning.pictures import PictureSource
+from trellis.conditioning.pictures import PictureSource, prepare_image
 from trellis.conditions import ENCODER_ROLE
 from trellis.encoding.encode import encoder_input
 from trellis.encoding.load import load_mesh
 from trellis.encoding.local_features import FEATURES
 from trellis.encoding.options import FRONT_CHOICES
-from trellis.encoding.source_mesh import SourceMesh
+from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
 from trellis.encoding.views import VIEWS, view_features
 from trellis.errors import CheckpointError, InvalidInputError
+from trellis.export.picture_camera import turns_to_front
 from trellis.families.family import PICTURES
 from trellis.geometry.similarity import Similarity
 from trellis.kept import FileSurface
 from trellis.memory import Effort
 from trellis.model_stages import ModelStages
 from trellis.progress import Progress
+from trellis.representations import Mesh
 from trellis.sparse import SparseTensor
 from trellis.stages import Stage
 
@@ -48,14 +50,18 @@ def asset_of_mesh(
     if front not in FRONT_CHOICES:
         raise InvalidInputError(f"front must be one of {', '.join(FRONT_CHOICES)}, not {front!r}.", field="front")
     mesh = load_mesh(path, up=up).to(stages.runtime.device)
-    turns = 0 if front == "auto" else int(front) // 90
+    framed = None
+    if front == "auto" and picture is not None:
+        framed = framed_picture(prepare_image(picture, runtime=stages.runtime))
+    surface = normalize_mesh(mesh).mesh
+    turns, remarks = turns_to_front(front, Mesh(surface.vertices, surface.faces.int()), framed, progress=progress)
     mesh = turned(mesh, turns)
     encoder = stages.host.config("slat_encoder")
 
     def image_features(placed: SourceMesh, coords: Tensor) -> Tensor:
         return _image_features(stages, placed, coords, encoder.in_channels, encoder.resolution, views, progress)
 
-    voxels, to_cube = encoder_input(
+    voxels, to_cube, notes = encoder_input(
         mesh,
         width=encoder.in_channels,
         resolution=encoder.resolution,
@@ -78,7 +84,7 @@ def asset_of_mesh(
         latent=latent,
         resolution=voxels.resolution,
         prepared=(),
-        notes=mesh.notes,
+        notes=(*mesh.notes, *remarks, *notes),
         to_cube=replace(to_cube, turns=turns),
         surface=FileSurface(placed),
     )

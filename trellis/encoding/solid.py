@@ -27,6 +27,7 @@ from trellis.stages import Stage
 
 FINE = 4  # cells of the grid along a voxel's side
 PLATE = 0.2  # half thickness of a plate in voxels
+THIN = 0.01  # share of a surface's area that must be thin sheets, for them to be thickened
 _AGREEMENT = 0.95  # share of enclosed cells that the winding number must find inside to be believed
 _WITNESSES = 4096
 _QUERIES = 1 << 20
@@ -54,7 +55,7 @@ class SolidField:
     surface and enclosed, or with surface; solid, depth [G, G, G]: cells whose centre is inside (enclosed or with
     surface), and how far each cell lies from the nearest one outside; nearest: for each cell the number of the nearest
     one without surface (where faces are too disordered for winding numbers); resolution: voxels along the cube,
-    G / FINE.
+    G / FINE; thin: the share of the visible surface that belongs to sheets thinner than a cell.
     """
 
     mesh: SourceMesh
@@ -65,6 +66,7 @@ class SolidField:
     depth: Tensor
     nearest: Tensor | None
     resolution: int
+    thin: float = 0.0
 
     @classmethod
     def create(cls, mesh: SourceMesh, *, resolution: int, progress: Progress | None = None) -> "SolidField":
@@ -100,6 +102,7 @@ class SolidField:
         field = replace(field, depth=field._depths().to(mesh.device))
         progress.report(Stage.SOLID, 2, 3)
         field = replace(field, mesh=_with_faces(mesh, ~field._hidden_faces()))
+        field = replace(field, thin=field._thin_share())
         progress.report(Stage.SOLID, 3, 3)
         return field
 
@@ -141,7 +144,8 @@ class SolidField:
         foot = self._points(nearest)
         inside = self.inside(points) if inside is None else inside
         away = torch.nn.functional.normalize(points - foot, dim=1)
-        distance = self._signed(points, foot - away * (0.25 * self.cell), nearest.distances, inside)
+        behind = foot - away * (0.25 * self.cell)
+        distance = self._signed(points, foot, behind, nearest.distances, inside)
         normal = torch.where(inside[:, None], -away, away)
         # On the surface itself the direction to the point is noise.
         close = (nearest.distances < 1e-3 * self.voxel).nonzero().squeeze(1)
@@ -150,8 +154,10 @@ class SolidField:
         normal[close] = torch.where(turned[:, None], -flat, flat)
         return FieldSamples(distance, normal, nearest.faces, nearest.barycentrics)
 
-    def _signed(self, points: Tensor, behind: Tensor, distance: Tensor, inside: Tensor) -> Tensor:
-        """Signed distances [n]; `behind` [n, 3] are points just behind the surface, seen from `points`."""
+    def _signed(self, points: Tensor, foot: Tensor, behind: Tensor, distance: Tensor, inside: Tensor) -> Tensor:
+        """Signed distances [n]; `foot` [n, 3] are the nearest points, `behind` those just behind the surface, seen from
+        `points`.
+        """
         result = torch.where(inside, -distance, distance)
         # A point in the solid whose nearest face has the solid behind it: a seam of two parts, not the surface.
         depth = self.depth.flatten()[self._cell_numbers(points)]
@@ -162,7 +168,19 @@ class SolidField:
             plate = (~inside).nonzero().squeeze(1)
             plate = plate[~self.inside(behind[plate])]
             result[plate] -= PLATE * self.voxel
+        elif self.thin > THIN:
+            # A cell below the surface, where `behind` is a quarter beyond it: outside again, if this is a sheet.
+            below = foot + torch.where(inside[:, None], -4.0, 4.0) * (behind - foot)
+            near = (distance < 2 * self.voxel).nonzero().squeeze(1)
+            result[near[~self.inside(below[near])]] -= 0.5 * self.cell
         return result
+
+    def _thin_share(self) -> float:
+        """The share of the surface's area that has the outside on both sides, a cell away."""
+        normals, areas = face_normals(self.mesh)
+        centres = self.mesh.corners().mean(1)
+        thin = ~(self.inside(centres + normals * self.cell) | self.inside(centres - normals * self.cell))
+        return float(areas[thin].sum() / areas.sum())
 
     def _points(self, surface: SurfacePoints) -> Tensor:
         return (self.mesh.corners(surface.faces) * surface.barycentrics[..., None]).sum(1)

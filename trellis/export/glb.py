@@ -15,8 +15,9 @@ from trellis.errors import InvalidInputError
 from trellis.export.options import PICTURE_FORMATS
 from trellis.export.pictures import png_bytes, webp_bytes
 from trellis.export.tangents import vertex_tangents
-from trellis.geometry.axes import to_gltf_frame
+from trellis.geometry.axes import from_gltf_frame, to_gltf_frame
 from trellis.geometry.cameras import Cameras
+from trellis.geometry.similarity import Similarity, quarter_turned
 from trellis.representations import TexturedMesh
 
 GENERATOR = "trellis-desktop"
@@ -83,6 +84,26 @@ def picture_camera(camera: Cameras) -> dict[str, list[float]]:
         "matrix": [round(value, 7) for value in rows.flatten().tolist()],
         "intrinsics": [round(value.item(), 7) for value in intrinsics],
     }
+
+
+def read_picture_camera(path: Path, *, to_cube: Similarity) -> Cameras | None:
+    """The camera that `glb_bytes` kept in a file, in the cube into which `to_cube` brings the file's world; None if
+    there is none.
+    """
+    data = path.read_bytes()
+    document = json.loads(data[20 : 20 + struct.unpack_from("<I", data, 12)[0]])
+    kept = document["nodes"][0].get("extras", {}).get("picture_camera")
+    if kept is None:
+        return None
+    columns = from_gltf_frame(torch.tensor(kept["matrix"], dtype=torch.float64).reshape(4, 4)[:, :3])
+    right, up, back = (quarter_turned(column, to_cube.turns) for column in columns[:3])
+    rotation = torch.stack([right, -up, -back])
+    extrinsics = torch.eye(4, dtype=torch.float64)
+    extrinsics[:3, :3] = rotation
+    extrinsics[:3, 3] = -rotation @ to_cube.apply(columns[3])
+    across, down, x, y = kept["intrinsics"]
+    intrinsics = torch.tensor([[across, 0, x], [0, down, y], [0, 0, 1.0]])
+    return Cameras(extrinsics.float()[None], intrinsics[None])
 
 
 class _Document:

@@ -30,6 +30,10 @@ HOPELESS = 0.7  # overlap of the coarse search below which the local one is spar
 MIN_OVERLAP = 0.93  # for the picture's own pixels; with less their details would miss the surface's
 MIN_OVERLAP_FOR_COLORS = 0.75
 MAX_COLOR_ERROR = 0.3  # large, for it is what the picture is to correct
+FRONT_NOT_FOUND = (
+    "The picture's outline fits the mesh from no side, so the mesh was taken to face the camera as it stands: state "
+    "`front` if it does not."
+)
 FRONT_MARGIN = 0.05  # of overlap, by which another side must fit better than the front
 # Steps of the local search: yaw, pitch, log of tan(fov / 2), roll, log of the scale, shift right and down.
 STEPS = (0.10, 0.08, 0.25, 0.03, 0.03, 0.015, 0.015)
@@ -156,6 +160,20 @@ def estimate_roughly(asset: Drawable, picture: NDArray[np.uint8], *, progress: P
     _, best = _search(asset, first, small, 1.0, progress)
     camera = _camera(asset.points, best)
     return PictureCamera(camera, *_agreement(asset.draw(camera, FINE), fine))
+
+
+def turns_to_front(
+    front: str, mesh: Mesh, picture: NDArray[np.uint8] | None, *, progress: Progress | None = None
+) -> tuple[int, tuple[str, ...]]:
+    """Quarter turns of a mesh in the unit cube that `front` states in degrees, and remarks for the user.
+
+    "auto" is what `front_turn` finds in the framed picture [S, S, 4]: none without a picture, and none, with a remark,
+    where it finds nothing.
+    """
+    if front != "auto" or picture is None:
+        return 0 if front == "auto" else int(front) // 90, ()
+    turns = front_turn(mesh, picture, progress=progress)
+    return (0, (FRONT_NOT_FOUND,)) if turns is None else (turns, ())
 
 
 def front_turn(mesh: Mesh, picture: NDArray[np.uint8], *, progress: Progress | None = None) -> int | None:

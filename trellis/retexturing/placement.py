@@ -13,16 +13,11 @@ from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import DEFAULT_SIDE, SourceMesh, normalize_mesh
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import InvalidInputError
-from trellis.export.picture_camera import front_turn
+from trellis.export.picture_camera import turns_to_front
 from trellis.geometry.similarity import Similarity
 from trellis.progress import Progress
 from trellis.representations import Mesh
 from trellis.retexturing.sheets import outward_mesh
-
-FRONT_NOT_FOUND = (
-    "The picture's outline fits the mesh from no side, so the mesh was taken to face the camera as it stands: state "
-    "`front` if it does not."
-)
 
 
 @dataclass(frozen=True)
@@ -56,17 +51,13 @@ class PlacedMesh:
             raise InvalidInputError(f"front must be one of {', '.join(FRONT_CHOICES)}, not {front!r}.", field="front")
         placed = normalize_mesh(mesh, side=DEFAULT_SIDE if local else 1.0)
         surface = outward_mesh(placed.mesh)
-        turns: int | None = 0
-        if front != "auto":
-            turns = int(front) // 90
-        elif picture is not None:
-            turns = front_turn(surface, picture, progress=progress)
-        notes = mesh.notes if turns is not None else (*mesh.notes, FRONT_NOT_FOUND)
-        turn = Similarity(turns=turns or 0)
+        turns, notes = turns_to_front(front, surface, picture, progress=progress)
+        turn = Similarity(turns=turns)
         vertices = turn.apply(placed.mesh.vertices)
         x, y, z = turn.apply(torch.tensor(placed.to_cube.shift, dtype=torch.float64)).tolist()
         to_cube = Similarity(placed.to_cube.scale, (x, y, z), turn.turns)
-        return cls(replace(placed.mesh, vertices=vertices), Mesh(vertices, surface.faces), to_cube, notes)
+        moved = replace(placed.mesh, vertices=vertices)
+        return cls(moved, Mesh(vertices, surface.faces), to_cube, (*mesh.notes, *notes))
 
     def voxels(self, resolution: int, *, local: bool, progress: Progress) -> Tensor:
         """Voxels int32 [N, 4] (0, x, y, z), sorted, as the model's own encoder has them.

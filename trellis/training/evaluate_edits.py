@@ -10,8 +10,9 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -25,7 +26,7 @@ from trellis.editing.voxels import occupancy as grid_of
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import TrellisError
 from trellis.export.chain import ExportChain
-from trellis.export.kept import MOST_PSNR, VIEWS, KeptPart, edited_pixels, kept_psnr
+from trellis.export.kept import BORDER, MOST_PSNR, VIEWS, KeptPart, edited_pixels, kept_psnr
 from trellis.export.options import FileOptions
 from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.geometry.similarity import IDENTITY
@@ -143,7 +144,7 @@ def measure_edit(pipeline: TrellisPipeline, edit: Edit, *, files: bool) -> dict[
         "unedited": inside(before),
         "through the VAE": inside(through),
         "changed": float(made.kept.voxels_changed + _changed_bytes(source, made, mask)),
-        "gaussians": gaussians_outside(source, made, part),
+        "gaussians": gaussians_outside(source, made, mask),
         "mesh": mesh_outside(source.mesh, made.mesh, part),
         "moved": surface_moved(source.mesh, made.mesh, mask),
         "enclosed": float((enclosed(before) & ~mask & ~enclosed(without)).sum()),
@@ -180,19 +181,18 @@ def view_cameras() -> Cameras:
     return orbit_cameras(yaws, pitches)
 
 
-def gaussians_outside(source: Asset, made: Asset, part: KeptPart) -> float:
-    """Agreement in dB of pictures of the Gaussians, away from the region."""
-    assert source.gaussians is not None and made.gaussians is not None
-    assert source.mesh is not None and made.mesh is not None
-    pictures = [
-        render_gaussians(cloud, view_cameras(), size=SIZE).color for cloud in (source.gaussians, made.gaussians)
-    ]
-    worst = MOST_PSNR
-    for index, camera in enumerate(view_cameras()):
-        samples = [rasterize_mesh(mesh, camera, size=SIZE) for mesh in (source.mesh, made.mesh)]
-        apart = ~edited_pixels(list(zip(samples, (source.mesh, made.mesh), strict=True)), part)
-        worst = min(worst, psnr(pictures[0][index][:, apart], pictures[1][index][:, apart]))
-    return worst
+def gaussians_outside(source: Asset, made: Asset, mask: Tensor) -> float:
+    """Agreement in dB of pictures of the Gaussians, BORDER pixels and more from where those of the region show."""
+    pictures, edited = list[Tensor](), torch.zeros(len(VIEWS), SIZE, SIZE)
+    for asset in (source, made):
+        assert asset.gaussians is not None
+        pictures.append(render_gaussians(asset.gaussians, view_cameras(), size=SIZE).color)
+        inner = mask[tuple(asset.coords.long().unbind(1))].repeat_interleave(len(asset.gaussians) // len(asset.coords))
+        values = {one.name: getattr(asset.gaussians, one.name) for one in fields(asset.gaussians)}
+        chosen: dict[str, Any] = {name: value[inner] for name, value in values.items() if isinstance(value, Tensor)}
+        edited += render_gaussians(replace(asset.gaussians, **chosen), view_cameras(), size=SIZE).alpha
+    near = torch.nn.functional.max_pool2d((edited > 0).float(), 2 * BORDER + 1, stride=1, padding=BORDER) > 0
+    return min(psnr(old[:, ~by], new[:, ~by]) for old, new, by in zip(*pictures, near, strict=True))
 
 
 def mesh_outside(source: Mesh, made: Mesh, part: KeptPart) -> float:

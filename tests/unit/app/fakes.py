@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import imageio.v2 as imageio
@@ -36,6 +37,7 @@ class FakeAsset:
         self.notes = ("The background was removed without a network.",)
         self.picture = np.asarray(_gradient().resize((64, 64)).convert("RGBA"))
         self.mesh = _knot()
+        self.kept: SimpleNamespace | None = None  # of an edit
 
     def store(self, path: Path) -> Path:
         path.write_text(str(self.seed))
@@ -49,8 +51,12 @@ class FakeAsset:
             options["on_draft"](picture)
             Image.fromarray(picture).save(folder / f"{name}_draft.png")
             return {"draft": folder / f"{name}_draft.png"}
+        if self.kept is not None:
+            options["on_kept"](46.04)
         options["on_likeness"](0.125 if self.seed == UNLIKE_SEED else 0.75)
-        options["on_draft"](np.asarray(_gradient().resize((64, 32))))
+        if options["on_draft"] is not None:
+            options["on_draft"](np.asarray(_gradient().resize((64, 32))))
+        folder.mkdir(parents=True, exist_ok=True)
         self.saves.append({"seed": self.seed, "formats": tuple(formats), **options})
         while not self.writing.wait(0.05):
             progress.cancel.raise_if_cancelled()
@@ -110,7 +116,7 @@ class FakeRetextured:
 class FakePipeline:
     """Calls are recorded in `calls`; `fault` is raised after the first stage; `gate` holds the steps while clear."""
 
-    inputs, operations = ("pictures", "text"), ("generate", "variant", "retexture", "encode")
+    inputs, operations = ("pictures", "text"), ("generate", "variant", "edit", "retexture", "encode")
     representations = ("gaussians", "mesh", "radiance_field")
 
     def __init__(self, *, step_seconds: float = 0.0, fault: BaseException | None = None) -> None:
@@ -140,6 +146,11 @@ class FakePipeline:
 
     def variant(self, source: FakeAsset, condition: Sequence[Path] | str, **options: Any) -> FakeAsset:
         return self(condition, of=source.seed, **options)
+
+    def edit(self, source: FakeAsset, condition: Sequence[Path] | str | None, **options: Any) -> FakeAsset:
+        made = self(condition or [], of=source.seed, **options)
+        made.kept = SimpleNamespace(voxels_changed=0)
+        return made
 
     def load_mesh(self, path: Path, *, progress: Progress, **options: Any) -> FakeAsset:
         self.calls.append({"mesh": path.name, "bytes": path.stat().st_size, **options})

@@ -24,6 +24,7 @@ COMMANDS = (
     "variant",
     "edit",
     "retexture",
+    "view",
     "encode",
     "decode",
     "serve",

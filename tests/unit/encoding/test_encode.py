@@ -198,6 +198,24 @@ def test_a_mesh_is_turned_and_comes_back(front: str, file: Path) -> None:
     assert error.value.field == "front"
 
 
+def test_the_front_is_where_the_picture_was_taken_from(tmp_path: Path) -> None:
+    """A mug with its handle at one side, turned away; a picture that fits from no side."""
+    mug = Path("assets/example_model/mug.glb")
+    turned = trimesh.load(mug, force="scene")
+    turned.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, [0, 1, 0]))  # y is up
+    turned.export(tmp_path / "turned.glb")
+    picture = Path("assets/example_image/mug.png")
+    plain = PIPELINE.load_mesh(mug, picture=picture)
+    found = PIPELINE.load_mesh(tmp_path / "turned.glb", picture=picture)
+    assert (plain.to_cube.turns, found.to_cube.turns) == (0, 3) and plain.notes == found.notes == ()
+    same = {tuple(row) for row in plain.coords.tolist()} & {tuple(row) for row in found.coords.tolist()}
+    assert len(same) > 0.95 * len(plain.coords)
+    pole = tmp_path / "pole.ply"
+    trimesh.creation.box([0.06, 0.06, 1]).export(pole)
+    lost = PIPELINE.load_mesh(pole, picture=picture)
+    assert lost.to_cube.turns == 0 and "state `front`" in lost.notes[0]
+
+
 def test_cancelled(file: Path) -> None:
     token = CancelToken()
     with pytest.raises(Cancelled):

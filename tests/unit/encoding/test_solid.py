@@ -125,6 +125,23 @@ def test_a_sheet_becomes_a_thin_plate() -> None:
     assert len(shell_voxels(field)) >= 12 * 12
 
 
+@pytest.mark.parametrize("thickness", [0.001, 0.004])
+def test_a_thin_solid_is_thickened_and_a_thick_one_is_not(thickness: float) -> None:
+    def distances(height: float) -> tuple[SolidField, torch.Tensor]:
+        plate = trimesh.creation.box([0.8, 0.6, height])
+        field = SolidField.create(source(plate), resolution=RESOLUTION)
+        heights = torch.tensor([0.1, 0.02, -0.02, -0.1])
+        places = torch.stack([torch.full((4,), 0.01), torch.full((4,), 0.02), heights], 1)
+        return field, field.sample(places).distance - (heights.abs() - height / 2)
+
+    field, found = distances(thickness)
+    assert field.closed and field.thin > 0.9
+    near = 2 * field.voxel > 0.02
+    assert near and torch.allclose(found[1:3], torch.full((2,), -0.5 * field.cell), atol=1e-5)
+    field, found = distances(4 * field.cell)
+    assert field.thin == 0 and torch.allclose(found, torch.zeros(4), atol=1e-5)
+
+
 def test_orientation() -> None:
     shape = sphere(2)
     faces = torch.from_numpy(np.array(shape.faces))

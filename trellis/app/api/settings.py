@@ -11,7 +11,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7960
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 SHORTEST_TOKEN = 12
-MAX_UPLOAD_BYTES = 64 * 2**20
+MAX_UPLOAD_BYTES = 320 * 2**20  # a mesh of the largest size, and pictures
 BUSY_SECONDS = 30.0
 BODY_SECONDS = 30.0
 

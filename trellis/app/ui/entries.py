@@ -1,7 +1,7 @@
 """HTML of the history: the strip of jobs, what is known of one, and two beside each other."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -17,6 +17,13 @@ STATES = {
     JobState.DONE: "Done",
     JobState.FAILED: "Failed",
     JobState.CANCELLED: "Cancelled",
+}
+OPERATION_WORDS = {
+    "generate": "New files",
+    "variant": "Variant",
+    "edit": "Changed part",
+    "retexture": "Other colours",
+    "encode": "Encoded",
 }
 DELETED = "Deleted. It can be brought back for two minutes."
 CHOOSE_OTHER = "Choose the other model in the list above."
@@ -37,8 +44,8 @@ def strip_panel(jobs: Sequence[Job], chosen: str | None) -> str:
     return f'<h2 id="history-title">Your models</h2><div class="entries" role="list">{entries}</div>'
 
 
-def details_panel(job: Job) -> str:
-    """What is known of a job, and what can be done with it."""
+def details_panel(job: Job, jobs: Sequence[Job] = ()) -> str:
+    """What is known of a job, and what can be done with it; `jobs` are its owner's, the newest first."""
     words = UNLIKE if is_unlike(job.likeness) else job.message
     message = f"<p>{escape(words)}</p>" if words else ""
     prompt = f"<p>{escape(job.prompt)}</p>" if job.prompt else ""
@@ -53,7 +60,41 @@ def details_panel(job: Job) -> str:
         f'<div class="entry-details" data-job="{job.id}" data-state="{job.state}">'
         f"<p><strong>{escape(job_name(job))}</strong><span>{_facts(job, dated=True)}</span></p>"
         f'{message}{prompt}<p class="entry-settings">{settings}</p>'
-        f'<div class="entry-actions">{field}{_button("rename", "Rename")}{"".join(actions)}</div></div>'
+        f'<div class="entry-actions">{field}{_button("rename", "Rename")}{"".join(actions)}</div>'
+        f"{_versions(job, jobs)}</div>"
+    )
+
+
+def _versions(job: Job, jobs: Sequence[Job]) -> str:
+    """The tree of what was made of the same first model, with a step back and a step forth; "" for one alone."""
+    known = {other.id: other for other in jobs}
+    children: dict[str | None, list[Job]] = {}
+    for other in reversed(jobs):
+        children.setdefault(other.source, []).append(other)
+    root = job
+    while root.source in known:
+        root = known[root.source]
+    if root is job and job.id not in children:
+        return ""
+    back = [_step("Undo", known[job.source])] if job.source in known else []
+    forth = [_step("Redo", children[job.id][-1])] if job.id in children else []
+    return (
+        f'<details class="versions" open><summary>Versions</summary><div class="entry-actions">'
+        f"{''.join(back + forth)}</div><ul>{_branch(root, job, children)}</ul></details>"
+    )
+
+
+def _step(label: str, job: Job) -> str:
+    return f'<span data-job="{job.id}">{_button("open", label)}</span>'
+
+
+def _branch(job: Job, chosen: Job, children: Mapping[str | None, Sequence[Job]]) -> str:
+    current = ' aria-current="true"' if job.id == chosen.id else ""
+    below = "".join(_branch(child, chosen, children) for child in children.get(job.id, ()))
+    made = OPERATION_WORDS[job.request.operation] if job.source else job_name(job)
+    return (
+        f'<li data-job="{job.id}"{current}><button type="button" data-act="open">{escape(made)}</button>'
+        f"<small>{_facts(job, dated=False)}</small>{f'<ul>{below}</ul>' if below else ''}</li>"
     )
 
 

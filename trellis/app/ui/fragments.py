@@ -1,5 +1,6 @@
 """Small pieces of HTML that the page shows: the state of a job, its preview and its downloads."""
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def job_panel(view: Job) -> str:
 def _done_panel(view: Job) -> str:
     unlike = is_unlike(view.likeness)
     alike = [] if view.likeness is None else [f"Likeness {view.likeness:.0%}"]
-    notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in [ADVICE] * unlike + list(view.notes))
+    told = [ADVICE] * unlike + ([] if view.outside is None else [outside_words(view.outside)]) + list(view.notes)
+    notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in told)
     return _panel(
         view,
         UNLIKE if unlike else "Done",
@@ -65,6 +67,12 @@ def _done_panel(view: Job) -> str:
         notes,
         quality="unlike" if unlike else "good",
     )
+
+
+def outside_words(outside: Mapping[str, float]) -> str:
+    """What an edit changed outside of its region, as measured."""
+    words = f"Outside: {outside['voxels_changed']:.0f} voxels changed"
+    return words + (f", pictures agree to {outside['psnr']:.0f} dB" if "psnr" in outside else "")
 
 
 def _running_panel(view: Job) -> str:

@@ -10,6 +10,7 @@ from trellis.app.engine import Engine
 from trellis.app.model_choices import ModelChoice
 from trellis.app.ui.sections.actions import Actions
 from trellis.app.ui.sections.again import Again
+from trellis.app.ui.sections.editing import Editing
 from trellis.app.ui.sections.examples import Examples
 from trellis.app.ui.sections.header import TITLE, Header
 from trellis.app.ui.sections.history import History
@@ -55,6 +56,7 @@ class Sections:
     result: Result
     progress: Progress
     history: History
+    editing: Editing
     jobs: Jobs
 
 
@@ -100,6 +102,7 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
         with gr.Column(elem_id="work", min_width=0):
             with gr.Column(elem_id="stage", min_width=0):
                 result = Result(studio, offer.example_model)
+                editing = Editing(studio, texts=any(model.takes_text for model in offer.models))
                 variants = Variants(studio)
                 progress = Progress(studio)
             result.create_files()
@@ -136,6 +139,7 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
         result=result,
         progress=progress,
         history=history,
+        editing=editing,
         jobs=jobs,
     )
 
@@ -149,6 +153,7 @@ def connect(page: gr.Blocks, parts: Sections) -> None:
     parts.models.connect(page)
     parts.actions.connect()
     parts.jobs.connect(page)
+    parts.editing.connect(parts.jobs, parts.progress)
     parts.settings_file.connect(parts.models)
     parts.samples.connect(parts.pictures, parts.jobs)
 

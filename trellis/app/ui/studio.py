@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from trellis.app.engine import Engine, UnknownJobError
+from trellis.app.jobs import Job
 from trellis.app.ui.cutouts import CutoutTable
 from trellis.app.ui.owners import COOKIE, PAGE_OWNER, owner_of
 from trellis.runtime import ModelFiles
@@ -100,6 +101,13 @@ class Studio:
             return session.finished is not None and self.engine.view(session.finished[0]).kept
         except UnknownJobError:
             return False
+
+    def parent(self, job: Job) -> Job | None:
+        """The job that another started from, if it is there."""
+        try:
+            return None if job.source is None else self.engine.view(job.source)
+        except UnknownJobError:
+            return None
 
     def _is_waiting(self, session: Session) -> bool:
         """Whether the job that a page waits for has not ended."""

@@ -46,7 +46,8 @@ class Again:
         shared: dict[str, Any] = {"concurrency_limit": None, **QUIET}
         inputs, shown = settings.file_inputs, [self.chips, self.button]
         gr.on([part.change for part in inputs], self.offer, inputs, shown, trigger_mode="always_last", **shared)
-        self.chips.select(self.choose, inputs, list(settings.by_name(SHOWN_FILES).values()), **shared)
+        controls = list(settings.by_name(SHOWN_FILES).values())
+        self.chips.select(self.choose, inputs, controls, trigger_mode="multiple", **shared)
 
     def offer(self, browser: gr.Request, *settings: Any) -> Updates:
         """What files the controls ask for, in place of those that are shown."""

@@ -78,7 +78,7 @@ class History:
     def show(self, session: Session, job: Job) -> Updates:
         """What is known of a job; it is the chosen one from now on."""
         session.chosen, session.compared = job.id, None
-        return {self.details: entries.details_panel(job)}
+        return {self.details: entries.details_panel(job, self._studio.engine.history(job.owner))}
 
     def choose(self, session: Session, job_id: str) -> Updates:
         """Bring a whole question back: pictures or text, model and options, and the result or what became of it."""

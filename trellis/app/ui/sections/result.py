@@ -16,7 +16,7 @@ VIEWER_SCRIPT = """
 const pane = element.querySelector(".viewer");
 const scrollIntoView = pane.scrollIntoView.bind(pane);
 pane.scrollIntoView = () => {};
-const viewer = TrellisViewer.mount(pane);
+const viewer = (pane.viewer = TrellisViewer.mount(pane));
 const show = () => viewer.show(props.value);
 show();
 watch("value", () => {
@@ -54,7 +54,7 @@ class Result:
             return self.clear(session) | self.show_draft(view)
         session.finished = (view.id, name)
         session.results = fragments.results_panel(view, name)
-        told: Updates = {self.files: session.results, self.viewer: _viewer_files(view, name)}
+        told: Updates = {self.files: session.results, self.viewer: self._viewer_files(view, name)}
         return told | {self.draft: "", self.caption: ""}
 
     def show_draft(self, view: Job) -> Updates:
@@ -70,11 +70,14 @@ class Result:
         session.finished, session.results = None, ""
         return {self.files: "", self.viewer: None, self.draft: "", self.caption: ""}
 
-
-def _viewer_files(view: Job, name: str) -> dict[str, str] | None:
-    """What the viewer shows of a job: addresses of its models and its picture, and its name."""
-    files = {kind: view.files[kind] for kind in VIEWER_KINDS if kind in view.files}
-    if not files:
-        return None
-    pictures = {} if view.framed is None else {"picture": view.framed}
-    return {kind: fragments.result_address(view.id, path) for kind, path in (files | pictures).items()} | {"name": name}
+    def _viewer_files(self, view: Job, name: str) -> dict[str, str] | None:
+        """What the viewer shows of a job: addresses of its models, its picture and what it was made from; its name."""
+        files = {kind: view.files[kind] for kind in VIEWER_KINDS if kind in view.files}
+        if not files:
+            return None
+        pictures = {} if view.framed is None else {"picture": view.framed}
+        shown = {kind: fragments.result_address(view.id, path) for kind, path in (files | pictures).items()}
+        before = self._studio.parent(view)
+        if before is not None and "glb" in before.files:
+            shown["before"] = fragments.result_address(before.id, before.files["glb"])
+        return shown | {"name": name}

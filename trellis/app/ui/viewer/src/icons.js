@@ -14,6 +14,7 @@ const DRAWINGS = {
   grid: '<path d="M6 5h8l4 10H2zM10 5v10M4.2 9.5h11.6M8 5l-2 10M12 5l2 10"/>',
   rotate: '<path d="M16.5 8A7 7 0 0 0 4 7M3.5 12A7 7 0 0 0 16 13"/><path d="M4 3v4h4M16 17v-4h-4"/>',
   compare: '<rect x="2.5" y="4" width="15" height="12" rx="1.5"/><path fill="currentColor" stroke="none" opacity=".5" d="M3 4.5h7v11H3z"/><path d="M10 2v16"/>',
+  before: '<path d="M10 2v16M7.5 6.5L4 10l3.5 3.5M12.5 6.5L16 10l-3.5 3.5"/>',
   picture: '<path d="M3 6.5h3l1.5-2h5l1.5 2h3v9H3z"/><circle cx="10" cy="10.8" r="2.7"/>',
   reset: '<path d="M3 10l7-6.5 7 6.5M5 8.5V16h10V8.5"/>',
   fullscreen: '<path d="M3 7.5V3h4.5M12.5 3H17v4.5M17 12.5V17h-4.5M7.5 17H3v-4.5"/>',

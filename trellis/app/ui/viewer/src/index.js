@@ -1,6 +1,8 @@
 // The 3D pane of the page. `TrellisViewer.mount(element)` fills an empty element and returns `show(files)`, where
-// files = { glb, ply, picture, name }: addresses of the mesh, the Gaussians and the framed input picture (each may be
-// missing) and what the asset is called; or null for the empty state.
+// files = { glb, ply, picture, before, name }: addresses of the mesh, the Gaussians, the framed input picture and the mesh
+// that this one was made from (each may be missing) and what the asset is called; or null for the empty state. With it
+// come `boxes`, `takeView` and `box`, the bounds of the mesh, for edits (editing.js).
+import { Boxes, takeView } from "./editing.js";
 import { factTexts, lengthText } from "./facts.js";
 import { addEdges, fetchBytes, readGaussians, readMesh, release } from "./model.js";
 import { Pane } from "./pane.js";
@@ -89,6 +91,15 @@ function mount(element) {
   });
   pane.on("rotating", (on) => stage.setRotating(on));
   pane.on("comparing", (on) => stage.setComparing(on));
+  pane.on("before", async (share) => {
+    if (share !== null && !stage.before) {
+      const mine = turn;
+      const model = await readMesh(await fetchBytes(files.before, () => {}), stage.slow);
+      if (mine !== turn || stage.before) release(model);
+      else stage.putBefore(model);
+    }
+    stage.setSplit(share);
+  });
   pane.on("turn", ([yaw, pitch]) => stage.turn(yaw, pitch));
   pane.on("pan", ([right, up]) => stage.pan(right, up));
   pane.on("zoom", (factor) => stage.zoom(factor));
@@ -100,11 +111,17 @@ function mount(element) {
   stage.setRotating(pane.marked("rotate"));
 
   return {
+    boxes: new Boxes(stage, (values, chosen) => element.dispatchEvent(new CustomEvent("boxes", { bubbles: true, detail: { values, chosen } }))),
+    takeView: () => takeView(stage),
+    get box() {
+      return stage.models.mesh ? [stage.models.mesh.box.min.toArray(), stage.models.mesh.box.max.toArray()] : null;
+    },
     show(next) {
       turn += 1;
       files = next;
       modes = [...(next?.glb ? MESH_MODES : []), ...(next?.ply ? ["gaussians"] : [])];
       pane.offer(modes, null);
+      pane.offerBefore(Boolean(next?.before && next.glb));
       stage.clear();
       pane.tell([]);
       pane.tellScale("");

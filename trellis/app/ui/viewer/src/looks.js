@@ -78,7 +78,7 @@ function showLines(part, wanted) {
     geometry.setAttribute("position", part.geometry.attributes.position);
     geometry.setIndex(new THREE.BufferAttribute(lines, 1));
     drawn = new THREE.LineSegments(
-      geometry, new THREE.LineBasicMaterial({ color: LINES, transparent: true, opacity: 0.55, toneMapped: false }),
+      geometry, new THREE.LineBasicMaterial({ color: LINES, transparent: true, opacity: 0.75, toneMapped: false }),
     );
     drawn.name = "lines";
     part.add(drawn);

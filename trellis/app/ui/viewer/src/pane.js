@@ -22,6 +22,7 @@ const MARKUP = `
       <img alt="The input picture">
       <input type="range" min="0" max="100" step="0.5" value="50" aria-label="Picture to the left, model to the right">
     </div>
+    <div class="tv-before" hidden><input type="range" min="0" max="100" step="0.5" value="50" aria-label="Before to the left, after to the right"></div>
     <div class="tv-message" role="status"></div>
     <div class="tv-modes tv-group" role="group" aria-label="Shown as" hidden>${Object.entries(MODES)
       .map(
@@ -35,6 +36,7 @@ const MARKUP = `
         ${button("grid", "Grid", "G", 'aria-pressed="false"')}
         ${button("rotate", "Turn the model slowly", "R", 'aria-pressed="false"')}
         ${button("compare", "Compare with the picture", "C", 'aria-pressed="false"')}
+        ${button("before", "Before and after", "V", 'aria-pressed="false" hidden')}
       </div>
       <div class="tv-group">
         ${button("picture", "Save a picture without background", "S")}
@@ -78,6 +80,8 @@ export class Pane {
     element.addEventListener("keydown", (event) => this.press(event));
     for (const slider of element.querySelectorAll("[data-slider]"))
       slider.oninput = () => this.emit("look", { [slider.dataset.slider]: Number(slider.value) });
+    this.between = find(".tv-before input");
+    this.between.oninput = () => this.emit("before", this.between.value / 100);
     this.split.oninput = () => this.moveSplit();
     document.addEventListener("pointerdown", (event) => {
       if (!event.target.closest?.(".tv-panel, [aria-expanded]")) this.openPanel(null);
@@ -124,6 +128,7 @@ export class Pane {
     else if (action === "grid") this.setGrid(!this.marked("grid"));
     else if (action === "rotate") this.setRotating(!this.marked("rotate"));
     else if (action === "compare") this.setComparing(!this.marked("compare"));
+    else if (action === "before") this.setBefore(!this.marked("before"));
     else if (action === "fullscreen") this.toggleFullscreen();
     else this.emit(action);
   }
@@ -155,6 +160,7 @@ export class Pane {
       g: () => this.act("grid"),
       r: () => this.act("rotate"),
       c: () => this.act("compare"),
+      v: () => this.act("before"),
       s: () => this.act("picture"),
       h: () => this.act("reset"),
       home: () => this.act("reset"),
@@ -173,6 +179,7 @@ export class Pane {
       this.openPanel(null);
       open.focus();
     } else if (this.marked("compare")) this.setComparing(false);
+    else if (this.marked("before")) this.setBefore(false);
   }
 
   openPanel(name) {
@@ -229,6 +236,20 @@ export class Pane {
     const on = this.marked("compare");
     this.element.style.setProperty("--split", `${this.split.value}%`);
     this.element.toggleAttribute("data-comparing", on);
+  }
+
+  offerBefore(there) {
+    this.setBefore(false);
+    this.action("before").hidden = !there;
+  }
+
+  setBefore(on) {
+    if (on === this.marked("before")) return;
+    if (on) this.setComparing(false);
+    this.mark("before", on);
+    this.between.parentElement.hidden = !on;
+    this.emit("before", on ? this.between.value / 100 : null);
+    (on ? this.between : this.canvas).focus({ preventScroll: true });
   }
 
   toggleFullscreen() {

@@ -24,8 +24,12 @@ export class Stage {
     this.pictureCamera = Object.assign(new THREE.PerspectiveCamera(), { matrixAutoUpdate: false });
     this.lights = new Lights(this.renderer, this.scene, this.camera);
 
+    this.marks = new THREE.Group(); // what is no part of the model, and not in its pictures
+    this.scene.add(this.marks);
     this.models = {}; // by kind: mesh, gaussians
     this.look = { mode: "textured", light: "studio", angle: 0, exposure: 1, grid: false };
+    this.before = null;
+    this.split = null;
     this.comparing = false;
     this.visible = true;
     this.scheduled = false;
@@ -72,7 +76,40 @@ export class Stage {
     else if (this.spark) this.scene.remove(this.spark);
   }
 
+  // The mesh that the shown one was made from.
+  putBefore(model) {
+    if (this.before) {
+      this.scene.remove(this.before.root);
+      release(this.before);
+    }
+    this.before = model;
+    if (model) this.scene.add(model.root);
+    this.split = null;
+    this.apply();
+  }
+
+  // Show the mesh before up to this share of the width, and the one after from there on; null: that alone.
+  setSplit(share) {
+    this.split = this.before ? share : null;
+    this.redraw();
+  }
+
+  render(camera) {
+    if (this.before) this.before.root.visible = false;
+    this.renderer.render(this.scene, camera);
+    if (this.split === null || !this.before || !this.shown) return;
+    const { width, height } = this.renderer.getSize(new THREE.Vector2());
+    this.before.root.visible = true;
+    this.shown.root.visible = false;
+    this.renderer.setScissorTest(true);
+    this.renderer.setScissor(0, 0, this.split * width, height);
+    this.renderer.render(this.scene, camera);
+    this.renderer.setScissorTest(false);
+    this.shown.root.visible = true;
+  }
+
   clear() {
+    this.putBefore(null);
     for (const kind of Object.keys(this.models)) this.put(kind, null);
     this.showGrid();
   }
@@ -95,7 +132,7 @@ export class Stage {
       const { root } = this.models.gaussians;
       root.recolor.setScalar(exposure); // splats carry final colours and are not tone mapped
       root.updateVersion();
-    } else if (this.shown) dress(this.shown.parts, mode, light, exposure);
+    } else if (this.shown) for (const model of [this.shown, this.before]) if (model) dress(model.parts, mode, light, exposure);
     this.showGrid();
     this.redraw();
   }
@@ -218,7 +255,7 @@ export class Stage {
     this.lastFrame = now;
     const moved = !this.comparing && this.controls.update(Math.min(seconds, 0.1));
     if (moved) this.keepPace(seconds);
-    this.renderer.render(this.scene, this.comparing ? this.pictureCamera : this.camera);
+    this.render(this.comparing ? this.pictureCamera : this.camera);
     if (moved || (this.controls.autoRotate && this.shown && !this.comparing)) this.redraw();
   }
 
@@ -244,10 +281,12 @@ export class Stage {
   async takePicture() {
     const grid = this.grid?.visible;
     if (this.grid) this.grid.visible = false;
+    this.marks.visible = false;
     this.setCoarse(1);
-    this.renderer.render(this.scene, this.comparing ? this.pictureCamera : this.camera);
+    this.render(this.comparing ? this.pictureCamera : this.camera);
     const picture = new Promise((resolve) => this.canvas.toBlob(resolve, "image/png"));
     if (this.grid) this.grid.visible = grid;
+    this.marks.visible = true;
     this.redraw();
     return picture;
   }

@@ -1,7 +1,7 @@
 // What the faces of a mesh share, and fewer of them. Runs in a worker: two million faces take seconds.
 
 // positions float32 [V * 3], index uint32 [F * 3] -> { lines: uint32 pairs of vertices, one for every edge;
-// unpaired: how many edges are not shared by two faces }. A vertex that a file holds twice, at a seam of the texture,
+// unpaired: how many edges are not shared by two faces, welded: the first vertex at the place of each }. A vertex that a file holds twice, at a seam of the texture,
 // is one here. It calls nothing outside itself: a worker is made of its text.
 function findEdges(positions, index) {
   const bits = new Int32Array(positions.buffer, positions.byteOffset, positions.length);
@@ -49,7 +49,7 @@ function findEdges(positions, index) {
   }
   let unpaired = 0;
   for (let slot = 0; slot < size; slot++) if (low[slot] >= 0 && uses[slot] !== 2) unpaired += 1;
-  return { lines: lines.slice(0, 2 * count), unpaired };
+  return { lines: lines.slice(0, 2 * count), unpaired, welded };
 }
 
 // Fewer faces for a machine that draws without a graphics card: index uint32 of faces between the same vertices, one for
@@ -85,22 +85,54 @@ function coarsen(positions, uvs, index, cells) {
   return faces.slice(0, count);
 }
 
+// Which connected piece every vertex is of, and the bounds of the pieces: { labels uint32 [V], bounds float32 [P * 6] }.
+function findPieces(positions, index, welded) {
+  const parent = welded.slice();
+  const root = (vertex) => {
+    while (parent[vertex] !== vertex) vertex = parent[vertex] = parent[parent[vertex]];
+    return vertex;
+  };
+  for (let corner = 0; corner < index.length; corner += 3) {
+    const first = root(index[corner]);
+    parent[root(index[corner + 1])] = first;
+    parent[root(index[corner + 2])] = root(first);
+  }
+  const [labels, known, bounds] = [new Uint32Array(parent.length), new Map(), []];
+  for (let vertex = 0; vertex < parent.length; vertex++) {
+    const of = root(vertex);
+    if (!known.has(of)) {
+      known.set(of, known.size);
+      bounds.push(Infinity, Infinity, Infinity, -Infinity, -Infinity, -Infinity);
+    }
+    labels[vertex] = known.get(of);
+    for (let axis = 0; axis < 3; axis++) {
+      const at = 6 * labels[vertex] + axis;
+      bounds[at] = Math.min(bounds[at], positions[3 * vertex + axis]);
+      bounds[at + 3] = Math.max(bounds[at + 3], positions[3 * vertex + axis]);
+    }
+  }
+  return { labels, bounds: new Float32Array(bounds) };
+}
+
 const PROGRAM = `
 const findEdges = ${findEdges};
 const coarsen = ${coarsen};
+const findPieces = ${findPieces};
 onmessage = ({ data: { task, positions, uvs, index, drawn, cells } }) => {
   if (task === "coarsen") {
     const faces = coarsen(positions, uvs, index, cells);
     return postMessage(faces, [faces.buffer]);
   }
   const found = findEdges(positions, index);
-  if (drawn) found.lines = findEdges(positions, drawn).lines;
-  postMessage(found, [found.lines.buffer]);
+  if (task === "pieces") return postMessage(findPieces(positions, index, found.welded));
+  const { lines } = drawn ? findEdges(positions, drawn) : found;
+  postMessage({ lines, unpaired: found.unpaired }, [lines.buffer]);
 };`;
 
-// Both, without holding the page up; what they take is handed over and gone here.
+// All of it, without holding the page up; what they take is handed over and gone here.
 export const findEdgesAside = (given) => aside({ task: "edges", ...given });
 export const coarsenAside = (given) => aside({ task: "coarsen", ...given });
+export const piecesAside = (given) => aside({ task: "pieces", ...given });
 
 function aside(order) {
   const address = URL.createObjectURL(new Blob([PROGRAM], { type: "text/javascript" }));

@@ -1,0 +1,105 @@
+// The region of an edit: boxes as numbers here and with handles in the 3D pane, and the view that is painted over.
+const AXES = ["x", "y", "z"];
+const pane = () => document.querySelector(".viewer");
+const list = element.querySelector(".edit-boxes");
+let boxes = [];
+let chosen = 0;
+let view = null;
+
+function tell() {
+  element.closest("#edit-region").drawn = { box: boxes, view };
+  element.querySelector("[data-part=view]").hidden = view === null;
+}
+
+function field(box, corner, axis) {
+  const input = Object.assign(document.createElement("input"), { type: "number", step: 0.01, value: boxes[box][corner][axis] });
+  input.setAttribute("aria-label", `${corner ? "to" : "from"} ${AXES[axis]}`);
+  input.addEventListener("focus", () => choose(box));
+  input.addEventListener("input", () => {
+    if (!Number.isFinite(input.valueAsNumber)) return;
+    boxes[box][corner][axis] = input.valueAsNumber;
+    pane().viewer.boxes.place(boxes);
+    tell();
+  });
+  return input;
+}
+
+function show() {
+  list.replaceChildren(
+    ...boxes.map((_, index) => {
+      const row = document.createElement("li");
+      row.toggleAttribute("data-chosen", index === chosen);
+      for (const corner of [0, 1]) for (const axis of [0, 1, 2]) row.append(field(index, corner, axis));
+      return row;
+    }),
+  );
+  element.querySelector("[data-part=remove]").disabled = boxes.length < 2;
+  tell();
+}
+
+function choose(index) {
+  if (index === chosen) return;
+  chosen = index;
+  pane().viewer.boxes.choose(index);
+  [...list.children].forEach((row, at) => row.toggleAttribute("data-chosen", at === index));
+}
+
+function add() {
+  const [low, high] = pane().viewer.box ?? [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]];
+  const at = (axis, share) => Number((low[axis] + share * (high[axis] - low[axis])).toFixed(3));
+  boxes.push([[at(0, -0.02), at(1, 0.6), at(2, -0.02)], [at(0, 1.02), at(1, 1.02), at(2, 1.02)]]);
+  chosen = boxes.length - 1;
+  pane().viewer.boxes.set(boxes, chosen);
+  show();
+}
+
+// Boxes are drawn while the panel is open and a part is meant.
+function update() {
+  const open = document.querySelector("#stage").classList.contains("editing");
+  const meant = ["part", "remove"].includes(document.querySelector("#edit-operation [aria-checked=true]")?.value);
+  element.querySelector(".edit-region").hidden = !meant;
+  if (!pane()?.viewer) return;
+  if (!(open && meant)) pane().viewer.boxes.set(null);
+  else if (boxes.length) pane().viewer.boxes.set(boxes, chosen);
+  else add();
+}
+
+async function editView() {
+  const taken = await pane().viewer.takeView();
+  view = taken.view;
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(taken.blob), download: "view.png" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  tell();
+}
+
+element.addEventListener("click", (event) => {
+  const part = event.target.closest("button")?.dataset.part;
+  if (part === "add") add();
+  if (part === "move" || part === "size") pane().viewer.boxes.setHandles(part === "move" ? "translate" : "scale");
+  if (part === "edit-view") editView();
+  if (part === "forget") {
+    view = null;
+    tell();
+  }
+  if (part === "remove") {
+    boxes.splice(chosen, 1);
+    chosen = 0;
+    pane().viewer.boxes.set(boxes, 0);
+    show();
+  }
+});
+document.addEventListener("boxes", ({ detail }) => {
+  boxes = detail.values;
+  chosen = detail.chosen;
+  show();
+});
+const watcher = new MutationObserver(update);
+const begin = () => {
+  const [stage, operation] = ["#stage", "#edit-operation"].map((selector) => document.querySelector(selector));
+  if (!stage || !operation) return requestAnimationFrame(begin); // they are made after this
+  watcher.observe(stage, { attributeFilter: ["class"] });
+  watcher.observe(operation, { subtree: true, attributeFilter: ["aria-checked"] });
+  tell();
+};
+begin();
