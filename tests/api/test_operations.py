@@ -76,7 +76,7 @@ def test_an_edit_of_a_job_keeps_its_file_and_tells_what_changed(
     box = [[-0.5, 0.0, -0.5], [0.5, 0.5, 0.5]]
     values = {"operation": "edit", "source": source["id"], "pictures": [TEXT], "box": [box], "formats": ["ply"]}
     made = finished(client, client.post("/jobs", json=values))
-    assert made["outside"] == {"voxels_changed": 0, "psnr": 46.0}
+    assert made["outside"] == {"voxels_changed": 0, "psnr": 46.0} and REENCODED not in made["notes"]
     call = pipeline.calls[-1]
     [found] = call["region"]
     assert ([list(found.low), list(found.high)], call["of"], call["resample"]) == (box, 3, 1)
@@ -175,6 +175,19 @@ def test_a_repeated_variant_starts_from_the_same(client: TestClient, engine: Eng
     assert pipeline.calls[-1]["of"] == 3
 
 
+def test_a_repeated_edit_starts_from_its_own_file_where_the_source_is_gone(
+    client: TestClient, engine: Engine, pipeline: FakePipeline
+) -> None:
+    source = generated(client)
+    values = {"operation": "edit", "source": source["id"], "box": [BOX], "remove": True, "formats": ["ply"]}
+    made = engine.view(finished(client, client.post("/jobs", json=values))["id"])
+    made.give_up_asset()
+    engine.remove(source["id"])
+    again = engine.repeat(made.id)
+    wait_until(lambda: engine.view(again).state.final)
+    assert REENCODED in engine.view(again).notes and pipeline.calls[-2]["mesh"] == "source.glb"
+
+
 def test_a_job_that_waited_goes_on_after_a_restart(
     tmp_path: Path, pipeline: FakePipeline, reader: PictureReader
 ) -> None:
@@ -195,6 +208,7 @@ def test_a_job_that_waited_goes_on_after_a_restart(
     second.close()
 
 
+VIEW = {"size": [9, 9], "box": [0, 0, 9, 9]}
 EDIT = {"operation": "edit", "box": [BOX], "mesh": MESH, "mesh_name": "a.glb", "pictures": [TEXT]}
 VARIANT = {"operation": "variant", "mesh": MESH, "mesh_name": "a.glb", "pictures": [TEXT]}
 
@@ -233,6 +247,10 @@ VARIANT = {"operation": "variant", "mesh": MESH, "mesh_name": "a.glb", "pictures
         ({**EDIT, "resample": 11}, "resample", "from 1 to 10"),
         ({**EDIT, "view": "no"}, "view", "view must be"),
         ({**EDIT, "view": {"size": [1]}}, "view", "view"),
+        ({**EDIT, "view": {"size": [9, 9], "box": [0, 0, 9, 5]}}, "view", "view must be"),
+        ({**EDIT, "view": {"size": [9, 9], "box": [0, 0, 10**6, 10**6]}}, "view", "view must be"),
+        ({**EDIT, "view": VIEW | {"camera": {"extrinsics": [[0.0] * 5] * 4}}}, "view", "view must be"),
+        ({**EDIT, "box": json.loads("[" * 500 + "]" * 500)}, "box", "1 to 32 boxes"),
         ({**EDIT, "model": "bare"}, "model", "cannot edit"),
         ({**VARIANT, "operation": "retexture", "uvs": "x"}, "uvs", "keep"),
         ({**VARIANT, "operation": "retexture", "faces": 9}, "faces", "Unknown"),
@@ -254,6 +272,8 @@ def test_boxes_of_a_form(client: TestClient, engine: Engine) -> None:
     assert request.view is not None and (request.view.size, request.view.box) == ((32, 24), (0, 0, 24, 24))
     bad = client.post("/jobs", data=data | {"view": "{"}, files=files)
     assert (bad.status_code, bad.json()["field"]) == (422, "view")
+    long = client.post("/jobs", data=data | {"view": "[" * 20_000}, files=files)
+    assert (long.status_code, long.json()["field"]) == (422, "view") and "too long" in long.text
     refused = client.post("/jobs", data=data | {"box": "1,2,3"}, files=files)
     assert (refused.status_code, refused.json()["field"]) == (422, "box")
 

@@ -16,7 +16,7 @@ from trellis.app.request import EditRequest
 from trellis.conditioning.view import PictureView
 
 pytestmark = pytest.mark.browser
-DRAWN = "document.querySelector('#edit-region').drawn"
+DRAWN = "document.querySelector('#edit-region').drawn()"
 
 
 @pytest.fixture

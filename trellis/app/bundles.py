@@ -1,6 +1,7 @@
 """Several result files as one download: an OBJ with its material and pictures, or everything."""
 
 import hashlib
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,9 +12,10 @@ from trellis.app.storage import storing
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
 
+NUMBER = re.compile(r"_\d+$")  # of several files of a kind
 # Kinds of files by bundle; the files themselves refer to each other by name.
 BUNDLES: dict[str, tuple[str, ...] | None] = {
-    "obj": ("obj", "mtl", "base_color", "normal_map"),
+    "obj": ("obj", "mtl", "base_color", "normal_map", "map"),
     "all": None,  # every file
 }
 COMPRESSIBLE = (".obj", ".mtl", ".stl", ".ply")
@@ -26,7 +28,7 @@ def bundled_files(view: Job, bundle: str) -> list[Path]:
     if bundle not in BUNDLES:
         raise InvalidInputError(f"Unknown bundle {bundle!r}; choose one of {', '.join(BUNDLES)}.")
     kinds = BUNDLES[bundle]
-    return [path for kind, path in view.files.items() if kinds is None or kind in kinds]
+    return [path for kind, path in view.files.items() if kinds is None or NUMBER.sub("", kind) in kinds]
 
 
 def bundle_file(view: Job, bundle: str) -> Path | None:
@@ -44,7 +46,8 @@ def bundle_file(view: Job, bundle: str) -> Path | None:
             for path in files:
                 packed = path.suffix in COMPRESSIBLE
                 kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
-                inside = name + path.name.removeprefix(RESULT_NAME)
+                own = path.name.startswith(RESULT_NAME)  # others came along with a mesh file
+                inside = name + path.name.removeprefix(RESULT_NAME) if own else path.name
                 if path.suffix not in REFERRING:
                     archive.write(path, inside, kind)
                     continue
@@ -60,7 +63,7 @@ def bundle_file(view: Job, bundle: str) -> Path | None:
 
 def _renamed(line: bytes, name: str) -> bytes:
     """A line of an OBJ or MTL file; one that names another file of the asset then names that of the bundle."""
-    words = line.split(b" ", 1)
-    if words[0] in REFERENCES and words[1].startswith(RESULT_NAME.encode()):
-        return words[0] + b" " + name.encode() + words[1].removeprefix(RESULT_NAME.encode())
+    before, space, last = line.rpartition(b" ")
+    if line.split(b" ", 1)[0] in REFERENCES and last.startswith(RESULT_NAME.encode()):
+        return before + space + name.encode() + last.removeprefix(RESULT_NAME.encode())
     return line

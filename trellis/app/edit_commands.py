@@ -171,7 +171,11 @@ def _carried_out(
 
     started, stored = time.perf_counter(), _is_stored(parsed.source)
     # Beside the source, and never over it.
-    name = parsed.source.stem + ("" if request.operation == "encode" else f"_{request.operation}")
+    name = (
+        parsed.source.stem + ("_decoded" if stored else "")
+        if request.operation == "encode"
+        else f"{parsed.source.stem}_{request.operation}"
+    )
     pipeline = _opened(parsed)
     with ProgressBars() as progress:
         outcome = generate_files(

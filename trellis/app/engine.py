@@ -214,7 +214,9 @@ class Engine:
                 if not before.has_asset and before.request.operation in STARTS and not (before.asset or before.mesh):
                     raise InvalidInputError("The asset of this job is not kept any more: repeat the job it came from.")
                 if before.asset is not None and not before.asset.is_file():
-                    job = self._from_source(job.changed(asset=None), self._source(before.source or ""))
+                    job = job.changed(asset=None)
+                    if before.source in self._entries or not (before.mesh and before.mesh.is_file()):
+                        job = self._from_source(job, self._source(before.source or ""))
                 return self._queue(job, kept=before.kept_file if before.has_asset else None)
 
     def _copied(self, job: Job, **values: Any) -> Job:
@@ -386,7 +388,12 @@ class Engine:
                 raise Cancelled("Cancelled.")
             job = entry.job = entry.job.begun()
         outcome = tool.run(job, on_step=partial(self._record_step, entry), cancel=entry.cancel)
-        if isinstance(job.request, AssetRequest) and job.source is not None and job.mesh is not None:
+        if (
+            isinstance(job.request, AssetRequest)
+            and job.source is not None
+            and job.mesh is not None
+            and job.asset is None
+        ):
             outcome = replace(outcome, notes=(REENCODED, *outcome.notes))
         self.executor.learn(outcome.plan)
         return outcome

@@ -206,8 +206,8 @@ class AssetRequest(JobRequest, FileOptions):
     @property
     def stated_files(self) -> dict[str, Any]:
         """What is stated of the files, for those of a draft: the values that `with_files` takes."""
-        kept = self.decisive_options() | {"operation", "seed", "draft"}
-        return {name: value for name, value in self.stated.items() if name not in kept}
+        names = {*FileOptions.options(), "quality"} - {"seed", "draft"}
+        return {name: value for name, value in self.stated.items() if name in names}
 
     def drafts(self, count: int) -> list[Self]:
         """The drafts of so many seeds in a row, from this request's own."""

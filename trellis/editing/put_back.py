@@ -68,7 +68,7 @@ def capped_gaussians(cloud: GaussianCloud, *, cap: Tensor, kept: Tensor) -> Gaus
     """The Gaussians of the voxels `cap` in the colour of the nearest of the voxels `kept`; both bool [N] of voxels."""
     count = len(cloud.positions) // len(cap)
     inner, outer = (rows.to(cloud.positions.device).repeat_interleave(count) for rows in (cap, kept))
-    outer = outer & (cloud.opacities.flatten() > cloud.opacities[outer].median())
+    outer = outer & (cloud.opacities.flatten() >= cloud.opacities[outer].median())
     nearest = _nearest(cloud.positions[inner], cloud.positions[outer])
     colors = cloud.features_dc.clone()
     colors[inner] = cloud.features_dc[outer][nearest]

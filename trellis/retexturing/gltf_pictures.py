@@ -57,7 +57,9 @@ class _Editor:
         for image in self.json.get("images", []):
             if "uri" in image and (data := self.document.files.optional(str(image["uri"]))) is not None:
                 del image["uri"]
-                kind = "image/jpeg" if data[:2] == b"\xff\xd8" else "image/png"
+                kind = (
+                    "image/jpeg" if data[:2] == b"\xff\xd8" else "image/webp" if data[8:12] == b"WEBP" else "image/png"
+                )
                 image |= {"bufferView": self.append("bufferViews", self.place(data)), "mimeType": kind}
 
     def append(self, kind: str, entry: dict[str, Any]) -> int:

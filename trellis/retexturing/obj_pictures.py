@@ -48,7 +48,7 @@ def repainted_library(
                 options = _options(rest)
                 if (found := files.optional(rest[len(options) :])) is None:
                     continue
-                flat = re.sub(r"\s+", "_", re.split(r"[\\/]", rest[len(options) :])[-1])
+                flat = flattened(rest[len(options) :], others, found)
                 others[flat], rest = found, options + flat
             if name not in painted or key.lower() not in COLORS:
                 written.append(f"{key} {rest}")
@@ -75,3 +75,13 @@ def _options(statement: str) -> str:
     while option := MAP_OPTION.match(statement, end):
         end = option.end()
     return statement[:end]
+
+
+def flattened(name: str, others: Mapping[str, bytes], data: bytes) -> str:
+    """A name without folders for a picture that comes along; another one has it under another number."""
+    stem, dot, ending = re.sub(r"\W+", "_", re.split(r"[\\/]", name)[-1].rpartition(".")[0])[:60], ".", name[-4:]
+    ending = re.sub(r"\W+", "", ending.rpartition(".")[2]) or "png"
+    number = 1
+    while others.get(made := f"map_{number}_{stem}{dot}{ending}", data) != data:
+        number += 1
+    return made

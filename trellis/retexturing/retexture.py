@@ -121,7 +121,9 @@ def retextured(
     keeps = path.suffix.lower() in (*GLTF, ".obj") or tiles
     if uvs != "new" and keeps:
         apart = 0.5 / asset.resolution
-        layout = lay_out(placed.mesh, placed.surface, apart=apart, texture_size=texture_size, tiles=tiles)
+        layout = lay_out(
+            placed.mesh, placed.surface, apart=apart, texture_size=texture_size, tiles=tiles, progress=progress
+        )
         if layout.sheets and (uvs in ("keep", "tiles") or max(layout.overlap, layout.lost) <= TOO_MUCH):
             pictures, alike, more = painted_sheets(
                 placed.mesh,
@@ -134,7 +136,10 @@ def retextured(
                 progress=progress,
             )
             notes += [*_layout_notes(layout, path), *more]
-            shown = tuple(_with_alpha(placed.mesh, sheet.materials, p) for sheet, p in zip(layout.sheets, pictures))
+            shown = tuple(
+                picture if sheet.tile is not None else _with_alpha(placed.mesh, sheet.materials, picture)
+                for sheet, picture in zip(layout.sheets, pictures)
+            )
             return Retextured(path, placed.mesh, layout, shown, notes=tuple(notes), likeness=alike)
         if uvs == "auto":
             notes.append(_why_new(layout))

@@ -8,13 +8,16 @@ from torch import Tensor
 
 from trellis.encoding.orientation import outward_faces
 from trellis.encoding.source_mesh import SourceMesh
+from trellis.errors import InvalidInputError
 from trellis.export.bake import Texels, filled
 from trellis.ops.half_edges import face_vectors
 from trellis.ops.rasterize import interpolate_attributes, rasterize_triangles
+from trellis.progress import Progress
 from trellis.representations import Mesh
 
 PLAIN_SIZE = 1024  # of a picture where there was none
 SMALLEST, LARGEST = 256, 4096  # smaller ones hold plain colours, larger ones take too much memory
+MOST_TEXELS = 8 * LARGEST**2  # of all pictures, which take 32 bytes each while they are made
 MOST_TILES = 4  # copies of a face along one side of a picture that repeats
 FLAT = 1e-2  # texels; a face that covers less has no area in its picture
 FIRST_TILE, TILES_ACROSS = 1001, 10  # of the UDIM numbers
@@ -67,21 +70,37 @@ def outward_mesh(mesh: SourceMesh) -> Mesh:
 
 
 def lay_out(
-    mesh: SourceMesh, surface: Mesh, *, apart: float, texture_size: int | None = None, tiles: bool = False
+    mesh: SourceMesh,
+    surface: Mesh,
+    *,
+    apart: float,
+    texture_size: int | None = None,
+    tiles: bool = False,
+    progress: Progress | None = None,
 ) -> Layout:
     """The sheets of a mesh in the unit cube.
 
     surface: `outward_mesh` of it; apart: the distance from which on two points of one texel are two places;
     texture_size: of all pictures, by default each has that of the one it replaces. With `tiles` the whole mesh is one
-    material without pictures, and each UDIM tile a sheet.
+    material without pictures, and each UDIM tile a sheet. Raises InvalidInputError for more than MOST_TEXELS.
     """
+    progress = progress or Progress()
     normals = torch.nn.functional.normalize(face_vectors(surface.vertices[surface.faces.long()]), dim=1)
     areas = torch.linalg.vector_norm(face_vectors(mesh.corners()), dim=1)
     face_sheets = torch.full_like(mesh.face_materials, -1)
     sheets: list[Sheet] = []
     claimed = doubled = 0
+    texels_made = 0
     for materials, tile, faces in _tile_groups(mesh) if tiles else _picture_groups(mesh):
+        progress.cancel.raise_if_cancelled()
         shape = _shape(mesh, materials, texture_size)
+        texels_made += shape[0] * shape[1]
+        if texels_made > MOST_TEXELS:
+            raise InvalidInputError(
+                f"The mesh has more than {len(sheets)} textures of this size: choose a smaller texture_size, or join "
+                "its materials.",
+                field="texture_size",
+            )
         corners = _corners_in_picture(mesh, faces, materials, shape, tile)
         texels, twice = _claims(corners, mesh, normals, shape, apart)
         if len(texels):

@@ -50,7 +50,11 @@ def test_a_stored_asset_is_a_source(tmp_path: Path, pipeline: FakePipeline) -> N
     assert run(tmp_path, "variant", stored, "--picture", PICTURE, "--formats", "ply") == 0
     assert pipeline.calls[-1]["of"] == 5
     assert run(tmp_path, "decode", stored, "--formats", "stl,obj") == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"chair.stl", "chair.obj", "chair_variant.ply"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {
+        "chair_decoded.stl",
+        "chair_decoded.obj",
+        "chair_variant.ply",
+    }
 
 
 def test_a_new_texture_keeps_the_kind_of_file(tmp_path: Path, mesh: Path, pipeline: FakePipeline) -> None:

@@ -79,3 +79,11 @@ def test_values_are_refused_by_an_optimised_interpreter_too() -> None:
     code = "from trellis.app.request import read_request; read_request({'latent_steps': '7'})"
     ended = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and "latent_steps must be a whole number from 1 to 100, not '7'." in ended.stderr
+
+
+def test_the_files_of_an_edit_are_options_of_every_operation() -> None:
+    view = {"size": [9, 9], "box": [0, 0, 9, 9]}
+    values = {"operation": "edit", "box": [[[0, 0, 0], [1, 1, 1]]], "view": view, "faces": 500, "seed": 4, "up": "z"}
+    files = read_request(values).stated_files
+    assert files == {"faces": 500}
+    assert read_request({"operation": "variant", **files}).faces == 500

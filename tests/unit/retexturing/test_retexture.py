@@ -8,6 +8,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from tests.contract.sources import ROOT
 from tests.unit.export.validator import VALIDATOR, WITHOUT_VALIDATOR, issues_of
 from tests.unit.retexturing.samples import ABOVE, BELOW, globe, obj_globe, repaint, two_colored
 from tests.unit.retexturing.test_gltf_pictures import accessor_bytes, document
@@ -18,6 +19,8 @@ from trellis.errors import Cancelled, InvalidInputError
 from trellis.export.picture_camera import front_turn
 from trellis.progress import CancelToken, Progress
 from trellis.representations import Mesh
+from trellis.retexturing import sheets
+from trellis.retexturing.obj_pictures import flattened
 from trellis.retexturing.placement import PlacedMesh
 from trellis.retexturing.retexture import retextured
 from trellis.retexturing.sheets import lay_out, outward_mesh
@@ -59,7 +62,10 @@ def test_obj_lines_stay_and_the_library_is_new(tmp_path: Path) -> None:
     assert kept[0] == kept[1] and len(kept[0]) > 1000
     library = result["mtl"].read_text()
     assert library.count("Kd 1 1 1") == 2 and "Kd 1 0 0" not in library and library.count("Ns 20") == 2
-    assert "map_Bump -bm 0.5 my_bump.png" in library and (tmp_path / "out" / "my_bump.png").read_bytes() == b"a bump"
+    assert (
+        "map_Bump -bm 0.5 map_1_my_bump.png" in library
+        and (tmp_path / "out" / "map_1_my_bump.png").read_bytes() == b"a bump"
+    )
     assert "map_Kd -s 1 1 1 my_globe_base_color_2.png" in library
     assert_two_colors(load_mesh(result["obj"]))
 
@@ -251,3 +257,18 @@ def test_a_face_covers_its_texels_exactly(tmp_path: Path) -> None:
     column, row = sheet.texels.index % 8, sheet.texels.index // 8
     wanted = torch.stack([(column + 0.5) / 4, torch.zeros(64), 1 - (row + 0.5) / 8], 1)
     assert torch.allclose(sheet.texels.points, wanted, atol=1e-5)
+
+
+def test_pictures_that_come_along_do_not_take_each_other_s_names() -> None:
+    others: dict[str, bytes] = {}
+    for name, data in (("wood/normal.png", b"1"), ("metal\\normal.png", b"2"), ("wood/normal.png", b"1")):
+        others[flattened(name, others, data)] = data
+    assert others == {"map_1_normal.png": b"1", "map_2_normal.png": b"2"}
+    assert flattened("../../x y/..//é?.PNG", {}, b"") == "map_1_é_.PNG"
+
+
+def test_more_texels_than_fit_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = load_mesh(ROOT / "assets" / "example_model" / "mug.glb")
+    monkeypatch.setattr(sheets, "MOST_TEXELS", 1000)
+    with pytest.raises(InvalidInputError, match="choose a smaller texture_size"):
+        lay_out(mesh, outward_mesh(mesh), apart=0.01)

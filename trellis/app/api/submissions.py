@@ -20,6 +20,7 @@ from trellis.app.picture_reader import Content
 from trellis.app.request import JobRequest, operation_of, read_request
 from trellis.options import Option
 
+LONGEST_VIEW = 10_000  # characters
 SOURCE_FIELDS = ("prompt", "model", "source")  # beside the pictures and the mesh
 
 
@@ -102,6 +103,8 @@ def form_values(form: FormData) -> dict[str, Any]:
 
 
 def _view(text: str) -> Any:
+    if len(text) > LONGEST_VIEW:
+        raise FieldError("view", "view is too long: it is the content of a view's JSON file.")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

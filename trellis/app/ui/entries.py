@@ -158,10 +158,11 @@ def comparison_panel(first: Job, second: Job) -> str:
 
 def settings_words(job: Job, *, every: bool = False) -> list[tuple[str, str]]:
     """Label and value of the model, the seed and the options that differ from their defaults, or of `every` option."""
-    known, values = GenerationRequest.options(), job.request.to_dict()
+    known, values = type(job.request).options(), job.request.to_dict()
     words = [("Model", job.model.split("/")[-1]), (known["seed"].label, str(values["seed"]))]
-    for name in SHOWN:
-        option, value = known[name], values.get(name)
+    own = [name for name in known if name not in GenerationRequest.options()]
+    for name in [*(name for name in SHOWN if name in known), *own]:
+        option, value = known[name], values[name]
         if every or value != option.default:
             words.append((option.label, _words(value, option.null)))
     return words
@@ -173,7 +174,11 @@ def _words(value: Any, null: str | None) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return (
-        ", ".join(value) if isinstance(value, (list, tuple)) else f"{value:,}" if isinstance(value, int) else str(value)
+        ", ".join(map(str, value))
+        if isinstance(value, (list, tuple))
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
     )
 
 

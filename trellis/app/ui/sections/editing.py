@@ -10,7 +10,7 @@ import gradio as gr
 
 from trellis.app.generation import file_name
 from trellis.app.json_limits import has_too_many_values
-from trellis.app.mesh_reader import mesh_ending
+from trellis.app.mesh_reader import ReadMesh, keep_mesh, mesh_ending
 from trellis.app.request import AssetRequest, JobRequest, draw_seed, read_request
 from trellis.app.ui.sections.jobs import Jobs
 from trellis.app.ui.sections.pictures import picture_paths
@@ -26,7 +26,7 @@ TOGGLE_SCRIPT = """() => {
   const open = document.querySelector("#stage").classList.toggle("editing");
   document.querySelector("#edit-toggle").setAttribute("aria-expanded", open);
 }"""
-DRAWN_SCRIPT = "(...values) => [...values.slice(0, -1), JSON.stringify(document.querySelector('#edit-region').drawn)]"
+DRAWN_SCRIPT = "(...values) => [...values.slice(0, -1), JSON.stringify(document.querySelector('#edit-region').drawn())]"
 WRONG_REGION = "The page sent a region that cannot be read; load the page again."
 NO_SOURCE = "There is no model to edit: generate one first, or choose a mesh of your own."
 REGION = """<div class="edit-region" hidden>
@@ -88,27 +88,35 @@ class Editing:
         """Submit the edit and show its steps until it ends."""
         session, engine = self._studio.session(browser), self._studio.engine
         try:
-            source = self._source(session, mesh)
+            source, held = await self._source(session, mesh)
             request = edit_request(way, strength, read_region(drawn), self._files(session, source))
             condition = {} if way == "remove" else await self._condition(pictures, text)
             session.asked = await asyncio.to_thread(
                 engine.submit, request, owner=page_owner(browser), **source | condition
             )
+            del held  # the job has the mesh file now
         except TrellisError as error:
             yield self._progress.tell(session, str(error))
             return
         async for updates in self._jobs.watch(browser):
             yield updates
 
-    def _source(self, session: Session, mesh: str | None) -> dict[str, Any]:
-        """What is edited, as `Engine.submit` takes it, and its name."""
+    async def _source(self, session: Session, mesh: str | None) -> tuple[dict[str, Any], ReadMesh | None]:
+        """What is edited, as `Engine.submit` takes it, and its name; and the mesh file that must be held till then."""
         if mesh:
-            path = uploaded_file(str(mesh), self._studio.engine.pictures.folder)
+            engine = self._studio.engine
+            path = uploaded_file(str(mesh), engine.pictures.folder)
             mesh_ending(path.name)
-            return {"mesh": path, "name": path.stem}
+            kept = await asyncio.to_thread(self._kept, path)
+            return {"mesh": kept.path, "name": path.stem}, kept
         if session.finished is None:
             raise InvalidInputError(NO_SOURCE)
-        return {"source": session.finished[0], "name": session.finished[1]}
+        return {"source": session.finished[0], "name": session.finished[1]}, None
+
+    def _kept(self, path: Path) -> ReadMesh:
+        """A mesh file of the upload folder, tried by a child."""
+        with path.open("rb") as file:
+            return keep_mesh(file, path.name, self._studio.engine.uploads)
 
     def _files(self, session: Session, source: dict[str, Any]) -> dict[str, Any]:
         """The files are those of the source, where it says which."""

@@ -32,10 +32,17 @@ class Variants:
 
 
 def open_drafts(jobs: Sequence[Job]) -> list[Job]:
-    """The drafts that a person made last, the oldest first: the newest jobs, as long as they are drafts."""
+    """The drafts that a person made last, the oldest first: the newest jobs, as long as they are of one thing."""
     drafts: list[Job] = []
     for job in jobs[:VARIANTS]:
-        if not job.is_draft:
+        if not job.is_draft or (drafts and _asked(job) != _asked(drafts[0])):
             break
         drafts.insert(0, job)
     return drafts
+
+
+def _asked(job: Job) -> tuple[object, ...]:
+    """What the drafts of one set have in common; every job has copies of its pictures."""
+    pictures = [(path.name, path.stat().st_size if path.is_file() else 0) for path in job.pictures]
+    stated = {name: value for name, value in job.request.stated.items() if name != "seed"}
+    return job.model, job.prompt, job.name, pictures, stated

@@ -6,8 +6,18 @@ let boxes = [];
 let chosen = 0;
 let view = null;
 
+let viewOf = ""; // the bounds of the model that the view shows
+
+const bounds = () => JSON.stringify(pane()?.viewer?.box ?? null);
+
+// What the page sends; a view of another model is none.
+function drawn() {
+  if (view && viewOf !== bounds()) forgetView();
+  return { box: boxes, view };
+}
+
 function tell() {
-  element.closest("#edit-region").drawn = { box: boxes, view };
+  element.closest("#edit-region").drawn = drawn;
   element.querySelector("[data-part=view]").hidden = view === null;
 }
 
@@ -64,9 +74,14 @@ function update() {
   else add();
 }
 
+function forgetView() {
+  view = null;
+  tell();
+}
+
 async function editView() {
   const taken = await pane().viewer.takeView();
-  view = taken.view;
+  [view, viewOf] = [taken.view, bounds()];
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(taken.blob), download: "view.png" });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
@@ -78,10 +93,7 @@ element.addEventListener("click", (event) => {
   if (part === "add") add();
   if (part === "move" || part === "size") pane().viewer.boxes.setHandles(part === "move" ? "translate" : "scale");
   if (part === "edit-view") editView();
-  if (part === "forget") {
-    view = null;
-    tell();
-  }
+  if (part === "forget") forgetView();
   if (part === "remove") {
     boxes.splice(chosen, 1);
     chosen = 0;
