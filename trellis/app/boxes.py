@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from trellis.errors import InvalidInputError
 
@@ -23,6 +23,13 @@ def _tuples(value: object, depth: int = 3) -> object:
 def _in_order(box: "Box") -> "Box":
     if not all(low < high for low, high in zip(*box, strict=True)):
         raise ValueError("the first corner of a box is below the second")
+    return box
+
+
+def _square(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    left, top, right, bottom = box
+    if not 0 < right - left == bottom - top <= LARGEST_WINDOW:
+        raise ValueError("the box of a view is a square from left top to right bottom")
     return box
 
 
@@ -47,16 +54,8 @@ class PictureFrame(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: tuple[_Pixels, _Pixels]
-    box: tuple[_Edge, _Edge, _Edge, _Edge]
+    box: Annotated[tuple[_Edge, _Edge, _Edge, _Edge], AfterValidator(_square)]
     camera: Annotated[dict[str, _Matrix], Field(max_length=2)] | None = None
-
-    @field_validator("box")
-    @classmethod
-    def _square(cls, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-        left, top, right, bottom = box
-        if not 0 < right - left == bottom - top <= LARGEST_WINDOW:
-            raise ValueError("the box of a view is a square from left top to right bottom")
-        return box
 
 
 def read_box(text: str) -> list[Sequence[float]]:
