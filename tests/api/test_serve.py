@@ -125,7 +125,8 @@ def test_page_and_interface_on_one_port_and_a_clean_end(tmp_path: Path) -> None:
         wait_until(lambda: get(port, "/")[0] == 200)
         assert b"gradio" in get(port, "/")[1]
         assert get(port, "/viewer.js")[0] == 200
-        assert json.loads(get(port, "/info/supported_operations")[1]) == ["make_meshes_and_tex"]
+        operations = json.loads(get(port, "/info/supported_operations")[1])
+        assert operations == ["make_meshes_and_tex", "retexture", "retexture_via_masks"]
         assert get(port, "/jobs")[0] == 200 and get(port, "/docs")[0] == 200
         assert get(port, "/jobs/x")[0] == 404 and get(port, "/no/such/place")[0] == 404
         assert get(port, "/gradio_api/info", Host="evil.example.org")[0] == 400

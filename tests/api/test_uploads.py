@@ -139,7 +139,7 @@ def test_a_client_hears_the_answer_to_a_body_that_is_too_large(server: Any) -> N
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    body = b'{"pictures": ["' + b"A" * (80 * 2**20) + b'"]}'
+    body = b'{"pictures": ["' + b"A" * (200 * 2**20) + b'"]}'
     connection.request("POST", "/jobs", body, {"Content-Type": "application/json"})
     assert connection.getresponse().status == 413
     connection.close()

@@ -79,7 +79,8 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
         wait_for_model(page, "glb")
         screenshot(page, "history")
         assert page.get_attribute("a[data-kind=glb]", "download") == "square_0.glb"
-        click(page, "#file-settings button")
+        click(page, ".offer [data-value='2048']")
+        page.wait_for_selector("#again", state="visible")
         click(page, "#again")
         page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 3")
         assert not later.pipeline.calls and len(later.pipeline.saves) == 1

@@ -120,4 +120,4 @@ def test_a_model_with_other_decoders_has_none(tmp_path: Path) -> None:
     path = folder / "pipeline.json"
     path.write_text(path.read_text().replace("slat_dec_mesh_swin8_B_64l8m256c_fp16", "slat_dec_mesh_other"))
     assert PipelineConfig.read(path)
-    assert TRELLIS.describe(path).operations == ("generate", "variant")
+    assert TRELLIS.describe(path).operations == ("generate", "variant", "retexture")

@@ -56,7 +56,7 @@ class Models:
                 self._entries(first), js_on_load=LIST_SCRIPT, apply_default_css=False, elem_id="models"
             )
             self._bar = gr.HTML("", apply_default_css=False, elem_id="model-fetch")
-            self._cancel = gr.Button("Cancel fetching", size="sm", visible=False, elem_id="cancel-fetch")
+            self._cancel = gr.Button("Cancel fetching", size="sm", elem_id="cancel-fetch")
 
     def connect(self, page: gr.Blocks) -> None:
         """Open the list, choose, fetch, cancel; a page that is opened while something is fetched shows it."""
@@ -86,7 +86,7 @@ class Models:
     @property
     def shown(self) -> list[Part]:
         """What another model changes."""
-        return [self.chosen, self._chip, self._list, self._bar, self._cancel]
+        return [self.chosen, self._chip, self._list, self._bar]
 
     def take(self, name: str) -> Updates:
         """The updates that choose a model that is here; none for another."""
@@ -114,13 +114,11 @@ class Models:
         yield self._shown(chosen)
 
     def _shown(self, chosen: str) -> Updates:
-        active = any(self._fetches.active(name) for name in self._models)
         return {
             self.chosen: chosen,
             self._chip: gr.Button(self._summary(chosen)),
             self._list: self._entries(chosen),
             self._bar: self._progress(),
-            self._cancel: gr.Button(visible=active),
         }
 
     def _summary(self, name: str) -> str:

@@ -283,6 +283,7 @@ export class Stage {
     if (this.grid) this.grid.visible = false;
     this.marks.visible = false;
     this.setCoarse(1);
+    this.resize(); // the pane may just have got another size
     this.render(this.comparing ? this.pictureCamera : this.camera);
     const picture = new Promise((resolve) => this.canvas.toBlob(resolve, "image/png"));
     if (this.grid) this.grid.visible = grid;
