@@ -44,5 +44,4 @@ def open_drafts(jobs: Sequence[Job]) -> list[Job]:
 def _asked(job: Job) -> tuple[object, ...]:
     """What the drafts of one set have in common; every job has copies of its pictures."""
     pictures = [(path.name, path.stat().st_size if path.is_file() else 0) for path in job.pictures]
-    stated = {name: value for name, value in job.request.stated.items() if name != "seed"}
-    return job.model, job.prompt, job.name, pictures, stated
+    return job.model, job.prompt, job.name, pictures
