@@ -188,6 +188,7 @@ export class Stage {
     place.theta += yaw;
     place.phi = THREE.MathUtils.clamp(place.phi + pitch, 0.01, Math.PI - 0.01);
     this.camera.position.setFromSpherical(place).add(this.controls.target);
+    this.camera.lookAt(this.controls.target); // what comes before the next frame, a picture or a shift, sees it turned
     this.redraw();
   }
 
