@@ -19,6 +19,8 @@ from trellis.models.vecset_sizes import DecoderSizes, FlowSizes
 CONFIG_FILE, WEIGHTS_FILE = "config.yaml", "model.fp16.safetensors"
 LARGEST_FILE = 1 << 20  # bytes; the published ones have two thousand
 LARGEST = 1 << 16  # of every size; those of the published networks stay below 5000
+# Folders of the turbo decoders, which answer the latents of the mini models or of the others, several times as fast.
+DECODER_FOLDERS = {True: "hunyuan3d-vae-v2-mini-turbo", False: "hunyuan3d-vae-v2-0-turbo"}
 VIEWS = ("front", "left", "back", "right")
 
 FLOWS, DECODERS, CONDITIONERS = ("Hunyuan3DDiT",), ("ShapeVAE",), ("SingleImageEncoder",)
@@ -57,6 +59,11 @@ class HunyuanConfig:
     def is_mini(self) -> bool:
         """Whether it is of the small ones, whose latents have a decoder of their own."""
         return self.decoder.num_latents <= 512
+
+    @property
+    def decoder_folder(self) -> str:
+        """The published name of the folder of the turbo decoder that fits."""
+        return DECODER_FOLDERS[self.is_mini]
 
     @property
     def views(self) -> tuple[str, ...]:
