@@ -101,7 +101,8 @@ class Runtime(ModelFiles):
     """Device, precision of the transformer torsos and file locations of one run.
 
     `dtype` is the type the torso weights are computed in; norms, embedders and heads stay float32. `preset` is the name
-    of the memory preset of `trellis.app.presets` that the run was started with, if it was.
+    of the memory preset of `trellis.app.presets` that the run was started with, if it was, and `presets` of its table.
+    `remarks` are for everybody who gets a result of the run.
     """
 
     device: torch.device = field(default_factory=_cpu)
@@ -111,6 +112,8 @@ class Runtime(ModelFiles):
     spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS
     rasterizer: str = "builtin"  # one of RASTERIZERS, for the pictures that it draws; the others are drawn by builtin
     preset: str | None = None
+    presets: str = "trellis"
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def detect(

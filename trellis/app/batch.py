@@ -171,7 +171,7 @@ class Batch:
                 "sha256": _digest(final),
             }
         shutil.rmtree(self._work_folder(item), ignore_errors=True)
-        request = self._request.under(outcome.plan.get("preset"))
+        request = self._request.under(outcome.plan.get("preset"), outcome.plan.get("presets", "trellis"))
         return BatchEntry(
             item.name,
             str(item.picture),

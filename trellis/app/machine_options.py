@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
+from trellis.app.presets import AUTO, PRESET_NAMES, TABLES, choose_preset
 from trellis.options import MACHINE
 from trellis.progress import Progress
 from trellis.runtime import (
@@ -95,6 +95,7 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
     A preset's precision holds where none is stated. A model of the hub that is not here is fetched, of which `progress`
     hears in megabytes, and its cancel stops that. `index` is which of several accelerators is used.
     """
+    from trellis.families.acquire import obtain_model
     from trellis.opening import open_model  # and torch with it
     from trellis.ops.rasterize import ADAPTERS, require_adapter
 
@@ -103,10 +104,13 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
         import torch
 
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
-    name = choose_preset(options.preset, options.detect())
-    runtime = replace(options.detect(precision=options.precision or PRESETS[name].precision), preset=name)
+    detected = options.detect()
+    table = obtain_model(options.model, runtime=detected, progress=progress).describe().presets
+    name = choose_preset(options.preset, detected, table=table)
+    preset = TABLES[table][name]
+    runtime = replace(options.detect(precision=options.precision or preset.precision), preset=name, presets=table)
     if runtime.rasterizer in ADAPTERS:
         require_adapter(runtime.rasterizer, runtime.device)
-    pipeline = open_model(options.model, runtime=runtime, plan=PRESETS[name].plan, progress=progress)
+    pipeline = open_model(options.model, runtime=runtime, plan=preset.plan_on(runtime), progress=progress)
     _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
     return pipeline

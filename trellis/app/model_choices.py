@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from trellis.app.machine_options import DEMO_MODEL
 from trellis.errors import CheckpointError, FetchError, InvalidInputError
-from trellis.families.catalogue import CatalogueEntry, list_models, resolve_model
-from trellis.families.family import TEXT
+from trellis.families.catalogue import CatalogueEntry, list_models, model_licence, resolve_model
+from trellis.families.family import TEXT, ModelDescription
 from trellis.families.registry import published_models, published_name
 from trellis.runtime import ModelFiles
 
@@ -22,7 +22,7 @@ class ModelChoice:
 
     `fetch_bytes` is what must be fetched before its first use; `kinds` are the objects that it was trained on, where
     they are few; `licence` is that of its weights, "" where it is not known; `operations` is what it can do, none where
-    that is not known.
+    that is not known; `options` of a request are those that few models take, `presets` is its table of memory presets.
     """
 
     name: str
@@ -32,6 +32,8 @@ class ModelChoice:
     kinds: tuple[str, ...] = ()
     licence: str = ""
     operations: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    presets: str = "trellis"
 
 
 def offered_models(model: str, files: ModelFiles) -> list[ModelChoice]:
@@ -50,10 +52,16 @@ def _choice(entry: CatalogueEntry, files: ModelFiles, *, given: bool) -> ModelCh
     short = published_name(entry.name) or entry.name
     if entry.location is not None or given:
         label = f"{short} (demo)" if entry.name == DEMO_MODEL else short
-        text = _takes_text(entry, files)
-        can = model_operations(entry.name, files)
+        terms, known = model_licence(entry.name, files), _description(entry.name, files)
         return ModelChoice(
-            entry.name, label, takes_text=text, kinds=_kinds(entry), licence=entry.licence, operations=can
+            entry.name,
+            label,
+            takes_text=_takes_text(entry, files),
+            kinds=_kinds(entry),
+            licence=entry.licence or ("" if terms is None else terms.title),
+            operations=known.operations,
+            options=known.options,
+            presets=known.presets,
         )
     if files.offline:
         return None
@@ -87,12 +95,12 @@ def model_inputs(name: str, files: ModelFiles) -> tuple[str, ...]:
         return () if short is None else published_models()[short].inputs
 
 
-def model_operations(name: str, files: ModelFiles) -> tuple[str, ...]:
-    """What a model can do, none where that is not known here."""
+def _description(name: str, files: ModelFiles) -> ModelDescription:
+    """What a model says of itself, nothing where that is not known here."""
     try:
-        return resolve_model(name, runtime=files).describe().operations
+        return resolve_model(name, runtime=files).describe()
     except (CheckpointError, FetchError):
-        return ()
+        return ModelDescription((), (), ())
 
 
 def check_takes(name: str, wanted: str, files: ModelFiles) -> None:

@@ -20,7 +20,7 @@ from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import Job, JobState
 from trellis.app.request import AssetRequest, JobRequest, RetextureRequest
 from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError
+from trellis.errors import InvalidInputError, LicenceError
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class Slot:
         except TimeoutError as error:
             outcome = SlotStatus(SlotState.FAILED, 0, BUSY_MESSAGE)
             raise ApiError(503, BUSY_MESSAGE) from error
-        except (ApiError, InvalidInputError, StorageError) as error:
+        except (ApiError, InvalidInputError, LicenceError, StorageError) as error:
             outcome = SlotStatus(SlotState.FAILED, 0, str(error))
             raise
         except UnknownJobError as error:  # somebody who knows its id deleted it
