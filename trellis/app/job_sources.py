@@ -48,14 +48,15 @@ class Models:
     """The models that jobs may ask for, first the one the program is started with.
 
     Those `of_texts` take a prompt, the others pictures. Those `to_fetch` are not here yet: nobody gets one unasked.
-    `operations` are what models can do, where that is known. `refusal` says why a model may not be used yet, None where
-    it may: nobody gets such a one unasked.
+    `operations` are what models can do, where that is known, `options` what only they take. `refusal` says why a model
+    may not be used yet, None where it may: nobody gets such a one unasked.
     """
 
     names: tuple[str, ...]
     of_texts: frozenset[str] = frozenset()
     to_fetch: frozenset[str] = frozenset()
     operations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     refusal: Callable[[str], str | None] = lambda name: None
 
     @property

@@ -91,8 +91,8 @@ class Job(BaseModel):
     the job's id); `created` is in seconds since 1970, later than every other job's; `prompt` is the text it is made
     from, in place of pictures. `stages` are the last steps of every stage seen so far, in order, and `spent` the
     seconds that each took; `message` is one sentence for people when the job failed or was cancelled; `notes` are
-    remarks on a result; `likeness`, `outside`, `notice` are as in `JobOutcome`; `files` its files by kind; `plan` is how
-    the model was opened for it. `ahead` counts the jobs before it in the queue.
+    remarks on a result; `likeness`, `outside`, `notice` are as in `JobOutcome`; `files` its files by kind; `plan` is
+    how the model was opened for it. `ahead` counts the jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)

@@ -10,12 +10,14 @@ from trellis.options import MACHINE
 from trellis.progress import Progress
 from trellis.runtime import (
     ATTENTION_BACKENDS,
+    CUDNN_MODES,
     DEVICES,
     PRECISIONS,
     RASTERIZERS,
     SPARSE_CONV_BACKENDS,
     Runtime,
     limit_memory,
+    set_cudnn,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class MachineOptions:
 
     `precision` of None is the memory preset's, else the device's; `attention` and `sparse_conv` of None are the fastest
     that work; `memory_limit` is the most GPU memory in GiB that the program takes in all, None: all there is. See
-    `Runtime.detect` and `PRESETS`.
+    `Runtime.detect`, `PRESETS` and `set_cudnn`.
     """
 
     model: str = DEMO_MODEL
@@ -44,6 +46,7 @@ class MachineOptions:
     sparse_conv: str | None = None
     rasterizer: str = "builtin"
     memory_limit: float | None = None
+    cudnn: str = "auto"
 
     @classmethod
     def from_arguments(cls, parsed: argparse.Namespace) -> "MachineOptions":
@@ -87,6 +90,8 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         "(kaolin by hand), and what they do not draw is drawn by builtin",
     )
     add("--memory-limit", type=float, metavar="GIB", help="most GPU memory in all (default: all of it)")
+    cudnn = "NVIDIA's library of convolutions; auto leaves it out where a small one fails"
+    add("--cudnn", choices=CUDNN_MODES, default=default.cudnn, help=cudnn)
 
 
 def open_pipeline(*, index: int | None = None, progress: Progress | None = None, **values: Any) -> "Pipeline":
@@ -105,10 +110,12 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
 
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
     detected = options.detect()
+    remark = set_cudnn(options.cudnn, detected.device)
     table = obtain_model(options.model, runtime=detected, progress=progress).describe().presets
     name = choose_preset(options.preset, detected, table=table)
     preset = TABLES[table][name]
-    runtime = replace(options.detect(precision=options.precision or preset.precision), preset=name, presets=table)
+    runtime = options.detect(precision=options.precision or preset.precision)
+    runtime = replace(runtime, preset=name, presets=table, remarks=() if remark is None else (remark,))
     if runtime.rasterizer in ADAPTERS:
         require_adapter(runtime.rasterizer, runtime.device)
     pipeline = open_model(options.model, runtime=runtime, plan=preset.plan_on(runtime), progress=progress)

@@ -93,12 +93,12 @@ def _shape_presets(largest: int, *, steps: int) -> Mapping[str, Preset]:
     """The presets of Hunyuan3D models: `largest` is what the first needs, `steps` what a model takes by itself."""
     own = PRESETS["prototype"].request
     small, quick = {"surface_resolution": 128, "structure_steps": steps * 4 // 5}, steps * 3 // 5
-    told = {
+    told: Mapping[str, tuple[int, Mapping[str, Any], Mapping[str, object]]] = {
         "fastest": (largest, {}, {"texture_size": 2048}),
         "balanced": (4 * GIB, {"budget": 3 * GIB}, {"texture_size": 2048}),
         "sequential": (7 * GIB // 2, {}, {"texture_size": 2048}),
-        "minimal": (3 * GIB, {}, PRESETS["minimal"].request | small),
-        "prototype": (7 * GIB // 2, {}, own | small | {"structure_steps": quick}),
+        "minimal": (3 * GIB, {}, {**PRESETS["minimal"].request, **small}),
+        "prototype": (7 * GIB // 2, {}, {**own, **small, "structure_steps": quick}),
     }
     presets = {
         name: replace(PRESETS[name], needs=needs, memory={**PRESETS[name].memory, **memory}, request=request)

@@ -51,9 +51,9 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
 
     Raises InvalidInputError for arguments that cannot be used, CheckpointError for a name of no model, LicenceError for
     one whose licence nobody has accepted. `arguments` are those of `add_server_options`. The address is taken before
-    anything else, so that a second start says at once that the port is in use; then the folder of the results, which one server uses at a time. This process imports nothing
-    that takes long (torch, say) before it answers, and only the page's libraries at all: its work is done in worker
-    processes.
+    anything else, so that a second start says at once that the port is in use; then the folder of the results, which
+    one server uses at a time. This process imports nothing that takes long (torch, say) before it answers, and only the
+    page's libraries at all: its work is done in worker processes.
     """
     configure_logging(logging.DEBUG if arguments.verbose else logging.INFO)
     settings = settings_from(arguments)
@@ -73,6 +73,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
             of_texts=frozenset(choice.name for choice in models if choice.takes_text),
             to_fetch=frozenset(choice.name for choice in models if choice.fetch_bytes),
             operations={choice.name: choice.operations for choice in models if choice.operations},
+            options={choice.name: choice.options for choice in models if choice.options},
             refusal=partial(model_refusal, runtime=files),
         )
         engine = Engine(executor, arguments.output, models=names, history=history_limits(arguments))
