@@ -59,8 +59,8 @@ class ShapePipeline:
         views: of "front", "left", "back" and "right", one for each picture; None: in this order. Models for one picture
         make the shape of the first. `structure_*` steer the shape, `latent_*`, `multi_image` and `speed` the colours;
         None is the model's own. surface_resolution: cells along the cube, 64 to 512. texture: the opened TRELLIS model
-        for pictures that colours the mesh; without one it is grey, with a note. Raises InvalidInputError for an unusable
-        picture or option, TrellisError where there is no surface, Cancelled within one step of a wish to stop.
+        for pictures that colours the mesh; without one it is grey, with a note. Raises InvalidInputError for an
+        unusable picture or option, TrellisError where there is no surface, Cancelled within one step of a wish to stop.
         """
         raise NotImplementedError
 
@@ -72,7 +72,7 @@ class ShapePipeline:
 def open_shape_pipeline(location: ModelLocation, *, runtime: Runtime, plan: MemoryPlan | None) -> ShapePipeline:
     """The pipeline of a shape model: a folder with `config.yaml` and `model.fp16.safetensors`.
 
-    Its decoder is the turbo one where that lies in the folder or beside it, under its published name
-    (`DECODER_FOLDERS` of `trellis.families.hunyuan_config`). Raises CheckpointError for files that are missing or wrong.
+    Its decoder is the turbo one where that lies in the folder or beside it, under its published name (see
+    `DECODER_FOLDERS`). Raises CheckpointError for files that are missing or wrong.
     """
     raise NotImplementedError
