@@ -14,6 +14,7 @@ from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE, JobOutcome
 from trellis.app.request import AssetRequest, EditRequest, JobRequest, RetextureRequest
 from trellis.app.storage import storing
 from trellis.atomic import written_aside
+from trellis.editing.boxes import Box
 from trellis.errors import InvalidInputError
 from trellis.families.family import PICTURES, TEXT
 from trellis.progress import Progress
@@ -105,9 +106,7 @@ def generate_files(
     outside = {} if made.kept is None else {"voxels_changed": float(made.kept.voxels_changed)}
     if agreement:
         outside["psnr"] = round(agreement[0], 1)
-    return JobOutcome(
-        files, tuple(notes), likeness=round(likeness[0], 3) if likeness else None, outside=outside or None
-    )
+    return JobOutcome(files, tuple(notes), likeness=_rounded(next(iter(likeness), None)), outside=outside or None)
 
 
 def _generated(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
@@ -123,7 +122,6 @@ def _variant(pipeline: "EditingPipeline", given: Given, request: AssetRequest, p
 
 def _edited(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
     from trellis.conditioning.view import PictureView
-    from trellis.editing.region import Box
 
     assert isinstance(request, EditRequest) and request.box is not None  # `check_start` has seen to it
     return pipeline.edit(
@@ -159,7 +157,11 @@ def _retextured(
     assert given.mesh is not None  # `check_start` has seen to it
     options = request.reading | request.sampling
     made = pipeline.retexture(given.mesh, given.condition, progress=progress, **options)
-    return JobOutcome(made.save(folder, name=name), tuple(made.notes), likeness=made.likeness)
+    return JobOutcome(made.save(folder, name=name), tuple(made.notes), likeness=_rounded(made.likeness))
+
+
+def _rounded(likeness: float | None) -> float | None:
+    return None if likeness is None else round(likeness, 3)
 
 
 def check_fit(pipeline: "Pipeline", source: "Sequence[PictureSource] | str", request: JobRequest) -> None:
