@@ -15,6 +15,7 @@ from trellis.app.request import AssetRequest, EditRequest, JobRequest, Retexture
 from trellis.app.storage import storing
 from trellis.app.texture_models import opened_texture
 from trellis.atomic import written_aside
+from trellis.editing.boxes import Box
 from trellis.errors import InvalidInputError
 from trellis.families.family import PICTURES, TEXT
 from trellis.progress import Progress
@@ -111,7 +112,7 @@ def generate_files(
     return JobOutcome(
         files,
         tuple(notes),
-        likeness=round(likeness[0], 3) if likeness else None,
+        likeness=_rounded(next(iter(likeness), None)),
         outside=outside or None,
         notice=made.notice,
     )
@@ -142,7 +143,6 @@ def _variant(pipeline: "EditingPipeline", given: Given, request: AssetRequest, p
 
 def _edited(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":
     from trellis.conditioning.view import PictureView
-    from trellis.editing.region import Box
 
     assert isinstance(request, EditRequest) and request.box is not None  # `check_start` has seen to it
     source = given.asset_of(pipeline, request, progress)
@@ -180,7 +180,12 @@ def _retextured(
     assert given.mesh is not None  # `check_start` has seen to it
     options = request.reading | request.sampling
     made = pipeline.retexture(given.mesh, given.condition, progress=progress, **options)
-    return JobOutcome(made.save(folder, name=name), tuple(made.notes), likeness=made.likeness, notice=made.notice)
+    files = made.save(folder, name=name)
+    return JobOutcome(files, tuple(made.notes), likeness=_rounded(made.likeness), notice=made.notice)
+
+
+def _rounded(likeness: float | None) -> float | None:
+    return None if likeness is None else round(likeness, 3)
 
 
 def check_fit(pipeline: "Pipeline", source: "Sequence[PictureSource] | str", request: JobRequest) -> None:

@@ -36,7 +36,7 @@ class HunyuanServer:
             return await self.read(await read_json(body))
 
     async def read(self, values: Mapping[str, object]) -> Submission:
-        """The checked submission that an object states, whose pictures and mesh are read by now; as `receive`."""
+        """The checked submission that an object states, whose pictures are read by now, and whose mesh is kept; as `receive`."""
         image, text, mesh = (_text(values, name) for name in SOURCES)
         models, pictures = self._jobs.models, [] if image is None else [("image", image)]
         if mesh is None:
@@ -59,7 +59,8 @@ class HunyuanServer:
         raise InvalidInputError("mesh: no model here gives a mesh new colours; fetch one first.", field="mesh")
 
     async def submit(self, submission: Submission, request: Request) -> str:
-        """Queue it and return its id; raises QueueFullError, InvalidInputError, StorageError."""
+        """Queue it and return its id; raises InvalidInputError for a bad mesh too, QueueFullError, StorageError."""
+        await self._jobs.check_mesh(submission.source)
         return await self._jobs.submit(submission.request, submission.source, owner=owner_of(request))
 
     async def generate(self, submission: Submission, request: Request) -> ResultFile:

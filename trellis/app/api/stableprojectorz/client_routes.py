@@ -70,11 +70,14 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: Hunyu
         """
 
         async def prepare() -> Work:
-            async with received(request, settings.max_upload_bytes) as body, jobs.reading:
-                values = await read_json(body)
-                if is_of_hunyuan(values, others=KEYS):
-                    raise OtherClientError(await outcome_of(hunyuan.read(values)))
-                return await read_work(values, jobs, settings)
+            async with received(request, settings.max_upload_bytes) as body:
+                async with jobs.reading:
+                    values = await read_json(body)
+                    if is_of_hunyuan(values, others=KEYS):
+                        raise OtherClientError(await outcome_of(hunyuan.read(values)))
+                    work = await read_work(values, jobs, settings)
+                await jobs.check_mesh(work.source)
+            return work
 
         try:
             outcome = await slot.generate(prepare)
