@@ -110,14 +110,14 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
 
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
     detected = options.detect()
+    if options.rasterizer in ADAPTERS:
+        require_adapter(options.rasterizer, detected.device)
     remark = set_cudnn(options.cudnn, detected.device)
     table = obtain_model(options.model, runtime=detected, progress=progress).describe().presets
     name = choose_preset(options.preset, detected, table=table)
     preset = TABLES[table][name]
     runtime = options.detect(precision=options.precision or preset.precision)
     runtime = replace(runtime, preset=name, presets=table, remarks=() if remark is None else (remark,))
-    if runtime.rasterizer in ADAPTERS:
-        require_adapter(runtime.rasterizer, runtime.device)
     pipeline = open_model(options.model, runtime=runtime, plan=preset.plan_on(runtime), progress=progress)
     _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
     return pipeline

@@ -36,7 +36,7 @@ class HunyuanServer:
             return await self.read(await read_json(body))
 
     async def read(self, values: Mapping[str, object]) -> Submission:
-        """The checked submission that an object states, whose pictures are read by now, and whose mesh is kept; as `receive`."""
+        """The checked submission that an object states, its pictures read and its mesh kept; as `receive`."""
         image, text, mesh = (_text(values, name) for name in SOURCES)
         models, pictures = self._jobs.models, [] if image is None else [("image", image)]
         if mesh is None:
