@@ -17,6 +17,7 @@ from trellis.app.texture_models import opened_texture
 from trellis.atomic import written_aside
 from trellis.editing.boxes import Box
 from trellis.errors import InvalidInputError
+from trellis.export.options import FORMATS
 from trellis.families.family import PICTURES, TEXT
 from trellis.progress import Progress
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the ser
     from trellis.opening import EditingPipeline, Pipeline
 
 
+WITHOUT_COLOURS = "left out, for no TRELLIS model coloured the shape."
 RESULT_NAME = "asset"  # the files of a job are told apart by its folder
 
 
@@ -104,7 +106,7 @@ def generate_files(
             on_kept=agreement.append,
             on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
             rasterizer="builtin" if runtime is None else runtime.rasterizer,
-            **request.files,
+            **_possible_files(pipeline, made, request, notes),
         )
     outside = {} if made.kept is None else {"voxels_changed": float(made.kept.voxels_changed)}
     if agreement:
@@ -116,6 +118,22 @@ def generate_files(
         outside=outside or None,
         notice=made.notice,
     )
+
+
+def _possible_files(
+    pipeline: "Pipeline", made: "Asset", request: AssetRequest, notes: list[str]
+) -> dict[str, Any]:
+    """The options of the files without those of the Gaussians where a shape was not coloured, of which a note tells."""
+    files = request.files
+    if "texture_model" not in pipeline.options or made.gaussians is not None:
+        return files
+    possible = tuple(name for name in request.formats if "gaussians" not in FORMATS[name])
+    if not possible:
+        return files  # what is missing is told as an error
+    if len(possible) < len(request.formats):
+        notes.append(f"{', '.join(n for n in request.formats if n not in possible)}: {WITHOUT_COLOURS}")
+    shown = tuple(name for name in request.shown if name != "gaussians")
+    return files | {"formats": possible, "preview_content": shown or ("normals",)}
 
 
 def _generated(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+WEIGHTS_FILE = "model.fp16.safetensors"  # of a whole model, and of a decoder alone
+
 
 @dataclass(frozen=True)
 class FlowSizes:

@@ -5,6 +5,7 @@ a coarse one; their nodes lie at every `stride`-th node of the finest level, als
 Source: docs/developer/hunyuan-facts.md, section 7.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
+from trellis.progress import Progress
 from trellis.representations.flexicubes import PLAIN_CHANNELS, extract_mesh
 from trellis.representations.key_index import KeyIndex, unique_keys
 from trellis.representations.mesh import Mesh
+from trellis.stages import Stage
 
 Field = Callable[[Tensor], Tensor]  # logits float32 [n], above 0 inside, at points [n, 3]
 REACH = 1.01  # nodes span [-REACH, REACH]^3
@@ -52,28 +55,39 @@ class _Level:
 _CORNERS = tuple(product((0, 1), repeat=3))
 
 
-def implicit_mesh(field: Field, *, resolution: int, device: torch.device) -> Mesh:
+def implicit_mesh(field: Field, *, resolution: int, device: torch.device, progress: Progress) -> Mesh:
     """The surface of a field in its own frame, on `resolution` cells along each side of [-1.01, 1.01]^3.
 
     It is that of FlexiCubes on the dense grid, without offsets and weights; a mesh of 0 faces where there is none.
-    Raises InvalidInputError for a resolution outside of 64 to 512.
+    Reports each level as Stage.SURFACE. Raises InvalidInputError for a resolution outside of 64 to 512.
     """
-    if not COARSEST <= resolution <= FINEST:
-        raise InvalidInputError(f"surface_resolution must be {COARSEST} to {FINEST}, not {resolution}.")
-    stride = 1
-    while resolution >= 2 * stride * COARSEST:
-        stride *= 2
-    side = -(-resolution // stride) + 1
-    nodes = torch.arange(side**3, device=device)
-    level = _Level(stride, side, nodes, _ask(field, nodes, side=side, stride=stride, resolution=resolution))
-    x, y, z = level.coordinates(nodes).unbind(1)
-    cells = nodes[(x < side - 1) & (y < side - 1) & (z < side - 1)]
-    while level.stride > 1:
-        near = _near_surface(level, cells)
-        level, cells = _halved(level, _with_ring(level, near), field, resolution)
+    check_resolution(resolution)
+    levels = 1 + int(math.log2(resolution // COARSEST))
+    level = cells = None
+    for _ in progress.steps(Stage.SURFACE, levels):
+        if level is None or cells is None:
+            level, cells = _coarsest(field, resolution, 1 << (levels - 1), device)
+        else:
+            level, cells = _halved(level, _with_ring(level, _near_surface(level, cells)), field, resolution)
+    assert level is not None and cells is not None
     logits = level.corners(cells)
     crossed = (logits > 0).any(1) & (logits <= 0).any(1)
     return _mesh(level.coordinates(cells[crossed]), logits[crossed], resolution)
+
+
+def check_resolution(resolution: int) -> None:
+    """Raise InvalidInputError for a resolution outside of 64 to 512."""
+    if not COARSEST <= resolution <= FINEST:
+        message = f"surface_resolution must be {COARSEST} to {FINEST}, not {resolution}."
+        raise InvalidInputError(message, field="surface_resolution")
+
+
+def _coarsest(field: Field, resolution: int, stride: int, device: torch.device) -> tuple[_Level, Tensor]:
+    """The level that is asked everywhere, and all of its cells."""
+    side = -(-resolution // stride) + 1
+    nodes = torch.arange(side**3, device=device)
+    level = _Level(stride, side, nodes, _ask(field, nodes, side=side, stride=stride, resolution=resolution))
+    return level, nodes[(level.coordinates(nodes) < side - 1).all(1)]
 
 
 def node_points(keys: Tensor, *, side: int, resolution: int, stride: int = 1) -> Tensor:
