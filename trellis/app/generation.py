@@ -120,9 +120,7 @@ def generate_files(
     )
 
 
-def _possible_files(
-    pipeline: "Pipeline", made: "Asset", request: AssetRequest, notes: list[str]
-) -> dict[str, Any]:
+def _possible_files(pipeline: "Pipeline", made: "Asset", request: AssetRequest, notes: list[str]) -> dict[str, Any]:
     """The options of the files without those of the Gaussians where a shape was not coloured, of which a note tells."""
     files = request.files
     if "texture_model" not in pipeline.options or made.gaussians is not None:
