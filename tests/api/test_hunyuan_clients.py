@@ -5,6 +5,7 @@ import dataclasses
 import http.client
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_what_a_shape_model_takes_reaches_it(client: TestClient, engine: Engine)
 def test_the_desktop_client_beside_them_sees_none_of_it(server: Server) -> None:
     desktop = DesktopClient("127.0.0.1", server.port, speed=20).start()
     try:
-        wait_until(lambda: desktop.connected and bool(desktop.operations))
+        wait_until(lambda: desktop.connected and bool(desktop.panel) and bool(desktop.operations))
         assert desktop.generate([png()]) == "imported"
         AddOn(server.port).generate(image=PICTURE, seed=8)
         status, _ = AddOn(server.port).call("POST", "/generate", {"image": "?"})
@@ -147,12 +148,15 @@ def test_bad_input_is_a_sentence_and_no_job(
     assert client.post("/send", content=b"[" * 50_000).status_code == 400
 
 
-def test_a_licence_that_nobody_accepted_is_told_at_every_door(client: TestClient, engine: Engine) -> None:
+def test_a_licence_that_nobody_accepted_is_told_at_every_door(
+    create_client: Callable[..., TestClient], engine: Engine
+) -> None:
     def refusal(name: str) -> str | None:
         return REFUSAL if name == "shapes" else None
 
     names = ("shapes", "fake")
     engine.models = dataclasses.replace(engine.models, names=names, of_texts=frozenset(), refusal=refusal)
+    client = create_client()
     answer = client.post("/jobs", json={"pictures": [PICTURE], "model": "shapes"})
     assert (answer.status_code, answer.json()) == (403, {"detail": REFUSAL, "field": "model"})
     assert {item["name"]: item["refusal"] for item in client.get("/models").json()["models"]} == {

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from trellis.errors import InvalidInputError
 from trellis.families.acquire import U2NET, get_model, known_names
-from trellis.families.catalogue import list_models, supporting_folder
+from trellis.families.catalogue import list_models, model_refusal, supporting_folder
 from trellis.families.licences import accept_licence
 from trellis.families.registry import licences, supporting_models
 from trellis.progress import Progress
@@ -34,6 +34,8 @@ def models_lines(files: ModelFiles) -> list[str]:
     lines = []
     for entry in list_models(files):
         state = f"here: {entry.location}" if entry.location else f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)"
+        if model_refusal(entry.name, files) is not None:
+            state += f", once {entry.licence or 'its licence'} is accepted"
         lines.append(f"{entry.name:34} {state}")
     for name in supporting_models():
         folder = supporting_folder(name, files)

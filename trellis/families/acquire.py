@@ -14,7 +14,7 @@ from trellis.families.catalogue import cached_folder, resolve_model
 from trellis.families.download import RemoteFile, fetch_file, is_whole, list_repository, missing_bytes, require_space
 from trellis.families.family import Licence, NeededFile
 from trellis.families.licences import accepted_on, require_licence
-from trellis.families.location import ModelLocation, description_files
+from trellis.families.location import ModelLocation, description_files, refuse_several
 from trellis.progress import Progress
 from trellis.runtime import ModelFiles, matting_model_path
 from trellis.stages import Stage
@@ -104,8 +104,9 @@ def get_model(
     """Fetch one of `known_names`, or a model of the hub as owner/name, and what it needs; returns their places.
 
     Interrupted, it goes on the next time. Models go to `runtime.model_folder`, u2net to where rembg looks. Progress is
-    told in megabytes; cancelling stops within a piece of one. Raises InvalidInputError for another name, LicenceError
-    before a licence is accepted that must be, FetchError when something is not to be had, does not fit or is damaged.
+    told in megabytes; cancelling stops within a piece of one. Raises InvalidInputError for another name,
+    CheckpointError for a repository of several models, LicenceError before a licence is accepted that must be,
+    FetchError when something is not to be had, does not fit or is damaged.
     """
     progress = progress or Progress()
     names = known_names()
@@ -116,6 +117,7 @@ def get_model(
             f"Unknown model {name!r}; choose one of {choices}, or one of the hub as owner/name."
             f"{did_you_mean(name, names)}"
         )
+    refuse_several(name, registry.FAMILIES)
     require_licence(registry.licence_of(name), runtime, model=name)
     if runtime.offline:
         raise FetchError(f"{name} cannot be fetched in offline mode (--offline, HF_HUB_OFFLINE).")

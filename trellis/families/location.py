@@ -115,6 +115,7 @@ def find_model(name: str, *, runtime: ModelFiles, families: Sequence[ModelFamily
         known = family.published[short]
         places = known.repositories if name == short else tuple(dict.fromkeys((name, *known.repositories)))
         return ModelLocation(name, runtime, (family,), repositories=places, subfolder=known.subfolder)
+    refuse_several(name, families)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return ModelLocation(name, runtime, tuple(families), repositories=(name,))
     embedded = [known for family in families for known in family.embedded]
@@ -123,6 +124,14 @@ def find_model(name: str, *, runtime: ModelFiles, families: Sequence[ModelFamily
         f"Unknown model {name!r}: give {', '.join(map(repr, embedded))}, a folder with a {wanted}, one of "
         f"{', '.join(names)}, or a hub repository as owner/name.{did_you_mean(name, [*embedded, *names])}"
     )
+
+
+def refuse_several(name: str, families: Sequence[ModelFamily]) -> None:
+    """Raise CheckpointError where a name means a repository of several models, which have names of their own."""
+    known = [model for family in families for model in family.published.items()]
+    several = [short for short, model in known if model.subfolder and name in model.repositories]
+    if several:
+        raise CheckpointError(f"{name} holds several models: name one of them, {', '.join(several)}.")
 
 
 def description_files(families: Sequence[ModelFamily]) -> str:

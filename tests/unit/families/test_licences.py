@@ -108,6 +108,12 @@ def test_acceptance_by_a_name_that_is_none(files: ModelFiles) -> None:
     assert model_licence("nano", files) is None and model_refusal("nano", files) is None
 
 
+def test_a_repository_of_several_models_is_no_model(files: ModelFiles) -> None:
+    for ask in (lambda name: acquire.get_model(name, runtime=files), lambda name: resolve_model(name, runtime=files)):
+        with pytest.raises(CheckpointError, match="holds several models: name one of them, Hunyuan3D-2-turbo, Hun"):
+            ask("tencent/Hunyuan3D-2")
+
+
 def test_a_local_folder_is_a_model_and_is_opened_only_once_accepted(files: ModelFiles) -> None:
     local_model(files)
     choices = {choice.name: choice for choice in offered_models("nano", files)}
