@@ -14,6 +14,7 @@ import yaml
 
 from trellis.conditioning.shape_picture import EncoderSizes, PictureRecipe
 from trellis.errors import CheckpointError
+from trellis.families.family import VIEWS
 from trellis.models.vecset_sizes import WEIGHTS_FILE, DecoderSizes, FlowSizes
 
 CONFIG_FILE = "config.yaml"
@@ -22,7 +23,6 @@ LARGEST_FILE = 1 << 20  # bytes; the published ones have two thousand
 LARGEST = 1 << 16  # of every size; those of the published networks stay below 5000
 # Folders of the turbo decoders, which answer the latents of the mini models or of the others, several times as fast.
 DECODER_FOLDERS = {True: "hunyuan3d-vae-v2-mini-turbo", False: "hunyuan3d-vae-v2-0-turbo"}
-VIEWS = ("front", "left", "back", "right")
 
 FLOWS, DECODERS, CONDITIONERS = ("Hunyuan3DDiT",), ("ShapeVAE",), ("SingleImageEncoder",)
 ENCODERS = {"DinoImageEncoder": 1, "DinoImageEncoderMV": len(VIEWS)}  # most pictures that one takes

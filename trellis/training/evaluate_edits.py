@@ -20,7 +20,8 @@ from torch import Tensor
 
 from trellis.asset import Asset
 from trellis.conditioning.view import PictureView
-from trellis.editing.region import Box, Region
+from trellis.editing.boxes import Box
+from trellis.editing.region import Region
 from trellis.editing.voxels import enclosed
 from trellis.editing.voxels import occupancy as grid_of
 from trellis.encoding.source_mesh import SourceMesh

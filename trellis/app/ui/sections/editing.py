@@ -10,7 +10,7 @@ import gradio as gr
 
 from trellis.app.generation import file_name
 from trellis.app.json_limits import has_too_many_values
-from trellis.app.mesh_reader import ReadMesh, keep_mesh, mesh_ending
+from trellis.app.mesh_reader import ReadMesh, check_mesh, keep_mesh, mesh_ending
 from trellis.app.request import AssetRequest, JobRequest, draw_seed, read_request
 from trellis.app.ui.sections.jobs import Jobs
 from trellis.app.ui.sections.pictures import picture_paths
@@ -116,7 +116,9 @@ class Editing:
     def _kept(self, path: Path) -> ReadMesh:
         """A mesh file of the upload folder, tried by a child."""
         with path.open("rb") as file:
-            return keep_mesh(file, path.name, self._studio.engine.uploads)
+            kept = keep_mesh(file, path.name, self._studio.engine.uploads)
+        check_mesh(kept)
+        return kept
 
     def _files(self, session: Session, source: dict[str, Any]) -> dict[str, Any]:
         """The files are those of the source, where it says which."""
