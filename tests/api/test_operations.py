@@ -19,6 +19,7 @@ from tests.unit.app.waiting import wait_until
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
+from trellis.app.generation import GRAFTED
 from trellis.app.job_sources import COLORLESS, REENCODED
 from trellis.app.jobs import Job
 from trellis.app.picture_reader import PictureReader
@@ -302,3 +303,21 @@ def test_pictures_do_not_wait_for_a_mesh_that_is_tried(client: TestClient, monke
         assert generated(client)["state"] == "done" and not slow.done()
         go_on.set()
         assert slow.result().status_code == 202
+
+
+def test_a_part_of_an_own_file_is_grafted_onto_it_unless_one_mesh_is_asked_for(
+    client: TestClient, engine: Engine
+) -> None:
+    values = EDIT | {"formats": ["glb"], "box": [[[0, 0, -1], [2, 2, 2]]]}
+    grafted = finished(client, client.post("/jobs", json=values))
+    assert GRAFTED in grafted["notes"]
+    scene = trimesh.load(engine.view(grafted["id"]).files["glb"])
+    assert len(scene.geometry) == 3, "what stays of the ball, its cut faces, and the part of the knot"
+    merged = finished(client, client.post("/jobs", json=values | {"keep": "merge"}))
+    assert GRAFTED not in merged["notes"] and len(trimesh.load(engine.view(merged["id"]).files["glb"]).geometry) == 1
+    # A later edit grafts onto the job's own file where that is stated, and nothing else can be grafted onto.
+    later = {"operation": "edit", "pictures": [TEXT], "box": values["box"], "formats": ["glb"], "keep": "graft"}
+    again = finished(client, client.post("/jobs", json=later | {"source": grafted["id"]}))
+    assert GRAFTED in again["notes"]
+    bad = client.post("/jobs", json=values | {"keep": "graft", "formats": ["ply"]})
+    assert "choose merge" in finished(client, bad, state="failed")["message"]

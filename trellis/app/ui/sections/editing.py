@@ -66,8 +66,9 @@ class Editing:
             strength = gr.Slider(0.05, 1, 1.0, step=0.05, label="Strength", elem_id="edit-strength")
             with gr.Accordion("A mesh of your own", open=False, elem_id="edit-own"):
                 mesh = gr.File(label="Mesh", file_types=list(MESH_FORMATS), height=90, elem_id="edit-mesh")
+                merged = gr.Checkbox(label="As one mesh, not grafted onto yours", elem_id="edit-merged")
             self._make = gr.Button("Make the edit", variant="primary", elem_id="edit-make")
-        self._inputs = [way, pictures, text, strength, mesh, gr.Textbox(visible=False)]
+        self._inputs = [way, pictures, text, strength, mesh, merged, gr.Textbox(visible=False)]
 
     def connect(self, jobs: Jobs, progress: Progress) -> None:
         """Open and close the drawer, and edit."""
@@ -83,13 +84,15 @@ class Editing:
         text: str | None,
         strength: float,
         mesh: str | None,
+        merged: bool,
         drawn: str,
     ) -> AsyncIterator[Updates]:
         """Submit the edit and show its steps until it ends."""
         session, engine = self._studio.session(browser), self._studio.engine
         try:
             source, held = await self._source(session, mesh)
-            request = edit_request(way, strength, read_region(drawn), self._files(session, source))
+            region = read_region(drawn) | ({"keep": "merge"} if mesh and merged else {})
+            request = edit_request(way, strength, region, self._files(session, source))
             condition = {} if way == "remove" else await self._condition(pictures, text)
             session.asked = await asyncio.to_thread(
                 engine.submit, request, owner=page_owner(browser), **source | condition
@@ -153,9 +156,11 @@ def edit_request(way: str, strength: float, region: dict[str, Any], files: dict[
     values: dict[str, Any] = {"seed": draw_seed()}
     match way:
         case "part":
-            values |= files | {"operation": "edit", "box": region["box"] or None, "view": region["view"]}
+            values |= files | {"operation": "edit"} | region | {"box": region["box"] or None}
         case "remove":
-            values |= files | {"operation": "edit", "box": region["box"] or None, "remove": True}
+            values |= (
+                files | {"operation": "edit", "remove": True} | region | {"box": region["box"] or None, "view": None}
+            )
         case "variant":
             values |= files | {"operation": "variant", "strength": float(strength)}
         case _:
