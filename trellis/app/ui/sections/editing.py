@@ -22,6 +22,7 @@ from trellis.errors import InvalidInputError, TrellisError
 
 SCRIPT = Path(__file__).parents[1] / "static" / "editing.js"
 WAYS = {"Change colours": "retexture", "Variant": "variant", "Change a part": "part", "Remove a part": "remove"}
+PARTS = ("part", "remove")  # of these ways, those that have a region
 TOGGLE_SCRIPT = """() => {
   const open = document.querySelector("#stage").classList.toggle("editing");
   document.querySelector("#edit-toggle").setAttribute("aria-expanded", open);
@@ -91,8 +92,8 @@ class Editing:
         session, engine = self._studio.session(browser), self._studio.engine
         try:
             source, held = await self._source(session, mesh)
-            region = read_region(drawn) | ({"keep": "merge"} if mesh and merged else {})
-            request = edit_request(way, strength, region, self._files(session, source))
+            files = self._files(session, source) | ({"keep": "merge"} if way in PARTS and mesh and merged else {})
+            request = edit_request(way, strength, read_region(drawn), files)
             condition = {} if way == "remove" else await self._condition(pictures, text)
             session.asked = await asyncio.to_thread(
                 engine.submit, request, owner=page_owner(browser), **source | condition
@@ -156,11 +157,9 @@ def edit_request(way: str, strength: float, region: dict[str, Any], files: dict[
     values: dict[str, Any] = {"seed": draw_seed()}
     match way:
         case "part":
-            values |= files | {"operation": "edit"} | region | {"box": region["box"] or None}
+            values |= files | {"operation": "edit", "box": region["box"] or None, "view": region["view"]}
         case "remove":
-            values |= (
-                files | {"operation": "edit", "remove": True} | region | {"box": region["box"] or None, "view": None}
-            )
+            values |= files | {"operation": "edit", "box": region["box"] or None, "remove": True}
         case "variant":
             values |= files | {"operation": "variant", "strength": float(strength)}
         case _:
