@@ -1,6 +1,7 @@
 """The web application of the page: our own routes for results and the viewer, then Gradio, on one port."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -128,6 +129,7 @@ def create_app(
     # A page that is mounted is not launched, and Gradio opens any file that a client names before it is.
     page.has_launched = True
     page.state_session_capacity = MOST_SESSIONS
+    page._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize  # else a table of all events so far is made after each
     return gradio.mount_gradio_app(
         app,
         page,
