@@ -23,7 +23,9 @@ from trellis.app.result_file import ResultFile
 
 EVENT_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
-SUBMITTED = job_links() | ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503] | ERRORS[507]
+SUBMITTED = (
+    job_links() | ERRORS[400] | ERRORS[403] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503] | ERRORS[507]
+)
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events until the job ends."}
 }

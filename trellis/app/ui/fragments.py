@@ -58,6 +58,7 @@ def _done_panel(view: Job) -> str:
     unlike = is_unlike(view.likeness)
     alike = [] if view.likeness is None else [f"Likeness {view.likeness:.0%}"]
     told = [ADVICE] * unlike + ([] if view.outside is None else [outside_words(view.outside)]) + list(view.notes)
+    told += [view.notice] if view.notice else []
     notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in told)
     return _panel(
         view,

@@ -5,7 +5,7 @@ weights, as a viewer shows them before an animation plays. Cameras, lights, line
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from trellis.geometry.rotations import quaternion_to_matrix
 TRIANGLES, STRIP, FAN = 4, 5, 6
 UNDERSTOOD = {TRANSFORM, WEBP, OLD_GLOSS, "KHR_mesh_quantization", "KHR_lights_punctual"}
 MAX_DEPTH = 256  # of the tree of nodes
+LONGEST_NOTICE = 200  # characters
 SKINNED_TOGETHER = 1 << 16  # vertices; each has a matrix of its own meanwhile
 
 
@@ -35,11 +36,13 @@ def read_gltf(files: SourceFiles) -> SourceMesh:
         _check_size(document, transforms)
         materials = MaterialReader(document)
         parts = [part for index in transforms for part in _node_parts(document, index, transforms, materials)]
+        notice = document.json["asset"].get("extras", {}).get("notice") if "asset" in document.json else None
     except InvalidInputError:
         raise
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise document.damaged(f"{type(error).__name__} {error}") from error
-    return assemble(parts, files, materials=materials.materials, textures=materials.textures)
+    made = assemble(parts, files, materials=materials.materials, textures=materials.textures)
+    return replace(made, notice=notice[:LONGEST_NOTICE]) if isinstance(notice, str) else made
 
 
 def _check_extensions(document: GltfDocument) -> None:
