@@ -66,8 +66,9 @@ def networks(content: Mapping[str, Any], *, seed: int = 0) -> dict[str, nn.Modul
     return {prefix: model.eval().requires_grad_(False) for prefix, model in made.items()}
 
 
-def ball_decoder(params: Mapping[str, Any]) -> VecsetDecoder:
+def ball_decoder(params: Mapping[str, Any], *, seed: int = 0) -> VecsetDecoder:
     """A decoder whose surface is about a ball's: its last layer reads the cosines of a point."""
+    torch.manual_seed(seed)
     decoder = VecsetDecoder(sizes_of(DecoderSizes, params)).eval().requires_grad_(False)
     points = decoder.geo_decoder
     for layer in (points.cross_attn_decoder.attn.c_proj, points.cross_attn_decoder.mlp.c_proj):
@@ -93,9 +94,8 @@ def write_model(folder: Path, content: Mapping[str, Any], made: Mapping[str, nn.
     return write_files(folder, content, tensors)
 
 
-def write_turbo_decoder(folder: Path, *, seed: int = 1) -> Path:
+def write_turbo_decoder(folder: Path) -> Path:
     """Write a turbo decoder as it is published, alone and without a prefix."""
-    torch.manual_seed(seed)
     params = DECODER_PARAMS | TURBO_PARAMS
     return write_files(folder, {"target": "a.ShapeVAE", "params": params}, ball_decoder(params).state_dict())
 
