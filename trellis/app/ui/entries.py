@@ -57,11 +57,11 @@ def details_panel(job: Job, jobs: Sequence[Job] = ()) -> str:
     name = escape(job_name(job), quote=True)
     field = f'<input type="text" aria-label="Name" value="{name}" maxlength="{LONGEST_NAME}">'
     return (
-        f'<div class="entry-details" data-job="{job.id}" data-state="{job.state}">'
+        f'<div class="entry-details" data-job="{job.id}" data-state="{job.state}">{_versions(job, jobs)}'
         f"<p><strong>{escape(job_name(job))}</strong><span>{_facts(job, dated=True)}</span></p>"
         f'{message}{prompt}<p class="entry-settings">{settings}</p>'
         f'<div class="entry-actions">{field}{_button("rename", "Rename")}{"".join(actions)}</div>'
-        f"{_versions(job, jobs)}</div>"
+        "</div>"
     )
 
 
@@ -79,8 +79,8 @@ def _versions(job: Job, jobs: Sequence[Job]) -> str:
     back = [_step("Undo", known[job.source])] if job.source in known else []
     forth = [_step("Redo", children[job.id][-1])] if job.id in children else []
     return (
-        f'<details class="versions" open><summary>Versions</summary><div class="entry-actions">'
-        f"{''.join(back + forth)}</div><ul>{_branch(root, job, children)}</ul></details>"
+        f'<div class="versions" role="group" aria-label="Versions">{"".join(back + forth)}'
+        f"<ul>{_branch(root, job, children)}</ul></div>"
     )
 
 
