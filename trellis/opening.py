@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from trellis.asset import Asset
 from trellis.conditioning.pictures import PictureSource
 from trellis.conditioning.view import PictureView
-from trellis.editing.region import Box
+from trellis.editing.boxes import Box
 from trellis.families.acquire import obtain_model
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.progress import Progress

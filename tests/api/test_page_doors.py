@@ -11,6 +11,7 @@ import string
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,8 @@ import pytest
 from PIL import Image
 
 from tests.api.conftest import listening, png
+from tests.unit.app.engines import start_engine
+from tests.unit.app.waiting import wait_until
 from trellis.app.api.application import create_api
 from trellis.app.api.late_page import LatePage
 from trellis.app.api.settings import ApiSettings
@@ -34,16 +37,34 @@ EXAMPLES = Path("assets/example_image")
 SESSION = "abcdefghij"
 
 
-@pytest.fixture
-def home(engine: Engine) -> Iterator[str]:
+@contextmanager
+def home_of(engine: Engine) -> Iterator[httpx.Client]:
+    """A client of a page that is served until the block ends."""
     examples = sorted(EXAMPLES.resolve().glob("*.png"))[:2]
     page = LatePage(lambda: create_app(engine, create_page(engine, examples=examples), examples=examples))
-    with listening(create_api(engine, ApiSettings(), page=page)) as port:
-        address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while httpx.get(address).status_code == 503 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        yield address
+    with listening(create_api(engine, ApiSettings(), page=page)) as port, client_of(port) as home:
+        wait_until(lambda: home.get("/").status_code != 503)
+        yield home
+
+
+def client_of(port: int) -> httpx.Client:
+    """One client for many requests: each call of `httpx.get` would read the certificates of the machine anew."""
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+
+@pytest.fixture
+def home(engine: Engine) -> Iterator[httpx.Client]:
+    with home_of(engine) as home:
+        yield home
+
+
+@pytest.fixture(scope="module")
+def closed_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """One for all tests of what is not there: they leave nothing behind."""
+    engine = start_engine(lambda: None, tmp_path_factory.mktemp("closed"))
+    with home_of(engine) as home:
+        yield home
+    engine.close()
 
 
 @pytest.fixture
@@ -52,21 +73,21 @@ def plain_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PageGuard, "_check_pace", lambda self, client, cost: None)
 
 
-def handlers_of(home: str) -> list[tuple[int, list[Any]]]:
+def handlers_of(home: httpx.Client) -> list[tuple[int, list[Any]]]:
     """Number and inputs (kind of component) of every handler that a client can call."""
-    config = httpx.get(f"{home}/config").json()
+    config = home.get("/config").json()
     kinds = {component["id"]: component["type"] for component in config["components"]}
     return [(entry["id"], [kinds[number] for number in entry["inputs"]]) for entry in config["dependencies"]]
 
 
-def call(home: str, number: int, data: list[Any], *, session: str = SESSION, **more: Any) -> httpx.Response:
+def call(home: httpx.Client, number: int, data: list[Any], *, session: str = SESSION, **more: Any) -> httpx.Response:
     event = {"fn_index": number, "data": data, "session_hash": session, "event_data": None, "trigger_id": None, **more}
-    return httpx.post(f"{home}/gradio_api/queue/join", json=event, timeout=30)
+    return home.post("/gradio_api/queue/join", json=event)
 
 
-def heard(home: str, *, session: str = SESSION) -> str:
+def heard(home: httpx.Client, *, session: str = SESSION) -> str:
     """What the page's events of a session say, up to their end."""
-    with httpx.stream("GET", f"{home}/gradio_api/queue/data", params={"session_hash": session}, timeout=30) as answer:
+    with home.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as answer:
         said = ""
         for line in answer.iter_lines():
             said += line + "\n"
@@ -75,8 +96,8 @@ def heard(home: str, *, session: str = SESSION) -> str:
     return said
 
 
-def upload(home: str, data: bytes, name: str = "a.png") -> str:
-    answer = httpx.post(f"{home}/gradio_api/upload", files={"files": (name, data)}, timeout=30)
+def upload(home: httpx.Client, data: bytes, name: str = "a.png") -> str:
+    answer = home.post("/gradio_api/upload", files={"files": (name, data)})
     assert answer.status_code == 200, answer.text
     [path] = answer.json()
     return str(path)
@@ -137,7 +158,7 @@ def forbidden(tmp_path: Path, engine: Engine) -> Callable[[str], list[str]]:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
 @pytest.mark.usefixtures("plain_pace")
-def test_no_handler_opens_what_a_client_may_not_name(home: str, forbidden: Callable[[str], list[str]]) -> None:
+def test_no_handler_opens_what_a_client_may_not_name(home: httpx.Client, forbidden: Callable[[str], list[str]]) -> None:
     own = upload(home, png())
     names: list[object] = [*forbidden(own), 7, None, ["x"], {"path": "/etc/passwd"}]
     handlers = handlers_of(home)
@@ -156,7 +177,7 @@ def test_no_handler_opens_what_a_client_may_not_name(home: str, forbidden: Calla
     assert call(home, none, [1]).status_code == call(home, 10**9, []).status_code == 422
 
 
-def test_what_a_client_uploaded_is_cut_out(home: str) -> None:
+def test_what_a_client_uploaded_is_cut_out(home: httpx.Client) -> None:
     picture = Image.new("RGB", (64, 64), (230, 230, 235))
     picture.paste((200, 40, 30), (20, 20, 44, 44))
     target = io.BytesIO()
@@ -203,41 +224,41 @@ def test_gradio_itself_refuses_files_from_outside(engine: Engine, tmp_path: Path
         "vibe-code",
     ],
 )
-def test_other_routes_of_gradio_are_not_there(home: str, path: str) -> None:
-    assert httpx.get(f"{home}/gradio_api/{path}").status_code == 404
+def test_other_routes_of_gradio_are_not_there(closed_home: httpx.Client, path: str) -> None:
+    assert closed_home.get(f"/gradio_api/{path}").status_code == 404
 
 
 @pytest.mark.parametrize(
     "path", ["run/predict", "api/predict", "call/x", "component_server", "cancel", "reset", "login"]
 )
-def test_other_ways_to_call_gradio_are_not_there(home: str, path: str) -> None:
-    assert httpx.post(f"{home}/gradio_api/{path}", json={"data": [], "fn_index": 0}).status_code == 404
-    assert httpx.post(f"{home}/{path}", json={"data": [], "fn_index": 0}).status_code in (404, 405)
+def test_other_ways_to_call_gradio_are_not_there(closed_home: httpx.Client, path: str) -> None:
+    assert closed_home.post(f"/gradio_api/{path}", json={"data": [], "fn_index": 0}).status_code == 404
+    assert closed_home.post(f"/{path}", json={"data": [], "fn_index": 0}).status_code in (404, 405)
 
 
-def test_the_progress_of_an_upload_is_kept_for_nobody(home: str) -> None:
-    answer = httpx.get(f"{home}/gradio_api/upload_progress", params={"upload_id": "x"})
+def test_the_progress_of_an_upload_is_kept_for_nobody(closed_home: httpx.Client) -> None:
+    answer = closed_home.get("/gradio_api/upload_progress", params={"upload_id": "x"})
     assert answer.status_code == 200 and answer.text == 'data: {"msg": "done"}\n\n'
 
 
-def test_files_are_fetched_from_uploads_and_examples_alone(home: str, engine: Engine, tmp_path: Path) -> None:
+def test_files_are_fetched_from_uploads_and_examples_alone(home: httpx.Client, engine: Engine, tmp_path: Path) -> None:
     own = upload(home, png())
     (tmp_path / "secret.png").write_bytes(png())
-    fetch = f"{home}/gradio_api/file="
-    assert httpx.get(fetch + own).content == png()
+    fetch = "/gradio_api/file="
+    assert home.get(fetch + own).content == png()
     for other in (tmp_path / "secret.png", engine.pictures.folder / ".." / ".." / "secret.png"):
-        answer = httpx.get(fetch + quote(str(other), safe=""))
+        answer = home.get(fetch + quote(str(other), safe=""))
         assert answer.status_code in (403, 404), other
 
 
-def test_uploads_are_bounded(home: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = f"{home}/gradio_api/upload"
-    assert httpx.post(address, files=[("files", (f"{i}.png", png())) for i in range(65)]).status_code == 400
-    assert httpx.post(address, data={"files": "text"}, files={"x": ("a", b"")}).status_code == 400
-    assert httpx.post(address, content=b"x", headers={"content-type": "text/plain"}).status_code == 400
+def test_uploads_are_bounded(home: httpx.Client, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "/gradio_api/upload"
+    assert home.post(address, files=[("files", (f"{i}.png", png())) for i in range(65)]).status_code == 400
+    assert home.post(address, data={"files": "text"}, files={"x": ("a", b"")}).status_code == 400
+    assert home.post(address, content=b"x", headers={"content-type": "text/plain"}).status_code == 400
     cut_off = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nabc'
     kind = {"content-type": "multipart/form-data; boundary=x"}
-    assert httpx.post(address, content=cut_off, headers=kind).status_code in (200, 400)
+    assert home.post(address, content=cut_off, headers=kind).status_code in (200, 400)
     monkeypatch.setattr("trellis.app.ui.uploads.MOST_UPLOADS", 1000)
     monkeypatch.setattr("trellis.app.ui.uploads.FRESH_SECONDS", -1.0)
     first = upload(home, b"1" * 900)
@@ -248,7 +269,7 @@ def test_uploads_are_bounded(home: str, engine: Engine, monkeypatch: pytest.Monk
     assert not Path(first).exists() and Path(second).is_file()
     monkeypatch.setattr("trellis.app.ui.uploads.FRESH_SECONDS", 600.0)
     monkeypatch.setattr("trellis.app.ui.uploads.MOST_UPLOADS", 100)
-    full = httpx.post(address, files={"files": ("c.png", b"4")})
+    full = home.post(address, files={"files": ("c.png", b"4")})
     assert full.status_code == 507 and "no room" in full.json()["detail"]
 
 
@@ -262,17 +283,16 @@ def test_a_large_upload_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPat
     assert not any(path.is_file() and path.stat().st_size > 90_000 for path in engine.pictures.folder.rglob("*"))
 
 
-def test_a_client_that_asks_too_fast_waits(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_asks_too_fast_waits(home: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "BURST", 40)
     monkeypatch.setattr(guard, "PER_SECOND", 0.5)
-    with httpx.Client() as client:
-        states = [client.get(f"{home}/robots.txt").status_code for _ in range(60)]
-        assert 429 in states and 35 <= states.index(429) <= 50
-        assert client.get(f"{home}/ping").status_code == 200  # the interface is not the page
-        assert client.post(f"{home}/gradio_api/queue/join", json={}).status_code == 429
-        time.sleep(3)
-        assert client.get(f"{home}/robots.txt").status_code != 429
-        assert client.post(f"{home}/gradio_api/queue/join", json={}).status_code == 429  # it costs more
+    states = [home.get("/robots.txt").status_code for _ in range(60)]
+    assert 429 in states and 35 <= states.index(429) <= 50
+    assert home.get("/ping").status_code == 200  # the interface is not the page
+    assert home.post("/gradio_api/queue/join", json={}).status_code == 429
+    time.sleep(3)
+    assert home.get("/robots.txt").status_code != 429
+    assert home.post("/gradio_api/queue/join", json={}).status_code == 429  # it costs more
 
 
 def test_sessions_that_are_made_up_are_forgotten(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,8 +300,7 @@ def test_sessions_that_are_made_up_are_forgotten(engine: Engine, monkeypatch: py
     monkeypatch.setattr("trellis.app.ui.studio.MOST_SESSIONS", 5)
     page = create_page(engine)
     app = create_app(engine, page)
-    with listening(app) as port:
-        home = f"http://127.0.0.1:{port}"
+    with listening(app) as port, client_of(port) as home:
         number = next(number for number, fn in page.fns.items() if getattr(fn.fn, "__name__", "") == "watch")
         for index in range(20):
             assert call(home, number, [], session=f"made{index}").status_code == 200
@@ -293,7 +312,7 @@ def test_sessions_that_are_made_up_are_forgotten(engine: Engine, monkeypatch: py
 
 
 @pytest.mark.usefixtures("plain_pace")
-def test_sessions_of_a_strange_form_are_refused(home: str) -> None:
+def test_sessions_of_a_strange_form_are_refused(home: httpx.Client) -> None:
     number = next(number for number, kinds in handlers_of(home) if kinds == [])
     for session in ("", "a" * 65, "a/b", "ä", 5, None):
         assert call(home, number, [], session=session).status_code == 400  # type: ignore[arg-type]
@@ -318,36 +337,35 @@ def anything(dice: random.Random, depth: int = 0) -> Any:
 
 
 @pytest.mark.usefixtures("plain_pace")
-def test_two_thousand_made_up_requests_break_nothing(home: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_thousand_made_up_requests_break_nothing(home: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     dice = random.Random(11)
     handlers = handlers_of(home)
     routes = ["queue/join", "upload", "queue/data", "heartbeat/x y", "file=", "info", "startup-events", "cancel"]
     counts: dict[int, int] = {}
-    with httpx.Client(timeout=30) as client:
-        for index in range(2000):
-            number, kinds = dice.choice(handlers)
-            event = {"fn_index": number, "data": [anything(dice) for _ in kinds], "session_hash": f"s{index % 50}"}
-            for _ in range(dice.choice([0, 0, 0, 1, 2])):
-                event[dice.choice(["fn_index", "data", "session_hash", "event_data", "trigger_id"])] = anything(dice)
-            body = json.dumps(event).encode("utf-8", "surrogatepass")
-            if dice.random() < 0.2:
-                damaged = bytearray(body)
-                damaged[dice.randrange(len(damaged))] = dice.randrange(256)
-                body = bytes(damaged)
-            route = "queue/join" if dice.random() < 0.7 else dice.choice(routes)
-            kind = dice.choice(["application/json", "multipart/form-data; boundary=x", "text/plain"])
-            if route == "queue/join":
-                kind = "application/json"
-            method = "GET" if route in ("info", "startup-events", "file=") else "POST"
-            answer = client.request(method, f"{home}/gradio_api/{route}", content=body, headers={"content-type": kind})
-            counts[answer.status_code] = counts.get(answer.status_code, 0) + 1
-            assert answer.status_code < 500, (route, body, answer.text)
-        assert client.get(home).status_code == 200 and client.get(f"{home}/ping").status_code == 200
+    for index in range(2000):
+        number, kinds = dice.choice(handlers)
+        event = {"fn_index": number, "data": [anything(dice) for _ in kinds], "session_hash": f"s{index % 50}"}
+        for _ in range(dice.choice([0, 0, 0, 1, 2])):
+            event[dice.choice(["fn_index", "data", "session_hash", "event_data", "trigger_id"])] = anything(dice)
+        body = json.dumps(event).encode("utf-8", "surrogatepass")
+        if dice.random() < 0.2:
+            damaged = bytearray(body)
+            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+            body = bytes(damaged)
+        route = "queue/join" if dice.random() < 0.7 else dice.choice(routes)
+        kind = dice.choice(["application/json", "multipart/form-data; boundary=x", "text/plain"])
+        if route == "queue/join":
+            kind = "application/json"
+        method = "GET" if route in ("info", "startup-events", "file=") else "POST"
+        answer = home.request(method, f"/gradio_api/{route}", content=body, headers={"content-type": kind})
+        counts[answer.status_code] = counts.get(answer.status_code, 0) + 1
+        assert answer.status_code < 500, (route, body, answer.text)
+    assert home.get("/").status_code == 200 and home.get("/ping").status_code == 200
     assert counts[200] > 100 and sum(counts.values()) == 2000, counts
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_the_event_loop_goes_on_while_a_device_is_named(home: str) -> None:
+def test_the_event_loop_goes_on_while_a_device_is_named(home: httpx.Client) -> None:
     """Once, this stopped the whole server for good."""
     done = threading.Event()
     number = next(number for number, kinds in handlers_of(home) if kinds == ["gallery", "radio"])
@@ -362,6 +380,6 @@ def test_the_event_loop_goes_on_while_a_device_is_named(home: str) -> None:
     slowest = 0.0
     while not done.is_set():
         begun = time.monotonic()
-        assert httpx.get(f"{home}/ping", timeout=10).status_code == 200
+        assert home.get("/ping", timeout=10).status_code == 200
         slowest = max(slowest, time.monotonic() - begun)
     assert slowest < 5

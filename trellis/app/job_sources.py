@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trellis.app.request import EditRequest, JobRequest
+from trellis.app.jobs import Job, JobState
+from trellis.app.request import AssetRequest, EditRequest, JobRequest
 from trellis.errors import InvalidInputError, did_you_mean
 
 MAX_PICTURES = 64
@@ -15,6 +16,11 @@ STARTS: Mapping[str, tuple[str, ...]] = {
     "retexture": ("source", "mesh"),
     "encode": ("mesh",),
 }
+
+MESH_KINDS = ("glb", "obj", "mesh_ply", "stl")  # the files of a job that others can start from, the first best
+BARE = (".obj", ".stl")  # what is left of these without the files beside them has no colours
+REENCODED = "The asset of the source was not kept any more: it was read from the source's file again."
+COLORLESS = "The source has no GLB: of its {0} file the shape alone was read, without colours."
 
 
 def is_steered(request: JobRequest) -> bool:
@@ -38,6 +44,41 @@ def check_start(request: JobRequest, *, source: bool, mesh: bool) -> None:
             raise InvalidInputError("edit needs a box that says which part is meant.", field="box")
         if request.remove and request.view is not None:
             raise InvalidInputError("remove takes no picture, and so no view.", field="view")
+
+
+def from_source(job: Job, source: Job) -> Job:
+    """The job with what it starts from: the asset of its source, else (or where it takes a file) its GLB.
+
+    Raises InvalidInputError where nothing of the source can be started from.
+    """
+    if source.state is not JobState.DONE:
+        raise InvalidInputError("source: this job has no result (yet).", field="source")
+    if isinstance(job.request, AssetRequest) and source.has_asset:
+        glb = source.files.get("glb") if isinstance(job.request, EditRequest) else None
+        if glb is not None and _is_moved(source.request):
+            raise InvalidInputError(
+                "source: the files of this job have another origin or size than the model's space, which boxes are "
+                "stated in; make them again with pivot center and without real_size.",
+                field="source",
+            )
+        return job.changed(asset=source.kept_file, mesh=glb if glb is not None and glb.is_file() else None)
+    mesh = next((source.files[kind] for kind in MESH_KINDS if kind in source.files), None)
+    if mesh is None or not mesh.is_file():
+        raise InvalidInputError("source: neither the asset nor a GLB of this job is kept any more.", field="source")
+    return job.changed(mesh=mesh)
+
+
+def _is_moved(request: JobRequest) -> bool:
+    """Whether the files of a request lie elsewhere than what they are made of."""
+    return isinstance(request, AssetRequest) and (request.pivot != "center" or request.real_size is not None)
+
+
+def source_notes(job: Job) -> tuple[str, ...]:
+    """Remarks on what a job started from, where that is less than the asset of its source."""
+    if job.source is None or job.mesh is None or job.asset is not None or not isinstance(job.request, AssetRequest):
+        return ()
+    bare = job.mesh.suffix in BARE
+    return (REENCODED, *([COLORLESS.format(job.mesh.suffix[1:].upper())] if bare else []))
 
 
 _MEANINGS = {"source": "a finished job (source)", "mesh": "a mesh file (mesh)"}

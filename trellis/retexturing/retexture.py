@@ -187,7 +187,10 @@ def _layout_notes(layout: Layout, path: Path) -> list[str]:
             'colours; choose uvs "new" to part them.'
         )
     if layout.lost > WORTH_TELLING:
-        notes.append(f"{layout.lost:.0%} of the surface has no area in a texture and keeps its colours.")
+        notes.append(
+            f"{layout.lost:.0%} of the surface has no area in a texture, so that it cannot be painted: choose uvs "
+            '"new" to give it one.'
+        )
     if path.suffix.lower() == ".gltf":
         notes.append("The glTF file was written as GLB, with its buffers and pictures in it.")
     return notes

@@ -1,6 +1,7 @@
 """The web application of the page: our own routes for results and the viewer, then Gradio, on one port."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,10 +25,11 @@ from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
 from trellis.app.ui.look import STYLE_SHEET, create_theme
 from trellis.app.ui.owners import PAGE_OWNER, OwnerCookie, owner_of_headers
 from trellis.app.ui.uploads import add_upload_route
+from trellis.encoding.options import LARGEST_FILE
 from trellis.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
-MOST_UPLOAD = 256 << 20  # bytes of one upload: several photographs are dropped together
+MOST_UPLOAD = LARGEST_FILE  # bytes of one upload; several photographs that are dropped together need less
 MOST_SESSIONS = 256  # whose values Gradio keeps, about 0.2 MB each
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
@@ -127,6 +129,7 @@ def create_app(
     # A page that is mounted is not launched, and Gradio opens any file that a client names before it is.
     page.has_launched = True
     page.state_session_capacity = MOST_SESSIONS
+    page._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize  # else a table of all events so far is made after each
     return gradio.mount_gradio_app(
         app,
         page,

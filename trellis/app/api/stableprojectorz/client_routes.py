@@ -58,8 +58,11 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
         """
 
         async def prepare() -> Work:
-            async with received(request, settings.max_upload_bytes) as body, jobs.reading:
-                return await read_work(await read_json(body), jobs, settings)
+            async with received(request, settings.max_upload_bytes) as body:
+                async with jobs.reading:
+                    work = await read_work(await read_json(body), jobs, settings)
+                await jobs.check_mesh(work.source)
+            return work
 
         try:
             outcome = await slot.generate(prepare)
