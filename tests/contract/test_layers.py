@@ -26,6 +26,7 @@ LAYERS = (
     ("editing", "retexturing"),
     ("opening",),
     ("pipeline",),
+    ("dataset",),
     ("training",),
     ("app",),
     ("cli",),

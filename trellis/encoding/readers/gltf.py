@@ -129,7 +129,22 @@ def _node_parts(
                 uvs = uvs.astype(np.float32)
             if (place := attributes.get("COLOR_0")) is not None:
                 colors = document.accessor(place, "VEC3", "VEC4", count=count).astype(np.float32)
-            yield MeshPart(positions.astype(np.float32), faces.astype(np.uint32), uvs, colors, material)
+            normals = _normals(document, primitive, transforms[index], joints is None, count)
+            part = MeshPart(positions.astype(np.float32), faces.astype(np.uint32), uvs, colors, material, normals)
+            yield part
+
+
+def _normals(
+    document: GltfDocument, primitive: dict[str, Any], matrix: NDArray, rigid: bool, count: int
+) -> NDArray[np.float64] | None:
+    """Normals [V, 3] in the frame of the scene; none of parts that joints or morph targets move."""
+    place = primitive["attributes"].get("NORMAL")
+    if place is None or not rigid or "targets" in primitive:
+        return None
+    a, b, c = matrix[:3, :3].T
+    # The cofactors turn normals right under any scaling, also where there is no inverse.
+    cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], 1)
+    return document.accessor(place, "VEC3", count=count) @ cofactors.T
 
 
 def _morphed(document: GltfDocument, primitive: dict[str, Any], weights: list[float]) -> NDArray[np.float64]:
