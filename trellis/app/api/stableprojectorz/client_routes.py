@@ -35,7 +35,7 @@ from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.mesh_reader import mesh_ending
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError, LicenceError, TrellisError
+from trellis.errors import InvalidInputError, TrellisError
 
 MAKE, RETEXTURE = "make_meshes_and_tex", ("retexture", "retexture_via_masks")
 FBX = "Import the model as GLB or OBJ, then retexture."
@@ -85,7 +85,7 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: Hunyu
             if isinstance(other.submission, TrellisError):
                 raise other.submission from None
             return await hunyuan.generate(other.submission, request)
-        except (ApiError, InvalidInputError, LicenceError, StorageError) as error:
+        except (ApiError, InvalidInputError, StorageError) as error:
             _log.info("/generate: %s", error)
             return Generation(status=SlotState.FAILED, progress=0, message=str(error))
         url = None if outcome.message == RETEXTURED_MESSAGE else MODEL_URL
