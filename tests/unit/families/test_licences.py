@@ -187,7 +187,7 @@ def test_what_is_made_of_a_marked_asset_is_marked_too(tmp_path: Path, monkeypatc
 
         edit = represented = variant
 
-    for request in (VariantRequest(), EditRequest(box=[[0, 0, 0, 1, 1, 1]]), EncodeRequest()):
+    for request in (VariantRequest(), EditRequest(box=[[[0, 0, 0], [1, 1, 1]]]), EncodeRequest()):
         outcome = generate_files(Editor(), [], request=request, folder=tmp_path, asset=source)  # type: ignore[arg-type]
         assert outcome.notice == LICENCE.notice, request.operation
 
