@@ -121,7 +121,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         pitch: Annotated[float, Query(ge=-90, le=90, description="Degrees from above.")] = 20,
         size: Annotated[int, Query(ge=64, le=1024, description="Pixels of a side.")] = 1024,
     ) -> Response:
-        """Draw the kept asset from one side, to paint over (PNG); the `view` that an edit states of it is in a header."""
+        """Draw the kept asset from one side, to paint over (PNG); the `view` that an edit states is in a header."""
         job = await jobs.view(job_id)
         if not job.kept:
             raise ApiError(409, "This job has no asset that can be drawn (any more).")
