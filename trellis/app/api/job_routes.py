@@ -23,7 +23,9 @@ from trellis.app.result_file import ResultFile
 
 EVENT_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
-SUBMITTED = job_links() | ERRORS[400] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503] | ERRORS[507]
+SUBMITTED = (
+    job_links() | ERRORS[400] | ERRORS[403] | ERRORS[413] | ERRORS[415] | ERRORS[422] | ERRORS[503] | ERRORS[507]
+)
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events until the job ends."}
 }
@@ -121,7 +123,7 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         pitch: Annotated[float, Query(ge=-90, le=90, description="Degrees from above.")] = 20,
         size: Annotated[int, Query(ge=64, le=1024, description="Pixels of a side.")] = 1024,
     ) -> Response:
-        """Draw the kept asset from one side, to paint over (PNG); the `view` that an edit states is in a header."""
+        """Draw the kept asset from one side, to paint over (PNG); its `view` for an edit is in a header."""
         job = await jobs.view(job_id)
         if not job.kept:
             raise ApiError(409, "This job has no asset that can be drawn (any more).")

@@ -30,10 +30,15 @@ TOGGLE_SCRIPT = """() => {
 DRAWN_SCRIPT = "(...values) => [...values.slice(0, -1), JSON.stringify(document.querySelector('#edit-region').drawn())]"
 WRONG_REGION = "The page sent a region that cannot be read; load the page again."
 NO_SOURCE = "There is no model to edit: generate one first, or choose a mesh of your own."
-REGION = """<div class="edit-region" hidden>
-<p>Drag the handles, type the corners, or click a piece of the model.</p><ul class="edit-boxes"></ul>
-<div class="edit-row"><button type="button" data-part="move">Move</button>
-<button type="button" data-part="size">Resize</button><button type="button" data-part="add">Add a box</button>
+HINT = (
+    "Drag the handles, type numbers, or click the model: once for a piece, again for a ball, which the wheel sizes; "
+    "with Shift one more."
+)
+REGION = f"""<div class="edit-region" hidden><p>{HINT}</p>
+<div class="edit-axes" aria-hidden="true"><span>x</span><span>y</span><span>z</span></div><ul class="edit-boxes"></ul>
+<div class="edit-row"><button type="button" data-part="move" aria-pressed="true">Move</button>
+<button type="button" data-part="size" aria-pressed="false">Resize</button>
+<button type="button" data-part="add">Add a box</button>
 <button type="button" data-part="remove">Remove the box</button></div>
 </div><div class="edit-row"><button type="button" data-part="edit-view">Edit this view</button>
 <span data-part="view" hidden role="status"><span>Paint over view.png, then choose it as the picture.</span>
