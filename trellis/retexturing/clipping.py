@@ -12,13 +12,14 @@ LEAST_AREA = 1e-9  # of a face, below which a piece is none
 def in_boxes(points: Points, boxes: Points) -> NDArray[np.bool_]:
     """Bool [n]: `points` [n, 3] in any of `boxes` [B, 2, 3] (lower and upper corner)."""
     within = (points[:, None] >= boxes[:, 0]) & (points[:, None] <= boxes[:, 1])
-    return np.any(np.all(within, axis=2), axis=1)
+    found: NDArray[np.bool_] = np.logical_or.reduce(np.logical_and.reduce(within, axis=2), axis=1)
+    return found
 
 
 def apart_from_boxes(corners: Points, boxes: Points) -> NDArray[np.bool_]:
     """Bool [F]: triangles [F, 3, 3] that a side of each of the boxes parts from it."""
     low, high = corners.min(1)[:, None], corners.max(1)[:, None]
-    return np.all(np.any((low > boxes[:, 1]) | (high < boxes[:, 0]), axis=2), axis=1)
+    return ((low > boxes[:, 1]) | (high < boxes[:, 0])).any(axis=2).all(axis=1)
 
 
 def outside_of_boxes(corners: Points, boxes: Points) -> Points | None:
