@@ -19,10 +19,10 @@ from trellis.dataset.layout import (
     write_arrays,
     write_voxels,
 )
+from trellis.dataset.meshes import refuse_marked, training_mesh
 from trellis.dataset.pictures import CONDITION_SIZE, write_pictures
 from trellis.dataset.records import COUNT, KEY, PLACE, Row, add_failure, append, drop_failures, failures
 from trellis.encoding.encode import cube_side
-from trellis.encoding.load import load_mesh
 from trellis.encoding.local_features import FEATURES
 from trellis.encoding.source_mesh import normalize_mesh
 from trellis.errors import CheckpointError, InvalidInputError
@@ -97,6 +97,7 @@ class ModelStep:
         path, sha = self.folder.root / row[PLACE], row[KEY]
         if set(missing) - {CONDITIONED}:
             asset = self.model.load_mesh(path, front="0", progress=Progress())
+            refuse_marked(asset.notice, path)
             coords = asset.coords.cpu()
             for column in missing:
                 file = self.folder.path(column, sha)
@@ -108,7 +109,7 @@ class ModelStep:
                     mean = self.model.encode_structure(torch.nn.functional.pad(coords, (1, 0)))
                     write_arrays(file, mean=mean[0].float().cpu().numpy())
         if CONDITIONED in missing:
-            placed = normalize_mesh(load_mesh(path), side=self.side)
+            placed = normalize_mesh(training_mesh(path), side=self.side)
             write_pictures(
                 self.folder.path(CONDITIONED, sha),
                 placed.mesh.to(self.model.runtime.device),
