@@ -1,6 +1,6 @@
 """What people are told of a result's likeness to its picture; `trellis.export.likeness` measures it."""
 
-LIMIT = 0.35  # docs/journal/likeness.md says what lies above and below
+LIMIT = 0.3  # docs/journal/likeness.md says what lies above and below
 UNLIKE = "This does not look like your picture"
 ADVICE = (
     "Try a picture of the whole object before a plain background, a box around the object, another seed or a larger "

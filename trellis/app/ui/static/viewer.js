@@ -1,4 +1,4 @@
-/*! Sources: 5217a55a85efd88b579b4388e50f3140ce863c045fbcaca9e68e52f7fd246677
+/*! Sources: b3bdb606371b0ebe1c715a9927c0b971e3966ce760f2801c8e02000c9ca4cdd1
 
 This file contains:
 
@@ -4130,7 +4130,7 @@ void main() {
   for (int at = 0; at < ${CE}; at++) {
     if (at >= regionCount) break;
     if (all(greaterThanEqual(regionPlace, regionLow[at])) && all(lessThanEqual(regionPlace, regionHigh[at]))) {
-      gl_FragColor.rgb = mix(gl_FragColor.rgb, vec3(0.98, 0.45, 0.09) * gl_FragColor.a, 0.5);
+      gl_FragColor.rgb = mix(gl_FragColor.rgb, vec3(0.98, 0.45, 0.09) * gl_FragColor.a, 0.35);
       break;
     }
   }
