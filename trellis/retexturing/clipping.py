@@ -11,13 +11,14 @@ LEAST_AREA = 1e-9  # of a face, below which a piece is none
 
 def in_boxes(points: Points, boxes: Points) -> NDArray[np.bool_]:
     """Bool [n]: `points` [n, 3] in any of `boxes` [B, 2, 3] (lower and upper corner)."""
-    return ((points[:, None] >= boxes[:, 0]) & (points[:, None] <= boxes[:, 1])).all(2).any(1)
+    within: NDArray[np.bool_] = ((points[:, None] >= boxes[:, 0]) & (points[:, None] <= boxes[:, 1])).all(axis=2)
+    return np.any(within, axis=1)
 
 
 def apart_from_boxes(corners: Points, boxes: Points) -> NDArray[np.bool_]:
     """Bool [F]: triangles [F, 3, 3] that a side of each of the boxes parts from it."""
     low, high = corners.min(1)[:, None], corners.max(1)[:, None]
-    return ((low > boxes[:, 1]) | (high < boxes[:, 0])).any(2).all(1)
+    return ((low > boxes[:, 1]) | (high < boxes[:, 0])).any(axis=2).all(axis=1)
 
 
 def outside_of_boxes(corners: Points, boxes: Points) -> Points | None:
@@ -27,7 +28,7 @@ def outside_of_boxes(corners: Points, boxes: Points) -> Points | None:
     """
     pieces, cut = [np.eye(3)], False
     for box in boxes:
-        parts = []
+        parts: list[Points] = []
         for piece in pieces:
             beyond, inner = _parted(piece, corners, box)
             if _area(inner) > LEAST_AREA:

@@ -33,6 +33,7 @@ class FakeAsset:
 
     def __init__(self, seed: int, saves: list[dict[str, Any]], writing: threading.Event) -> None:
         self.seed = seed
+        self.notice = ""
         self.saves = saves
         self.writing = writing
         self.notes = ("The background was removed without a network.",)
@@ -103,7 +104,7 @@ class FakeAsset:
 class FakeRetextured:
     """The same file once more."""
 
-    notes, likeness = ("The texture coordinates are the mesh's own.",), 0.5
+    notes, likeness, notice = ("The texture coordinates are the mesh's own.",), 0.5, ""
 
     def __init__(self, mesh: Path) -> None:
         self.mesh = mesh
@@ -120,6 +121,7 @@ class FakePipeline:
 
     inputs, operations = ("pictures", "text"), ("generate", "variant", "edit", "retexture", "encode")
     representations = ("gaussians", "mesh", "radiance_field")
+    options, notice = (), ""
 
     def __init__(self, *, step_seconds: float = 0.0, fault: BaseException | None = None) -> None:
         self.calls: list[dict[str, Any]] = []

@@ -20,7 +20,7 @@ from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import ADVICE, LIMIT, UNLIKE
 from trellis.app.model_choices import offered_models
 from trellis.app.request import GenerationRequest
-from trellis.app.ui import entries, fragments
+from trellis.app.ui import entries, fragments, preset_table
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
 from trellis.app.ui.owners import COOKIE, PAGE_OWNER, owner_of
@@ -28,6 +28,8 @@ from trellis.app.ui.page import create_page
 from trellis.app.ui.sections import header
 from trellis.app.ui.sections.editing import HINT
 from trellis.app.ui.web import STATIC, create_app
+from trellis.families.family import VIEWS
+from trellis.families.registry import licences
 from trellis.progress import StepInfo
 from trellis.runtime import ModelFiles
 from trellis.stages import Stage
@@ -172,6 +174,8 @@ def test_every_text_of_the_page_has_its_translations() -> None:
     texts |= {"Demo model: {0} kinds of simple objects", "{0} kinds of simple objects", "Licence: {0}", "Memory"}
     nano = next(model for model in offered_models("nano", ModelFiles()) if model.name == "nano")
     assert len(nano.kinds) == 22 and nano.licence == "MIT"
+    texts |= {*preset_table.HEADS, preset_table.UNMEASURED, preset_table.STUDY_NOTE, "I accept the {0}", *VIEWS}
+    texts |= {term for licence in licences().values() for term in licence.terms}
     texts |= {*nano.kinds, *(path.stem.capitalize() for path in (ROOT / "assets" / "example_image").glob("*.png"))}
     tables = language_tables()
     assert set(tables) == {"en", "ko", "zh"}

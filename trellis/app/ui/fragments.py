@@ -63,6 +63,7 @@ def _done_panel(view: Job) -> str:
     unlike = is_unlike(view.likeness)
     alike = [] if view.likeness is None else [f"Likeness {view.likeness:.0%}"]
     told = [ADVICE] * unlike + ([] if view.outside is None else [outside_words(view.outside)])
+    told += [view.notice] if view.notice else []
     below = _paragraphs(told) + WAYS_ON * (unlike and view.request.operation == "generate" and bool(view.pictures))
     if view.notes:
         summary = f"<summary>Notes ({len(view.notes)})</summary>"

@@ -149,7 +149,7 @@ def connect(page: gr.Blocks, parts: Sections) -> None:
     """Say what happens when something is used."""
     parts.header.connect(page)
     parts.pictures.connect()
-    parts.settings.connect()
+    parts.settings.connect(page, parts.models)
     parts.again.connect(parts.settings)
     parts.models.connect(page)
     parts.actions.connect()

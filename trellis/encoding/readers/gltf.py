@@ -5,7 +5,7 @@ weights, as a viewer shows them before an animation plays. Cameras, lights, line
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from trellis.geometry.rotations import quaternion_to_matrix
 TRIANGLES, STRIP, FAN = 4, 5, 6
 UNDERSTOOD = {TRANSFORM, WEBP, OLD_GLOSS, "KHR_mesh_quantization", "KHR_lights_punctual"}
 MAX_DEPTH = 256  # of the tree of nodes
+LONGEST_NOTICE = 200  # characters
 SKINNED_TOGETHER = 1 << 16  # vertices; each has a matrix of its own meanwhile
 
 
@@ -35,11 +36,13 @@ def read_gltf(files: SourceFiles) -> SourceMesh:
         _check_size(document, transforms)
         materials = MaterialReader(document)
         parts = [part for index in transforms for part in _node_parts(document, index, transforms, materials)]
+        notice = document.json["asset"].get("extras", {}).get("notice") if "asset" in document.json else None
     except InvalidInputError:
         raise
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise document.damaged(f"{type(error).__name__} {error}") from error
-    return assemble(parts, files, materials=materials.materials, textures=materials.textures)
+    made = assemble(parts, files, materials=materials.materials, textures=materials.textures)
+    return replace(made, notice=notice[:LONGEST_NOTICE]) if isinstance(notice, str) else made
 
 
 def _check_extensions(document: GltfDocument) -> None:
@@ -100,14 +103,20 @@ def global_transforms(document: GltfDocument) -> dict[int, NDArray[np.float64]]:
 
 @dataclass(frozen=True)
 class PlacedPrimitive:
-    """A primitive of a node: positions [V, 3] in the frame of the scene, faces [F, 3] in the order of the file;
-    mirrored: these are seen from behind.
+    """A primitive of a node: positions [V, 3] in the frame of the scene, faces [F, 3] in the order of the file.
+
+    matrix [4, 4]: the node's, None where joints place the vertices instead.
     """
 
     entry: dict[str, Any]
     positions: NDArray[np.float64]
     faces: NDArray[np.int64]
-    mirrored: bool
+    matrix: NDArray[np.float64] | None
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether its faces, in their order, are seen from behind."""
+        return self.matrix is not None and bool(np.linalg.det(self.matrix[:3, :3]) < 0)
 
 
 def placed_primitives(document: GltfDocument, index: int, transforms: dict[int, NDArray]) -> Iterator[PlacedPrimitive]:
@@ -124,14 +133,12 @@ def placed_primitives(document: GltfDocument, index: int, transforms: dict[int, 
             continue
         positions = _morphed(document, primitive, weights)
         count = len(positions)
-        faces, mirrored = _faces(document, primitive, count), False
+        faces = _faces(document, primitive, count)
         if joints is not None and "JOINTS_0" in attributes:
-            positions = _skinned(document, attributes, joints, positions)
+            yield PlacedPrimitive(primitive, _skinned(document, attributes, joints, positions), faces, None)
         else:
             matrix = transforms[index]
-            positions = positions @ matrix[:3, :3].T + matrix[:3, 3]
-            mirrored = bool(np.linalg.det(matrix[:3, :3]) < 0)
-        yield PlacedPrimitive(primitive, positions, faces, mirrored)
+            yield PlacedPrimitive(primitive, positions @ matrix[:3, :3].T + matrix[:3, 3], faces, matrix)
 
 
 def _node_parts(
@@ -149,7 +156,21 @@ def _node_parts(
                 uvs = uvs.astype(np.float32)
             if (place := attributes.get("COLOR_0")) is not None:
                 colors = document.accessor(place, "VEC3", "VEC4", count=count).astype(np.float32)
-            yield MeshPart(placed.positions.astype(np.float32), faces.astype(np.uint32), uvs, colors, material)
+            yield MeshPart(
+                placed.positions.astype(np.float32), faces.astype(np.uint32), uvs, colors, material,
+                _normals(document, placed),
+            )  # fmt: skip
+
+
+def _normals(document: GltfDocument, placed: PlacedPrimitive) -> NDArray[np.float64] | None:
+    """Normals [V, 3] in the frame of the scene; none of parts that joints or morph targets move."""
+    place, matrix = placed.entry["attributes"].get("NORMAL"), placed.matrix
+    if place is None or matrix is None or "targets" in placed.entry:
+        return None
+    a, b, c = matrix[:3, :3].T
+    # The cofactors turn normals right under any scaling, also where there is no inverse.
+    cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], 1)
+    return document.accessor(place, "VEC3", count=len(placed.positions)) @ cofactors.T
 
 
 def _morphed(document: GltfDocument, primitive: dict[str, Any], weights: list[float]) -> NDArray[np.float64]:
