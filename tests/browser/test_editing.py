@@ -22,7 +22,7 @@ DRAWN = "document.querySelector('#edit-region').drawn()"
 @pytest.fixture
 def page(site: Site, pictures: list[Path], open_page: Callable[..., Page]) -> Page:
     """A page with a model and an open drawer."""
-    page = open_page(site.address, viewport={"width": 1280, "height": 720})
+    page = open_page(site.address, webgl=True, viewport={"width": 1280, "height": 720})
     choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".tv-pane[data-kind=glb][data-state=ready]")

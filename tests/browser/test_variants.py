@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_pictures, click, wait_for_model
+from tests.browser.actions import choose_pictures, click, wait_for_model, wait_for_theme
 from tests.browser.site import Site
 from trellis.app.jobs import JobState
 
@@ -29,7 +29,7 @@ def test_of_four_drafts_one_is_finished(
     name: str,
     options: dict[str, object],
 ) -> None:
-    page = open_page(site.address, **options)
+    page = open_page(site.address, webgl=True, **options)
     page.fill("#option-seed input", "41")
     click(page, "#keep-seed input")
     choose_pictures(page, pictures[0])
@@ -52,6 +52,8 @@ def test_of_four_drafts_one_is_finished(
     assert page.input_value("#option-seed input") == "42" and page.is_checked("#keep-seed input")
     assert site.states() == [JobState.DONE] * 2
     screenshot(page, f"{name}-finished")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    wait_for_theme(page, "dark" if name == "variants-dark" else "light")
 
 
 def test_drafts_wait_for_later_and_cancel_stops_all(

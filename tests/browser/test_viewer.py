@@ -41,7 +41,7 @@ def address(models: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(address: str, open_page: Callable[..., Page]) -> Page:
-    page = open_page(address)
+    page = open_page(address, webgl=True)
     show(page, glb="box.glb", ply="box.ply", picture="picture.png")
     page.wait_for_function("document.querySelector('.tv-facts').textContent.includes('closed')")
     return page
@@ -267,7 +267,7 @@ def test_every_control_is_named_and_reached_by_the_keyboard(page: Page) -> None:
 
 @pytest.mark.parametrize("width", [390, 700])
 def test_controls_have_room(address: str, open_page: Callable[..., Page], width: int) -> None:
-    page = open_page(address, viewport={"width": width, "height": 844})
+    page = open_page(address, webgl=True, viewport={"width": width, "height": 844})
     show(page, glb="box.glb", ply="box.ply", picture="picture.png")
     page.evaluate("document.querySelector('[data-action=grid]').click()")
     boxes = page.evaluate(
