@@ -1,6 +1,7 @@
 """One Chromium for all tests; every page fails its test when it asks anything of another server."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """`open_page(address, webgl, **context options)`: see `opened_pages`."""
+    with opened_pages(browser) as open_page:
+        yield open_page
+
+
+@contextmanager
+def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
     """`open_page(address, webgl, **context options)`: a page of a new session, ready for use.
 
     Where no test looks at the model, the page has no WebGL: to start it takes a third of a page's processor time.

@@ -37,7 +37,9 @@ def mean_box(page: Page) -> Any:
     return np.asarray(page.evaluate(DRAWN)["box"])
 
 
-def test_a_region_is_numbers_handles_keys_and_a_click(page: Page, screenshot: Callable[[Page, str], bytes]) -> None:
+def test_a_region_is_numbers_handles_keys_and_a_click_and_its_view_is_painted_over(
+    page: Page, tmp_path: Path, screenshot: Callable[[Page, str], bytes]
+) -> None:
     assert page.get_attribute("#edit-toggle", "aria-expanded") == "true"
     plain = viewer_pixels(page)
     click(page, "#edit-operation input[value=part]")
@@ -55,9 +57,11 @@ def test_a_region_is_numbers_handles_keys_and_a_click(page: Page, screenshot: Ca
     click(page, "#edit-operation input[value=retexture]")
     page.wait_for_selector(".edit-region", state="hidden")
     wait_while(page, lambda: bool(np.abs(viewer_pixels(page) - plain).mean() > 0.5))
+    check_view(page, tmp_path)
 
 
-def test_the_view_that_is_painted_over_is_where_the_model_is(page: Page, tmp_path: Path) -> None:
+def check_view(page: Page, tmp_path: Path) -> None:
+    """The view that is painted over is where the model is."""
     click(page, "#edit-operation input[value=part]")
     with page.expect_download() as download:
         click(page, "#edit-region [data-part=edit-view]")

@@ -1,6 +1,6 @@
 """PLY files: Gaussian clouds for splat viewers, and plain meshes."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trellis.atomic import write_bytes
-from trellis.errors import InvalidInputError
-from trellis.export.ply_file import ply_bytes, read_ply_element
-from trellis.geometry.axes import VIEWER_QUATERNION, from_viewer_frame, to_viewer_frame
+from trellis.geometry.axes import VIEWER_QUATERNION, to_viewer_frame
 from trellis.geometry.rotations import quaternion_multiply
 from trellis.representations import GaussianCloud, Mesh
 
@@ -22,6 +20,10 @@ GAUSSIAN_FIELDS = (
 )
 # Opacities nearer to 0 or 1 have no finite logit in float32.
 OPACITY_MARGIN = 1e-7
+TYPE_NAMES = {
+    **{"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint"},
+    **{"f4": "float", "f8": "double"},
+}  # of the format, by numpy's codes
 
 
 def write_gaussian_ply(gaussians: GaussianCloud, path: str | Path) -> Path:
@@ -66,39 +68,6 @@ def to_viewer_cloud(gaussians: GaussianCloud) -> GaussianCloud:
     return GaussianCloud(to_viewer_frame(positions), features, scales, turned, opacities, gaussians.filter_2d)
 
 
-def from_viewer_cloud(cloud: GaussianCloud) -> GaussianCloud:
-    """The inverse of `to_viewer_cloud`."""
-    back = torch.tensor(VIEWER_QUATERNION) * torch.tensor([1.0, -1.0, -1.0, -1.0])
-    rotations = quaternion_multiply(back.expand_as(cloud.rotations), cloud.rotations)
-    return replace(cloud, positions=from_viewer_frame(cloud.positions), rotations=rotations)
-
-
-def load_gaussian_ply(path: str | Path, *, filter_2d: float = 0.1) -> GaussianCloud:
-    """Read a Gaussian PLY of ours or of the published code: the inverse of `write_gaussian_ply` within 1e-5.
-
-    Higher spherical harmonics are ignored. Raises InvalidInputError for a file that is missing, damaged or of
-    another kind.
-    """
-    vertex = read_ply_element(path, "vertex")
-    present = vertex.dtype.names or ()
-    missing = [name for name in GAUSSIAN_FIELDS if name not in present and not name.startswith("n")]
-    if missing:
-        raise InvalidInputError(f"{path} is no Gaussian PLY: it lacks {', '.join(missing)}.")
-
-    def columns(*names: str) -> Tensor:
-        return torch.from_numpy(np.stack([vertex[name] for name in names], axis=1).astype(np.float32))
-
-    cloud = GaussianCloud(
-        positions=columns("x", "y", "z"),
-        features_dc=columns("f_dc_0", "f_dc_1", "f_dc_2"),
-        scales=columns("scale_0", "scale_1", "scale_2").exp(),
-        rotations=torch.nn.functional.normalize(columns("rot_0", "rot_1", "rot_2", "rot_3"), dim=-1),
-        opacities=columns("opacity").sigmoid(),
-        filter_2d=filter_2d,
-    )
-    return from_viewer_cloud(cloud)
-
-
 def write_mesh_ply(mesh: Mesh, path: str | Path) -> Path:
     """Write a mesh, with vertex colours if it has some, as a binary PLY in the world frame (z-up); return its path."""
     layout: list[tuple[str, type]] = [(name, np.float32) for name in ("x", "y", "z")]
@@ -119,3 +88,28 @@ def _vertex_records(mesh: Mesh, layout: list[tuple[str, type]]) -> NDArray:
         for channel, name in enumerate(("red", "green", "blue")):
             records[name] = colors[:, channel]
     return records
+
+
+def ply_bytes(elements: Mapping[str, NDArray]) -> bytes:
+    """A little-endian PLY file of structured arrays [n], one an element, in the order given.
+
+    A scalar field becomes a property, a field of shape (k,) a list of k values behind a one-byte count.
+    """
+    header = ["ply", "format binary_little_endian 1.0"]
+    body = []
+    for element, table in elements.items():
+        header.append(f"element {element} {len(table)}")
+        columns: dict[str, tuple[np.dtype, NDArray | int]] = {}
+        for name, (dtype, *_) in (table.dtype.fields or {}).items():
+            type_name = TYPE_NAMES[f"{dtype.base.kind}{dtype.base.itemsize}"]
+            if dtype.shape:
+                columns[f"{name} count"] = (np.dtype("u1"), dtype.shape[0])
+                header.append(f"property list uchar {type_name} {name}")
+            else:
+                header.append(f"property {type_name} {name}")
+            columns[name] = (dtype.newbyteorder("<"), table[name])
+        records = np.empty(len(table), dtype=[(name, dtype) for name, (dtype, _) in columns.items()])
+        for name, (_, values) in columns.items():
+            records[name] = values
+        body.append(records.tobytes())
+    return "\n".join([*header, "end_header", ""]).encode("ascii") + b"".join(body)
