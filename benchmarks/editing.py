@@ -22,7 +22,7 @@ from benchmarks.released import SCALES, Scene, corner_distances, make_scene, ran
 from trellis.app.presets import PRESETS
 from trellis.asset import Asset
 from trellis.atomic import write_bytes
-from trellis.editing.region import Box
+from trellis.editing.boxes import Box
 from trellis.encoding.source_mesh import Material, SourceMesh
 from trellis.kept import FileSurface
 from trellis.memory import MemoryPlan

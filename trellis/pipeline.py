@@ -17,9 +17,10 @@ from trellis.asset import Asset, framed_picture
 from trellis.conditioning.pictures import PictureSource
 from trellis.conditioning.view import PictureView
 from trellis.conditions import ENCODER_ROLE, ConditionReader, PictureReader, TextReader
+from trellis.editing.boxes import Box
 from trellis.editing.edit import ONE_OF, EditOptions, edit_asset
 from trellis.editing.from_mesh import asset_of_mesh
-from trellis.editing.region import Box, Region
+from trellis.editing.region import Region
 from trellis.editing.variant import latent_at, source_voxels
 from trellis.encoding.load import load_mesh
 from trellis.errors import CheckpointError, InvalidInputError

@@ -2,24 +2,37 @@
 
 import base64
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import trimesh
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from tests.api.conftest import HOME, png
 from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import FakePipeline
 from tests.unit.app.waiting import wait_until
+from tests.unit.export.shapes import sphere
+from tests.unit.export.test_texture import shell_of_gaussians
+from trellis.app import view_worker
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
-from trellis.app.engine import REENCODED, Engine
+from trellis.app.engine import Engine
+from trellis.app.generation import GRAFTED
+from trellis.app.job_sources import COLORLESS, REENCODED
 from trellis.app.jobs import Job
 from trellis.app.picture_reader import PictureReader
 from trellis.app.request import EditRequest, RetextureRequest, VariantRequest
+from trellis.asset import Asset
+from trellis.conditioning.view import PictureView
 
 TEXT = base64.b64encode(png()).decode()
 BOX = [[-0.5, 0, -0.5], [0.5, 0.5, 0.5]]
@@ -146,6 +159,10 @@ def test_a_source_whose_asset_is_gone_is_encoded_again(
     values = {"operation": "variant", "source": source["id"], "pictures": [TEXT], "formats": ["ply"]}
     made = finished(client, client.post("/jobs", json=values))
     assert pipeline.calls[-2]["mesh"] == "source.glb" and REENCODED in made["notes"] and made["source"] == source["id"]
+    other = generated(client, formats=["obj"])
+    engine.view(other["id"]).give_up_asset()
+    bare = finished(client, client.post("/jobs", json=values | {"source": other["id"]}))
+    assert COLORLESS.format("OBJ") in bare["notes"] and not any("no GLB" in note for note in made["notes"])
     engine.view(source["id"]).files["glb"].unlink()
     refused = client.post("/jobs", json=values)
     assert refused.status_code == 422 and refused.json()["field"] == "source", refused.text
@@ -283,3 +300,66 @@ def test_what_is_sent_as_a_mesh_goes_when_its_job_is_refused(client: TestClient,
     engine._queue_limit = 0
     assert client.post("/jobs", json=body).status_code == 503
     assert not list(engine.uploads.rglob("*.glb"))
+
+
+def test_pictures_do_not_wait_for_a_mesh_that_is_tried(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr("trellis.app.api.jobs.check_mesh", lambda *_, **__: (begun.set(), go_on.wait(30)))
+    body = {"operation": "encode", "mesh": MESH, "mesh_name": "a.glb", "formats": ["ply"]}
+    with ThreadPoolExecutor(1) as thread:
+        slow = thread.submit(client.post, "/jobs", json=body)
+        assert begun.wait(30)
+        assert generated(client)["state"] == "done" and not slow.done()
+        go_on.set()
+        assert slow.result().status_code == 202
+
+
+def test_a_part_of_an_own_file_is_grafted_onto_it_unless_one_mesh_is_asked_for(
+    client: TestClient, engine: Engine
+) -> None:
+    values = EDIT | {"formats": ["glb"], "box": [[[0, 0, -1], [2, 2, 2]]]}
+    grafted = finished(client, client.post("/jobs", json=values))
+    assert GRAFTED in grafted["notes"]
+    scene = trimesh.load(engine.view(grafted["id"]).files["glb"])
+    assert len(scene.geometry) == 3, "what stays of the ball, its cut faces, and the part of the knot"
+    merged = finished(client, client.post("/jobs", json=values | {"keep": "merge"}))
+    assert GRAFTED not in merged["notes"] and len(trimesh.load(engine.view(merged["id"]).files["glb"]).geometry) == 1
+    # A later edit grafts onto the job's own file where that is stated, and nothing else can be grafted onto.
+    later = {"operation": "edit", "pictures": [TEXT], "box": values["box"], "formats": ["glb"], "keep": "graft"}
+    again = finished(client, client.post("/jobs", json=later | {"source": grafted["id"]}))
+    assert GRAFTED in again["notes"]
+    bad = client.post("/jobs", json=values | {"keep": "graft", "formats": ["ply"]})
+    assert "choose merge" in finished(client, bad, state="failed")["message"]
+
+
+def test_a_view_to_paint_over(client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = generated(client)
+    asked: list[Any] = []
+
+    def drawn(path: Path, **side: float) -> tuple[bytes, dict[str, Any]]:
+        asked.append((path, side))
+        return png(), VIEW
+
+    monkeypatch.setattr("trellis.app.api.jobs.asset_view", drawn)
+    answer = client.get(f"{source['url']}/view?yaw=30&size=64")
+    assert asked == [(engine.view(source["id"]).kept_file, {"yaw": 30.0, "pitch": 20.0, "size": 64})]
+    assert answer.content == png() and json.loads(answer.headers["X-Trellis-View"]) == VIEW
+    for side, field in (("yaw=nan", "yaw"), ("pitch=91", "pitch"), ("size=4096", "size")):
+        wrong = client.get(f"{source['url']}/view?{side}")
+        assert (wrong.status_code, wrong.json()["field"]) == (422, field)
+    engine.view(source["id"]).give_up_asset()
+    assert client.get(f"{source['url']}/view").status_code == 409
+
+
+def test_a_stored_asset_is_drawn_by_a_child(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ball = sphere()
+    cloud = shell_of_gaussians(ball, torch.full((len(ball.vertices), 3), 0.5))
+    voxels, latent = torch.zeros(1, 3, dtype=torch.int32), torch.zeros(1, 8)
+    path = Asset(cloud, None, None, voxels, latent, 32, ()).store(tmp_path / "a.safetensors")
+    view_worker.main(str(path), "30", "10", "64")
+    told = json.loads(capsys.readouterr().out)
+    picture = Image.open(BytesIO(base64.b64decode(told["picture"])))
+    assert picture.size == (64, 64) and picture.mode == "RGBA" and np.asarray(picture)[32, 32, 3] > 100
+    assert PictureView.from_dict(told["view"]).camera is not None
+    view_worker.main(str(path), "0", "0", "7")
+    assert "64 to 1024 pixels" in json.loads(capsys.readouterr().out)["error"]

@@ -53,6 +53,18 @@ def test_nothing_serious_is_found(site: Site, pictures: list[Path], open_page: C
     page.wait_for_selector(".job[data-state=done]")
     page.wait_for_selector("#history .entry")
     assert findings(page) == []
+    click(page, "#edit-toggle")
+    click(page, "#edit-operation input[value=part]")
+    click(page, "#edit-region [data-part=add]")
+    click(page, "#edit-own button")
+    page.wait_for_selector("#edit-mesh")
+    assert findings(page) == []
+    click(page, "#edit-toggle")
+    click(page, "#new-files button[data-value='4096']")
+    page.wait_for_selector("#again", state="visible")
+    click(page, "#vary")
+    page.wait_for_selector(".variant[data-state=done] img")
+    assert findings(page) == []
 
 
 def test_inputs_button_progress_and_model_are_in_view_together(

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from trellis.editing.boxes import MOST_BOXES
+from trellis.editing.boxes import Box as EditedBox
 from trellis.errors import InvalidInputError
 
-MOST_BOXES = 32
 LONGEST_BOX = 400  # characters of six numbers
 LARGEST_WINDOW = 16384  # pixels
 BOXES_FORM = f"1 to {MOST_BOXES} boxes [[x, y, z], [x, y, z]], the first corner below the second on every axis"
@@ -21,8 +22,7 @@ def _tuples(value: object, depth: int = 3) -> object:
 
 
 def _in_order(box: "Box") -> "Box":
-    if not all(low < high for low, high in zip(*box, strict=True)):
-        raise ValueError("the first corner of a box is below the second")
+    EditedBox(*box)  # raises a ValueError
     return box
 
 

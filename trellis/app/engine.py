@@ -19,10 +19,10 @@ from typing import Any
 from trellis.app.executor import Executor, Tool
 from trellis.app.failures import explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
-from trellis.app.job_sources import STARTS, Models, check_start
+from trellis.app.job_sources import STARTS, Models, check_start, from_source, source_notes
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
 from trellis.app.picture_reader import PictureReader
-from trellis.app.request import AssetRequest, EditRequest, JobRequest
+from trellis.app.request import JobRequest
 from trellis.app.storage import storing
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
@@ -30,16 +30,9 @@ from trellis.progress import CancelToken, StepInfo
 QUEUE_LIMIT = 8  # waiting and running jobs together
 KEPT_ASSETS = 8  # a real asset takes about 70 MB
 UNDO_SECONDS = 120.0  # a discarded job can be brought back for so long
-MESH_KINDS = ("glb", "obj", "mesh_ply", "stl")  # the files of a job that others can start from, the first best
-REENCODED = "The asset of the source was not kept any more: it was read from the source's file again."
 UPLOADS = "uploads"  # the folder, beside those of the jobs, of what clients sent
 
 _log = logging.getLogger(__name__)
-
-
-def _is_moved(request: JobRequest) -> bool:
-    """Whether the files of a request lie elsewhere than what they are made of."""
-    return isinstance(request, AssetRequest) and (request.pivot != "center" or request.real_size is not None)
 
 
 class QueueFullError(TrellisError):
@@ -141,7 +134,7 @@ class Engine:
                     source=source,
                     mesh=mesh,
                 )
-                return self._queue(job if source is None else self._from_source(job, self._source(source)))
+                return self._queue(job if source is None else from_source(job, self._source(source)))
 
     def choose_model(
         self,
@@ -163,24 +156,6 @@ class Engine:
             return self._find(job_id).job
         except UnknownJobError as error:
             raise InvalidInputError(f"source: {error}", field="source") from error
-
-    def _from_source(self, job: Job, source: Job) -> Job:
-        """The job with what it starts from: the asset of its source, else (or where it takes a file) its GLB."""
-        if source.state is not JobState.DONE:
-            raise InvalidInputError("source: this job has no result (yet).", field="source")
-        if isinstance(job.request, AssetRequest) and source.has_asset:
-            glb = source.files.get("glb") if isinstance(job.request, EditRequest) else None
-            if glb is not None and _is_moved(source.request):
-                raise InvalidInputError(
-                    "source: the files of this job have another origin or size than the model's space, which boxes are "
-                    "stated in; make them again with pivot center and without real_size.",
-                    field="source",
-                )
-            return job.changed(asset=source.kept_file, mesh=glb if glb is not None and glb.is_file() else None)
-        mesh = next((source.files[kind] for kind in MESH_KINDS if kind in source.files), None)
-        if mesh is None or not mesh.is_file():
-            raise InvalidInputError("source: neither the asset nor a GLB of this job is kept any more.", field="source")
-        return job.changed(mesh=mesh)
 
     def extract(self, job_id: str, values: Mapping[str, Any], *, owner: str | None = None) -> str:
         """Queue a job for other files of a finished job's asset, without sampling it again, and return its id.
@@ -216,7 +191,7 @@ class Engine:
                 if before.asset is not None and not before.asset.is_file():
                     job = job.changed(asset=None)
                     if before.source in self._entries or not (before.mesh and before.mesh.is_file()):
-                        job = self._from_source(job, self._source(before.source or ""))
+                        job = from_source(job, self._source(before.source or ""))
                 return self._queue(job, kept=before.kept_file if before.has_asset else None)
 
     def _copied(self, job: Job, **values: Any) -> Job:
@@ -388,13 +363,7 @@ class Engine:
                 raise Cancelled("Cancelled.")
             job = entry.job = entry.job.begun()
         outcome = tool.run(job, on_step=partial(self._record_step, entry), cancel=entry.cancel)
-        if (
-            isinstance(job.request, AssetRequest)
-            and job.source is not None
-            and job.mesh is not None
-            and job.asset is None
-        ):
-            outcome = replace(outcome, notes=(REENCODED, *outcome.notes))
+        outcome = replace(outcome, notes=(*source_notes(job), *outcome.notes))
         self.executor.learn(outcome.plan)
         return outcome
 

@@ -1,10 +1,11 @@
 """What a job is made of: pictures of one object or a prompt, what it starts from, and a model that takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from trellis.app.request import EditRequest, JobRequest
-from trellis.errors import InvalidInputError, did_you_mean
+from trellis.app.jobs import Job, JobState
+from trellis.app.request import AssetRequest, EditRequest, JobRequest
+from trellis.errors import InvalidInputError, LicenceError, did_you_mean
 
 MAX_PICTURES = 64
 LONGEST_PROMPT = 1000
@@ -15,6 +16,11 @@ STARTS: Mapping[str, tuple[str, ...]] = {
     "retexture": ("source", "mesh"),
     "encode": ("mesh",),
 }
+
+MESH_KINDS = ("glb", "obj", "mesh_ply", "stl")  # the files of a job that others can start from, the first best
+BARE = (".obj", ".stl")  # what is left of these without the files beside them has no colours
+REENCODED = "The asset of the source was not kept any more: it was read from the source's file again."
+COLORLESS = "The source has no GLB: of its {0} file the shape alone was read, without colours."
 
 
 def is_steered(request: JobRequest) -> bool:
@@ -40,6 +46,41 @@ def check_start(request: JobRequest, *, source: bool, mesh: bool) -> None:
             raise InvalidInputError("remove takes no picture, and so no view.", field="view")
 
 
+def from_source(job: Job, source: Job) -> Job:
+    """The job with what it starts from: the asset of its source, else (or where it takes a file) its GLB.
+
+    Raises InvalidInputError where nothing of the source can be started from.
+    """
+    if source.state is not JobState.DONE:
+        raise InvalidInputError("source: this job has no result (yet).", field="source")
+    if isinstance(job.request, AssetRequest) and source.has_asset:
+        glb = source.files.get("glb") if isinstance(job.request, EditRequest) else None
+        if glb is not None and _is_moved(source.request):
+            raise InvalidInputError(
+                "source: the files of this job have another origin or size than the model's space, which boxes are "
+                "stated in; make them again with pivot center and without real_size.",
+                field="source",
+            )
+        return job.changed(asset=source.kept_file, mesh=glb if glb is not None and glb.is_file() else None)
+    mesh = next((source.files[kind] for kind in MESH_KINDS if kind in source.files), None)
+    if mesh is None or not mesh.is_file():
+        raise InvalidInputError("source: neither the asset nor a GLB of this job is kept any more.", field="source")
+    return job.changed(mesh=mesh)
+
+
+def _is_moved(request: JobRequest) -> bool:
+    """Whether the files of a request lie elsewhere than what they are made of."""
+    return isinstance(request, AssetRequest) and (request.pivot != "center" or request.real_size is not None)
+
+
+def source_notes(job: Job) -> tuple[str, ...]:
+    """Remarks on what a job started from, where that is less than the asset of its source."""
+    if job.source is None or job.mesh is None or job.asset is not None or not isinstance(job.request, AssetRequest):
+        return ()
+    bare = job.mesh.suffix in BARE
+    return (REENCODED, *([COLORLESS.format(job.mesh.suffix[1:].upper())] if bare else []))
+
+
 _MEANINGS = {"source": "a finished job (source)", "mesh": "a mesh file (mesh)"}
 
 
@@ -48,13 +89,16 @@ class Models:
     """The models that jobs may ask for, first the one the program is started with.
 
     Those `of_texts` take a prompt, the others pictures. Those `to_fetch` are not here yet: nobody gets one unasked.
-    `operations` are what models can do, where that is known.
+    `operations` are what models can do, where that is known, `options` what only they take. `refusal` says why a model
+    may not be used yet, None where it may: nobody gets such a one unasked.
     """
 
     names: tuple[str, ...]
     of_texts: frozenset[str] = frozenset()
     to_fetch: frozenset[str] = frozenset()
     operations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    refusal: Callable[[str], str | None] = lambda name: None
 
     @property
     def default(self) -> str:
@@ -73,7 +117,8 @@ class Models:
 
         request: by default one that generates; usual: the model that made what the job starts from, which goes before
         the others where it takes what is given. Raises InvalidInputError, naming the field, for pictures, a prompt or a
-        model that do not go together, or a model that cannot do what is asked for.
+        model that do not go together, or a model that cannot do what is asked for; LicenceError for one whose licence
+        nobody has accepted.
         """
         if model is not None and model not in self.names:
             message = f"model must be one of {', '.join(self.names)}, not {model[:80]!r}."
@@ -88,6 +133,9 @@ class Models:
             able = [name for name in self.names if request.operation in self.operations.get(name, ())]
             there = f"choose another model: {', '.join(able)}" if able else "and no other model here can"
             raise InvalidInputError(f"model {chosen} cannot {request.operation}; {there}.", field="model")
+        refusal = self.refusal(chosen)
+        if refusal is not None:
+            raise LicenceError(refusal)
         return chosen
 
     def _steered(self, model: str | None, prompt: str | None, pictures: int) -> str:
@@ -115,7 +163,7 @@ class Models:
     def default_of(self, *, prompts: bool) -> str | None:
         """The model for prompts or for pictures where none is named, if one is here or the program's own."""
         known = (name for name in self.taking(prompts=prompts) if name not in self.to_fetch or name == self.default)
-        return next(known, None)
+        return next((name for name in known if self.refusal(name) is None), None)
 
     def _refuse_condition(self, request: JobRequest, prompt: str | None, pictures: int) -> None:
         given = "pictures" if pictures else "prompt" if prompt is not None else None

@@ -19,18 +19,13 @@ import psutil
 
 from trellis.app.picture_reader import Content
 from trellis.app.storage import storing
-from trellis.encoding.options import MESH_FORMATS
+from trellis.encoding.options import LARGEST_FILE, MESH_FORMATS
 from trellis.errors import InvalidInputError
 
-MAX_MESH_BYTES = 256 << 20
 PIECE = 1 << 20
 MEMORY_LIMIT = 8 << 30  # bytes of the child, whose libraries take half a gigabyte
 TIME_LIMIT = 120.0  # seconds; two million faces take five
 WATCH_SECONDS = 0.05
-BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from trellis.app.mesh_worker import main; main(*sys.argv[2:])"
-)
 
 
 class ReadMesh:
@@ -51,12 +46,11 @@ def mesh_ending(name: str) -> str:
     return ending
 
 
-def keep_mesh(content: Content, name: str, folder: Path, *, up: str = "auto") -> ReadMesh:
+def keep_mesh(content: Content, name: str, folder: Path) -> ReadMesh:
     """Keep a mesh that is base64 text or an open file, under a name of ours that ends as `name` does.
 
-    up: as in `trellis.encoding.options.MeshOptions`. Raises InvalidInputError, naming the field, for no text of base64,
-    an ending that is not read, more than MAX_MESH_BYTES, and a file that no mesh with an area is read from;
-    StorageError.
+    Raises InvalidInputError, naming the field, for no text of base64, an ending that is not read, and more than
+    LARGEST_FILE; StorageError. `check_mesh` tries it.
     """
     place = folder / uuid.uuid4().hex / f"mesh{mesh_ending(name)}"
     with storing(folder):
@@ -69,19 +63,30 @@ def keep_mesh(content: Content, name: str, folder: Path, *, up: str = "auto") ->
                 content.seek(0)
                 shutil.copyfileobj(content, target, PIECE)
     size = place.stat().st_size
-    if not 0 < size <= MAX_MESH_BYTES:
-        what = f"has {size / 2**20:.0f} MB, more than {MAX_MESH_BYTES >> 20}: simplify it" if size else "is empty"
+    if not 0 < size <= LARGEST_FILE:
+        what = f"has {size / 2**20:.0f} MB, more than {LARGEST_FILE >> 20}: simplify it" if size else "is empty"
         raise InvalidInputError(f"mesh {what}.", field="mesh")
-    error = _tried(place, up)
+    return kept
+
+
+def check_mesh(kept: ReadMesh, *, up: str = "auto") -> None:
+    """Raise InvalidInputError unless a mesh with an area is read from a file; that takes up to TIME_LIMIT.
+
+    up: as in `trellis.encoding.options.MeshOptions`.
+    """
+    error = _tried(kept.path, up)
     if error is not None:
         raise InvalidInputError(f"mesh: {error}", field="mesh")
-    return kept
 
 
 def _tried(path: Path, up: str) -> str | None:
     """What is wrong with a mesh file, in a sentence."""
-    command = [sys.executable, "-c", BOOT, json.dumps(sys.path), str(path), up]
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        child_command("mesh_worker", path, up),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     deadline, excess = time.monotonic() + TIME_LIMIT, ""
     try:
         while not excess and child.poll() is None:
@@ -97,6 +102,15 @@ def _tried(path: Path, up: str) -> str | None:
     except (ValueError, KeyError):
         return "The mesh stopped its reader: save it again, as GLB."
     return None if error is None else str(error)
+
+
+def child_command(worker: str, *words: object) -> list[str]:
+    """The command that runs `main` of a module of this package, with texts of these words, in a process of its own."""
+    boot = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+        f"from trellis.app.{worker} import main; main(*sys.argv[2:])"
+    )
+    return [sys.executable, "-c", boot, json.dumps(sys.path), *map(str, words)]
 
 
 def _excess(number: int, deadline: float) -> str:

@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 from trellis.encoding.load import load_mesh
+from trellis.encoding.options import LARGEST_FILE
 from trellis.encoding.readers.files import LoadLimits
 from trellis.encoding.sampling import face_normals
 from trellis.errors import InvalidInputError
 
 # 300 bytes a face or vertex and 16 a pixel: 6 GB at most (`LoadLimits`).
-LIMITS = LoadLimits(file_bytes=256 << 20, faces=5_000_000, vertices=10_000_000, texture_pixels=128 << 20)
+LIMITS = LoadLimits(file_bytes=LARGEST_FILE, faces=5_000_000, vertices=10_000_000, texture_pixels=128 << 20)
 
 
 def main(path: str, up: str) -> None:

@@ -87,12 +87,15 @@ def asset_of_mesh(
         notes=(*mesh.notes, *remarks, *notes),
         to_cube=replace(to_cube, turns=turns),
         surface=FileSurface(placed),
+        notice=mesh.notice,
     )
 
 
 def turned(mesh: SourceMesh, turns: int) -> SourceMesh:
     """The mesh after so many quarter turns about z."""
-    return mesh if turns == 0 else replace(mesh, vertices=Similarity(turns=turns).apply(mesh.vertices))
+    turn = Similarity(turns=turns)
+    normals = None if mesh.normals is None else turn.apply(mesh.normals)
+    return mesh if turns == 0 else replace(mesh, vertices=turn.apply(mesh.vertices), normals=normals)
 
 
 def _image_features(

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trellis.editing.boxes import MOST_BOXES, Box
 from trellis.encoding.load import load_mesh
 from trellis.encoding.orientation import is_closed, outward_faces
 from trellis.encoding.source_mesh import SourceMesh
@@ -15,29 +16,9 @@ from trellis.geometry.axes import to_gltf_frame
 from trellis.geometry.similarity import Similarity
 from trellis.ops.winding_number import inside_query
 
-MOST_BOXES = 32
 CLIPPED = "The region reaches beyond the model's space; what lies outside of it does not change."
 WHOLE = "The region holds the whole object, so nothing of it would stay: generate instead, or make the region smaller."
 NOTHING_LEFT = "The region holds the whole object, so nothing of it would be left: make the region smaller."
-
-
-@dataclass(frozen=True)
-class Box:
-    """The points between `low` and `high` (x, y, z), in the frame of the source's GLB: y up, front towards +z.
-
-    Raises InvalidInputError unless low < high on every axis.
-    """
-
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        if len(self.low) != 3 or len(self.high) != 3 or not all(a < b for a, b in zip(self.low, self.high)):
-            raise InvalidInputError(
-                f"A box goes from a lower to a higher corner on every axis, not from {list(self.low)} to "
-                f"{list(self.high)}.",
-                field="box",
-            )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a mesh file stands: what its own file may not say."""
+"""Mesh files: which are taken, and what of them their own file may not say."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ MESH_FORMATS = (".glb", ".gltf", ".obj", ".ply", ".stl")
 UP_CHOICES = ("auto", "y", "z")
 FRONT_CHOICES = ("auto", "0", "90", "180", "270")
 UV_CHOICES = ("auto", "keep", "new", "tiles")
+LARGEST_FILE = 256 << 20  # bytes of a mesh file that a client sends
 
 
 class MeshOptions(Options):

@@ -1,6 +1,5 @@
 """PLY files: Gaussian clouds for splat viewers, and plain meshes."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trellis.atomic import write_bytes
+from trellis.export.ply_file import ply_bytes
 from trellis.geometry.axes import VIEWER_QUATERNION, to_viewer_frame
 from trellis.geometry.rotations import quaternion_multiply
 from trellis.representations import GaussianCloud, Mesh
@@ -20,10 +20,6 @@ GAUSSIAN_FIELDS = (
 )
 # Opacities nearer to 0 or 1 have no finite logit in float32.
 OPACITY_MARGIN = 1e-7
-TYPE_NAMES = {
-    **{"i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint"},
-    **{"f4": "float", "f8": "double"},
-}  # of the format, by numpy's codes
 
 
 def write_gaussian_ply(gaussians: GaussianCloud, path: str | Path) -> Path:
@@ -88,28 +84,3 @@ def _vertex_records(mesh: Mesh, layout: list[tuple[str, type]]) -> NDArray:
         for channel, name in enumerate(("red", "green", "blue")):
             records[name] = colors[:, channel]
     return records
-
-
-def ply_bytes(elements: Mapping[str, NDArray]) -> bytes:
-    """A little-endian PLY file of structured arrays [n], one an element, in the order given.
-
-    A scalar field becomes a property, a field of shape (k,) a list of k values behind a one-byte count.
-    """
-    header = ["ply", "format binary_little_endian 1.0"]
-    body = []
-    for element, table in elements.items():
-        header.append(f"element {element} {len(table)}")
-        columns: dict[str, tuple[np.dtype, NDArray | int]] = {}
-        for name, (dtype, *_) in (table.dtype.fields or {}).items():
-            type_name = TYPE_NAMES[f"{dtype.base.kind}{dtype.base.itemsize}"]
-            if dtype.shape:
-                columns[f"{name} count"] = (np.dtype("u1"), dtype.shape[0])
-                header.append(f"property list uchar {type_name} {name}")
-            else:
-                header.append(f"property {type_name} {name}")
-            columns[name] = (dtype.newbyteorder("<"), table[name])
-        records = np.empty(len(table), dtype=[(name, dtype) for name, (dtype, _) in columns.items()])
-        for name, (_, values) in columns.items():
-            records[name] = values
-        body.append(records.tobytes())
-    return "\n".join([*header, "end_header", ""]).encode("ascii") + b"".join(body)

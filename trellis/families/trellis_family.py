@@ -76,12 +76,14 @@ def describe(path: Path) -> ModelDescription:
     """What the model of a pipeline.json is; raises CheckpointError when that is missing or wrong."""
     config = PipelineConfig.read(path)
     image, text = config.image_cond_model, config.text_cond_model
-    encodes = (EDIT, ENCODE) if all(encoder_stem(config, role, path.parent) for role in ENCODERS) else ()
+    edits = all(encoder_stem(config, role, path.parent) for role in ENCODERS)
+    # Published encoders see pictures of a mesh, for which a text model has no network.
+    encodes = edits and (image is not None or (path.parent / ENCODER_FOLDER).is_dir())
     own = image["path"] if isinstance(image, dict) else text  # no folder where a published encoder is named
     supporting = (DINO,) if isinstance(image, str) else (CLIP,) if text in SUPPORTING[CLIP].repositories else ()
     return ModelDescription(
         inputs=(TEXT,) if image is None else (PICTURES,),
-        operations=(GENERATE, VARIANT, RETEXTURE, *encodes),
+        operations=(GENERATE, VARIANT, RETEXTURE, *([EDIT] if edits else []), *([ENCODE] if encodes else [])),
         representations=config.representations,
         files=tuple(file for stem in config.models.values() for file in network_files(stem)),
         folders=() if own is None else (own,),

@@ -55,6 +55,11 @@ class Retextured:
     notes: tuple[str, ...] = ()
     likeness: float | None = None
 
+    @property
+    def notice(self) -> str:
+        """The line that the licence of the model asks for which made the mesh; "" without."""
+        return self.mesh.notice
+
     def save(self, folder: str | Path, *, name: str = "asset") -> dict[str, Path]:
         """Write `folder/name.*`; the paths by kind.
 
@@ -67,7 +72,7 @@ class Retextured:
     def _files(self, name: str) -> dict[str, tuple[str, bytes]]:
         """Names and contents by kind."""
         if self.textured is not None:
-            return {"glb": (f"{name}.glb", glb_bytes(self.textured))}
+            return {"glb": (f"{name}.glb", glb_bytes(self.textured, notice=self.notice))}
         assert self.layout is not None
         pngs = [png_bytes(picture) for picture in self.pictures]
         tiles = [sheet.tile for sheet in self.layout.sheets]
@@ -187,7 +192,10 @@ def _layout_notes(layout: Layout, path: Path) -> list[str]:
             'colours; choose uvs "new" to part them.'
         )
     if layout.lost > WORTH_TELLING:
-        notes.append(f"{layout.lost:.0%} of the surface has no area in a texture and keeps its colours.")
+        notes.append(
+            f"{layout.lost:.0%} of the surface has no area in a texture, so that it cannot be painted: choose uvs "
+            '"new" to give it one.'
+        )
     if path.suffix.lower() == ".gltf":
         notes.append("The glTF file was written as GLB, with its buffers and pictures in it.")
     return notes

@@ -10,7 +10,7 @@ from PIL import Image
 
 from trellis.asset import Asset
 from trellis.conditioning.view import PictureView
-from trellis.editing.region import Box
+from trellis.editing.boxes import Box
 from trellis.editing.voxels import enclosed, held_inside, occupancy
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import Cancelled, InvalidInputError

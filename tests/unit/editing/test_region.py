@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.unit.export.shapes import sphere
-from trellis.editing.region import Box, Region
+from trellis.editing.boxes import Box
+from trellis.editing.region import Region
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import InvalidInputError
 from trellis.export.ply import write_mesh_ply

@@ -3,7 +3,6 @@
 The reference numbers of the Gaussian PLY (`gaussian_ply`) are checked by tests/parity.
 """
 
-import io
 import json
 import struct
 
@@ -18,7 +17,7 @@ from tests.unit.export.shapes import painted, reader, sphere, textured_mesh
 from trellis.atomic import write_bytes, written_aside
 from trellis.errors import InvalidInputError
 from trellis.export.glb import glb_bytes, write_glb
-from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns, ply_bytes, write_gaussian_ply, write_mesh_ply
+from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns, write_gaussian_ply, write_mesh_ply
 from trellis.geometry.rotations import quaternion_to_matrix
 from trellis.representations import GaussianCloud, TexturedMesh
 
@@ -127,18 +126,6 @@ def test_full_and_no_opacity_stay_finite():
     one = cloud(2)
     extreme = GaussianCloud(one.positions, one.features_dc, one.scales, one.rotations, torch.tensor([[0.0], [1.0]]))
     assert torch.isfinite(gaussian_columns(extreme)).all()
-
-
-@pytest.mark.parametrize("code", ["i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"])
-def test_ply_columns_of_every_type_and_lists_are_read_by_another_reader(code):
-    table, faces = np.zeros(3, dtype=[("value", code)]), np.zeros(2, dtype=[("vertex_indices", "i4", (3,))])
-    limits = np.finfo(code) if code.startswith("f") else np.iinfo(code)
-    table["value"] = [limits.min, 7, limits.max]
-    faces["vertex_indices"] = [[0, 1, 2], [2, 1, 3]]
-    data = PlyData.read(io.BytesIO(ply_bytes({"vertex": table, "face": faces})))
-    assert data.byte_order == "<" and not data.text
-    assert np.array_equal(data["vertex"]["value"], table["value"])
-    assert np.array_equal(np.stack(data["face"]["vertex_indices"]), faces["vertex_indices"])
 
 
 def test_mesh_ply_read_by_trimesh(tmp_path):

@@ -121,3 +121,12 @@ def test_a_model_with_other_decoders_has_none(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("slat_dec_mesh_swin8_B_64l8m256c_fp16", "slat_dec_mesh_other"))
     assert PipelineConfig.read(path)
     assert TRELLIS.describe(path).operations == ("generate", "variant", "retexture")
+
+
+def test_a_text_model_without_an_image_encoder_edits_but_cannot_encode(tmp_path: Path) -> None:
+    path = published_layout(tmp_path / "model", encoders=False) / "pipeline.json"
+    content = json.loads(path.read_text())
+    del content["args"]["image_cond_model"]
+    content["args"]["text_cond_model"] = "clip"
+    path.write_text(json.dumps(content))
+    assert TRELLIS.describe(path).operations == ("generate", "variant", "retexture", "edit")

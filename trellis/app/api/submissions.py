@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from fastapi import Request
 from starlette.datastructures import FormData
@@ -36,19 +36,26 @@ async def read_submission(request: Request, jobs: Jobs, settings: ApiSettings) -
     """The checked request, and pictures or prompt, of a submission; raises ApiError, InvalidInputError."""
     if not is_json(request) and not is_form(request):
         raise ApiError(415, "Send JSON (application/json) or a form with files (multipart/form-data).")
-    async with received(request, settings.max_upload_bytes) as body, jobs.reading:
-        if is_json(request):
-            values = await read_json(body)
-            pictures = _texts(values.pop("pictures", []))
-            mesh = _text("mesh", values.pop("mesh")) if "mesh" in values else None
-            return await _checked(values, pictures, mesh, jobs, settings)
-        async with opened_form(request, body, settings.max_upload_bytes) as form:
-            files = [(f"pictures[{index}]", file) for index, file in enumerate(file_field(form, "pictures"))]
-            values = form_values(form)
-            meshes = file_field(form, "mesh")
-            if meshes:
-                values.setdefault("mesh_name", file_name(form, "mesh"))
-            return await _checked(values, files, next(iter(meshes), None), jobs, settings)
+    async with received(request, settings.max_upload_bytes) as body:
+        async with jobs.reading:
+            submission = await _taken_apart(request, body, jobs, settings)
+        await jobs.check_mesh(submission.source, up=submission.request.reading.get("up", "auto"))
+    return submission
+
+
+async def _taken_apart(request: Request, body: IO[bytes], jobs: Jobs, settings: ApiSettings) -> Submission:
+    if is_json(request):
+        values = await read_json(body)
+        pictures = _texts(values.pop("pictures", []))
+        mesh = _text("mesh", values.pop("mesh")) if "mesh" in values else None
+        return await _checked(values, pictures, mesh, jobs, settings)
+    async with opened_form(request, body, settings.max_upload_bytes) as form:
+        files = [(f"pictures[{index}]", file) for index, file in enumerate(file_field(form, "pictures"))]
+        values = form_values(form)
+        meshes = file_field(form, "mesh")
+        if meshes:
+            values.setdefault("mesh_name", file_name(form, "mesh"))
+        return await _checked(values, files, next(iter(meshes), None), jobs, settings)
 
 
 async def _checked(
@@ -66,7 +73,7 @@ async def _checked(
     # Before the work of reading pictures and mesh.
     await jobs.check(checked, model, prompt=prompt, pictures=len(contents), source=source, mesh=mesh is not None)
     pictures = await read_pictures(jobs.pictures, contents, max_pixels=settings.max_picture_pixels)
-    kept: ReadMesh | None = None if mesh is None else await jobs.keep_mesh(mesh, mesh_name, up=checked.reading["up"])
+    kept: ReadMesh | None = None if mesh is None else await jobs.keep_mesh(mesh, mesh_name)
     return Submission(checked, Source(pictures, prompt, model, source, kept))
 
 
@@ -123,4 +130,4 @@ def _from_texts(name: str, option: Option, texts: list[str]) -> Any:
         return {"true": True, "false": False}.get(text.lower(), text)
     if option.values:
         return next((value for value in option.values if str(value) == text), text)
-    return parse_number(name, text)
+    return text if option.kind == "string" else parse_number(name, text)

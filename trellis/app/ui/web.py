@@ -25,10 +25,11 @@ from trellis.app.ui.languages import LANGUAGE_ROUTE, language_script
 from trellis.app.ui.look import STYLE_SHEET, create_theme
 from trellis.app.ui.owners import PAGE_OWNER, OwnerCookie, owner_of_headers
 from trellis.app.ui.uploads import add_upload_route
+from trellis.encoding.options import LARGEST_FILE
 from trellis.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
-MOST_UPLOAD = 256 << 20  # bytes of one upload: several photographs are dropped together
+MOST_UPLOAD = LARGEST_FILE  # bytes of one upload; several photographs that are dropped together need less
 MOST_SESSIONS = 256  # whose values Gradio keeps, about 0.2 MB each
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
