@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trellis.dataset.cameras import condition_cameras, frame_fault, transforms, view_angles
+from trellis.dataset.cameras import condition_cameras, frame_fault, multiview_cameras, transforms, view_angles
 from trellis.dataset.pictures import write_pictures
 from trellis.encoding.load import load_mesh
 from trellis.encoding.source_mesh import normalize_mesh
@@ -44,6 +44,12 @@ def test_condition_cameras_hold_the_cube_and_depend_on_the_object() -> None:
     assert not torch.equal(cameras.extrinsics, condition_cameras(200, "cd" * 32).extrinsics)
 
 
+def test_views_stand_two_away() -> None:
+    cameras = multiview_cameras(5, SHA)
+    assert torch.allclose(cameras.positions.norm(dim=1), torch.tensor(2.0), atol=1e-5)
+    assert torch.allclose(torch.rad2deg(cameras.fov), torch.tensor(40.0), atol=1e-3)
+
+
 def test_matrices_look_along_minus_z_with_y_up() -> None:
     cameras = condition_cameras(4, SHA)
     placed = normalize_mesh(load_mesh(CRATE))
@@ -60,9 +66,11 @@ def test_pictures_show_the_object_where_the_cameras_say(tmp_path: Path) -> None:
     folder = tmp_path / SHA
     folder.mkdir()
     (folder / "left.webp").write_bytes(b"of a killed process")
-    write_pictures(folder, placed.mesh, condition_cameras(2, SHA), placed.to_cube, size=96, threads=1)
+    write_pictures(folder, placed, condition_cameras(2, SHA), size=96, threads=1, with_mesh=True)
     stated = json.loads((folder / "transforms.json").read_text())
-    assert sorted(path.name for path in folder.iterdir()) == ["000.webp", "001.webp", "transforms.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["000.webp", "001.webp", "mesh.ply", "transforms.json"]
+    shape = load_mesh(folder / "mesh.ply", up="z")
+    assert torch.equal(shape.vertices[shape.faces], placed.mesh.corners())
     corners = load_mesh(CRATE).vertices.numpy() * stated["scale"] + stated["offset"]
     for frame in stated["frames"]:
         with Image.open(folder / frame["file_path"]) as picture:
