@@ -41,7 +41,8 @@ class Asset:
     coords int32 [N, 3] and latent [N, 8] are the structured latent on a grid of `resolution`; notes are remarks for
     the user; prepared are the pictures as the networks saw them. to_cube: the map of the world (z up) of the mesh file
     that it is of into the model's cube; files are written where that was. surface: the textured surface of its file,
-    where that is at hand (not stored); kept: of an edited asset, what its files keep of the source.
+    where that is at hand (not stored); kept: of an edited asset, what its files keep of the source; notice: the line
+    that the licence of the model asks for, which files and assets made of it carry on.
     """
 
     gaussians: GaussianCloud | None
@@ -55,6 +56,7 @@ class Asset:
     to_cube: Similarity = IDENTITY
     surface: FileSurface | None = None
     kept: Kept | None = None
+    notice: str = ""
 
     def save(
         self,
@@ -104,6 +106,7 @@ class Asset:
             self._store_field,
             self.to_cube.inverse(),
             kept,
+            self.notice,
         )
 
     @property
@@ -159,6 +162,7 @@ class Asset:
             "pictures": pictures,
             "to_cube": asdict(self.to_cube),
             "kept": kept_record,
+            "notice": self.notice,
         }
         metadata = {STORED_KIND: json.dumps(record)}  # one entry: the library writes several in any order
         flat = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
@@ -197,6 +201,7 @@ class Asset:
             notes=tuple(record["notes"]),
             to_cube=Similarity.from_dict(record.get("to_cube", {})),
             kept=Kept.restored(tensors, record["kept"], device) if record.get("kept") else None,
+            notice=str(record.get("notice", "")),
         )
 
 

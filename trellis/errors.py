@@ -27,6 +27,10 @@ class FetchError(TrellisError):
     """A model that is not here and cannot be fetched: no network, no room, no such repository, or not allowed."""
 
 
+class LicenceError(TrellisError):
+    """A model whose licence must be accepted by a person first; the message says what it asks for, and how."""
+
+
 class MissingDependencyError(TrellisError, ImportError):
     """An optional package that was asked for is not installed or not usable on this machine."""
 

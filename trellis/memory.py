@@ -181,6 +181,14 @@ class ModelHost:
     def roles(self) -> tuple[str, ...]:
         return tuple(self._loaders)
 
+    def adopt(self, other: "ModelHost", roles: Sequence[str]) -> None:
+        """Lend these networks of another host too, under this plan; networks that had the roles here are given up."""
+        for role in roles:
+            self._networks.pop(role, None)
+            self._loaders[role] = other._loaders[role]
+            if role in other._networks:
+                self._networks[role] = other._networks.pop(role)
+
     @contextmanager
     def on_device(self, role: str) -> Iterator[Any]:
         """The network of `role`, in evaluation mode on the device; raises InvalidInputError for an unknown role."""

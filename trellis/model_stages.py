@@ -48,6 +48,8 @@ class ModelStages:
     """The networks of a model, lent by its host, and the condition that its reader makes."""
 
     operations: tuple[str, ...] = (GENERATE,)
+    options: tuple[str, ...] = ()
+    notice = ""
 
     def __init__(
         self, name: str, config: PipelineConfig, *, reader: ConditionReader, host: ModelHost, runtime: Runtime

@@ -10,6 +10,7 @@ from trellis.conditioning.pictures import PictureSource
 from trellis.conditioning.view import PictureView
 from trellis.editing.boxes import Box
 from trellis.families.acquire import obtain_model
+from trellis.families.licences import require_licence
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.progress import Progress
 from trellis.runtime import Runtime
@@ -19,7 +20,8 @@ class Pipeline(Protocol):
     """An opened model, ready for one generation after the other; all that the program calls of a family's networks.
 
     inputs, operations and representations as in `trellis.families.family.ModelDescription`; host lends the networks
-    under its memory plan.
+    under its memory plan. `open_model` sets what the family states: options, as there, and notice, the line that
+    everything made with the model carries.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Pipeline(Protocol):
     inputs: tuple[str, ...]
     operations: tuple[str, ...]
     representations: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    notice: str = ""
     host: ModelHost
     runtime: Runtime
 
@@ -60,6 +64,7 @@ class Retextured(Protocol):
 
     notes: Sequence[str]
     likeness: float | None
+    notice: str
 
     def save(self, folder: str | Path, *, name: str) -> dict[str, Path]:
         """Write `folder/name.*`; the paths by kind."""
@@ -130,9 +135,12 @@ def open_model(
     """Open a model with what its family says, fetched first where it is not here; `progress` hears of that.
 
     Networks are loaded at their first use; `plan` says where they live then. Raises CheckpointError when the model
-    cannot be found or is damaged, FetchError, Cancelled.
+    cannot be found or is damaged, LicenceError before its licence is accepted where it must be, FetchError, Cancelled.
     """
     location = obtain_model(str(model), runtime=runtime, progress=progress)
+    require_licence(location.family.licence, runtime, model=location.name)
     module, _, function = location.family.opener.partition(":")
     pipeline: Pipeline = getattr(import_module(module), function)(location, runtime=runtime, plan=plan)
+    pipeline.options = location.describe().options
+    pipeline.notice = "" if location.family.licence is None else location.family.licence.notice
     return pipeline

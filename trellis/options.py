@@ -51,9 +51,10 @@ class OneOf:
 
 @dataclass(frozen=True)
 class SomeOf:
-    """Annotates one or more values out of a closed set, each once; kept in the order of the set."""
+    """Annotates one or more values out of a closed set, each once; in the order of the set, unless not to `sort`."""
 
     values: Sequence[str]
+    sort: bool = True
 
     def __get_pydantic_core_schema__(self, _: object, handler: GetCoreSchemaHandler) -> Any:
         several: Any = tuple.__class_getitem__((_literal(self.values), ...))
@@ -67,7 +68,7 @@ class SomeOf:
     def _ordered(self, chosen: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(chosen)) < len(chosen):
             raise ValueError("a value is there twice")
-        return tuple(value for value in self.values if value in chosen)
+        return tuple(value for value in self.values if value in chosen) if self.sort else chosen
 
 
 def option(

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 ATTENTION_BACKENDS = ("sdpa", "varlen", "flash-attn", "xformers")
 SPARSE_CONV_BACKENDS = ("builtin", "triton", "spconv")
 RASTERIZERS = ("builtin", "gsplat", "kaolin", "nvdiffrast")
+CUDNN_MODES = ("auto", "on", "off")
 SPCONV_ALGORITHMS = ("auto", "native", "implicit_gemm")
 PRECISIONS = {  # name: torch's type
     "full": "float32",
@@ -110,7 +111,8 @@ class Runtime(ModelFiles):
     """Device, precision of the transformer torsos and file locations of one run.
 
     `dtype` is the type the torso weights are computed in; norms, embedders and heads stay float32. `preset` is the name
-    of the memory preset of `trellis.app.presets` that the run was started with, if it was.
+    of the memory preset of `trellis.app.presets` that the run was started with, if it was, and `presets` of its table.
+    `remarks` are for everybody who gets a result of the run.
     """
 
     device: torch.device = field(default_factory=_cpu)
@@ -120,6 +122,8 @@ class Runtime(ModelFiles):
     spconv_algo: str = "auto"  # one of SPCONV_ALGORITHMS
     rasterizer: str = "builtin"  # one of RASTERIZERS, for the pictures that it draws; the others are drawn by builtin
     preset: str | None = None
+    presets: str = "trellis"
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def detect(
@@ -203,6 +207,41 @@ def has_flash_attention(device: torch.device) -> bool:
     if not is_gpu(device) or torch.version.hip is not None:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def set_cudnn(mode: str, device: torch.device) -> str | None:
+    """Use cuDNN in this process or not: one of CUDNN_MODES, of which auto does where a small convolution works.
+
+    Returns a remark for people where it does not; raises InvalidInputError for another mode.
+    """
+    import torch
+
+    if mode not in CUDNN_MODES:
+        raise InvalidInputError(f"Unknown cudnn {mode!r}; choose one of {', '.join(CUDNN_MODES)}.")
+    torch.backends.cudnn.enabled = mode != "off"
+    fault = cudnn_fault(device) if mode == "auto" else None
+    if fault is None:
+        return None
+    torch.backends.cudnn.enabled = False
+    logger.warning("cuDNN is off: %s", fault)
+    return f"cuDNN does not work on this card ({fault}): convolutions went on without it, a little slower."
+
+
+def cudnn_fault(device: torch.device) -> str | None:
+    """What cuDNN says of a small convolution on a CUDA device, None where it works or there is none to try."""
+    import torch
+
+    if not is_gpu(device) or not torch.backends.cudnn.is_available():
+        return None
+    pixels = torch.ones(1, 8, 16, 16, device=device, dtype=torch.float16)
+    try:
+        torch.nn.functional.conv2d(pixels, pixels[:, :, :3, :3])
+        synchronize(device)
+    except RuntimeError as error:
+        if "cudnn" not in str(error).lower():
+            raise
+        return str(error).splitlines()[0]
+    return None
 
 
 def synchronize(device: torch.device) -> None:

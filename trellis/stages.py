@@ -23,6 +23,7 @@ class Stage(enum.StrEnum):
     PREPARE = "prepare", "Preparing the pictures", 3
     ENCODE = "encode", "Reading the input", 2
     STRUCTURE = "structure", "Structure", 25
+    SURFACE = "surface", "Finding the surface", 0  # of models whose structure is no grid of voxels
     LATENT = "latent", "Surface and colours", 30
     DECODE = "decode", "Decoding", 5
     EXPORT = "export", "Mesh", 4

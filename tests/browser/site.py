@@ -11,6 +11,7 @@ from trellis.app.jobs import JobState
 from trellis.app.model_choices import ModelChoice
 from trellis.app.ui.page import create_page
 from trellis.app.ui.web import create_app
+from trellis.runtime import ModelFiles
 
 COLORS = ((214, 69, 65), (63, 140, 203), (88, 164, 92))
 
@@ -18,7 +19,13 @@ COLORS = ((214, 69, 65), (63, 140, 203), (88, 164, 92))
 class Site:
     """A served page with its engine and fake pipeline."""
 
-    def __init__(self, folder: Path, pictures: list[Path], models: Sequence[ModelChoice] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pictures: list[Path],
+        models: Sequence[ModelChoice] = (),
+        files: ModelFiles | None = None,
+    ) -> None:
         self.pipeline = FakePipeline(step_seconds=0.1)
         self.setups: list[dict[str, Any]] = []
         self.folder = folder
@@ -30,7 +37,7 @@ class Site:
             texts=[choice.name for choice in models if choice.takes_text],
             to_fetch=[choice.name for choice in models if choice.fetch_bytes],
         )
-        page = create_page(self.engine, examples=pictures, machine="CPU · float32", models=models)
+        page = create_page(self.engine, examples=pictures, machine="CPU · float32", models=models, files=files)
         self.app = create_app(self.engine, page, examples=pictures)
         self.address = ""
 

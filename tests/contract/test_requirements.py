@@ -15,6 +15,7 @@ MODULES = {
     "opencv-python-headless": "cv2",
     "pi-heif": "pi_heif",
     "pillow": "PIL",
+    "pyyaml": "yaml",
     "pytest-xdist": "xdist",
     "usd-core": "pxr",
     "warp-lang": "warp",

@@ -48,7 +48,8 @@ class BatchEntry:
     sha256: of the picture; recipe: of model, request and picture together, so that a change of any of them is seen;
     files: by kind {"path" below the folder of the results, "bytes", "sha256"}; message: why it failed, for people;
     likeness: how much the asset looks like the picture, from 0 to 1;
-    request, plan: what was carried out, and how the model was opened for it (`trellis.app.worker.resolved_plan`).
+    request, plan: what was carried out, and how the model was opened for it (`trellis.app.worker.resolved_plan`);
+    notice: the line that the licence of the model asks for.
     """
 
     name: str
@@ -63,6 +64,7 @@ class BatchEntry:
     seconds: float = 0.0
     request: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
+    notice: str = ""
 
 
 def find_pictures(sources: Sequence[Path], results: Path, *, recursive: bool = False) -> list[BatchItem]:
@@ -171,7 +173,7 @@ class Batch:
                 "sha256": _digest(final),
             }
         shutil.rmtree(self._work_folder(item), ignore_errors=True)
-        request = self._request.under(outcome.plan.get("preset"))
+        request = self._request.under(outcome.plan.get("preset"), outcome.plan.get("presets", "trellis"))
         return BatchEntry(
             item.name,
             str(item.picture),
@@ -183,6 +185,7 @@ class Batch:
             outcome.likeness,
             request=request.to_dict(),
             plan=outcome.plan,
+            notice=outcome.notice,
         )
 
     def _is_done(self, item: BatchItem) -> bool:

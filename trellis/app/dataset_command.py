@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from trellis.app.command_parser import STARTER, CommandParser
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
@@ -20,7 +20,6 @@ from trellis.runtime import share_of_job
 if TYPE_CHECKING:
     from trellis.dataset.prepare import Count
     from trellis.dataset.records import Row
-    from trellis.pipeline import TrellisPipeline
 
 SUBSETS = ("ObjaverseXL", "ABO", "3D-FUTURE", "HSSD", "Toys4k", "Local")
 SOME_FAILED = 3  # exit status, as of `batch`
@@ -99,7 +98,7 @@ def _carried_out(parsed: argparse.Namespace, name: str, columns: tuple[str, ...]
     """Carry a step out on what metadata.csv and `given` name, and bring the tables up to date."""
     from trellis.dataset.latent_statistics import write_statistics
     from trellis.dataset.layout import LATENT, DataFolder
-    from trellis.dataset.prepare import ModelStep, Share, carry_out, settle
+    from trellis.dataset.prepare import ModelStep, Share, carry_out, encoding_model, settle
     from trellis.dataset.records import build_metadata
 
     views, threads = getattr(parsed, "num_views", 1), parsed.max_workers
@@ -109,9 +108,8 @@ def _carried_out(parsed: argparse.Namespace, name: str, columns: tuple[str, ...]
     check_writable(parsed.output_dir)
     folder = DataFolder(parsed.output_dir)
     with ProgressBars() as progress:  # of a model that has to be fetched
-        model = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
-    model = cast("TrellisPipeline", model)
-    step = ModelStep(name, columns, folder=folder, model=model, views=views, threads=threads)
+        pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
+    step = ModelStep(name, columns, folder=folder, model=encoding_model(pipeline), views=views, threads=threads)
     with storing(parsed.output_dir):
         rows = _chosen(parsed, build_metadata(folder, given, merge=False))
         count = carry_out(step, rows, folder, share=share, retry=parsed.retry, tell=_teller())

@@ -21,7 +21,7 @@ from trellis.ops.neighbours import neighbour_table
 from trellis.ops.rasterize import backends as rasterize
 from trellis.ops.segments import Segments
 from trellis.ops.sparse_conv import choice, spconv_adapter
-from trellis.runtime import Runtime, available_bytes, device_name, synchronize, total_bytes
+from trellis.runtime import Runtime, available_bytes, cudnn_fault, device_name, is_gpu, synchronize, total_bytes
 
 # How packages of others fail on machines that they do not know.
 FAULTS = (RuntimeError, ImportError, OSError, LookupError, AssertionError, AttributeError, TypeError, ValueError)
@@ -89,6 +89,8 @@ def _machine(runtime: Runtime) -> tuple[str, ...]:
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}",
         f"device {runtime.device}: {device_name(runtime.device)}, {torch.get_num_threads()} CPU threads",
     ]
+    if is_gpu(runtime.device):
+        lines.append(f"cuDNN: {cudnn_fault(runtime.device) or 'works'}")
     available, total = available_bytes(runtime.device), total_bytes(runtime.device)
     if available is not None and total is not None:
         lines.append(f"memory of the device: {total / GIB:.1f} GiB, {available / GIB:.1f} GiB for this program in all")

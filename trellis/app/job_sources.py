@@ -1,11 +1,11 @@
 """What a job is made of: pictures of one object or a prompt, what it starts from, and a model that takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from trellis.app.jobs import Job, JobState
 from trellis.app.request import AssetRequest, EditRequest, JobRequest
-from trellis.errors import InvalidInputError, did_you_mean
+from trellis.errors import InvalidInputError, LicenceError, did_you_mean
 
 MAX_PICTURES = 64
 LONGEST_PROMPT = 1000
@@ -89,13 +89,16 @@ class Models:
     """The models that jobs may ask for, first the one the program is started with.
 
     Those `of_texts` take a prompt, the others pictures. Those `to_fetch` are not here yet: nobody gets one unasked.
-    `operations` are what models can do, where that is known.
+    `operations` are what models can do, where that is known, `options` what only they take. `refusal` says why a model
+    may not be used yet, None where it may: nobody gets such a one unasked.
     """
 
     names: tuple[str, ...]
     of_texts: frozenset[str] = frozenset()
     to_fetch: frozenset[str] = frozenset()
     operations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    refusal: Callable[[str], str | None] = lambda name: None
 
     @property
     def default(self) -> str:
@@ -114,7 +117,8 @@ class Models:
 
         request: by default one that generates; usual: the model that made what the job starts from, which goes before
         the others where it takes what is given. Raises InvalidInputError, naming the field, for pictures, a prompt or a
-        model that do not go together, or a model that cannot do what is asked for.
+        model that do not go together, or a model that cannot do what is asked for; LicenceError for one whose licence
+        nobody has accepted.
         """
         if model is not None and model not in self.names:
             message = f"model must be one of {', '.join(self.names)}, not {model[:80]!r}."
@@ -129,6 +133,9 @@ class Models:
             able = [name for name in self.names if request.operation in self.operations.get(name, ())]
             there = f"choose another model: {', '.join(able)}" if able else "and no other model here can"
             raise InvalidInputError(f"model {chosen} cannot {request.operation}; {there}.", field="model")
+        refusal = self.refusal(chosen)
+        if refusal is not None:
+            raise LicenceError(refusal)
         return chosen
 
     def _steered(self, model: str | None, prompt: str | None, pictures: int) -> str:
@@ -156,7 +163,7 @@ class Models:
     def default_of(self, *, prompts: bool) -> str | None:
         """The model for prompts or for pictures where none is named, if one is here or the program's own."""
         known = (name for name in self.taking(prompts=prompts) if name not in self.to_fetch or name == self.default)
-        return next(known, None)
+        return next((name for name in known if self.refusal(name) is None), None)
 
     def _refuse_condition(self, request: JobRequest, prompt: str | None, pictures: int) -> None:
         given = "pictures" if pictures else "prompt" if prompt is not None else None

@@ -31,7 +31,7 @@ DISCARDED_FILE = "discarded"  # there while a deleted job can still be brought b
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 ASKED = {"model", "pictures", "prompt", "source", "asset", "mesh", "name", "owner", "created", "request"}
-TOLD = {"state", "message", "notes", "likeness", "outside", "files", "took", "stages", "spent", "plan"}
+TOLD = {"state", "message", "notes", "likeness", "outside", "notice", "files", "took", "stages", "spent", "plan"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job began: it goes on when the program is started again."
 LONGEST_NAME = 80  # characters
@@ -59,7 +59,8 @@ class JobOutcome:
     """What carrying out a job made: files by kind, remarks on them, how the model was opened for it, and how much the
     asset looks like its picture, from 0 to 1, where it has one (`trellis.export.likeness`).
 
-    outside: what an edit changed outside of its region, as measured: voxels_changed, psnr (dB).
+    outside: what an edit changed outside of its region, as measured: voxels_changed, psnr (dB). notice: the line that
+    the licence of a model asks for, "" for none.
     """
 
     files: dict[str, Path]
@@ -67,6 +68,7 @@ class JobOutcome:
     plan: dict[str, Any] = field(default_factory=dict)
     likeness: float | None = None
     outside: dict[str, float] | None = None
+    notice: str = ""
 
 
 def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
@@ -89,8 +91,8 @@ class Job(BaseModel):
     the job's id); `created` is in seconds since 1970, later than every other job's; `prompt` is the text it is made
     from, in place of pictures. `stages` are the last steps of every stage seen so far, in order, and `spent` the
     seconds that each took; `message` is one sentence for people when the job failed or was cancelled; `notes` are
-    remarks on a result; `likeness` and `outside` are as in `JobOutcome`; `files` are its files by kind; `plan` is how
-    the model was opened for it. `ahead` counts the jobs before it in the queue.
+    remarks on a result; `likeness`, `outside`, `notice` are as in `JobOutcome`; `files` its files by kind; `plan` is
+    how the model was opened for it. `ahead` counts the jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
@@ -115,6 +117,7 @@ class Job(BaseModel):
     notes: tuple[str, ...] = ()
     likeness: float | None = None
     outside: dict[str, float] | None = None
+    notice: str = ""
     files: dict[str, _Path] = {}
     took: Annotated[float, Field(validation_alias="seconds", serialization_alias="seconds")] = 0.0
     stages: _Steps = ()
@@ -242,7 +245,7 @@ class Job(BaseModel):
         """
         job = self.changed(state=state, message=message, took=round(self.seconds, 3))
         if outcome is not None:
-            request = job.request.under(outcome.plan.get("preset"))
+            request = job.request.under(outcome.plan.get("preset"), outcome.plan.get("presets", "trellis"))
             job = job.changed(request=request, **vars(outcome))
         try:
             job.record()

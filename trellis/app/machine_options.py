@@ -5,17 +5,19 @@ import logging
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from trellis.app.presets import AUTO, PRESET_NAMES, PRESETS, choose_preset
+from trellis.app.presets import AUTO, PRESET_NAMES, TABLES, choose_preset
 from trellis.options import MACHINE
 from trellis.progress import Progress
 from trellis.runtime import (
     ATTENTION_BACKENDS,
+    CUDNN_MODES,
     DEVICES,
     PRECISIONS,
     RASTERIZERS,
     SPARSE_CONV_BACKENDS,
     Runtime,
     limit_memory,
+    set_cudnn,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class MachineOptions:
 
     `precision` of None is the memory preset's, else the device's; `attention` and `sparse_conv` of None are the fastest
     that work; `memory_limit` is the most GPU memory in GiB that the program takes in all, None: all there is. See
-    `Runtime.detect` and `PRESETS`.
+    `Runtime.detect`, `PRESETS` and `set_cudnn`.
     """
 
     model: str = DEMO_MODEL
@@ -44,6 +46,7 @@ class MachineOptions:
     sparse_conv: str | None = None
     rasterizer: str = "builtin"
     memory_limit: float | None = None
+    cudnn: str = "auto"
 
     @classmethod
     def from_arguments(cls, parsed: argparse.Namespace) -> "MachineOptions":
@@ -87,6 +90,8 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         "(kaolin by hand), and what they do not draw is drawn by builtin",
     )
     add("--memory-limit", type=float, metavar="GIB", help="most GPU memory in all (default: all of it)")
+    cudnn = "NVIDIA's library of convolutions; auto leaves it out where a small one fails"
+    add("--cudnn", choices=CUDNN_MODES, default=default.cudnn, help=cudnn)
 
 
 def open_pipeline(*, index: int | None = None, progress: Progress | None = None, **values: Any) -> "Pipeline":
@@ -95,6 +100,7 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
     A preset's precision holds where none is stated. A model of the hub that is not here is fetched, of which `progress`
     hears in megabytes, and its cancel stops that. `index` is which of several accelerators is used.
     """
+    from trellis.families.acquire import obtain_model
     from trellis.opening import open_model  # and torch with it
     from trellis.ops.rasterize import ADAPTERS, require_adapter
 
@@ -103,10 +109,15 @@ def open_pipeline(*, index: int | None = None, progress: Progress | None = None,
         import torch
 
         torch.accelerator.set_device_index(index)  # what "the device" is from here on, for every library
-    name = choose_preset(options.preset, options.detect())
-    runtime = replace(options.detect(precision=options.precision or PRESETS[name].precision), preset=name)
-    if runtime.rasterizer in ADAPTERS:
-        require_adapter(runtime.rasterizer, runtime.device)
-    pipeline = open_model(options.model, runtime=runtime, plan=PRESETS[name].plan, progress=progress)
+    detected = options.detect()
+    if options.rasterizer in ADAPTERS:
+        require_adapter(options.rasterizer, detected.device)
+    remark = set_cudnn(options.cudnn, detected.device)
+    table = obtain_model(options.model, runtime=detected, progress=progress).describe().presets
+    name = choose_preset(options.preset, detected, table=table)
+    preset = TABLES[table][name]
+    runtime = options.detect(precision=options.precision or preset.precision)
+    runtime = replace(runtime, preset=name, presets=table, remarks=() if remark is None else (remark,))
+    pipeline = open_model(options.model, runtime=runtime, plan=preset.plan_on(runtime), progress=progress)
     _log.info("Model %s, memory preset %s, %s on %s", options.model, name, runtime.dtype, runtime.device)
     return pipeline

@@ -2,11 +2,11 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trellis.app.machine_options import DEMO_MODEL
 from trellis.errors import CheckpointError, FetchError, InvalidInputError
-from trellis.families.catalogue import CatalogueEntry, list_models, resolve_model
+from trellis.families.catalogue import CatalogueEntry, list_models, model_licence, resolve_model
 from trellis.families.family import TEXT
 from trellis.families.registry import published_models, published_name
 from trellis.runtime import ModelFiles
@@ -22,7 +22,7 @@ class ModelChoice:
 
     `fetch_bytes` is what must be fetched before its first use; `kinds` are the objects that it was trained on, where
     they are few; `licence` is that of its weights, "" where it is not known; `operations` is what it can do, none where
-    that is not known.
+    that is not known; `options` of a request are those that few models take, `presets` is its table of memory presets.
     """
 
     name: str
@@ -32,6 +32,8 @@ class ModelChoice:
     kinds: tuple[str, ...] = ()
     licence: str = ""
     operations: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    presets: str = "trellis"
 
 
 def offered_models(model: str, files: ModelFiles) -> list[ModelChoice]:
@@ -50,11 +52,9 @@ def _choice(entry: CatalogueEntry, files: ModelFiles, *, given: bool) -> ModelCh
     short = published_name(entry.name) or entry.name
     if entry.location is not None or given:
         label = f"{short} (demo)" if entry.name == DEMO_MODEL else short
-        text = _takes_text(entry, files)
-        can = model_operations(entry.name, files)
-        return ModelChoice(
-            entry.name, label, takes_text=text, kinds=_kinds(entry), licence=entry.licence, operations=can
-        )
+        terms, text = model_licence(entry.name, files), _takes_text(entry, files)
+        licence = entry.licence or ("" if terms is None else terms.title)
+        return described(ModelChoice(entry.name, label, takes_text=text, kinds=_kinds(entry), licence=licence), files)
     if files.offline:
         return None
     label = f"{short} · {entry.size_bytes / 1e9:.1f} GB to fetch"
@@ -87,12 +87,13 @@ def model_inputs(name: str, files: ModelFiles) -> tuple[str, ...]:
         return () if short is None else published_models()[short].inputs
 
 
-def model_operations(name: str, files: ModelFiles) -> tuple[str, ...]:
-    """What a model can do, none where that is not known here."""
+def described(choice: ModelChoice, files: ModelFiles) -> ModelChoice:
+    """The choice with what the model says of itself, where it is here and does."""
     try:
-        return resolve_model(name, runtime=files).describe().operations
+        known = resolve_model(choice.name, runtime=files).describe()
     except (CheckpointError, FetchError):
-        return ()
+        return choice
+    return replace(choice, operations=known.operations, options=known.options, presets=known.presets)
 
 
 def check_takes(name: str, wanted: str, files: ModelFiles) -> None:

@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 
 from trellis.errors import InvalidInputError
 from trellis.families.acquire import U2NET, get_model, known_names
-from trellis.families.catalogue import list_models, supporting_folder
-from trellis.families.registry import supporting_models
+from trellis.families.catalogue import list_models, model_refusal, supporting_folder
+from trellis.families.licences import accept_licence
+from trellis.families.registry import licences, supporting_models
 from trellis.progress import Progress
 from trellis.runtime import ModelFiles, matting_model_path
 
@@ -15,10 +16,16 @@ ACTIONS = ("list", "get")
 
 
 def add_models_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `models` understands: nothing or `list`, and `get NAME...`."""
+    """Add what `models` understands: nothing or `list`, `get NAME...` and the acceptance of a licence."""
     parser.add_argument("action", nargs="?", default="list", choices=ACTIONS, help="list (default) or get")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"for get: {', '.join(known_names())}, or owner/name of the hub"
+    )
+    parser.add_argument(
+        "--accept-licence",
+        metavar="NAME",
+        help=f"for get: you accept the licence of this name ({', '.join(licences())}), or of the model of this name, "
+        "without which such models are neither fetched nor used (default: none)",
     )
 
 
@@ -27,6 +34,8 @@ def models_lines(files: ModelFiles) -> list[str]:
     lines = []
     for entry in list_models(files):
         state = f"here: {entry.location}" if entry.location else f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)"
+        if model_refusal(entry.name, files) is not None:
+            state += f", once {entry.licence or 'its licence'} is accepted"
         lines.append(f"{entry.name:34} {state}")
     for name in supporting_models():
         folder = supporting_folder(name, files)
@@ -39,13 +48,16 @@ def models_lines(files: ModelFiles) -> list[str]:
 def fetch_models(
     parsed: argparse.Namespace, files: ModelFiles, *, progress: Callable[[], AbstractContextManager[Progress]]
 ) -> list[str]:
-    """Fetch the named models one after another; returns a line for each place.
+    """Fetch the named models one after another; returns a line for each place, and for a licence that is accepted.
 
-    Raises InvalidInputError for no or another name, FetchError when a model is not to be had.
+    Raises InvalidInputError for no or another name, LicenceError, FetchError when a model is not to be had.
     """
-    if not parsed.names:
+    if not parsed.names and parsed.accept_licence is None:
         raise InvalidInputError(f"models get needs a name: {', '.join(known_names())}.")
     lines = []
+    if parsed.accept_licence is not None:
+        licence = accept_licence(parsed.accept_licence, files)
+        lines = [f"Accepted: {licence.title}.", *licence.terms]
     for name in parsed.names:
         with progress() as reports:
             places = get_model(name, runtime=files, progress=reports)

@@ -6,7 +6,7 @@ program was started with.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trellis.errors import InvalidInputError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 GIB = 1 << 30
+SPARE = 2 * GIB  # beside the networks that stay on a card, for the work itself
 AUTO = "auto"
 
 
@@ -27,7 +28,7 @@ class Preset:
     memory: values of `trellis.memory.MemoryPlan` other than its defaults; precision: one of
     `trellis.runtime.PRECISIONS`, None for the device's own (half on a GPU that computes in it as fast or faster, full
     on a CPU, where half is slow and memory is not what these are about); request: values of
-    `trellis.app.request` that the preset changes.
+    `trellis.app.request` that the preset changes. roomy: on cards with less, networks stay in what SPARE leaves of it.
     """
 
     help: str
@@ -35,6 +36,7 @@ class Preset:
     memory: Mapping[str, Any] = field(default_factory=dict)
     precision: str | None = None
     request: Mapping[str, object] = field(default_factory=dict)
+    roomy: int = 0
 
     @property
     def plan(self) -> "MemoryPlan":
@@ -42,6 +44,13 @@ class Preset:
         from trellis.memory import MemoryPlan  # and torch with it, which the server's own process does without
 
         return MemoryPlan(**self.memory)
+
+    def plan_on(self, runtime: Runtime) -> "MemoryPlan":
+        """The plan for what a device has for this program."""
+        available = available_bytes(runtime.device)
+        if available is None or available >= self.roomy:
+            return self.plan
+        return replace(self.plan, residency="budget", budget=max(available - SPARE, GIB))
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -78,14 +87,42 @@ PRESETS: Mapping[str, Preset] = {
         },
     ),
 }
+
+
+def _shape_presets(largest: int, *, steps: int) -> Mapping[str, Preset]:
+    """The presets of Hunyuan3D models: `largest` is what the first needs, `steps` what a model takes by itself."""
+    own = PRESETS["prototype"].request
+    small, quick = {"surface_resolution": 128, "structure_steps": steps * 4 // 5}, steps * 3 // 5
+    told: Mapping[str, tuple[int, Mapping[str, Any], Mapping[str, object]]] = {
+        "fastest": (largest, {}, {"texture_size": 2048}),
+        "balanced": (4 * GIB, {"budget": 3 * GIB}, {"texture_size": 2048}),
+        "sequential": (7 * GIB // 2, {}, {"texture_size": 2048}),
+        "minimal": (3 * GIB, {}, {**PRESETS["minimal"].request, **small}),
+        "prototype": (7 * GIB // 2, {}, {**own, **small, "structure_steps": quick}),
+    }
+    presets = {
+        name: replace(PRESETS[name], needs=needs, memory={**PRESETS[name].memory, **memory}, request=request)
+        for name, (needs, memory, request) in told.items()
+    }
+    return presets | {"fastest": replace(presets["fastest"], roomy=11 * GIB)}
+
+
+# By what a model's description calls its table (`ModelDescription.presets`).
+TABLES: Mapping[str, Mapping[str, Preset]] = {
+    "trellis": PRESETS,
+    "hunyuan": _shape_presets(6 * GIB, steps=30),
+    "hunyuan-turbo": _shape_presets(6 * GIB, steps=5),
+    "hunyuan-mini": _shape_presets(5 * GIB, steps=30),
+    "hunyuan-mini-turbo": _shape_presets(5 * GIB, steps=5),
+}
 PRESET_NAMES = (*PRESETS, AUTO)
 BY_MEMORY = ("fastest", "balanced", "sequential", "minimal")  # the first that fits is what `auto` means
 
 
-def choose_preset(name: str, runtime: Runtime) -> str:
+def choose_preset(name: str, runtime: Runtime, *, table: str = "trellis") -> str:
     """The preset called `name`; for "auto" the one for the memory that is free on the device ("fastest" on a CPU).
 
-    Raises InvalidInputError for an unknown name.
+    table: one of TABLES, that of the model. Raises InvalidInputError for an unknown name.
     """
     if name not in PRESET_NAMES:
         raise InvalidInputError(f"Unknown preset {name!r}; choose one of {', '.join(PRESET_NAMES)}.")
@@ -94,4 +131,4 @@ def choose_preset(name: str, runtime: Runtime) -> str:
     available = available_bytes(runtime.device)
     if available is None:
         return BY_MEMORY[0]
-    return next((known for known in BY_MEMORY if PRESETS[known].needs <= available), BY_MEMORY[-1])
+    return next((known for known in BY_MEMORY if TABLES[table][known].needs <= available), BY_MEMORY[-1])

@@ -8,13 +8,14 @@ import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from trellis.app.boxes import BOXES_FORM, Boxes, PictureFrame
-from trellis.app.presets import PRESET_NAMES, PRESETS
+from trellis.app.presets import PRESET_NAMES, PRESETS, TABLES
 from trellis.encoding.options import UV_CHOICES, MeshOptions
 from trellis.errors import InvalidInputError
 from trellis.export.options import TEXTURE_SIZES, FileOptions
+from trellis.families.family import VIEWS
 from trellis.options import (
     CHANGE,
     FILES,
@@ -25,12 +26,13 @@ from trellis.options import (
     OneOf,
     Options,
     Seed,
+    SomeOf,
     option,
     shown,
 )
 from trellis.runtime import PRECISIONS
 
-SET_BY_PRESETS = frozenset(name for preset in PRESETS.values() for name in preset.request)
+SET_BY_PRESETS = frozenset(name for table in TABLES.values() for preset in table.values() for name in preset.request)
 SEED_LIMIT = 2**31
 # What a quality sets where a request does not state it itself: faces at most (a mesh with fewer keeps them all) and the
 # texture. Without a quality the defaults hold, which are those of the published program.
@@ -40,6 +42,7 @@ QUALITIES: Mapping[str, Mapping[str, Any]] = {
     "high": {"faces": 1_000_000, "texture_size": 4096},
     "ultra": {"faces": 2_000_000, "texture_size": 4096, "texture_mode": "best"},
 }
+NO_TEXTURE = "none"
 _OWN, _STARTED = "model's own", "as started"
 _Steps = Annotated[int, Field(ge=1, le=100), WHOLE]
 _Guidance = Annotated[float, Field(ge=0, le=20)]
@@ -108,6 +111,34 @@ class SamplingOptions(DetailOptions, StructureOptions):
     """How the networks go about the asset itself."""
 
 
+class ShapeOptions(Options):
+    """What models take that make a shape first, which another model colours (Hunyuan3D); no others take it."""
+
+    surface_resolution: Annotated[int, Field(ge=64, le=512), WHOLE] | None = option(
+        None,
+        "Surface resolution",
+        "Cells along each side in which the surface is looked for; more shows finer parts, slower. Hunyuan3D only.",
+        group=SHAPE,
+        null="256",
+    )
+    texture_model: Annotated[str, Field(min_length=1, max_length=200)] | None = option(
+        None,
+        "Texture model",
+        "The TRELLIS model that colours the shape; none lays the picture alone on it. Hunyuan3D only.",
+        group=SHAPE,
+        unit="NAME",
+        null="the best one here",
+        form=f"the name of a TRELLIS model for pictures, or {NO_TEXTURE}",
+    )
+    views: Annotated[tuple[str, ...], SomeOf(VIEWS, sort=False)] | None = option(
+        None,
+        "Views",
+        "The sides that the pictures show, one a picture in the same order; for models of several views.",
+        group=SHAPE,
+        null="front, left, back, right, as far as there are pictures",
+    )
+
+
 class JobRequest(SetupOptions):
     """What every operation may be asked for; with what it is made of and the model, that decides the result.
 
@@ -119,17 +150,25 @@ class JobRequest(SetupOptions):
     operation: str  # each class allows its own alone
     seed: Seed = option(0, "Seed", "The same seed, picture and settings give the same model.", group=SHAPE)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _filled(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values with what the stated quality, and after it the memory preset, set."""
+    def _filled(cls, values: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """The values with what the stated quality, and after it the memory preset, set.
+
+        What the preset sets is not stated: of another family's model it may be something else.
+        """
+        if not isinstance(values, Mapping):  # a request already
+            return handler(values)
         quality, preset = values.get("quality"), values.get("preset")
-        filled: dict[str, Any] = dict(PRESETS[preset].request) if isinstance(preset, str) and preset in PRESETS else {}
-        if isinstance(quality, str) and quality in QUALITIES:
-            filled |= QUALITIES[quality]
+        given: dict[str, Any] = dict(QUALITIES[quality]) if isinstance(quality, str) and quality in QUALITIES else {}
         if "simplify" in values:  # in place of a number of faces
-            filled.pop("faces", None)
-        return {name: value for name, value in filled.items() if name in cls.model_fields} | dict(values)
+            given.pop("faces", None)
+        given = {name: value for name, value in given.items() if name in cls.model_fields} | dict(values)
+        filled: Mapping[str, Any] = PRESETS[preset].request if isinstance(preset, str) and preset in PRESETS else {}
+        filled = {name: value for name, value in filled.items() if name in cls.model_fields and name not in given}
+        made = handler(filled | given)
+        made.model_fields_set.difference_update(filled)
+        return made
 
     @property
     def unstated(self) -> frozenset[str]:
@@ -150,9 +189,12 @@ class JobRequest(SetupOptions):
         """`to_dict` without what is `unstated`; `read_request` is its inverse."""
         return {name: value for name, value in self.to_dict().items() if name not in self.unstated}
 
-    def under(self, preset: str | None) -> Self:
-        """The request as a pipeline of this memory preset carries it out: the preset sets what is `unstated`."""
-        values: Mapping[str, Any] = {} if preset is None else PRESETS[preset].request
+    def under(self, preset: str | None, table: str = "trellis") -> Self:
+        """The request as a pipeline of this memory preset carries it out: the preset sets what is `unstated`.
+
+        table: one of TABLES, that of the pipeline's model.
+        """
+        values: Mapping[str, Any] = {} if preset is None else TABLES[table][preset].request
         return type(self)(**self.to_dict() | {name: values[name] for name in self.unstated & set(values)})
 
     def leaving_open(self, names: frozenset[str]) -> Self:
@@ -215,7 +257,7 @@ class AssetRequest(JobRequest, FileOptions):
         return [type(self)(**self.stated | {"seed": seed, "draft": True}) for seed in seeds]
 
 
-class GenerationRequest(AssetRequest, SamplingOptions):
+class GenerationRequest(AssetRequest, ShapeOptions, SamplingOptions):
     """A new asset of pictures or a text."""
 
     operation: Literal["generate"] = "generate"
@@ -264,6 +306,14 @@ class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
     )
     resample: Annotated[int, Field(ge=1, le=10), WHOLE] = option(
         1, "Resampling", "How often each step is done; more fits the new part to the old a little better.", group=CHANGE
+    )
+    keep: Annotated[str, OneOf(("graft", "merge"))] | None = option(
+        None,
+        "Keep",
+        "graft leaves the faces, coordinates and materials of a GLB or glTF file outside of the boxes as they are and "
+        "adds the new part to them; merge makes one mesh of all.",
+        group=CHANGE,
+        null="graft for a GLB or glTF file of your own, else merge",
     )
     view: PictureFrame | None = None
 
@@ -329,12 +379,18 @@ def read_request(values: Mapping[str, Any], operations: Operations = OPERATIONS)
     return operation_of(values, operations)(**values)
 
 
-def without_untouched(values: Mapping[str, Any], *, preset: str | None) -> dict[str, Any]:
+def form_request(quality: str | None, preset: str | None, table: str = "trellis") -> GenerationRequest:
+    """What a form shows that has every option, after a choice of quality and memory preset for a model of `table`."""
+    request = GenerationRequest(quality=quality, preset=preset)
+    return request.under(preset if preset in TABLES[table] else None, table)
+
+
+def without_untouched(values: Mapping[str, Any], *, preset: str | None, table: str = "trellis") -> dict[str, Any]:
     """The values of a form that shows every option, without those of SET_BY_PRESETS that nobody changed in it.
 
     Such a form shows what its quality and the stated `preset` set, else the defaults.
     """
-    form = GenerationRequest(quality=values.get("quality"), preset=preset)
+    form = form_request(values.get("quality"), preset, table)
     return {n: value for n, value in values.items() if n not in SET_BY_PRESETS or value != getattr(form, n)}
 
 

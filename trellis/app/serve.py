@@ -34,7 +34,8 @@ from trellis.app.server_options import ROOT, history_limits, settings_from
 from trellis.app.ui.quick_import import without_editor_stubs
 from trellis.app.worker_process import PipelineSource, WorkerProcess
 from trellis.errors import InvalidInputError
-from trellis.families.catalogue import resolve_model
+from trellis.families.catalogue import model_licence, model_refusal, resolve_model
+from trellis.families.licences import require_licence
 from trellis.runtime import ModelFiles, check_machine_options
 
 EXAMPLES = ROOT / "assets" / "example_image"
@@ -48,17 +49,18 @@ _log = logging.getLogger(__name__)
 def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     """Serve until the process is told to end; 0 then.
 
-    Raises InvalidInputError for arguments that cannot be used, CheckpointError for a name of no model. `arguments` are
-    those of `add_server_options`. The address is taken before anything else, so that a second start says at once that
-    the port is in use; then the folder of the results, which one server uses at a time. This process imports nothing
-    that takes long (torch, say) before it answers, and only the page's libraries at all: its work is done in worker
-    processes.
+    Raises InvalidInputError for arguments that cannot be used, CheckpointError for a name of no model, LicenceError for
+    one whose licence nobody has accepted. `arguments` are those of `add_server_options`. The address is taken before
+    anything else, so that a second start says at once that the port is in use; then the folder of the results, which
+    one server uses at a time. This process imports nothing that takes long (torch, say) before it answers, and only the
+    page's libraries at all: its work is done in worker processes.
     """
     configure_logging(logging.DEBUG if arguments.verbose else logging.INFO)
     settings = settings_from(arguments)
     check_machine_options(arguments.device, arguments.precision)
     files = ModelFiles.locate(offline=arguments.offline)
     resolve_model(arguments.model, runtime=files)  # raises for a name that no model can have
+    require_licence(model_licence(arguments.model, files), files, model=arguments.model)
     models = offered_models(arguments.model, files)
     with listen(settings.host, settings.port) as listener, claimed(arguments.output):
         executor = Executor(
@@ -71,6 +73,8 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
             of_texts=frozenset(choice.name for choice in models if choice.takes_text),
             to_fetch=frozenset(choice.name for choice in models if choice.fetch_bytes),
             operations={choice.name: choice.operations for choice in models if choice.operations},
+            options={choice.name: choice.options for choice in models if choice.options},
+            refusal=partial(model_refusal, runtime=files),
         )
         engine = Engine(executor, arguments.output, models=names, history=history_limits(arguments))
         try:

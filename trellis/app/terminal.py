@@ -38,6 +38,8 @@ def print_summary(name: str, outcome: JobOutcome, *, seconds: float) -> None:
         print(f"  {path}  {path.stat().st_size / 1e6:.2f} MB")
     for note in outcome.notes:
         print(f"  note: {note}")
+    if outcome.notice:
+        print(f"  {outcome.notice}")
     print_likeness(outcome.likeness)
     if outcome.outside is not None:
         changed, psnr = outcome.outside["voxels_changed"], outcome.outside.get("psnr")

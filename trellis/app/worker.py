@@ -100,6 +100,7 @@ class Worker:
             "notes": list(outcome.notes),
             "likeness": outcome.likeness,
             "outside": outcome.outside,
+            "notice": outcome.notice,
             "plan": resolved_plan(pipeline),
         }
 
@@ -150,6 +151,7 @@ def resolved_plan(pipeline: Any) -> dict[str, Any]:
         "spconv_algo": runtime.spconv_algo,
         "rasterizer": runtime.rasterizer,
         "preset": runtime.preset,
+        "presets": runtime.presets,
         "residency": pipeline.host.plan.residency,
         "memory_plan": asdict(pipeline.host.plan),
         "torch": torch.__version__,

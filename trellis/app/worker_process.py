@@ -159,7 +159,8 @@ class WorkerProcess:
         }
         report = self._converse(order, on_step, cancel)
         files = {kind: job.folder / Path(path).name for kind, path in report["files"].items()}
-        return JobOutcome(files, tuple(report["notes"]), report["plan"], report["likeness"], report["outside"])
+        told = {name: report[name] for name in ("plan", "likeness", "outside", "notice")}
+        return JobOutcome(files, tuple(report["notes"]), **told)
 
     def close(self) -> None:
         """End the process, if it runs; the weights leave the memory with it."""

@@ -26,8 +26,8 @@ def write_pictures(
 ) -> None:
     """Write lossless pictures of a mesh in the unit cube under the published lights, and their transforms.json last.
 
-    with_mesh: write its triangles too, as mesh.ply. What a killed process left in the folder is removed first. One sample
-    a pixel: encoders see half of the size.
+    with_mesh: write its triangles too, as mesh.ply. What a killed process left in the folder is removed first. There is
+    one sample a pixel, as encoders see half of the size.
     """
     if folder.exists():
         shutil.rmtree(folder)

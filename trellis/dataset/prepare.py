@@ -29,6 +29,7 @@ from trellis.encoding.local_features import FEATURES
 from trellis.encoding.source_mesh import normalize_mesh
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
+from trellis.opening import Pipeline
 from trellis.pipeline import TrellisPipeline
 from trellis.progress import Progress
 
@@ -126,13 +127,19 @@ class ModelStep:
                 write_arrays(file, mean=mean[0].float().cpu().numpy())
 
 
+def encoding_model(model: Pipeline) -> TrellisPipeline:
+    """The model, if it has the encoders that make latents; else raises CheckpointError."""
+    if not isinstance(model, TrellisPipeline) or "encode" not in model.operations:
+        raise CheckpointError(f"{model.name} cannot encode meshes, so it makes no latents: choose another model.")
+    return model
+
+
 def model_columns(model: TrellisPipeline) -> dict[str, str]:
-    """The columns of a model's latents, by LATENT and STRUCTURE; raises CheckpointError where it has no encoders.
+    """The columns of an opened model's latents, by LATENT and STRUCTURE.
 
     Published encoders are known by their files' names, those of a model's own folder by its name too.
     """
-    if "encode" not in model.operations or model.location is None:
-        raise CheckpointError(f"{model.name} cannot encode meshes, so it makes no latents: choose another model.")
+    assert model.location is not None, "it was opened from somewhere"
     features = LOCAL if model.host.config("slat_encoder").in_channels == FEATURES else PUBLISHED_FEATURES
     names = {}
     for role in ("slat_encoder", "sparse_structure_encoder"):

@@ -87,6 +87,7 @@ def asset_of_mesh(
         notes=(*mesh.notes, *remarks, *notes),
         to_cube=replace(to_cube, turns=turns),
         surface=FileSurface(placed),
+        notice=mesh.notice,
     )
 
 

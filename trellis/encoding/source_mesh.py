@@ -60,7 +60,8 @@ class SourceMesh:
     vertices [V, 3] float32; faces [F, 3] int64, counter-clockwise seen from outside; uvs [V, 2] float32, origin at the
     top left of the picture; vertex_colors [V, 4] float32, linear rgb and alpha that multiply the rest;
     face_materials [F] int64 into `materials`; normals [F, 3, 3] of the corners, 0 where the file states none, or None.
-    All tensors lie on one device. notes: sentences on what its file says and is not in it.
+    All tensors lie on one device. notes: sentences on what its file says and is not in it; notice: the line that the
+    licence of a model asks what it made to carry.
     """
 
     vertices: Tensor
@@ -71,6 +72,7 @@ class SourceMesh:
     materials: tuple[Material, ...] = (Material(),)
     textures: tuple[Texture, ...] = ()
     notes: tuple[str, ...] = ()
+    notice: str = ""
     normals: Tensor | None = None
 
     def __post_init__(self) -> None:

@@ -36,7 +36,8 @@ class FileSources:
     """What files are made of: representations, and the picture [S, S, 4] uint8 of the object cut out and framed.
 
     store_field: writes the file that `Asset.load` reads the radiance field from again, and returns its path. to_world:
-    where files put what is made of the representations; kept: of an edited asset, what was not edited.
+    where files put what is made of the representations; kept: of an edited asset, what was not edited; notice: the line
+    that the licence of its model asks for.
     """
 
     gaussians: GaussianCloud | None
@@ -46,6 +47,7 @@ class FileSources:
     store_field: Callable[[Path], Path] | None = None
     to_world: Similarity = IDENTITY
     kept: KeptPart | None = None
+    notice: str = ""
 
 
 def required(representation: T | None, name: str) -> T:

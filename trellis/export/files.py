@@ -117,7 +117,7 @@ class _Writer:
         """Write one format and return the paths by kind."""
         self.chain.progress.cancel.raise_if_cancelled()
         writers: dict[str, Callable[[], Path | dict[str, Path]]] = {
-            "glb": lambda: write_glb(self.placed, self.path("glb"), texture_format=self.options.texture_format),
+            "glb": self.write_glb,
             "obj": lambda: write_obj(self.placed, self.path("obj")),
             "usdz": lambda: write_usdz(self.placed, self.path("usdz")),
             "maps": lambda: write_maps(self.textured, self.folder, name=self.name),
@@ -151,6 +151,10 @@ class _Writer:
         """The textured mesh where its files have it."""
         options, to_world = self.options, self.chain.sources.to_world
         return placed(self.textured, pivot=options.pivot, real_size=options.real_size, to_world=to_world)
+
+    def write_glb(self) -> Path:
+        format, notice = self.options.texture_format, self.chain.sources.notice
+        return write_glb(self.placed, self.path("glb"), texture_format=format, notice=notice)
 
     def write_solid(self) -> Path:
         solid = closed(self.chain.light)

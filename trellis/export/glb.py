@@ -31,16 +31,17 @@ GLB_MAGIC, GLB_VERSION, JSON_CHUNK, BINARY_CHUNK = 0x46546C67, 2, 0x4E4F534A, 0x
 MAX_SHORT_INDEX = 65534  # 65535 itself is the primitive restart value, which no index may use
 
 
-def write_glb(textured: TexturedMesh, path: str | Path, *, texture_format: str = "png") -> Path:
+def write_glb(textured: TexturedMesh, path: str | Path, *, texture_format: str = "png", notice: str = "") -> Path:
     """Write `textured` as a GLB file (y-up, front towards +z) and return its path; see `glb_bytes`."""
-    return write_bytes(path, glb_bytes(textured, texture_format=texture_format))
+    return write_bytes(path, glb_bytes(textured, texture_format=texture_format, notice=notice))
 
 
-def glb_bytes(textured: TexturedMesh, *, texture_format: str = "png") -> bytes:
+def glb_bytes(textured: TexturedMesh, *, texture_format: str = "png", notice: str = "") -> bytes:
     """The GLB file of `textured`: positions, normals, texture coordinates, one material with its pictures embedded.
 
     World z-up becomes glTF y-up. The material is no metal and matte; a normal map brings tangents with it.
-    Where the input picture was taken from is kept in the extras of the node, for whoever compares the two.
+    Where the input picture was taken from is kept in the extras of the node, for whoever compares the two; `notice`, a
+    line that the model's licence asks for, in those of the asset.
     texture_format "webp" makes the file several times smaller and needs a reader of EXT_texture_webp. Raises
     InvalidInputError for an empty mesh or an unknown format.
     """
@@ -66,7 +67,7 @@ def glb_bytes(textured: TexturedMesh, *, texture_format: str = "png") -> bytes:
         material["doubleSided"] = True
     camera = textured.picture_camera
     extras = {} if camera is None else {"picture_camera": picture_camera(camera)}
-    return document.container(primitive, material, extras)
+    return document.container(primitive, material, extras, {"extras": {"notice": notice}} if notice else {})
 
 
 def picture_camera(camera: Cameras) -> dict[str, list[float]]:
@@ -157,11 +158,13 @@ class _Document:
         self.textures.append({"sampler": 0} | ({"extensions": {WEBP_EXTENSION: source}} if webp else source))
         return len(self.textures) - 1
 
-    def container(self, primitive: dict[str, Any], material: dict[str, Any], extras: dict[str, Any]) -> bytes:
-        """The GLB file of one object of one primitive and one material, with the extras of its node."""
+    def container(
+        self, primitive: dict[str, Any], material: dict[str, Any], extras: dict[str, Any], about: dict[str, Any]
+    ) -> bytes:
+        """The GLB file of one object of one primitive and one material, with the extras of its node; `about` it all."""
         webp = any("extensions" in texture for texture in self.textures)
         document = {
-            "asset": {"version": "2.0", "generator": GENERATOR},
+            "asset": {"version": "2.0", "generator": GENERATOR} | about,
             # There is no second picture to fall back on, so the extension is required, not only used.
             **({"extensionsUsed": [WEBP_EXTENSION], "extensionsRequired": [WEBP_EXTENSION]} if webp else {}),
             "scene": 0,

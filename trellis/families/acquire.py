@@ -1,17 +1,20 @@
 """Fetch a model, and what it conditions on, into the folder of models, for offline use: the one way to fetch any."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, FetchError, InvalidInputError, did_you_mean
 from trellis.families import registry
 from trellis.families.catalogue import cached_folder, resolve_model
 from trellis.families.download import RemoteFile, fetch_file, is_whole, list_repository, missing_bytes, require_space
-from trellis.families.family import NeededFile
-from trellis.families.location import ModelLocation, description_files
+from trellis.families.family import Licence, NeededFile
+from trellis.families.licences import accepted_on, require_licence
+from trellis.families.location import ModelLocation, description_files, refuse_several
 from trellis.progress import Progress
 from trellis.runtime import ModelFiles, matting_model_path
 from trellis.stages import Stage
@@ -28,6 +31,7 @@ U2NET_FILE = RemoteFile(
     ("md5", "60024c5c889badc19c04ad937298a77b"),
 )
 UNFINISHED = ".new"  # ends the name of a description until everything else is there
+RECORD = "trellis-download.json"  # beside a model whose licence had to be accepted: what, from where, and when
 T = TypeVar("T")
 
 
@@ -35,7 +39,7 @@ T = TypeVar("T")
 class Download:
     """What is to be fetched of a model: files with their places, and the names of models that it works with.
 
-    description: the file, already there as UNFINISHED, that gets its name last.
+    description: the file, already there as UNFINISHED, that gets its name last; record: what RECORD says, if anything.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Download:
     files: tuple[tuple[RemoteFile, Path], ...]
     description: str | None = None
     supporting: tuple[str, ...] = ()
+    record: Mapping[str, str] | None = None
 
 
 def known_names() -> tuple[str, ...]:
@@ -99,8 +104,9 @@ def get_model(
     """Fetch one of `known_names`, or a model of the hub as owner/name, and what it needs; returns their places.
 
     Interrupted, it goes on the next time. Models go to `runtime.model_folder`, u2net to where rembg looks. Progress is
-    told in megabytes; cancelling stops within a piece of one. Raises InvalidInputError for another name, FetchError
-    when something is not to be had, does not fit or is damaged.
+    told in megabytes; cancelling stops within a piece of one. Raises InvalidInputError for another name,
+    CheckpointError for a repository of several models, LicenceError before a licence is accepted that must be,
+    FetchError when something is not to be had, does not fit or is damaged.
     """
     progress = progress or Progress()
     names = known_names()
@@ -111,6 +117,8 @@ def get_model(
             f"Unknown model {name!r}; choose one of {choices}, or one of the hub as owner/name."
             f"{did_you_mean(name, names)}"
         )
+    refuse_several(name, registry.FAMILIES)
+    require_licence(registry.licence_of(name), runtime, model=name)
     if runtime.offline:
         raise FetchError(f"{name} cannot be fetched in offline mode (--offline, HF_HUB_OFFLINE).")
     if name == U2NET:
@@ -119,19 +127,19 @@ def get_model(
     root = runtime.model_folder
     if root is None:
         raise FetchError("There is no folder for models; set TRELLIS_MODELS to one.")
-    downloads = [_plan(name, root, progress)]
-    downloads += [_plan(supporting, root, progress) for supporting in downloads[0].supporting]
+    downloads = [_plan(name, root, runtime, progress)]
+    downloads += [_plan(supporting, root, runtime, progress) for supporting in downloads[0].supporting]
     require_space(root, sum(missing_bytes(download.files) for download in downloads))
     return [_carry_out(download, progress) for download in downloads]
 
 
-def _plan(name: str, root: Path, progress: Progress) -> Download:
+def _plan(name: str, root: Path, runtime: ModelFiles, progress: Progress) -> Download:
     """Find out what a model consists of, from the first of its repositories that has all of it."""
     supporting, published = registry.supporting_models(), registry.published_models()
     if name in supporting:
         return _from_first(supporting[name].repositories, lambda place: _plan_supporting(name, root, place), progress)
     places = published[name].repositories if name in published else (name,)
-    return _from_first(places, lambda place: _plan_model(name, root / name, place, progress), progress)
+    return _from_first(places, lambda place: _plan_model(name, root / name, place, runtime, progress), progress)
 
 
 def _from_first(repositories: Sequence[str], use: Callable[[str], T], progress: Progress) -> T:
@@ -155,16 +163,18 @@ def _from_first(repositories: Sequence[str], use: Callable[[str], T], progress: 
 def _plan_supporting(name: str, root: Path, repository: str) -> Download:
     listed = list_repository(repository)
     model = registry.supporting_models()[name]
-    folder = root / model.repositories[0]
+    folder = root / model.place
     wanted = [*model.files, *(path for path in model.optional if path in listed)]
     return Download(name, folder, tuple((_pick(listed, path, repository), folder / path) for path in wanted))
 
 
-def _plan_model(name: str, folder: Path, repository: str, progress: Progress) -> Download:
-    listed = list_repository(repository)
+def _plan_model(name: str, folder: Path, repository: str, runtime: ModelFiles, progress: Progress) -> Download:
+    model = registry.published_models().get(name)
+    listed = _inside(list_repository(repository), model.subfolder if model else "")
     family = next((family for family in registry.FAMILIES if family.description_file in listed), None)
     if family is None:
         raise FetchError(f"{repository} has no {description_files(registry.FAMILIES)}")
+    require_licence(family.licence, runtime, model=name)
     path = folder / (family.description_file + UNFINISHED)
     remote = _pick(listed, family.description_file, repository)
     if not is_whole(remote, path):
@@ -182,7 +192,18 @@ def _plan_model(name: str, folder: Path, repository: str, progress: Progress) ->
     folders = set(map(PurePosixPath, description.folders))
     own = [path for path in listed if folders.intersection(PurePosixPath(path).parents)]
     files += [(_pick(listed, path, repository), folder / path) for path in own]
-    return Download(name, folder, tuple(files), family.description_file, description.supporting)
+    record = _record(family.licence, repository, runtime) if family.licence else None
+    return Download(name, folder, tuple(files), family.description_file, description.supporting, record)
+
+
+def _inside(listed: Mapping[str, RemoteFile], subfolder: str) -> dict[str, RemoteFile]:
+    """The files of a subfolder of a repository by their paths in it, of which no other file is ever fetched."""
+    start = f"{subfolder}/" if subfolder else ""
+    return {path.removeprefix(start): file for path, file in listed.items() if path.startswith(start)}
+
+
+def _record(licence: Licence, repository: str, runtime: ModelFiles) -> dict[str, str]:
+    return {"repository": repository, "licence": licence.title, "accepted": accepted_on(licence, runtime) or ""}
 
 
 def _pick(listed: Mapping[str, RemoteFile], path: str, repository: str) -> RemoteFile:
@@ -212,6 +233,8 @@ def _carry_out(download: Download, progress: Progress) -> Path:
                 on_bytes(-remote.size)
             target.unlink()
         fetch_file(remote, target, on_bytes=on_bytes)
+    if download.record is not None:
+        write_bytes(download.folder / RECORD, (json.dumps(download.record, indent=2) + "\n").encode())
     if download.description is not None:
         (download.folder / (download.description + UNFINISHED)).replace(download.folder / download.description)
     progress.report(Stage.FETCH, max(1, total // MEGABYTE), max(1, total // MEGABYTE), download.name)

@@ -22,6 +22,7 @@ class ModelLocation:
     families: tuple[ModelFamily, ...]
     local: Path | None = None
     repositories: tuple[str, ...] = ()
+    subfolder: str = ""  # of the repositories
 
     @cached_property
     def family(self) -> ModelFamily:
@@ -48,7 +49,8 @@ class ModelLocation:
 
     def find(self, path: str) -> Path | None:
         """A file of the model on this machine, if it is there."""
-        found = cached_file(self.repositories, path) if self.local is None else None
+        inside = f"{self.subfolder}/{path}" if self.subfolder else path
+        found = cached_file(self.repositories, inside) if self.local is None else None
         extra = self.extra_folder
         return extra / path if found is None and extra is not None and (extra / path).is_file() else found
 
@@ -110,9 +112,10 @@ def find_model(name: str, *, runtime: ModelFiles, families: Sequence[ModelFamily
         raise CheckpointError(f"{name} is no model folder: it has no {wanted}.")
     if published is not None:
         short, family = published
-        known = family.published[short].repositories
-        places = known if name == short else tuple(dict.fromkeys((name, *known)))
-        return ModelLocation(name, runtime, (family,), repositories=places)
+        known = family.published[short]
+        places = known.repositories if name == short else tuple(dict.fromkeys((name, *known.repositories)))
+        return ModelLocation(name, runtime, (family,), repositories=places, subfolder=known.subfolder)
+    refuse_several(name, families)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return ModelLocation(name, runtime, tuple(families), repositories=(name,))
     embedded = [known for family in families for known in family.embedded]
@@ -121,6 +124,14 @@ def find_model(name: str, *, runtime: ModelFiles, families: Sequence[ModelFamily
         f"Unknown model {name!r}: give {', '.join(map(repr, embedded))}, a folder with a {wanted}, one of "
         f"{', '.join(names)}, or a hub repository as owner/name.{did_you_mean(name, [*embedded, *names])}"
     )
+
+
+def refuse_several(name: str, families: Sequence[ModelFamily]) -> None:
+    """Raise CheckpointError where a name means a repository of several models, which have names of their own."""
+    known = [model for family in families for model in family.published.items()]
+    several = [short for short, model in known if model.subfolder and name in model.repositories]
+    if several:
+        raise CheckpointError(f"{name} holds several models: name one of them, {', '.join(several)}.")
 
 
 def description_files(families: Sequence[ModelFamily]) -> str:

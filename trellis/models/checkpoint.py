@@ -52,7 +52,7 @@ def _describe(path: Path, weights: Path) -> Network[Any]:
         raise CheckpointError(f'{path} must hold {{"name": class, "args": {{...}}}}.')
     try:
         parse_config(content["name"], content["args"])
-        tensors = len(_names(weights))
+        tensors = len(names_in(weights))
         for name, value in content["args"].items():
             if "blocks" in name and value > tensors:
                 raise CheckpointError(f"{path}: {name} = {value} does not fit the {tensors} tensors of {weights.name}.")
@@ -62,7 +62,7 @@ def _describe(path: Path, weights: Path) -> Network[Any]:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _names(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """The names of a file's tensors, of which only the header is read; raises CheckpointError for a damaged file."""
     if not path.is_file():
         raise CheckpointError(f"{path} is missing.")
@@ -75,7 +75,12 @@ def _names(path: Path) -> set[str]:
 
 def _read_weights(path: Path, expected: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """The tensors of a file in the dtypes of `expected`; every name and shape must agree."""
-    _check_names(path, _names(path), set(expected))
+    check_names(path, names_in(path), set(expected))
+    return read_tensors(path, expected, device)
+
+
+def read_tensors(path: Path, expected: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The tensors of a file named in `expected`, in its dtypes; raises CheckpointError for another shape."""
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             for key, tensor in expected.items():
@@ -87,7 +92,8 @@ def _read_weights(path: Path, expected: Mapping[str, Tensor], device: torch.devi
         raise CheckpointError(f"{path} is damaged or cannot be read: {error}") from error
 
 
-def _check_names(path: Path, found: set[str], expected: set[str]) -> None:
+def check_names(path: Path, found: set[str], expected: set[str]) -> None:
+    """Raise CheckpointError naming tensors that are missing or unexpected."""
     problems = []
     for label, names in (("missing", expected - found), ("unexpected", found - expected)):
         if names:

@@ -1,25 +1,59 @@
 """What all networks share: their configuration and the precision of their torso."""
 
-from typing import Generic, TypeVar
+from collections.abc import Iterator
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from trellis.errors import InvalidInputError
 from trellis.models.config import ModelConfig, choose
-from trellis.nn.attention import CrossAttention, SelfAttention
+from trellis.nn.attention import Attention
 from trellis.nn.conv import ConvWeights, SparseConv3d
 from trellis.ops.attention import BACKENDS
 from trellis.ops.sparse_conv import choice, spconv_adapter
 from trellis.runtime import SPARSE_CONV_BACKENDS
 
 C = TypeVar("C", bound=ModelConfig)
-TORSO = ("input_blocks", "blocks", "middle_block", "out_blocks", "upsample")
 TORSO_LAYERS = (nn.Linear, nn.Conv3d, ConvWeights)
 TORSO_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-class Network(nn.Module, Generic[C]):
+class Torso(nn.Module):
+    """A network whose torso, the modules whose names begin as one of TORSO, may run in half precision."""
+
+    TORSO: ClassVar[tuple[str, ...]] = ("input_blocks", "blocks", "middle_block", "out_blocks", "upsample")
+
+    def _torso_layers(self) -> Iterator[nn.Linear | nn.Conv3d | ConvWeights]:
+        for name, layer in self.named_modules():
+            if name.startswith(self.TORSO) and isinstance(layer, TORSO_LAYERS):
+                yield layer
+
+    @property
+    def torso_dtype(self) -> torch.dtype:
+        """What the torso computes in: the dtype of its first linear or convolution weight."""
+        return next((layer.weight.dtype for layer in self._torso_layers()), torch.float32)
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Convert the torso's linear and convolution weights to float32, float16 or bfloat16."""
+        if dtype not in TORSO_DTYPES:
+            raise InvalidInputError(f"Unknown torso precision {dtype}; choose one of {TORSO_DTYPES}.")
+        for layer in self._torso_layers():
+            layer.to(dtype)
+
+    def set_attention(self, backend: str | None) -> None:
+        """Compute attention by one back end (see `trellis.ops.attention.BACKENDS`); None: chosen at every call.
+
+        Raises InvalidInputError for an unknown one.
+        """
+        if backend is not None and backend not in BACKENDS:
+            raise InvalidInputError(f"Unknown attention back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.backend = backend
+
+
+class Network(Torso, Generic[C]):
     """A network with a published configuration; its torso may run in half precision, its ends are float32.
 
     In half precision are: weights and products of Linear and convolution layers of the torso, the residual stream,
@@ -33,33 +67,6 @@ class Network(nn.Module, Generic[C]):
     def __init__(self, config: C) -> None:
         super().__init__()
         self.config = config
-
-    @property
-    def torso_dtype(self) -> torch.dtype:
-        """What the torso computes in: the dtype of its first linear or convolution weight."""
-        layers = (m for name in TORSO if hasattr(self, name) for m in getattr(self, name).modules())
-        return next((m.weight.dtype for m in layers if isinstance(m, TORSO_LAYERS)), torch.float32)
-
-    def set_precision(self, dtype: torch.dtype) -> None:
-        """Convert the torso's linear and convolution weights to float32, float16 or bfloat16."""
-        if dtype not in TORSO_DTYPES:
-            raise InvalidInputError(f"Unknown torso precision {dtype}; choose one of {TORSO_DTYPES}.")
-        for name in TORSO:
-            if hasattr(self, name):
-                for layer in getattr(self, name).modules():
-                    if isinstance(layer, TORSO_LAYERS):
-                        layer.to(dtype)
-
-    def set_attention(self, backend: str | None) -> None:
-        """Compute attention by one back end (see `trellis.ops.attention.BACKENDS`); None: chosen at every call.
-
-        Raises InvalidInputError for an unknown one.
-        """
-        if backend is not None and backend not in BACKENDS:
-            raise InvalidInputError(f"Unknown attention back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
-        for module in self.modules():
-            if isinstance(module, SelfAttention | CrossAttention):
-                module.backend = backend
 
     def set_sparse_conv(self, backend: str | None, *, algorithm: str = "auto") -> None:
         """Compute sparse convolutions by one back end (see `trellis.ops.sparse_conv`); None: the fastest built-in one.

@@ -8,13 +8,20 @@ from trellis.ops.segments import Segments
 from trellis.sparse.windows import TokenWindows
 
 
-class SelfAttention(nn.Module):
-    """Tokens [T, C] attend to each other inside their windows."""
+class Attention(nn.Module):
+    """What all attention layers have: their number of heads, and who computes them."""
 
-    def __init__(self, width: int, heads: int, *, qk_rms_norm: bool = False) -> None:
+    def __init__(self, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.backend: str | None = None  # of packed_attention; None: chosen at every call
+
+
+class SelfAttention(Attention):
+    """Tokens [T, C] attend to each other inside their windows."""
+
+    def __init__(self, width: int, heads: int, *, qk_rms_norm: bool = False) -> None:
+        super().__init__(heads)
         self.to_qkv = nn.Linear(width, 3 * width)
         self.q_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
         self.k_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None
@@ -33,13 +40,11 @@ class SelfAttention(nn.Module):
         return self.to_out(out)
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(Attention):
     """Tokens [T, C] of each sample attend to that sample's condition tokens [Tc, Cc]."""
 
     def __init__(self, width: int, heads: int, *, cond_width: int, qk_rms_norm: bool = False) -> None:
-        super().__init__()
-        self.heads = heads
-        self.backend: str | None = None  # of packed_attention; None: chosen at every call
+        super().__init__(heads)
         self.to_q = nn.Linear(width, width)
         self.to_kv = nn.Linear(cond_width, 2 * width)
         self.q_rms_norm = HeadRMSNorm(heads, width // heads) if qk_rms_norm else None

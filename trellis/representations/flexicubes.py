@@ -88,18 +88,18 @@ class _Surface:
     attributes: Tensor
 
 
-def extract_mesh(coords: Tensor, feats: Tensor, *, resolution: int) -> Mesh:
+def extract_mesh(coords: Tensor, feats: Tensor, *, resolution: int, closed: bool = True) -> Mesh:
     """The surface of one sample; a field without sign change gives a mesh of 0 vertices and 0 faces.
 
     coords [n, 3] distinct voxels of the resolution^3 grid; feats [n, 101] raw decoder values: sdf 8, deform 24,
     weights 21, colour 48 (53: no colour, attributes None). World frame [-0.5, 0.5]^3, faces counter-clockwise seen
-    from positive sdf, attributes [V, 6] = colour and encoded normal in (0, 1). Computes in float32 (float64 for float64
-    feats) on the device of feats. Raises `InvalidInputError` for a wrong channel count, a voxel outside the grid or one
-    given twice.
+    from positive sdf, attributes [V, 6] = colour and encoded normal in (0, 1). closed: the field is positive outside of
+    the voxels; else these hold all of the surface. Computes in float32 (float64 for float64 feats) on the device of
+    feats. Raises `InvalidInputError` for a wrong channel count, a voxel outside the grid or one given twice.
     """
     shell = _build_shell(coords, feats, resolution)
     tables = case_tables(feats.device)
-    surface = _build_surface(shell, tables)
+    surface = _build_surface(shell, tables, closed=closed)
     vertices, attributes, _ = _dual_vertices(surface, tables)
     quads, low_inside, axis = _quads(shell, surface, tables)
     faces = _split_quads(surface, quads, low_inside=low_inside, axis=axis)
@@ -189,8 +189,8 @@ def _vertex_groups(shell: _Shell) -> list[slice]:
 
 
 @torch.no_grad()
-def _surface_cubes(shell: _Shell) -> tuple[Tensor, Tensor]:
-    """Keys [S] and case ids [S] of the cubes with a sign change; outside the shell the field is positive."""
+def _surface_cubes(shell: _Shell, closed: bool) -> tuple[Tensor, Tensor]:
+    """Keys [S] and case ids [S] of the cubes with a sign change; outside the shell the field is positive (`closed`)."""
     vertex_keys = _corner_keys(shell, shell.keys)
     sdf = _vertex_means(shell, vertex_keys, [SDF])[0].squeeze(1) - 1 / shell.resolution
     inside_keys = vertex_keys[sdf < 0]
@@ -199,7 +199,7 @@ def _surface_cubes(shell: _Shell) -> tuple[Tensor, Tensor]:
     case = torch.zeros_like(cubes)
     for corner in range(8):
         case |= (inside.find(cubes, shell.corner_offset(corner)) >= 0).long() << corner
-    crossing = (case != 255).nonzero().squeeze(1)
+    crossing = ((case != 255) if closed else (case != 255) & (shell.rows.find(cubes) >= 0)).nonzero().squeeze(1)
     return cubes[crossing], case[crossing]
 
 
@@ -214,8 +214,8 @@ def _resolve_ambiguity(shell: _Shell, cubes: KeyIndex, case: Tensor, flagged_fac
     return torch.where(paired, 255 - case, case)
 
 
-def _build_surface(shell: _Shell, tables: CaseTables) -> _Surface:
-    keys, case = _surface_cubes(shell)
+def _build_surface(shell: _Shell, tables: CaseTables, *, closed: bool = True) -> _Surface:
+    keys, case = _surface_cubes(shell, closed)
     cubes = KeyIndex(keys, shell.side)
     grouping = _resolve_ambiguity(shell, cubes, case, tables.flagged_face)
     vertex_keys = _corner_keys(shell, keys)

@@ -55,6 +55,11 @@ class Retextured:
     notes: tuple[str, ...] = ()
     likeness: float | None = None
 
+    @property
+    def notice(self) -> str:
+        """The line that the licence of the model asks for which made the mesh; "" without."""
+        return self.mesh.notice
+
     def save(self, folder: str | Path, *, name: str = "asset") -> dict[str, Path]:
         """Write `folder/name.*`; the paths by kind.
 
@@ -67,7 +72,7 @@ class Retextured:
     def _files(self, name: str) -> dict[str, tuple[str, bytes]]:
         """Names and contents by kind."""
         if self.textured is not None:
-            return {"glb": (f"{name}.glb", glb_bytes(self.textured))}
+            return {"glb": (f"{name}.glb", glb_bytes(self.textured, notice=self.notice))}
         assert self.layout is not None
         pngs = [png_bytes(picture) for picture in self.pictures]
         tiles = [sheet.tile for sheet in self.layout.sheets]

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trellis.encoding.load import load_mesh
 from trellis.encoding.readers.files import LoadLimits, SourceFiles
 from trellis.encoding.readers.gltf_document import GltfDocument, parse_document
 from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
@@ -25,6 +24,7 @@ from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.pipeline import TrellisPipeline
 from trellis.representations import Mesh
 from trellis.representations.flexicubes import extract_mesh
+from trellis.training.meshes import training_mesh
 from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, occupied_coords, sample_objects
 
 FAMILIES = ("chair", "car", "mushroom", "lighthouse", "robot")
@@ -76,13 +76,13 @@ def write_object(one: ObjectBatch, path: Path) -> Path:
 
 
 def _measure_one(pipeline: TrellisPipeline, source: Path, *, seed: int) -> RetextureScores:
-    old = load_mesh(source)
+    old = training_mesh(source)
     truth = recolored(old)
     picture = source.with_name(f"{source.stem}_picture.png")
     Image.fromarray(photograph(truth, camera_at(*PICTURE_VIEW), PICTURE)).save(picture)
     made = pipeline.retexture(source, picture, seed=seed)
     result = made.save(source.parent, name=f"{source.stem}_new")["glb"]
-    new = load_mesh(result)
+    new = training_mesh(result)
     views = [camera_at(*PICTURE_VIEW), *(camera_at(*angles) for angles in AROUND)]
     before, after = ([agreement(mesh, truth, camera) for camera in views] for mesh in (old, new))
     return RetextureScores(

@@ -14,6 +14,7 @@ from PIL import Image
 from plyfile import PlyData, PlyElement
 
 from tests.unit.app.process_fakes import UNLIKE_SEED
+from trellis.geometry.similarity import Similarity
 from trellis.progress import Progress
 from trellis.stages import Stage
 
@@ -32,12 +33,14 @@ class FakeAsset:
 
     def __init__(self, seed: int, saves: list[dict[str, Any]], writing: threading.Event) -> None:
         self.seed = seed
+        self.notice = ""
         self.saves = saves
         self.writing = writing
         self.notes = ("The background was removed without a network.",)
         self.picture = np.asarray(_gradient().resize((64, 64)).convert("RGBA"))
         self.mesh = _knot()
         self.kept: SimpleNamespace | None = None  # of an edit
+        self.resolution, self.to_cube = 32, Similarity()
 
     def store(self, path: Path) -> Path:
         path.write_text(str(self.seed))
@@ -101,7 +104,7 @@ class FakeAsset:
 class FakeRetextured:
     """The same file once more."""
 
-    notes, likeness = ("The texture coordinates are the mesh's own.",), 0.5
+    notes, likeness, notice = ("The texture coordinates are the mesh's own.",), 0.5, ""
 
     def __init__(self, mesh: Path) -> None:
         self.mesh = mesh
@@ -118,6 +121,7 @@ class FakePipeline:
 
     inputs, operations = ("pictures", "text"), ("generate", "variant", "edit", "retexture", "encode")
     representations = ("gaussians", "mesh", "radiance_field")
+    options, notice = (), ""
 
     def __init__(self, *, step_seconds: float = 0.0, fault: BaseException | None = None) -> None:
         self.calls: list[dict[str, Any]] = []

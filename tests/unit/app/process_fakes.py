@@ -107,6 +107,7 @@ class ProcessAsset:
 
     notes = ("A note of the pipeline.",)
     picture = kept = None
+    notice = ""
 
     def __init__(self, seed: int, control: Control) -> None:
         self.seed = seed
@@ -144,6 +145,7 @@ class ProcessPipeline:
     name = "fake"
     inputs, operations = ("pictures", "text"), ("generate", "variant", "retexture", "encode")
     representations = ("gaussians", "mesh", "radiance_field")
+    options, notice = (), ""
 
     def __init__(self, control: Control, *, preset: str | None = None) -> None:
         self.control = control
@@ -176,7 +178,7 @@ class ProcessPipeline:
 class ProcessTextures:
     """Two UDIM tiles of plain colours, or the mesh itself where no tiles are asked for."""
 
-    notes, likeness = (), 0.5
+    notes, likeness, notice = (), 0.5, ""
 
     def __init__(self, mesh: Path, uvs: str) -> None:
         self.mesh, self.uvs = mesh, uvs

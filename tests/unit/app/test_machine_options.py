@@ -12,8 +12,19 @@ from trellis.ops.rasterize import ADAPTERS, BACKENDS
 from trellis.runtime import RASTERIZERS
 
 WORDS = ["--model", "m/n", "--device", "cpu", "--precision", "full", "--offline", "--preset", "minimal"]
-WORDS += ["--attention", "sdpa", "--sparse-conv", "spconv", "--rasterizer", "gsplat", "--memory-limit", "4.5"]
-STATED = MachineOptions("m/n", "cpu", "full", True, "minimal", "sdpa", "spconv", "gsplat", 4.5)
+WORDS += [
+    "--attention",
+    "sdpa",
+    "--sparse-conv",
+    "spconv",
+    "--rasterizer",
+    "gsplat",
+    "--memory-limit",
+    "4.5",
+    "--cudnn",
+    "off",
+]
+STATED = MachineOptions("m/n", "cpu", "full", True, "minimal", "sdpa", "spconv", "gsplat", 4.5, "off")
 
 
 @pytest.mark.parametrize("command", [["generate", "x"], ["batch", "x"], ["serve"], ["doctor"]])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from trellis.app.model_choices import ModelChoice, offered_models
-from trellis.families.trellis_family import PUBLISHED, SUPPORTING
+from trellis.families.registry import published_models
+from trellis.families.trellis_family import SUPPORTING
 from trellis.runtime import ModelFiles
 
 IMAGE, TEXT = "microsoft/TRELLIS-image-large", "microsoft/TRELLIS-text-base"
@@ -22,7 +23,7 @@ def offered(folder: Path, *, offline: bool = False) -> dict[str, ModelChoice]:
 
 def test_what_is_fetched_includes_what_reads_pictures_and_texts(tmp_path: Path) -> None:
     models = offered(tmp_path)
-    assert next(iter(models)) == "nano" and len(models) == 1 + len(PUBLISHED)
+    assert next(iter(models)) == "nano" and len(models) == 1 + len(published_models())
     assert models[IMAGE] == ModelChoice(
         IMAGE,
         "TRELLIS-image-large · 4.2 GB to fetch",

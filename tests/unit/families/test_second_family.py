@@ -167,7 +167,9 @@ def test_what_it_does_not_take_or_make_is_refused(models: Path, picture: Path, t
 
 def test_a_folder_of_no_family_is_refused(models: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    with pytest.raises(CheckpointError, match=r"none is no model folder: it has no pipeline.json or tiny.json"):
+    with pytest.raises(
+        CheckpointError, match=r"none is no model folder: it has no pipeline.json or config.yaml or tiny.json"
+    ):
         open_model(tmp_path / "none", runtime=Runtime(model_folder=models))
     (models / "red" / "tiny.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"tiny.json states no color"):

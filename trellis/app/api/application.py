@@ -15,6 +15,8 @@ from trellis.app.api.access_log import AccessLog
 from trellis.app.api.docs_page import docs_page
 from trellis.app.api.errors import add_error_handlers
 from trellis.app.api.guards import HostGuard, OriginGuard, PatienceGuard, SafeHeaders, TokenGuard
+from trellis.app.api.hunyuan.routes import hunyuan_routes
+from trellis.app.api.hunyuan.server import HunyuanServer
 from trellis.app.api.job_routes import job_routes
 from trellis.app.api.jobs import Jobs
 from trellis.app.api.late_page import LatePage
@@ -28,8 +30,8 @@ from trellis.app.engine import Engine
 
 DESCRIPTION = (
     "Pictures in, textured 3D assets out. /jobs is the interface for programs: submit, watch, fetch. The other routes "
-    "are those of the StableProjectorz servers, for its desktop client and for existing scripts; they see one "
-    "generation at a time and know no job ids."
+    "are those of the StableProjectorz servers, for its desktop client and for existing scripts, which see one "
+    "generation at a time and know no job ids, and those of Hunyuan3D's server for its clients."
 )
 
 
@@ -62,10 +64,12 @@ def create_api(engine: Engine, settings: ApiSettings, *, page: LatePage | None =
     add_error_handlers(app)
     jobs = Jobs(engine)
     slot = Slot(jobs, busy_seconds=settings.busy_seconds)
+    hunyuan = HunyuanServer(jobs, settings)
     for router in (
         job_routes(jobs, settings),
         model_routes(jobs.models),
-        desktop_routes(jobs, slot, settings),
+        desktop_routes(jobs, slot, settings, hunyuan),
+        hunyuan_routes(hunyuan),
         legacy_routes(jobs, slot, settings),
     ):
         app.include_router(router)

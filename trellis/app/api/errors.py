@@ -12,7 +12,7 @@ from starlette.routing import compile_path
 
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import InvalidInputError, LicenceError, TrellisError
 
 RETRY_SECONDS = "5"
 
@@ -69,6 +69,10 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(StorageError)
     async def not_stored(_: Request, error: StorageError) -> Response:
         return error_response(error.status, str(error), None, {"Retry-After": RETRY_SECONDS})
+
+    @app.exception_handler(LicenceError)
+    async def not_accepted(_: Request, error: LicenceError) -> Response:
+        return error_response(403, str(error), "model")
 
     @app.exception_handler(InvalidInputError)
     async def invalid_input(_: Request, error: InvalidInputError) -> Response:

@@ -23,6 +23,8 @@ LIKENESS = Field(
     description=f"How much the asset looks like its picture, from 0 to 1; below {LIMIT} it does not. Null for a text."
 )
 
+NOTICE = Field(description="The line that the model's licence asks everything made with it to carry; empty for none.")
+
 
 class FileModel(BaseModel):
     """A result file."""
@@ -83,6 +85,7 @@ class JobModel(BaseModel, from_attributes=True):
         description="What an edit changed outside of its boxes, as measured: voxels_changed, and psnr (dB) of pictures "
         "before and after. Null for other operations."
     )
+    notice: str = NOTICE
     files: _Files
     draft_url: Annotated[str | None, BeforeValidator(lambda path: path and f"/jobs/{path.parent.name}/draft")] = Field(
         validation_alias="draft", description="Where a first look at the asset is, before its files are made."
@@ -104,6 +107,7 @@ class ResultModel(BaseModel, from_attributes=True):
     seconds: Annotated[float, _rounded(3)]
     notes: list[str]
     likeness: float | None = LIKENESS
+    notice: str = NOTICE
     files: _Files
 
 

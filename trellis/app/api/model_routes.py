@@ -15,6 +15,7 @@ class ModelModel(BaseModel):
     takes: Literal["pictures", "prompt"]
     default: bool = Field(description="The first here that takes what it takes: used where a job states no model.")
     here: bool = Field(description="If not, a job that names it fetches it first.")
+    refusal: str | None = Field(description="Why a job cannot have it yet: what its licence asks to be accepted.")
 
 
 class ModelList(BaseModel):
@@ -35,7 +36,8 @@ def model_routes(models: Models) -> APIRouter:
             prompts = name in models.of_texts
             takes: Literal["pictures", "prompt"] = "prompt" if prompts else "pictures"
             default, here = name == models.default_of(prompts=prompts), name not in models.to_fetch
-            answer.append(ModelModel(name=name, takes=takes, default=default, here=here))
+            refusal = models.refusal(name)
+            answer.append(ModelModel(name=name, takes=takes, default=default, here=here, refusal=refusal))
         return ModelList(models=answer)
 
     return router

@@ -24,6 +24,7 @@ class Problem(BaseModel):
 _MEANINGS = {
     400: "The request cannot be read.",
     401: "The token is missing or wrong.",
+    403: "The licence of the model is not accepted yet.",
     404: "There is no such thing (any more).",
     409: "Not in this state.",
     413: "The request is too large.",

@@ -130,4 +130,4 @@ def _from_texts(name: str, option: Option, texts: list[str]) -> Any:
         return {"true": True, "false": False}.get(text.lower(), text)
     if option.values:
         return next((value for value in option.values if str(value) == text), text)
-    return parse_number(name, text)
+    return text if option.kind == "string" else parse_number(name, text)

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from trellis.app.request import GenerationRequest
+from trellis.app.request import GenerationRequest, form_request
 
 # What the page offers, row by row; the other options keep their defaults.
 QUALITY_ROWS = (("quality",),)
@@ -16,6 +16,7 @@ SAMPLING_ROWS = (
     ("multi_image",),
     ("speed",),
 )
+SHAPE_ROWS = (("surface_resolution", "texture_model"), ("views",))  # shown where the model takes them
 FILE_ROWS = (
     ("simplify",),
     ("faces", "stl_size"),
@@ -29,12 +30,15 @@ FILE_ROWS = (
     ("preview_frames",),
     ("preview_size",),
 )
-SHOWN = tuple(name for rows in (QUALITY_ROWS, SETUP_ROWS, SAMPLING_ROWS, FILE_ROWS) for row in rows for name in row)
+SHAPE_SHOWN = tuple(name for row in SHAPE_ROWS for name in row)
+ROWS = (QUALITY_ROWS, SETUP_ROWS, SAMPLING_ROWS, SHAPE_ROWS, FILE_ROWS)
+SHOWN = tuple(name for rows in ROWS for row in rows for name in row)
 SHOWN_FILES = ("quality", *(name for row in FILE_ROWS for name in row))
 # What follows a choice of quality or memory preset: controls that then show what the choice sets.
 FOLLOWING = (
     "structure_steps",
     "latent_steps",
+    "surface_resolution",
     "simplify",
     "faces",
     "texture_size",
@@ -54,6 +58,8 @@ def create_control(name: str) -> Component:
         return gr.Checkbox(default, **shared)
     if option.kind == "array":
         return gr.CheckboxGroup(list(option.values), value=default or [], **shared)
+    if option.kind == "string" and not option.values:
+        return gr.Dropdown([(option.null or "", "")], value="", filterable=False, **shared)
     if option.values and option.null is not None:
         choices = [(option.null, ""), *((str(value), value) for value in option.values)]
         return gr.Dropdown(choices, value="", filterable=False, **shared)
@@ -80,15 +86,24 @@ def control_value(control: Component, value: Any) -> Any:
 
 
 def stated_values(names: tuple[str, ...], values: list[object]) -> dict[str, object]:
-    """The controls' values as a request takes them; nothing chosen means None where that has a meaning."""
+    """The controls' values as a request takes them; nothing chosen means None where that has a meaning.
+
+    Boxes that are ticked count in the order in which they stand.
+    """
     known = GenerationRequest.options()
-    return {
+    given = {
         name: None if value == "" or (value == [] and known[name].null is not None) else value
         for name, value in zip(names, values, strict=True)
     }
+    return {
+        name: sorted(value, key=known[name].values.index)
+        if isinstance(value, list) and set(value) <= set(known[name].values)
+        else value
+        for name, value in given.items()
+    }
 
 
-def following_values(quality: str, preset: str) -> list[object]:
-    """What the controls of FOLLOWING show after a choice of quality and memory preset."""
-    request = GenerationRequest(quality=quality or None, preset=preset or None)
+def following_values(quality: str, preset: str, table: str) -> list[object]:
+    """What the controls of FOLLOWING show after a choice of quality and memory preset for a model of a table."""
+    request = form_request(quality or None, preset or None, table)
     return [getattr(request, name) for name in FOLLOWING]

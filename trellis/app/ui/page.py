@@ -105,9 +105,10 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
                 editing = Editing(studio, texts=any(model.takes_text for model in offer.models))
                 variants = Variants(studio)
                 progress = Progress(studio)
-            result.create_files()
-            again = Again(studio)
-            history = History(studio)
+            with gr.Column(elem_id="shelf", min_width=0):
+                result.create_files()
+                again = Again(studio)
+                history = History(studio)
     question = Question(studio, pictures=pictures, prompt=prompt, settings=settings, models=models)
     history.place(progress, question, result, variants)
     settings_file.place(progress, question, settings)
@@ -148,7 +149,7 @@ def connect(page: gr.Blocks, parts: Sections) -> None:
     """Say what happens when something is used."""
     parts.header.connect(page)
     parts.pictures.connect()
-    parts.settings.connect()
+    parts.settings.connect(page, parts.models)
     parts.again.connect(parts.settings)
     parts.models.connect(page)
     parts.actions.connect()

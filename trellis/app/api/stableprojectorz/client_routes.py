@@ -1,7 +1,7 @@
 """The routes that the StableProjectorz desktop client calls, and the downloads it shares with the form routes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,9 @@ from starlette.concurrency import run_in_threadpool
 
 from trellis.app.api.bodies import read_json, received
 from trellis.app.api.errors import ApiError, FieldError
+from trellis.app.api.hunyuan.options import is_of_hunyuan
+from trellis.app.api.hunyuan.routes import hunyuan_schema
+from trellis.app.api.hunyuan.server import HunyuanServer
 from trellis.app.api.jobs import Jobs, Source
 from trellis.app.api.openapi import ERRORS, file_answer
 from trellis.app.api.pictures import read_pictures
@@ -19,24 +22,32 @@ from trellis.app.api.stableprojectorz.answers import Generation, Interrupt, Ping
 from trellis.app.api.stableprojectorz.openapi import desktop_body
 from trellis.app.api.stableprojectorz.options import desktop_request, retexture_request
 from trellis.app.api.stableprojectorz.panel import panel_text
-from trellis.app.api.stableprojectorz.single_generation import RETEXTURED_MESSAGE, Slot, SlotState, Work
+from trellis.app.api.stableprojectorz.single_generation import (
+    RETEXTURED_MESSAGE,
+    OtherClientError,
+    Slot,
+    SlotState,
+    Work,
+)
 from trellis.app.api.stableprojectorz.tiles import LONGEST, PaintedTiles
+from trellis.app.api.submissions import Submission
 from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.mesh_reader import mesh_ending
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError
+from trellis.errors import InvalidInputError, LicenceError, TrellisError
 
 MAKE, RETEXTURE = "make_meshes_and_tex", ("retexture", "retexture_via_masks")
 FBX = "Import the model as GLB or OBJ, then retexture."
 PICTURES_KEY = "single_multi_img_input"
+KEYS = (PICTURES_KEY, "generate_what", "mesh_3d", "prompt")  # no other client sends one of these
 MODEL_URL, TEXTURE_URL = "/download/model", "/download/texture"
 
 _log = logging.getLogger(__name__)
 
 
-def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
-    """The routes of the desktop client."""
+def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: HunyuanServer) -> APIRouter:
+    """The routes of the desktop client; POST /generate is that of the clients of `hunyuan` too."""
     router = APIRouter(tags=["StableProjectorz client"])
 
     @router.get("/ping")
@@ -50,23 +61,31 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
         now = await slot.status()
         return Status(status=now.state, progress=now.progress, message=now.message, busy=jobs.busy or slot.busy)
 
-    @router.post("/generate", openapi_extra=desktop_body(jobs.models))
-    async def generate(request: Request) -> Generation:
+    @router.post("/generate", response_model=Generation, openapi_extra=desktop_body(jobs.models, hunyuan_schema()))
+    async def generate(request: Request) -> Generation | ResultFile:
         """Generate a model and answer when it is finished; every problem is a 200 with FAILED and a message.
 
-        The desktop client shows nothing of an answer with another status code.
+        The desktop client shows nothing of an answer with another status code. A client of Hunyuan3D's server, told by
+        its keys, gets the GLB itself, or the status of the problem.
         """
 
         async def prepare() -> Work:
             async with received(request, settings.max_upload_bytes) as body:
                 async with jobs.reading:
-                    work = await read_work(await read_json(body), jobs, settings)
+                    values = await read_json(body)
+                    if is_of_hunyuan(values, others=KEYS):
+                        raise OtherClientError(await outcome_of(hunyuan.read(values)))
+                    work = await read_work(values, jobs, settings)
                 await jobs.check_mesh(work.source)
             return work
 
         try:
             outcome = await slot.generate(prepare)
-        except (ApiError, InvalidInputError, StorageError) as error:
+        except OtherClientError as other:
+            if isinstance(other.submission, TrellisError):
+                raise other.submission from None
+            return await hunyuan.generate(other.submission, request)
+        except (ApiError, InvalidInputError, LicenceError, StorageError) as error:
             _log.info("/generate: %s", error)
             return Generation(status=SlotState.FAILED, progress=0, message=str(error))
         url = None if outcome.message == RETEXTURED_MESSAGE else MODEL_URL
@@ -90,6 +109,14 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings) -> APIRouter:
 
     _add_downloads(router, slot)
     return router
+
+
+async def outcome_of(work: Awaitable[Submission]) -> Submission | TrellisError:
+    """What comes of reading a request: that, or what it raises."""
+    try:
+        return await work
+    except TrellisError as error:
+        return error
 
 
 def _add_downloads(router: APIRouter, slot: Slot) -> None:

@@ -22,8 +22,8 @@ def form_body(fields: tuple[str, str]) -> dict[str, Any]:
     return request_body({"multipart/form-data": schema, "application/x-www-form-urlencoded": schema})
 
 
-def desktop_body(models: Models) -> dict[str, Any]:
-    """The flat object of POST /generate."""
+def desktop_body(models: Models, other: dict[str, Any]) -> dict[str, Any]:
+    """The flat object of POST /generate, or that of an `other` client."""
     pictures = {
         "type": "array",
         "items": {"type": "string"},
@@ -48,7 +48,7 @@ def desktop_body(models: Models) -> dict[str, Any]:
         **source_properties(models),
     }
     schema = {"type": "object", "properties": properties}
-    return request_body({"application/json": schema})
+    return request_body({"application/json": {"anyOf": [schema, other]}})
 
 
 def resume_query() -> dict[str, Any]:

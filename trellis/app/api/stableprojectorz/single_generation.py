@@ -16,11 +16,12 @@ from typing import Any
 from trellis.app.api.errors import ApiError
 from trellis.app.api.jobs import Jobs, Source
 from trellis.app.api.stableprojectorz.tiles import NOT_PAINTED, PaintedTiles, TileTextures
+from trellis.app.api.submissions import Submission
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import Job, JobState
 from trellis.app.request import AssetRequest, JobRequest, RetextureRequest
 from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError
+from trellis.errors import InvalidInputError, LicenceError, TrellisError
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,14 @@ class Work:
     preview: bool = False
     asset_of: str | None = None
     painted: PaintedTiles = NOT_PAINTED
+
+
+class OtherClientError(Exception):
+    """A request that is not the desktop client's: its submission, or what is wrong with it."""
+
+    def __init__(self, submission: Submission | TrellisError) -> None:
+        super().__init__("a client of another server")
+        self.submission = submission
 
 
 @dataclass
@@ -153,8 +162,11 @@ class Slot:
         except TimeoutError as error:
             outcome = SlotStatus(SlotState.FAILED, 0, BUSY_MESSAGE)
             raise ApiError(503, BUSY_MESSAGE) from error
-        except (ApiError, InvalidInputError, StorageError) as error:
+        except (ApiError, InvalidInputError, LicenceError, StorageError) as error:
             outcome = SlotStatus(SlotState.FAILED, 0, str(error))
+            raise
+        except OtherClientError:
+            outcome = self._last  # nothing of the slot's own happened
             raise
         except UnknownJobError as error:  # somebody who knows its id deleted it
             raise ApiError(499, CANCELLED_MESSAGE) from error

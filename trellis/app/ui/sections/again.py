@@ -90,7 +90,7 @@ class Again:
             return nothing
         except TrellisError as error:
             return {self.chips: fragments.message_panel(str(error)), self.button: gr.Button(visible=False)}
-        request = request.under(job.plan.get("preset"))
+        request = request.under(job.plan.get("preset"), job.plan.get("presets", "trellis"))
         changed = request.files != job.asset_request.files
         estimate: Estimate | None = None
         if changed:

@@ -47,7 +47,7 @@ class Jobs:
         question: Question,
     ) -> None:
         self._studio, self._header, self._actions, self._again = studio, header, actions, again
-        self._question, self._progress = question, progress
+        self._question, self._progress, self._models = question, progress, models
         self._result, self._history, self._settings, self._prompt = result, history, settings, prompt
         self.long = studio.long
         self.picture_inputs = [*pictures.inputs, models.chosen, *settings.inputs]
@@ -104,7 +104,7 @@ class Jobs:
         session, engine, handed_in = self._studio.session(browser), self._studio.engine, list[str]()
         try:
             source = await finding | {"owner": page_owner(browser)}
-            request = stated_request(*settings)
+            request = stated_request(self._models.choice(source["model"]), *settings)
             for wanted in request.drafts(drafts) if drafts else [request]:
                 handed_in.append(await asyncio.to_thread(engine.submit, wanted, **source))
         except TrellisError as error:

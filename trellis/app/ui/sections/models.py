@@ -8,9 +8,12 @@ from html import escape
 import gradio as gr
 
 from trellis.app.machine_options import DEMO_MODEL
-from trellis.app.model_choices import ModelChoice
+from trellis.app.model_choices import ModelChoice, described
 from trellis.app.model_fetch import ModelFetches
 from trellis.app.ui.studio import POLL_SECONDS, QUIET, Part, Studio, Updates
+from trellis.families.catalogue import model_licence
+from trellis.families.family import Licence
+from trellis.families.licences import accept_licence, accepted_on
 
 OFFLINE_NOTE = "No other model is here, and none is fetched offline."
 FAILED_NOTE = "The model before goes on working."
@@ -29,7 +32,13 @@ const describeChip = () => {
 describeChip();
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-model]");
-  if (button) trigger("select", { model: button.dataset.model });
+  if (!button) return;
+  const tick = button.closest("li").querySelector("input[type=checkbox]");
+  trigger("select", { model: button.dataset.model, accepted: tick ? tick.checked : false });
+});
+element.addEventListener("change", (event) => {
+  if (!event.target.matches("input[type=checkbox]")) return;
+  event.target.closest("li").querySelector("button[data-model]").disabled = !event.target.checked;
 });
 document.addEventListener("keydown", (event) => {
   const side = document.querySelector("#side");
@@ -47,7 +56,9 @@ class Models:
     def __init__(self, studio: Studio, models: Sequence[ModelChoice]) -> None:
         pictures = [model for model in models if not model.takes_text]
         self._models = {model.name: model for model in pictures or models}
+        self._files = studio.files
         self._fetches = ModelFetches(studio.files)
+        self._terms = {model.name: model_licence(model.name, studio.files) for model in models}
         first = next(iter(self._models))
         self.chosen = gr.State(first)
         self._chip = gr.Button(self._summary(first), size="sm", elem_id="model-chip")
@@ -76,6 +87,11 @@ class Models:
         wanted = event._data.get("model") if isinstance(event._data, dict) else None
         if not isinstance(wanted, str) or wanted not in self._models:
             return
+        terms = self._asked(wanted)
+        if terms is not None:
+            if event._data.get("accepted") is not True:
+                return
+            await asyncio.to_thread(accept_licence, terms.name, self._files)
         if not self._models[wanted].fetch_bytes:
             yield self._shown(wanted)
             return
@@ -88,10 +104,19 @@ class Models:
         """What another model changes."""
         return [self.chosen, self._chip, self._list, self._bar]
 
+    def choice(self, name: str) -> ModelChoice:
+        """What is known of a model."""
+        return self._models.get(name) or ModelChoice(name, name)
+
     def take(self, name: str) -> Updates:
-        """The updates that choose a model that is here; none for another."""
+        """The updates that choose a model that is here and may be used; none for another."""
         model = self._models.get(name)
-        return {} if model is None or model.fetch_bytes else self._shown(name)
+        return {} if model is None or model.fetch_bytes or self._asked(name) else self._shown(name)
+
+    def _asked(self, name: str) -> Licence | None:
+        """The licence that must be accepted before a model is fetched or used; None for none, or once it was."""
+        terms = self._terms.get(name)
+        return terms if terms is not None and accepted_on(terms, self._files) is None else None
 
     def cancel(self) -> None:
         """Stop what is being fetched."""
@@ -108,7 +133,7 @@ class Models:
             fetch = self._fetches.state(name)
             if fetch is not None and not fetch.message:
                 label = model.label.split(" · ")[0]
-                self._models[name] = replace(model, fetch_bytes=0, label=label)
+                self._models[name] = described(replace(model, fetch_bytes=0, label=label), self._files)
         if wanted in self._models and not self._models[wanted].fetch_bytes:
             chosen = wanted
         yield self._shown(chosen)
@@ -150,9 +175,12 @@ class Models:
             parts.append(f'<details><summary>{count}</summary><ul class="kinds">{kinds}</ul></details>')
         if failed and fetch is not None:
             parts.append(f'<p role="alert"><span>{escape(fetch.message)}</span> <span>{FAILED_NOTE}</span></p>')
+        terms = self._asked(model.name)
+        if terms is not None:
+            parts.append(_tick(terms))
         button = (
             f'<button type="button" data-model="{escape(model.name, quote=True)}" '
-            f'aria-label="{label} {name}"{" disabled" * (chosen or busy)}>{label}</button>'
+            f'aria-label="{label} {name}"{" disabled" * bool(chosen or busy or terms)}>{label}</button>'
         )
         return f'<li data-chosen="{str(chosen).lower()}"><div>{"".join(parts)}</div>{button}</li>'
 
@@ -173,3 +201,12 @@ class Models:
                 f'<b style="width:{share}%"></b></div></div>'
             )
         return "".join(bars)
+
+
+def _tick(terms: Licence) -> str:
+    """What a licence asks for, and the tick that accepts it."""
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in terms.terms)
+    return (
+        f'<div class="terms"><ul>{sentences}</ul><label><input type="checkbox"> '
+        f"<span>{escape(f'I accept the {terms.title}')}</span></label></div>"
+    )

@@ -47,6 +47,7 @@ class SettingsFile:
 
     def connect(self, models: Models) -> None:
         """Save and read."""
+        self._models = models
         panel, inputs = self._progress.panel, [models.chosen, *self._settings.inputs]
         saved = self._save.click(self.save, inputs, [self._text, panel], concurrency_limit=None, **QUIET)
         saved.then(None, self._text, js=SAVE_SCRIPT, **QUIET)
@@ -56,7 +57,7 @@ class SettingsFile:
     def save(self, browser: gr.Request, model: str, *settings: Any) -> Updates:
         """The file's text, in the words of a job's record."""
         try:
-            request = stated_request(*settings)
+            request = stated_request(self._models.choice(model), *settings)
         except TrellisError as error:
             return {self._text: ""} | self._progress.tell(self._studio.session(browser), str(error))
         return {self._text: json.dumps({"model": model, "options": request.stated}, indent=2) + "\n"}

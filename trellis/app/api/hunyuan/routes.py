@@ -1,0 +1,79 @@
+"""The routes of Hunyuan3D's server; POST /generate is shared (`trellis.app.api.stableprojectorz.client_routes`)."""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from trellis.app.api.hunyuan.options import KINDS, NUMBERS, UNUSED
+from trellis.app.api.hunyuan.server import HunyuanServer
+from trellis.app.api.openapi import ERRORS, PICTURE_TEXT, request_body
+
+FAILURES = ERRORS[400] | ERRORS[403] | ERRORS[413] | ERRORS[422] | ERRORS[503] | ERRORS[507]
+
+
+class Health(BaseModel):
+    """The server is there."""
+
+    status: Literal["healthy"] = "healthy"
+
+
+class Sent(BaseModel):
+    """What a generation is asked after by."""
+
+    uid: str
+
+
+class Progress(BaseModel):
+    """How far a generation is."""
+
+    status: Literal["processing", "texturing", "completed", "error"]
+    model_base64: str | None = Field(None, description="The GLB, once it is completed.")
+    message: str | None = Field(None, description="What went wrong, where something did.")
+
+
+def hunyuan_routes(server: HunyuanServer) -> APIRouter:
+    """The routes that are these clients' alone."""
+    router = APIRouter(tags=["Hunyuan3D clients"])
+
+    @router.get("/health")
+    async def health() -> Health:
+        """Answer at once, whatever else goes on."""
+        return Health()
+
+    @router.post("/send", responses=FAILURES, openapi_extra=request_body({"application/json": hunyuan_schema()}))
+    async def send(request: Request) -> Sent:
+        """Begin to generate a model; answers at once."""
+        return Sent(uid=await server.submit(await server.receive(request), request))
+
+    @router.get("/status/{uid}", responses=ERRORS[404], response_model_exclude_none=True)
+    async def status(uid: str) -> Progress:
+        """Tell how far a generation is; the model comes with it when it is completed."""
+        return Progress(**await server.status(uid))  # type: ignore[arg-type] # pydantic checks the word
+
+    return router
+
+
+def hunyuan_schema() -> dict[str, Any]:
+    """The JSON object of POST /send, and of POST /generate by these clients."""
+    numbers = {
+        name: {
+            "type": "integer" if known.integer else "number",
+            "minimum": known.low,
+            "maximum": known.high,
+            "default": known.default,
+            "description": known.help,
+        }
+        for name, known in NUMBERS.items()
+    }
+    properties = {
+        "image": PICTURE_TEXT | {"description": "Base64 of a picture."},
+        "text": {"type": "string", "description": "In place of a picture, for a text model."},
+        "mesh": {"type": "string", "description": "Base64 of a GLB that gets new colours after the picture."},
+        "texture": {"type": "boolean", "description": "Whether a Hunyuan3D shape is coloured; others always are."},
+        "remove_background": {"type": "boolean", "description": "Not used: pictures with alpha are used as they are."},
+        UNUSED: {"type": "integer", "description": "Not used."},
+        "type": {"type": "string", "enum": list(KINDS), "default": KINDS[0]},
+        **numbers,
+    }
+    return {"type": "object", "properties": properties}

@@ -1,0 +1,35 @@
+"""What the memory presets of Hunyuan3D models take: the forecasts of the 8 GB study, and what was measured here.
+
+The study's are of the published program with four steps, an octree of 128 and four views (prototype: three of each).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Seconds of an asset with its texture and GLB, and GB of the card at most; measured: None until it was."""
+
+    study_seconds: int
+    study_gb: float
+    measured_seconds: float | None = None
+    measured_gb: float | None = None
+
+
+# By table of presets (`trellis.app.presets.TABLES`) and preset; docs/guide/hunyuan.md has them too.
+STUDY: Mapping[str, tuple[int, float]] = {
+    "fastest": (340, 7.5),
+    "balanced": (360, 7.8),
+    "sequential": (540, 6.8),
+    "minimal": (520, 7.5),
+    "prototype": (240, 6.5),
+}
+# Seconds and GB, by table and preset: on an H200, limited to what the preset needs, with random weights.
+MEASURED: Mapping[str, Mapping[str, tuple[float, float]]] = {}
+
+
+def figures(table: str, preset: str) -> Figures:
+    """What is known of a preset for the models of a table."""
+    seconds, size = MEASURED.get(table, {}).get(preset, (None, None))
+    return Figures(*STUDY[preset], measured_seconds=seconds, measured_gb=size)
