@@ -87,7 +87,10 @@ def test_every_file_is_entered() -> None:
 
 
 def test_every_function_and_class_is_used() -> None:
-    programs = [*python_files("trellis", "docker", "extensions", "benchmarks"), ROOT / "gradio_main.py"]
+    programs = [
+        *python_files("trellis", "docker", "extensions", "benchmarks", "dataset_toolkits"),
+        ROOT / "gradio_main.py",
+    ]
     used = used_names([*programs, ROOT / "train.py"])
     unused = [
         f"{path.relative_to(ROOT).as_posix()}: {name}"
