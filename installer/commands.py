@@ -40,6 +40,7 @@ COMMANDS = {
     "decode": Command("the files of a stored asset", ("trellis", "decode")),
     "models": Command("which models are here; {run} models get NAME fetches one", ("trellis", "models")),
     "serve": Command("page and API without opening a browser", ("trellis", "serve")),
+    "dataset": Command("a folder of mesh files as training data", ("trellis", "dataset")),
     "train": Command("train the embedded model", ("train.py",)),
     "test": Command("lint, types and tests (with arguments: only pytest, with them)", group="dev"),
     "doctor": Command("what this machine has, what is installed and what would be used", ("trellis", "doctor"), None),

@@ -12,6 +12,7 @@ from pathlib import Path
 from trellis import __version__
 from trellis.app.command_options import add_options, check_start, request_from
 from trellis.app.command_parser import STARTER, CommandParser
+from trellis.app.dataset_command import add_dataset_command
 from trellis.app.edit_commands import STORED, add_edit_commands
 from trellis.app.generation import file_name
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
@@ -64,6 +65,7 @@ def build_parser() -> CommandParser:
     generate.set_defaults(run=run_generate, operation=GenerationRequest)
 
     add_edit_commands(commands)
+    add_dataset_command(commands)
 
     batch = commands.add_parser(
         "batch",

@@ -58,6 +58,15 @@ def _flag(name: str) -> bool:
     return os.environ.get(name, "").strip().lower() in {"1", "true", "yes", "on"}
 
 
+def share_of_job(rank: int | None, count: int | None) -> tuple[int, int]:
+    """Which share of the work is this process's, of how many: as stated, else as torchrun or Slurm says, else all."""
+    for names in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        own, size = (os.environ.get(name, "") for name in names)
+        if rank is None and count is None and own.isdigit() and size.isdigit():
+            return int(own), int(size)
+    return rank or 0, 1 if count is None else count
+
+
 def _choice(name: str, option: str | None, allowed: tuple[str, ...]) -> str | None:
     """An option, else the environment variable `name`; None if neither says anything ("auto" too means that)."""
     value = option or os.environ.get(name, "").strip().lower()

@@ -5,24 +5,34 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import trimesh
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from tests.api.conftest import HOME, png
 from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import FakePipeline
 from tests.unit.app.waiting import wait_until
+from tests.unit.export.shapes import sphere
+from tests.unit.export.test_texture import shell_of_gaussians
+from trellis.app import view_worker
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
+from trellis.app.generation import GRAFTED
 from trellis.app.job_sources import COLORLESS, REENCODED
 from trellis.app.jobs import Job
 from trellis.app.picture_reader import PictureReader
 from trellis.app.request import EditRequest, RetextureRequest, VariantRequest
+from trellis.asset import Asset
+from trellis.conditioning.view import PictureView
 
 TEXT = base64.b64encode(png()).decode()
 BOX = [[-0.5, 0, -0.5], [0.5, 0.5, 0.5]]
@@ -302,3 +312,54 @@ def test_pictures_do_not_wait_for_a_mesh_that_is_tried(client: TestClient, monke
         assert generated(client)["state"] == "done" and not slow.done()
         go_on.set()
         assert slow.result().status_code == 202
+
+
+def test_a_part_of_an_own_file_is_grafted_onto_it_unless_one_mesh_is_asked_for(
+    client: TestClient, engine: Engine
+) -> None:
+    values = EDIT | {"formats": ["glb"], "box": [[[0, 0, -1], [2, 2, 2]]]}
+    grafted = finished(client, client.post("/jobs", json=values))
+    assert GRAFTED in grafted["notes"]
+    scene = trimesh.load(engine.view(grafted["id"]).files["glb"])
+    assert len(scene.geometry) == 3, "what stays of the ball, its cut faces, and the part of the knot"
+    merged = finished(client, client.post("/jobs", json=values | {"keep": "merge"}))
+    assert GRAFTED not in merged["notes"] and len(trimesh.load(engine.view(merged["id"]).files["glb"]).geometry) == 1
+    # A later edit grafts onto the job's own file where that is stated, and nothing else can be grafted onto.
+    later = {"operation": "edit", "pictures": [TEXT], "box": values["box"], "formats": ["glb"], "keep": "graft"}
+    again = finished(client, client.post("/jobs", json=later | {"source": grafted["id"]}))
+    assert GRAFTED in again["notes"]
+    bad = client.post("/jobs", json=values | {"keep": "graft", "formats": ["ply"]})
+    assert "choose merge" in finished(client, bad, state="failed")["message"]
+
+
+def test_a_view_to_paint_over(client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = generated(client)
+    asked: list[Any] = []
+
+    def drawn(path: Path, **side: float) -> tuple[bytes, dict[str, Any]]:
+        asked.append((path, side))
+        return png(), VIEW
+
+    monkeypatch.setattr("trellis.app.api.jobs.asset_view", drawn)
+    answer = client.get(f"{source['url']}/view?yaw=30&size=64")
+    assert asked == [(engine.view(source["id"]).kept_file, {"yaw": 30.0, "pitch": 20.0, "size": 64})]
+    assert answer.content == png() and json.loads(answer.headers["X-Trellis-View"]) == VIEW
+    for side, field in (("yaw=nan", "yaw"), ("pitch=91", "pitch"), ("size=4096", "size")):
+        wrong = client.get(f"{source['url']}/view?{side}")
+        assert (wrong.status_code, wrong.json()["field"]) == (422, field)
+    engine.view(source["id"]).give_up_asset()
+    assert client.get(f"{source['url']}/view").status_code == 409
+
+
+def test_a_stored_asset_is_drawn_by_a_child(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ball = sphere()
+    cloud = shell_of_gaussians(ball, torch.full((len(ball.vertices), 3), 0.5))
+    voxels, latent = torch.zeros(1, 3, dtype=torch.int32), torch.zeros(1, 8)
+    path = Asset(cloud, None, None, voxels, latent, 32, ()).store(tmp_path / "a.safetensors")
+    view_worker.main(str(path), "30", "10", "64")
+    told = json.loads(capsys.readouterr().out)
+    picture = Image.open(BytesIO(base64.b64decode(told["picture"])))
+    assert picture.size == (64, 64) and picture.mode == "RGBA" and np.asarray(picture)[32, 32, 3] > 100
+    assert PictureView.from_dict(told["view"]).camera is not None
+    view_worker.main(str(path), "0", "0", "7")
+    assert "64 to 1024 pixels" in json.loads(capsys.readouterr().out)["error"]

@@ -44,6 +44,18 @@ def test_nothing_serious_is_found(site: Site, pictures: list[Path], open_page: C
     page.wait_for_selector(".job[data-state=done]")
     page.wait_for_selector("#history .entry")
     assert page.evaluate(FINDINGS) == []
+    click(page, "#edit-toggle")
+    click(page, "#edit-operation input[value=part]")
+    click(page, "#edit-region [data-part=add]")
+    click(page, "#edit-own button")
+    page.wait_for_selector("#edit-mesh")
+    assert page.evaluate(FINDINGS) == []
+    click(page, "#edit-toggle")
+    click(page, "#new-files button[data-value='4096']")
+    page.wait_for_selector("#again", state="visible")
+    click(page, "#vary")
+    page.wait_for_selector(".variant[data-state=done] img")
+    assert page.evaluate(FINDINGS) == []
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (1440, 900), (1920, 1080)])

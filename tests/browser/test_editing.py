@@ -52,6 +52,26 @@ def test_a_region_is_numbers_handles_keys_and_a_click(page: Page, screenshot: Ca
     assert len(mean_box(page)) == 2 and page.locator(".edit-boxes li[data-chosen]").count() == 1
     click(page, "#edit-region [data-part=remove]")
     assert len(mean_box(page)) == 1 and page.is_disabled("#edit-region [data-part=remove]")
+    tinted = viewer_pixels(page)
+    area, (rows, columns) = page.locator(".tv-view").bounding_box(), np.nonzero(np.ptp(plain, axis=-1) > 60)
+    assert area is not None
+    column = columns[len(columns) // 2]
+    place = area["x"] + 10 + int(column), area["y"] + 56 + int(rows[columns == column][-1]) - 4
+    page.mouse.click(*place)  # all is one piece: a ball about the place
+    page.wait_for_selector(".edit-boxes [aria-label=radius]")
+    radius = float(page.input_value(".edit-boxes [aria-label=radius]"))
+    ball = mean_box(page)
+    widths = np.ptp(ball, axis=1)
+    assert np.ptp(ball.reshape(-1, 3), axis=0)[1] == pytest.approx(2 * radius, abs=1e-3)
+    assert widths.prod(axis=1).sum() > 0.8 * 4 / 3 * np.pi * radius**3 and widths.max() <= 2 * radius + 1e-3
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("from => document.querySelector('.edit-boxes [aria-label=radius]').value > from", arg=radius)
+    page.keyboard.down("Shift")
+    page.mouse.click(*place)
+    page.keyboard.up("Shift")
+    page.wait_for_function("document.querySelectorAll('.edit-boxes [aria-label=radius]').length === 2")
+    assert len(mean_box(page)) == 2 * len(ball) <= 32
+    wait_while(page, lambda: bool(np.abs(viewer_pixels(page) - tinted).mean() < 0.5))
     click(page, "#edit-operation input[value=retexture]")
     page.wait_for_selector(".edit-region", state="hidden")
     wait_while(page, lambda: bool(np.abs(viewer_pixels(page) - plain).mean() > 0.5))

@@ -27,6 +27,7 @@ LAYERS = (
     ("opening",),
     ("pipeline",),
     ("shape_pipeline",),
+    ("dataset",),
     ("training",),
     ("app",),
     ("cli",),

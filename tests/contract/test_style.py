@@ -15,7 +15,9 @@ LONGEST_FUNCTION = 65  # "under about 50 lines"
 ENVIRONMENT = {"environ", "getenv", "putenv", "environb"}
 RUNTIME = ROOT / "trellis" / "runtime.py"
 CAPTURES = ROOT / "trellis" / "ops" / "captures.py"
-PRINTING = {ROOT / "trellis" / name for name in ("cli.py", "app/edit_commands.py", "app/terminal.py")}
+PRINTING = {
+    ROOT / "trellis" / name for name in ("cli.py", "app/dataset_command.py", "app/edit_commands.py", "app/terminal.py")
+}
 
 
 def prints(tree: ast.Module) -> list[ast.AST]:

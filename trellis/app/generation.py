@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from PIL import Image
 
 from trellis.app.job_sources import is_steered
@@ -14,7 +15,7 @@ from trellis.app.jobs import DRAFT_FILE, FRAMED_FILE, KEPT_FILE, JobOutcome
 from trellis.app.request import AssetRequest, EditRequest, JobRequest, RetextureRequest, ShapeOptions
 from trellis.app.storage import storing
 from trellis.app.texture_models import opened_texture
-from trellis.atomic import written_aside
+from trellis.atomic import write_bytes, written_aside
 from trellis.editing.boxes import Box
 from trellis.errors import InvalidInputError
 from trellis.export.options import FORMATS
@@ -27,6 +28,10 @@ if TYPE_CHECKING:  # the networks' libraries take seconds to import, and the ser
     from trellis.opening import EditingPipeline, Pipeline
 
 
+GRAFTED = (
+    "In the GLB the new part was grafted onto your own mesh, whose other faces are as they were: the two overlap by a "
+    "voxel and are not one closed surface. Other files hold one decoded mesh."
+)
 WITHOUT_COLOURS = "left out, for no TRELLIS model coloured the shape."
 RESULT_NAME = "asset"  # the files of a job are told apart by its folder
 
@@ -85,6 +90,7 @@ def generate_files(
             check_fit(pipeline, source, request)
             return _retextured(cast("EditingPipeline", pipeline), given, request, folder, name, progress)
         assert isinstance(request, AssetRequest)
+        own = own_file(request, given)
         if keep and kept.is_file():
             made = pipeline.load_asset(kept)
         else:
@@ -108,6 +114,9 @@ def generate_files(
             rasterizer="builtin" if runtime is None else runtime.rasterizer,
             **_possible_files(pipeline, made, request, notes),
         )
+        if own is not None and isinstance(request, EditRequest) and "glb" in files:
+            _graft(own, files["glb"], request, made)
+            notes.append(GRAFTED)
     outside = {} if made.kept is None else {"voxels_changed": float(made.kept.voxels_changed)}
     if agreement:
         outside["psnr"] = round(agreement[0], 1)
@@ -170,9 +179,33 @@ def _edited(pipeline: "EditingPipeline", given: Given, request: AssetRequest, pr
         view=None if request.view is None else PictureView.from_dict(request.view.model_dump()),
         progress=progress,
         representations=request.representations,
-        **{name: value for name, value in request.sampling.items() if name != "box"},
+        **{name: value for name, value in request.sampling.items() if name not in ("box", "keep")},
     )
     return _with_notice(made, source.notice)
+
+
+def own_file(request: JobRequest, given: Given) -> Path | None:
+    """The GLB or glTF file onto which the new part of an edit is grafted, None where all becomes one mesh.
+
+    Raises InvalidInputError where there is none, though it is asked for.
+    """
+    if not isinstance(request, EditRequest) or request.keep == "merge":
+        return None
+    fits = given.mesh is not None and given.mesh.suffix.lower() in (".glb", ".gltf") and "glb" in request.formats
+    if request.keep == "graft" and not fits:
+        raise InvalidInputError(
+            "graft needs a GLB or glTF file to start from, and glb among the formats: choose merge.", field="keep"
+        )
+    return given.mesh if fits and (request.keep == "graft" or given.asset is None) else None
+
+
+def _graft(own: Path, made: Path, request: EditRequest, asset: "Asset") -> None:
+    """Make the GLB file `made` the file `own` with the new part in it."""
+    from trellis.retexturing.grafting import grafted_glb
+
+    assert request.box is not None
+    voxel = 1 / (asset.resolution * asset.to_cube.scale)
+    write_bytes(made, grafted_glb(own, made, np.array(request.box), overlap=voxel))
 
 
 def _encoded(pipeline: "EditingPipeline", given: Given, request: AssetRequest, progress: Progress | None) -> "Asset":

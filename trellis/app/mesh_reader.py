@@ -26,10 +26,6 @@ PIECE = 1 << 20
 MEMORY_LIMIT = 8 << 30  # bytes of the child, whose libraries take half a gigabyte
 TIME_LIMIT = 120.0  # seconds; two million faces take five
 WATCH_SECONDS = 0.05
-BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from trellis.app.mesh_worker import main; main(*sys.argv[2:])"
-)
 
 
 class ReadMesh:
@@ -85,8 +81,12 @@ def check_mesh(kept: ReadMesh, *, up: str = "auto") -> None:
 
 def _tried(path: Path, up: str) -> str | None:
     """What is wrong with a mesh file, in a sentence."""
-    command = [sys.executable, "-c", BOOT, json.dumps(sys.path), str(path), up]
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        child_command("mesh_worker", path, up),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     deadline, excess = time.monotonic() + TIME_LIMIT, ""
     try:
         while not excess and child.poll() is None:
@@ -102,6 +102,15 @@ def _tried(path: Path, up: str) -> str | None:
     except (ValueError, KeyError):
         return "The mesh stopped its reader: save it again, as GLB."
     return None if error is None else str(error)
+
+
+def child_command(worker: str, *words: object) -> list[str]:
+    """The command that runs `main` of a module of this package, with texts of these words, in a process of its own."""
+    boot = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+        f"from trellis.app.{worker} import main; main(*sys.argv[2:])"
+    )
+    return [sys.executable, "-c", boot, json.dumps(sys.path), *map(str, words)]
 
 
 def _excess(number: int, deadline: float) -> str:

@@ -307,6 +307,14 @@ class EditRequest(AssetRequest, SamplingOptions, MeshOptions):
     resample: Annotated[int, Field(ge=1, le=10), WHOLE] = option(
         1, "Resampling", "How often each step is done; more fits the new part to the old a little better.", group=CHANGE
     )
+    keep: Annotated[str, OneOf(("graft", "merge"))] | None = option(
+        None,
+        "Keep",
+        "graft leaves the faces, coordinates and materials of a GLB or glTF file outside of the boxes as they are and "
+        "adds the new part to them; merge makes one mesh of all.",
+        group=CHANGE,
+        null="graft for a GLB or glTF file of your own, else merge",
+    )
     view: PictureFrame | None = None
 
 

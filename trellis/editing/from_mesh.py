@@ -93,7 +93,9 @@ def asset_of_mesh(
 
 def turned(mesh: SourceMesh, turns: int) -> SourceMesh:
     """The mesh after so many quarter turns about z."""
-    return mesh if turns == 0 else replace(mesh, vertices=Similarity(turns=turns).apply(mesh.vertices))
+    turn = Similarity(turns=turns)
+    normals = None if mesh.normals is None else turn.apply(mesh.normals)
+    return mesh if turns == 0 else replace(mesh, vertices=turn.apply(mesh.vertices), normals=normals)
 
 
 def _image_features(

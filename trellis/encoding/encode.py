@@ -16,6 +16,11 @@ THICKENED = "The mesh has sheets thinner than the model can tell; they were thic
 ImageFeatures = Callable[[SourceMesh, Tensor], Tensor]
 
 
+def cube_side(width: int) -> float:
+    """How long objects are, in a cube of side 1, for an encoder whose input has `width` numbers a voxel."""
+    return DEFAULT_SIDE if width == FEATURES else 1.0
+
+
 def encoder_input(
     mesh: SourceMesh, *, width: int, resolution: int, image_features: ImageFeatures, progress: Progress | None = None
 ) -> tuple[VoxelFeatures, Similarity, tuple[str, ...]]:
@@ -26,11 +31,10 @@ def encoder_input(
     objects are 0.95 long, else `image_features` (published ones), whose objects are 1 long. Raises InvalidInputError
     for a mesh without a surface, Cancelled within one step of a wish to stop.
     """
+    placed = normalize_mesh(mesh, side=cube_side(width))
     if width == FEATURES:
-        placed = normalize_mesh(mesh, side=DEFAULT_SIDE)
         field = SolidField.create(placed.mesh, resolution=resolution, progress=progress)
         notes = (THICKENED,) if field.thin > THIN else ()
         return local_features(field, progress=progress), placed.to_cube, notes
-    placed = normalize_mesh(mesh, side=1.0)
     coords = voxelize(placed.mesh, resolution, progress=progress)
     return VoxelFeatures(coords, image_features(placed.mesh, coords), resolution), placed.to_cube, ()

@@ -237,7 +237,8 @@ class SolidField:
 
 
 def _with_faces(mesh: SourceMesh, keep: Tensor) -> SourceMesh:
-    return replace(mesh, faces=mesh.faces[keep], face_materials=mesh.face_materials[keep])
+    normals = None if mesh.normals is None else mesh.normals[keep]
+    return replace(mesh, faces=mesh.faces[keep], face_materials=mesh.face_materials[keep], normals=normals)
 
 
 def _classified(touched: Tensor) -> Tensor:

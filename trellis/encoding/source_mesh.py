@@ -59,8 +59,9 @@ class SourceMesh:
 
     vertices [V, 3] float32; faces [F, 3] int64, counter-clockwise seen from outside; uvs [V, 2] float32, origin at the
     top left of the picture; vertex_colors [V, 4] float32, linear rgb and alpha that multiply the rest;
-    face_materials [F] int64 into `materials`. All tensors lie on one device. notes: sentences on what its file says and
-    is not in it; notice: the line that the licence of a model asks what it made to carry.
+    face_materials [F] int64 into `materials`; normals [F, 3, 3] of the corners, 0 where the file states none, or None.
+    All tensors lie on one device. notes: sentences on what its file says and is not in it; notice: the line that the
+    licence of a model asks what it made to carry.
     """
 
     vertices: Tensor
@@ -72,6 +73,7 @@ class SourceMesh:
     textures: tuple[Texture, ...] = ()
     notes: tuple[str, ...] = ()
     notice: str = ""
+    normals: Tensor | None = None
 
     def __post_init__(self) -> None:
         count, faces = len(self.vertices), len(self.faces)
@@ -82,6 +84,8 @@ class SourceMesh:
             "vertex_colors": (self.vertex_colors, (count, 4)),
             "face_materials": (self.face_materials, (faces,)),
         }
+        if self.normals is not None:
+            wanted["normals"] = (self.normals, (faces, 3, 3))
         for name, (tensor, shape) in wanted.items():
             if tuple(tensor.shape) != shape:
                 raise InvalidInputError(f"{name} must be {list(shape)}, not {list(tensor.shape)}.")
@@ -118,6 +122,7 @@ class SourceMesh:
             uvs=self.uvs.to(device),
             vertex_colors=self.vertex_colors.to(device),
             face_materials=self.face_materials.to(device),
+            normals=None if self.normals is None else self.normals.to(device),
             textures=tuple(replace(texture, pixels=texture.pixels.to(device)) for texture in self.textures),
         )
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from trellis.conditioning import ImageEncoder
 from trellis.conditioning.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 from trellis.encoding.colors import surface_colors
+from trellis.encoding.lights import studio_light
 from trellis.encoding.sampling import face_normals
-from trellis.encoding.source_mesh import SourceMesh
+from trellis.encoding.source_mesh import SourceMesh, linear_from_srgb, srgb_from_linear
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras, uniform_cameras
 from trellis.ops.rasterize import TriangleSamples, rendering_device
@@ -20,7 +21,7 @@ from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
 from trellis.stages import Stage
 
-SHADINGS = ("none", "headlight")
+SHADINGS = ("none", "headlight", "studio")
 FEATURE_NORMS = ("none", "layer")
 VIEWS = 150  # of the published training data
 _AMBIENT = 0.35
@@ -53,8 +54,9 @@ def render_views(
 ) -> ViewImages:
     """Render a loaded mesh into V square pictures of `size` pixels, on the mesh's device; both sides are drawn.
 
-    shading: `none` (the stored colours) or `headlight`. supersampling: samples a pixel side, 1..8. Only the nearest
-    surface is seen: nothing shows through a transparent one. Raises InvalidInputError for unusable options.
+    shading: `none` (the stored colours), `headlight`, or `studio`, the published lights on the normals of the file's
+    corners where it states them (`trellis.encoding.lights`). supersampling: samples a pixel side, 1..8. Only the
+    nearest surface is seen: nothing shows through a transparent one. Raises InvalidInputError for unusable options.
     """
     if shading not in SHADINGS:
         raise InvalidInputError(f"Unknown shading {shading!r}; choose one of {', '.join(SHADINGS)}.")
@@ -68,7 +70,7 @@ def render_views(
         camera = cameras[index : index + 1].to(mesh.device)
         samples = rasterize_mesh(plain, camera, size=size * supersampling, backend=backend)
         channels = _channels(mesh, normals, samples, camera, shading)
-        reduced = F.avg_pool2d(channels[None, :7], supersampling)[0]
+        reduced = F.avg_pool2d(channels[None, :7], supersampling)[0] if supersampling > 1 else channels
         depth = samples.depth[::supersampling, ::supersampling]
         pictures.append(torch.cat([reduced, depth[None]]))
     stacked = torch.stack(pictures).to(source)
@@ -81,17 +83,29 @@ def _channels(mesh: SourceMesh, normals: Tensor, samples: TriangleSamples, camer
     face = samples.face_id[mask].long()
     colors = surface_colors(mesh, face, samples.barycentric[mask])
     rotation = camera.extrinsics[0, :3, :3]
-    place = (mesh.corners(face) * samples.barycentric[mask][..., None]).sum(1)
+    weights = samples.barycentric[mask][..., None]
+    place = (mesh.corners(face) * weights).sum(1)
     towards = F.normalize(camera.positions - place, dim=1)
     cosine = (normals[face] * towards).sum(1, keepdim=True)
     facing = torch.where(cosine < 0, -normals[face], normals[face])
     if shading == "headlight":
         light = _AMBIENT + (1 - _AMBIENT) * (facing @ -rotation[2]).clamp_min(0)[:, None]
         colors = torch.cat([colors[:, :3] * light, colors[:, 3:]], 1)
+    if shading == "studio":
+        smooth = facing if mesh.normals is None else _smooth_normals(mesh.normals[face], weights, facing)
+        lit = linear_from_srgb(colors[:, :3]) * studio_light(place, smooth)
+        colors = torch.cat([srgb_from_linear(lit), colors[:, 3:]], 1)
     result = torch.zeros(*mask.shape, 7, device=mesh.device)
     result[..., 4:] = 0.5
     result[mask] = torch.cat([colors[:, :3] * colors[:, 3:], colors[:, 3:], facing * 0.5 + 0.5], 1)
     return result.permute(2, 0, 1)
+
+
+def _smooth_normals(corners: Tensor, weights: Tensor, facing: Tensor) -> Tensor:
+    """Interpolated normals [n, 3] on the side of `facing`, those of the faces, which stand in where there are none."""
+    mixed = F.normalize((corners * weights).sum(1), dim=1)
+    mixed = torch.where((mixed * facing).sum(1, keepdim=True) < 0, -mixed, mixed)
+    return torch.where((mixed == 0).all(1, keepdim=True), facing, mixed)
 
 
 def patch_features(encoder: ImageEncoder, pictures: Tensor, *, norm: str = "none") -> Tensor:

@@ -1,1 +1,1 @@
-"""New pictures for a mesh file of anybody's: everything else in the file stays as it is."""
+"""Mesh files of anybody's with new pictures or a new part: everything else in the file stays as it is."""

@@ -1,15 +1,13 @@
 """A glTF file with other base colours: its accessors stay byte for byte, all else as it was."""
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from trellis.encoding.readers.gltf_document import GltfDocument
 from trellis.encoding.readers.gltf_materials import OLD_GLOSS, WEBP
-from trellis.export.glb import ROUGHNESS, glb_container
-
-ALIGNMENT = 8  # of what is cut out: accessors of any type stay aligned
+from trellis.export.glb import ROUGHNESS
+from trellis.retexturing.gltf_editor import ALIGNMENT, GltfEditor, references
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ def repainted_glb(document: GltfDocument, pictures: Sequence[NewPicture]) -> byt
     A picture that only these base colours show is replaced where it stands, so that whoever names it by its number
     gets the new one; else one is added. Raises InvalidInputError for a file that is damaged or not complete.
     """
-    editor = _Editor(document)
+    editor = _Painter(document)
     try:
         editor.embed()
         for number, picture in enumerate(pictures):
@@ -36,43 +34,8 @@ def repainted_glb(document: GltfDocument, pictures: Sequence[NewPicture]) -> byt
     return editor.container()
 
 
-class _Editor:
-    """The document of a file while it is changed, and its one buffer."""
-
-    def __init__(self, document: GltfDocument) -> None:
-        self.document = document
-        self.json: dict[str, Any] = deepcopy(document.json)
-        self.binary = bytearray()
-
-    def embed(self) -> None:
-        """All buffers as one, and the pictures of other files in it."""
-        starts = []
-        for index, entry in enumerate(self.json.get("buffers", [])):
-            starts.append(len(self.binary))
-            self.binary += self.document.buffer(index)[: int(entry["byteLength"])]
-            self.binary += bytes(-len(self.binary) % ALIGNMENT)
-        for view in self.json.get("bufferViews", []):
-            view["byteOffset"] = int(view.get("byteOffset", 0)) + starts[view["buffer"]]
-            view["buffer"] = 0
-        for image in self.json.get("images", []):
-            if "uri" in image and (data := self.document.files.optional(str(image["uri"]))) is not None:
-                del image["uri"]
-                kind = (
-                    "image/jpeg" if data[:2] == b"\xff\xd8" else "image/webp" if data[8:12] == b"WEBP" else "image/png"
-                )
-                image |= {"bufferView": self.append("bufferViews", self.place(data)), "mimeType": kind}
-
-    def append(self, kind: str, entry: dict[str, Any]) -> int:
-        """The number of a new entry."""
-        entries = self.json.setdefault(kind, [])
-        entries.append(entry)
-        return len(entries) - 1
-
-    def place(self, data: bytes) -> dict[str, int]:
-        """A buffer view of new bytes."""
-        view = {"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(data)}
-        self.binary += data + bytes(-len(data) % ALIGNMENT)
-        return view
+class _Painter(GltfEditor):
+    """The document of a file whose base colours change."""
 
     def paint(self, picture: NewPicture, name: str) -> None:
         """Make `picture` the base colour of its materials; their factor becomes white, vertex colours are unlinked."""
@@ -115,7 +78,7 @@ class _Editor:
     def belongs(self, image: Any, slots: Sequence[tuple[dict[str, Any], str, str]]) -> bool:
         """Nothing but these slots shows the image, and nothing but the image has its bytes."""
         textures = [number for number, entry in enumerate(self.json["textures"]) if _source(entry) == image]
-        used = [r for material in self.json["materials"] for r in _references(material) if r["index"] in textures]
+        used = [r for material in self.json["materials"] for r in references(material) if r["index"] in textures]
         mine = [slot[key] for slot, key, _ in slots if key in slot and slot[key]["index"] in textures]
         return len(used) == len(mine) and "bufferView" in self.json["images"][image]
 
@@ -153,12 +116,6 @@ class _Editor:
         for other in others:
             other["byteOffset"] -= length if other["byteOffset"] >= end else 0
 
-    def container(self) -> bytes:
-        """The GLB file."""
-        first = {key: value for key, value in (self.json.get("buffers") or [{}])[0].items() if key != "uri"}
-        self.json["buffers"] = [first | {"byteLength": len(self.binary)}]
-        return glb_container(self.json, bytes(self.binary))
-
 
 def _color_slots(material: dict[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
     """Where a material has its base colour: the object, and the names of texture and factor in it."""
@@ -170,14 +127,6 @@ def _color_slots(material: dict[str, Any]) -> list[tuple[dict[str, Any], str, st
 def _source(texture: dict[str, Any]) -> Any:
     """The number of a texture's image, as it is read."""
     return texture.get("extensions", {}).get(WEBP, {}).get("source", texture.get("source"))
-
-
-def _references(content: Any) -> Iterator[dict[str, Any]]:
-    """Everything in a material that names a texture."""
-    for key, value in content.items() if isinstance(content, dict) else ():
-        if key.endswith("Texture") and isinstance(value, dict) and "index" in value:
-            yield value
-        yield from _references(value)
 
 
 def _values(content: Any, name: str) -> Iterator[Any]:

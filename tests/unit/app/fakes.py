@@ -14,6 +14,7 @@ from PIL import Image
 from plyfile import PlyData, PlyElement
 
 from tests.unit.app.process_fakes import UNLIKE_SEED
+from trellis.geometry.similarity import Similarity
 from trellis.progress import Progress
 from trellis.stages import Stage
 
@@ -39,6 +40,7 @@ class FakeAsset:
         self.picture = np.asarray(_gradient().resize((64, 64)).convert("RGBA"))
         self.mesh = _knot()
         self.kept: SimpleNamespace | None = None  # of an edit
+        self.resolution, self.to_cube = 32, Similarity()
 
     def store(self, path: Path) -> Path:
         path.write_text(str(self.seed))

@@ -30,6 +30,7 @@ COMMANDS = (
     "serve",
     "doctor",
     "models",
+    "dataset",
     "ui",
     "train",
     "setup",

@@ -20,12 +20,13 @@ from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import ADVICE, LIMIT, UNLIKE
 from trellis.app.model_choices import offered_models
 from trellis.app.request import GenerationRequest
-from trellis.app.ui import fragments, preset_table
+from trellis.app.ui import entries, fragments, preset_table
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
-from trellis.app.ui.owners import COOKIE, owner_of
+from trellis.app.ui.owners import COOKIE, PAGE_OWNER, owner_of
 from trellis.app.ui.page import create_page
 from trellis.app.ui.sections import header
+from trellis.app.ui.sections.editing import HINT
 from trellis.app.ui.web import STATIC, create_app
 from trellis.families.family import VIEWS
 from trellis.families.registry import licences
@@ -193,10 +194,21 @@ def test_a_result_that_does_not_look_like_its_picture_is_not_called_done() -> No
     panel = fragments.job_panel(done.changed(likeness=LIMIT - 0.1))
     assert f"<strong>{UNLIKE}</strong>" in panel and "Done" not in panel and 'data-quality="unlike"' in panel
     assert f"Likeness {LIMIT - 0.1:.0%}" in panel and ADVICE in panel
+    assert 'data-tool="box"' not in panel  # there is no picture to draw on
+    led = fragments.job_panel(done.changed(likeness=LIMIT - 0.1, pictures=(Path("a.png"),), notes=("a note",)))
+    assert 'data-cutout="0" data-tool="box"' in led and "#vary" in led and "<summary>Notes (1)</summary>" in led
     text = fragments.job_panel(done.changed(likeness=None))
     assert "<strong>Done</strong>" in text and "Likeness" not in text
     for language in ("ko", "zh"):
         assert {UNLIKE, ADVICE, "Likeness {0}%"} <= set(language_tables()[language])
+
+
+def test_a_browser_without_cookies_is_told_that_its_list_goes_with_the_page() -> None:
+    job = Job(folder=Path("x"), model="", request=GenerationRequest(), owner=f"{PAGE_OWNER}session")
+    assert entries.NO_COOKIES in entries.strip_panel([job], None)
+    assert entries.NO_COOKIES not in entries.strip_panel([job.changed(owner="digest")], None)
+    for language in ("ko", "zh"):
+        assert {entries.NO_COOKIES, HINT, "Notes ({0})"} <= set(language_tables()[language])
 
 
 def test_a_model_that_is_fetched_is_shown_in_megabytes() -> None:

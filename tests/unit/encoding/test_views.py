@@ -108,7 +108,7 @@ def test_mean_over_views() -> None:
 def test_closed_sets() -> None:
     mesh, encoder = source(sphere(1)), tiny_encoder()
     with pytest.raises(InvalidInputError, match="none, headlight"):
-        render_views(mesh, FRONT, size=8, shading="studio")
+        render_views(mesh, FRONT, size=8, shading="sun")
     with pytest.raises(InvalidInputError, match="1 to 8"):
         render_views(mesh, FRONT, size=8, supersampling=9)
     with pytest.raises(InvalidInputError, match="none, layer"):

@@ -1,10 +1,11 @@
 """The job interface: submit, watch, cancel, fetch. A job is for whoever knows its unguessable id."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -28,6 +29,9 @@ SUBMITTED = (
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events until the job ends."}
 }
+VIEW_HEADER = "X-Trellis-View"
+VIEW = ERRORS[404] | ERRORS[409] | ERRORS[422] | file_answer("image/png")
+VIEW[200]["headers"] = {VIEW_HEADER: {"description": "The frame of the picture, JSON.", "schema": {"type": "string"}}}
 
 
 def job_routes(jobs: Jobs, settings: ApiSettings) -> APIRouter:
@@ -111,6 +115,21 @@ def _add_results(router: APIRouter, jobs: Jobs) -> None:
         if path is None:
             raise ApiError(404, "This job has no first look (yet).")
         return ResultFile(path, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+    @router.get("/{job_id}/view", response_class=Response, responses=VIEW)
+    async def view(
+        job_id: str,
+        yaw: Annotated[float, Query(ge=-360, le=360, description="Degrees from the front, to the object's left.")] = 0,
+        pitch: Annotated[float, Query(ge=-90, le=90, description="Degrees from above.")] = 20,
+        size: Annotated[int, Query(ge=64, le=1024, description="Pixels of a side.")] = 1024,
+    ) -> Response:
+        """Draw the kept asset from one side, to paint over (PNG); its `view` for an edit is in a header."""
+        job = await jobs.view(job_id)
+        if not job.kept:
+            raise ApiError(409, "This job has no asset that can be drawn (any more).")
+        picture, frame = await jobs.picture(job.kept_file, yaw=yaw, pitch=pitch, size=size)
+        headers = {VIEW_HEADER: json.dumps(frame), "Cache-Control": "no-store"}
+        return Response(picture, media_type="image/png", headers=headers)
 
     @router.get(
         "/{job_id}/files/{name}",

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +15,7 @@ from trellis.app.jobs import Job
 from trellis.app.mesh_reader import ReadMesh, check_mesh, keep_mesh
 from trellis.app.picture_reader import Content, PictureReader, ReadPicture
 from trellis.app.request import JobRequest
+from trellis.app.views import asset_view
 
 POLL_SECONDS = 0.1
 
@@ -36,6 +38,7 @@ class Jobs:
         self.engine = engine
         self.reading = asyncio.Lock()  # whoever takes a request's body apart holds it
         self._trying = asyncio.Semaphore(1)  # a mesh that is tried takes minutes and gigabytes at worst
+        self._drawing = asyncio.Semaphore(1)
         self._submitting = asyncio.Semaphore(2)  # the rest of the threads stays free for short work
 
     @property
@@ -78,6 +81,11 @@ class Jobs:
         if source.mesh is not None:
             async with self._trying:
                 await run_in_threadpool(partial(check_mesh, source.mesh, up=up))
+
+    async def picture(self, asset: Path, **side: Any) -> tuple[bytes, dict[str, Any]]:
+        """A view of a kept asset; see `trellis.app.views.asset_view`."""
+        async with self._drawing:
+            return await run_in_threadpool(partial(asset_view, asset, **side))
 
     async def extract(self, job_id: str, values: Mapping[str, Any], *, owner: str | None = None) -> str:
         """Queue a job for other files of a job's asset; see `Engine.extract`."""

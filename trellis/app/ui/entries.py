@@ -10,6 +10,7 @@ from trellis.app.likeness import UNLIKE, is_unlike
 from trellis.app.request import GenerationRequest
 from trellis.app.ui.controls import SHOWN
 from trellis.app.ui.fragments import clock, result_address
+from trellis.app.ui.owners import PAGE_OWNER
 
 STATES = {
     JobState.QUEUED: "Waiting",
@@ -28,6 +29,7 @@ OPERATION_WORDS = {
 DELETED = "Deleted. It can be brought back for two minutes."
 CHOOSE_OTHER = "Choose the other model in the list above."
 CHOOSE_VARIANT = "Choose one to finish; the others are dropped."
+NO_COOKIES = "This browser keeps no cookies, so this list goes with the page: download what you want to keep."
 SAME_SETTINGS = "Both have the same settings."
 
 
@@ -37,11 +39,12 @@ def job_name(job: Job) -> str:
 
 
 def strip_panel(jobs: Sequence[Job], chosen: str | None) -> str:
-    """All jobs in a row; nothing without any."""
+    """All jobs in a row, which may be those of the page alone; nothing without any."""
     if not jobs:
         return ""
     entries = "".join(_entry(job, chosen=job.id == chosen) for job in jobs)
-    return f'<h2 id="history-title">Your models</h2><div class="entries" role="list">{entries}</div>'
+    note = f"<p>{NO_COOKIES}</p>" if jobs[0].owner.startswith(PAGE_OWNER) else ""
+    return f'<h2 id="history-title">Your models</h2>{note}<div class="entries" role="list">{entries}</div>'
 
 
 def details_panel(job: Job, jobs: Sequence[Job] = ()) -> str:
@@ -57,11 +60,11 @@ def details_panel(job: Job, jobs: Sequence[Job] = ()) -> str:
     name = escape(job_name(job), quote=True)
     field = f'<input type="text" aria-label="Name" value="{name}" maxlength="{LONGEST_NAME}">'
     return (
-        f'<div class="entry-details" data-job="{job.id}" data-state="{job.state}">'
+        f'<div class="entry-details" data-job="{job.id}" data-state="{job.state}">{_versions(job, jobs)}'
         f"<p><strong>{escape(job_name(job))}</strong><span>{_facts(job, dated=True)}</span></p>"
         f'{message}{prompt}<p class="entry-settings">{settings}</p>'
         f'<div class="entry-actions">{field}{_button("rename", "Rename")}{"".join(actions)}</div>'
-        f"{_versions(job, jobs)}</div>"
+        "</div>"
     )
 
 
@@ -79,8 +82,8 @@ def _versions(job: Job, jobs: Sequence[Job]) -> str:
     back = [_step("Undo", known[job.source])] if job.source in known else []
     forth = [_step("Redo", children[job.id][-1])] if job.id in children else []
     return (
-        f'<details class="versions" open><summary>Versions</summary><div class="entry-actions">'
-        f"{''.join(back + forth)}</div><ul>{_branch(root, job, children)}</ul></details>"
+        f'<div class="versions" role="group" aria-label="Versions">{"".join(back + forth)}'
+        f"<ul>{_branch(root, job, children)}</ul></div>"
     )
 
 

@@ -1,6 +1,6 @@
 """Small pieces of HTML that the page shows: the state of a job, its preview and its downloads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -28,6 +28,11 @@ DOWNLOADS = {
 }
 
 
+# What leads on from a result that does not look like its picture: the dialog of the cut-out, and the bar's own button.
+WAYS_ON = (
+    '<div class="job-ways"><button type="button" data-cutout="0" data-tool="box">Draw a box around the object</button>'
+    """<button type="button" onclick="document.querySelector('#vary').click()">4 variants</button></div>"""
+)
 PREVIEW_TITLE = "Preview video: colours beside surface directions"
 
 
@@ -57,17 +62,24 @@ def job_panel(view: Job) -> str:
 def _done_panel(view: Job) -> str:
     unlike = is_unlike(view.likeness)
     alike = [] if view.likeness is None else [f"Likeness {view.likeness:.0%}"]
-    told = [ADVICE] * unlike + ([] if view.outside is None else [outside_words(view.outside)]) + list(view.notes)
+    told = [ADVICE] * unlike + ([] if view.outside is None else [outside_words(view.outside)])
     told += [view.notice] if view.notice else []
-    notes = "".join(f'<p class="job-note">{escape(note)}</p>' for note in told)
+    below = _paragraphs(told) + WAYS_ON * (unlike and view.request.operation == "generate" and bool(view.pictures))
+    if view.notes:
+        summary = f"<summary>Notes ({len(view.notes)})</summary>"
+        below += f'<details class="job-notes">{summary}{_paragraphs(view.notes)}</details>'
     return _panel(
         view,
         UNLIKE if unlike else "Done",
         [*alike, clock(view.seconds)],
         1.0,
-        notes,
+        below,
         quality="unlike" if unlike else "good",
     )
+
+
+def _paragraphs(notes: Sequence[str]) -> str:
+    return "".join(f'<p class="job-note">{escape(note)}</p>' for note in notes)
 
 
 def outside_words(outside: Mapping[str, float]) -> str:

@@ -105,9 +105,10 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
                 editing = Editing(studio, texts=any(model.takes_text for model in offer.models))
                 variants = Variants(studio)
                 progress = Progress(studio)
-            result.create_files()
-            again = Again(studio)
-            history = History(studio)
+            with gr.Column(elem_id="shelf", min_width=0):
+                result.create_files()
+                again = Again(studio)
+                history = History(studio)
     question = Question(studio, pictures=pictures, prompt=prompt, settings=settings, models=models)
     history.place(progress, question, result, variants)
     settings_file.place(progress, question, settings)

@@ -5,7 +5,7 @@ weights, as a viewer shows them before an animation plays. Cameras, lights, line
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def read_gltf(files: SourceFiles) -> SourceMesh:
     document = parse_document(files)
     try:
         _check_extensions(document)
-        transforms = _global_transforms(document)
+        transforms = global_transforms(document)
         _check_size(document, transforms)
         materials = MaterialReader(document)
         parts = [part for index in transforms for part in _node_parts(document, index, transforms, materials)]
@@ -80,7 +80,7 @@ def _local_transform(node: dict[str, Any]) -> NDArray[np.float64]:
     return result
 
 
-def _global_transforms(document: GltfDocument) -> dict[int, NDArray[np.float64]]:
+def global_transforms(document: GltfDocument) -> dict[int, NDArray[np.float64]]:
     """Matrices [4, 4] of the nodes of the scene, in the order of the tree (all roots when no scene is stated)."""
     nodes = document.json.get("nodes", [])
     document.files.limits.check("parts", len(nodes))
@@ -101,10 +101,26 @@ def _global_transforms(document: GltfDocument) -> dict[int, NDArray[np.float64]]
     return result
 
 
-def _node_parts(
-    document: GltfDocument, index: int, transforms: dict[int, NDArray], materials: MaterialReader
-) -> Iterator[MeshPart]:
-    """The primitives of a node, in the frame of the scene."""
+@dataclass(frozen=True)
+class PlacedPrimitive:
+    """A primitive of a node: positions [V, 3] in the frame of the scene, faces [F, 3] in the order of the file.
+
+    matrix [4, 4]: the node's, None where joints place the vertices instead.
+    """
+
+    entry: dict[str, Any]
+    positions: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    matrix: NDArray[np.float64] | None
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether its faces, in their order, are seen from behind."""
+        return self.matrix is not None and bool(np.linalg.det(self.matrix[:3, :3]) < 0)
+
+
+def placed_primitives(document: GltfDocument, index: int, transforms: dict[int, NDArray]) -> Iterator[PlacedPrimitive]:
+    """The primitives of a node that have vertices."""
     node = document.entry("nodes", index)
     if "mesh" not in node:
         return
@@ -119,12 +135,19 @@ def _node_parts(
         count = len(positions)
         faces = _faces(document, primitive, count)
         if joints is not None and "JOINTS_0" in attributes:
-            positions = _skinned(document, attributes, joints, positions)
+            yield PlacedPrimitive(primitive, _skinned(document, attributes, joints, positions), faces, None)
         else:
             matrix = transforms[index]
-            positions = positions @ matrix[:3, :3].T + matrix[:3, 3]
-            if np.linalg.det(matrix[:3, :3]) < 0:
-                faces = faces[:, ::-1]
+            yield PlacedPrimitive(primitive, positions @ matrix[:3, :3].T + matrix[:3, 3], faces, matrix)
+
+
+def _node_parts(
+    document: GltfDocument, index: int, transforms: dict[int, NDArray], materials: MaterialReader
+) -> Iterator[MeshPart]:
+    """The primitives of a node, in the frame of the scene."""
+    for placed in placed_primitives(document, index, transforms):
+        primitive, attributes, count = placed.entry, placed.entry["attributes"], len(placed.positions)
+        faces = placed.faces[:, ::-1] if placed.mirrored else placed.faces
         material, use = materials.read(primitive.get("material"))
         uvs = colors = None
         with np.errstate(over="ignore", invalid="ignore"):  # `assemble` finds what does not fit float32
@@ -133,7 +156,21 @@ def _node_parts(
                 uvs = uvs.astype(np.float32)
             if (place := attributes.get("COLOR_0")) is not None:
                 colors = document.accessor(place, "VEC3", "VEC4", count=count).astype(np.float32)
-            yield MeshPart(positions.astype(np.float32), faces.astype(np.uint32), uvs, colors, material)
+            yield MeshPart(
+                placed.positions.astype(np.float32), faces.astype(np.uint32), uvs, colors, material,
+                _normals(document, placed),
+            )  # fmt: skip
+
+
+def _normals(document: GltfDocument, placed: PlacedPrimitive) -> NDArray[np.float64] | None:
+    """Normals [V, 3] in the frame of the scene; none of parts that joints or morph targets move."""
+    place, matrix = placed.entry["attributes"].get("NORMAL"), placed.matrix
+    if place is None or matrix is None or "targets" in placed.entry:
+        return None
+    a, b, c = matrix[:3, :3].T
+    # The cofactors turn normals right under any scaling, also where there is no inverse.
+    cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], 1)
+    return document.accessor(place, "VEC3", count=len(placed.positions)) @ cofactors.T
 
 
 def _morphed(document: GltfDocument, primitive: dict[str, Any], weights: list[float]) -> NDArray[np.float64]:

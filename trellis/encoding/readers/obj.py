@@ -25,12 +25,13 @@ MAP_OPTION = re.compile(
 
 @dataclass
 class _Content:
-    """What the lines say; a corner is a vertex, a texture coordinate (-1: none) and its polygon's material."""
+    """What the lines say; a corner is a vertex, a texture coordinate, a normal (-1: none), its polygon's material."""
 
     vertices: array = field(default_factory=lambda: array("d"))
     colors: array = field(default_factory=lambda: array("f"))
     uvs: array = field(default_factory=lambda: array("d"))
-    corners: tuple[array, array] = field(default_factory=lambda: (array("q"), array("q")))
+    normals: array = field(default_factory=lambda: array("f"))
+    corners: tuple[array, array, array] = field(default_factory=lambda: (array("q"), array("q"), array("i")))
     lengths: array = field(default_factory=lambda: array("q"))
     owners: array = field(default_factory=lambda: array("q"))
     names: dict[str, int] = field(default_factory=dict)
@@ -47,7 +48,7 @@ def read_obj(files: SourceFiles, *, up: str = "y") -> SourceMesh:
     if len(content.colors) == len(content.vertices) and len(vertices):
         colors = np.frombuffer(content.colors, np.float32).reshape(-1, 3)
         colors = colors / np.float32(255 if colors.max() > 1 else 1)  # some programs write 0..255
-    places, coordinates = (np.frombuffer(corners, np.int64) for corners in content.corners)
+    places, coordinates = (np.frombuffer(corners, np.int64) for corners in content.corners[:2])
     if len(places) and (places.max() >= len(vertices) or coordinates.max() >= len(uvs)):
         raise InvalidInputError(f"{files.path.name} is damaged: a face names a vertex that is not there.")
     lengths = np.frombuffer(content.lengths, np.int64)
@@ -65,12 +66,16 @@ def read_obj(files: SourceFiles, *, up: str = "y") -> SourceMesh:
     # Coordinates count from the bottom in the file; a corner without any gets the origin.
     table = np.concatenate([uvs * (1, -1) + (0, 1), np.zeros((1, 2))])[coordinates[first]]
     placing = np.array([place for _, place in used]).reshape(-1, 4)[corner_owners[first]]
+    triangles = cut_polygons(lengths)
+    normals = np.frombuffer(content.normals, np.float32).reshape(-1, 3) if len(content.normals) else None
     part = MeshPart(
         vertices[places[first]] if len(first) else vertices,
-        faces[cut_polygons(lengths)],
+        faces[triangles],
         uvs=table * placing[:, :2] + placing[:, 2:],
         colors=None if colors is None else colors[places[first]],
         material=np.repeat(owners, lengths - 2),
+        normals=normals,
+        normal_faces=None if normals is None else np.frombuffer(content.corners[2], np.int32)[triangles],
     )
     materials = [material for material, _ in used]
     return assemble([part], files, up=up, srgb=True, stray=content.stray, materials=materials, textures=textures)
@@ -106,6 +111,9 @@ def _parse(files: SourceFiles) -> _Content:
                 u, v, *_ = [*map(float, rest.split()), 0.0]
                 content.uvs.extend((u, v))
                 limits.check("vertices", len(content.uvs) // 2)
+            elif key == b"vn":
+                content.normals.extend(_normal(rest))
+                limits.check("vertices", len(content.normals) // 3)
             elif key == b"f":
                 length = _add_face(content, rest.split())
                 if length:
@@ -134,14 +142,24 @@ def _add_face(content: _Content, tokens: list[bytes]) -> int:
     if len(tokens) < 3:
         content.stray += 1
         return 0
-    vertices, uvs = len(content.vertices) // 3, len(content.uvs) // 2
+    vertices, uvs, normals = len(content.vertices) // 3, len(content.uvs) // 2, len(content.normals) // 3
     for token in tokens:
         first, _, others = token.partition(b"/")
-        second = others.partition(b"/")[0]
+        second, _, third = others.partition(b"/")
         content.corners[0].append(_index(int(first), vertices))
         content.corners[1].append(_index(int(second), uvs) if second else -1)
+        content.corners[2].append(_index(int(third), normals) if third.lstrip(b"-").isdigit() and int(third) else -1)
     content.lengths.append(len(tokens))
     return len(tokens)
+
+
+def _normal(rest: bytes) -> list[float]:
+    """Three numbers; zeros, which is none, for what cannot be read: a normal only shades."""
+    try:
+        x, y, z = map(float, rest.split())
+    except ValueError:
+        return [0.0, 0.0, 0.0]
+    return [x, y, z]
 
 
 def _index(stated: int, count: int) -> int:

@@ -18,7 +18,8 @@ class MeshPart:
     """Triangles of one material, or of one material each.
 
     vertices [V, 3]; faces [F, 3]; uvs [V, 2] with the origin at the top left, or None; colors [V, 3 or 4] in [0, 1],
-    or None; material: a number or [F].
+    or None; material: a number or [F]. normals [n, 3] or None; normal_faces [F, 3]: which of them a corner has (-1:
+    none), None: that of the vertex's number.
     """
 
     vertices: NDArray
@@ -26,6 +27,8 @@ class MeshPart:
     uvs: NDArray | None = None
     colors: NDArray | None = None
     material: int | NDArray = 0
+    normals: NDArray | None = None
+    normal_faces: NDArray | None = None
 
 
 def cut_polygons(lengths: ArrayLike) -> NDArray[np.int64]:
@@ -90,6 +93,7 @@ def assemble(
         materials=tuple(materials) or (Material(),),
         textures=tuple(textures),
         notes=tuple(notes),
+        normals=torch.from_numpy(_normals(full, up)[whole]) if any(part.normals is not None for part in full) else None,
     )
 
 
@@ -104,6 +108,24 @@ def _uvs(part: MeshPart) -> NDArray[np.float32]:
         return np.zeros((len(part.vertices), 2), np.float32)
     with np.errstate(over="ignore"):
         return np.nan_to_num(part.uvs.astype(np.float32), posinf=0, neginf=0)
+
+
+def _normals(parts: Sequence[MeshPart], up: str) -> NDArray[np.float32]:
+    """Unit normals [F, 3, 3] of all corners in our world; 0 where there is none that can be used."""
+    result = []
+    for part in parts:
+        table = np.zeros((1, 3), np.float32)
+        if part.normals is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                given = np.nan_to_num(part.normals.astype(np.float64), posinf=0, neginf=0)
+            length = np.linalg.norm(given, axis=1, keepdims=True)
+            table = np.concatenate([given / np.where(length > 0, length, 1), table]).astype(np.float32)
+            order = part.faces if part.normal_faces is None else part.normal_faces
+        else:
+            order = np.zeros_like(part.faces)
+        turned = from_gltf_frame(torch.from_numpy(table)).numpy() if up == "y" else table
+        result.append(turned[np.where(order < len(table), order, -1)])
+    return np.concatenate(result)
 
 
 def _colors(part: MeshPart, srgb: bool) -> NDArray[np.float32]:

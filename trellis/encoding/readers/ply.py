@@ -144,6 +144,8 @@ def _part(files: SourceFiles, tables: dict[str, _Table]) -> tuple[MeshPart, int]
     named = next((names for names in COORDINATE_NAMES if set(names) <= vertex.keys()), None)
     uvs = np.stack([vertex[name][0] for name in named], 1) if named else None
     colors = _vertex_colors(vertex)
+    axes = ("nx", "ny", "nz")
+    normals = np.stack([vertex[axis][0] for axis in axes], 1) if vertex.keys() >= set(axes) else None
     order, lengths = face.get("vertex_indices", face.get("vertex_index", (np.zeros(0), np.zeros(0, np.int64))))
     files.limits.check("faces", int(np.maximum(lengths - 2, 0).sum()))
     corners, order = cut_polygons(lengths), order.astype(np.int64)
@@ -155,9 +157,10 @@ def _part(files: SourceFiles, tables: dict[str, _Table]) -> tuple[MeshPart, int]
             raise ValueError("a face names a vertex that is not there")
         positions, uvs, faces = positions[order], face["texcoord"][0].reshape(-1, 2), corners
         colors = None if colors is None else colors[order]
+        normals = None if normals is None else normals[order]
     if uvs is not None:
         uvs = uvs * (1.0, -1.0) + (0.0, 1.0)  # they count from the bottom
-    return MeshPart(positions, faces, uvs=uvs, colors=colors), int((lengths < 3).sum())
+    return MeshPart(positions, faces, uvs=uvs, colors=colors, normals=normals), int((lengths < 3).sum())
 
 
 def _vertex_colors(vertex: _Table) -> NDArray | None:

@@ -22,6 +22,7 @@ from trellis.errors import InvalidInputError, TrellisError
 
 SCRIPT = Path(__file__).parents[1] / "static" / "editing.js"
 WAYS = {"Change colours": "retexture", "Variant": "variant", "Change a part": "part", "Remove a part": "remove"}
+PARTS = ("part", "remove")  # of these ways, those that have a region
 TOGGLE_SCRIPT = """() => {
   const open = document.querySelector("#stage").classList.toggle("editing");
   document.querySelector("#edit-toggle").setAttribute("aria-expanded", open);
@@ -29,10 +30,15 @@ TOGGLE_SCRIPT = """() => {
 DRAWN_SCRIPT = "(...values) => [...values.slice(0, -1), JSON.stringify(document.querySelector('#edit-region').drawn())]"
 WRONG_REGION = "The page sent a region that cannot be read; load the page again."
 NO_SOURCE = "There is no model to edit: generate one first, or choose a mesh of your own."
-REGION = """<div class="edit-region" hidden>
-<p>Drag the handles, type the corners, or click a piece of the model.</p><ul class="edit-boxes"></ul>
-<div class="edit-row"><button type="button" data-part="move">Move</button>
-<button type="button" data-part="size">Resize</button><button type="button" data-part="add">Add a box</button>
+HINT = (
+    "Drag the handles, type numbers, or click the model: once for a piece, again for a ball, which the wheel sizes; "
+    "with Shift one more."
+)
+REGION = f"""<div class="edit-region" hidden><p>{HINT}</p>
+<div class="edit-axes" aria-hidden="true"><span>x</span><span>y</span><span>z</span></div><ul class="edit-boxes"></ul>
+<div class="edit-row"><button type="button" data-part="move" aria-pressed="true">Move</button>
+<button type="button" data-part="size" aria-pressed="false">Resize</button>
+<button type="button" data-part="add">Add a box</button>
 <button type="button" data-part="remove">Remove the box</button></div>
 </div><div class="edit-row"><button type="button" data-part="edit-view">Edit this view</button>
 <span data-part="view" hidden role="status"><span>Paint over view.png, then choose it as the picture.</span>
@@ -66,8 +72,9 @@ class Editing:
             strength = gr.Slider(0.05, 1, 1.0, step=0.05, label="Strength", elem_id="edit-strength")
             with gr.Accordion("A mesh of your own", open=False, elem_id="edit-own"):
                 mesh = gr.File(label="Mesh", file_types=list(MESH_FORMATS), height=90, elem_id="edit-mesh")
+                merged = gr.Checkbox(label="As one mesh, not grafted onto yours", elem_id="edit-merged")
             self._make = gr.Button("Make the edit", variant="primary", elem_id="edit-make")
-        self._inputs = [way, pictures, text, strength, mesh, gr.Textbox(visible=False)]
+        self._inputs = [way, pictures, text, strength, mesh, merged, gr.Textbox(visible=False)]
 
     def connect(self, jobs: Jobs, progress: Progress) -> None:
         """Open and close the drawer, and edit."""
@@ -83,13 +90,15 @@ class Editing:
         text: str | None,
         strength: float,
         mesh: str | None,
+        merged: bool,
         drawn: str,
     ) -> AsyncIterator[Updates]:
         """Submit the edit and show its steps until it ends."""
         session, engine = self._studio.session(browser), self._studio.engine
         try:
             source, held = await self._source(session, mesh)
-            request = edit_request(way, strength, read_region(drawn), self._files(session, source))
+            files = self._files(session, source) | ({"keep": "merge"} if way in PARTS and mesh and merged else {})
+            request = edit_request(way, strength, read_region(drawn), files)
             condition = {} if way == "remove" else await self._condition(pictures, text)
             session.asked = await asyncio.to_thread(
                 engine.submit, request, owner=page_owner(browser), **source | condition

@@ -1,4 +1,4 @@
-// The region of an edit: boxes as numbers here and with handles in the 3D pane, and the view that is painted over.
+// The region of an edit: boxes and balls as numbers here and with handles in the 3D pane, and the view that is painted over.
 const AXES = ["x", "y", "z"];
 const pane = () => document.querySelector(".viewer");
 const list = element.querySelector(".edit-boxes");
@@ -13,7 +13,7 @@ const bounds = () => JSON.stringify(pane()?.viewer?.box ?? null);
 // What the page sends; a view of another model is none.
 function drawn() {
   if (view && viewOf !== bounds()) forgetView();
-  return { box: boxes, view };
+  return { box: boxes.flatMap((shape) => pane()?.viewer?.boxesOf(shape) ?? [shape]), view };
 }
 
 function tell() {
@@ -21,13 +21,16 @@ function tell() {
   element.querySelector("[data-part=view]").hidden = view === null;
 }
 
-function field(box, corner, axis) {
-  const input = Object.assign(document.createElement("input"), { type: "number", step: 0.01, value: boxes[box][corner][axis] });
-  input.setAttribute("aria-label", `${corner ? "to" : "from"} ${AXES[axis]}`);
-  input.addEventListener("focus", () => choose(box));
+const isBall = ([, size]) => typeof size === "number";
+
+// A number of `holder`: a corner or the middle of a shape, or, for a radius, the shape itself.
+function field(index, holder, at, label) {
+  const input = Object.assign(document.createElement("input"), { type: "number", step: 0.01, value: holder[at] });
+  input.setAttribute("aria-label", label);
+  input.addEventListener("focus", () => choose(index));
   input.addEventListener("input", () => {
     if (!Number.isFinite(input.valueAsNumber)) return;
-    boxes[box][corner][axis] = input.valueAsNumber;
+    holder[at] = input.valueAsNumber;
     pane().viewer.boxes.place(boxes);
     tell();
   });
@@ -36,10 +39,13 @@ function field(box, corner, axis) {
 
 function show() {
   list.replaceChildren(
-    ...boxes.map((_, index) => {
+    ...boxes.map((shape, index) => {
+      const [first, last] = isBall(shape) ? ["middle", "radius"] : ["from", "to"];
       const row = document.createElement("li");
       row.toggleAttribute("data-chosen", index === chosen);
-      for (const corner of [0, 1]) for (const axis of [0, 1, 2]) row.append(field(index, corner, axis));
+      AXES.forEach((axis, at) => row.append(field(index, shape[0], at, `${first} ${axis}`)));
+      if (isBall(shape)) row.append(field(index, shape, 1, last));
+      else AXES.forEach((axis, at) => row.append(field(index, shape[1], at, `${last} ${axis}`)));
       return row;
     }),
   );
@@ -57,7 +63,8 @@ function choose(index) {
 function add() {
   const [low, high] = pane().viewer.box ?? [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]];
   const at = (axis, share) => Number((low[axis] + share * (high[axis] - low[axis])).toFixed(3));
-  boxes.push([[at(0, -0.02), at(1, 0.6), at(2, -0.02)], [at(0, 1.02), at(1, 1.02), at(2, 1.02)]]);
+  const [from, to] = boxes.length ? [-0.02, 0.4] : [0.6, 1.02]; // the upper part, then the lower
+  boxes.push([[at(0, -0.02), at(1, from), at(2, -0.02)], [at(0, 1.02), at(1, to), at(2, 1.02)]]);
   chosen = boxes.length - 1;
   pane().viewer.boxes.set(boxes, chosen);
   show();
@@ -91,7 +98,10 @@ async function editView() {
 element.addEventListener("click", (event) => {
   const part = event.target.closest("button")?.dataset.part;
   if (part === "add") add();
-  if (part === "move" || part === "size") pane().viewer.boxes.setHandles(part === "move" ? "translate" : "scale");
+  if (part === "move" || part === "size") {
+    pane().viewer.boxes.setHandles(part === "move" ? "translate" : "scale");
+    for (const name of ["move", "size"]) element.querySelector(`[data-part=${name}]`).setAttribute("aria-pressed", name === part);
+  }
   if (part === "edit-view") editView();
   if (part === "forget") forgetView();
   if (part === "remove") {

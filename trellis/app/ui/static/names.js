@@ -1,6 +1,6 @@
 // Names and roles that Gradio's buttons lack. Those that have a text are called by it: their own names say something
 // else. One that holds another button is a frame around it, for only the inner one does anything.
-const NAMED = "#pictures .upload-container[aria-label]";
+const NAMED = ":is(#pictures, #edit-panel) .upload-container[aria-label]";
 const FRAMES = "#pictures .icon-button:has(button):not([role])";
 const mend = () => {
   for (const button of document.querySelectorAll(NAMED)) {

@@ -1,12 +1,31 @@
 // What an edit of the model that is shown needs of the viewer: boxes with handles, the piece under a click, and a view
-// to paint over. Boxes are [[x, y, z], [x, y, z]] in the frame of the GLB.
+// to paint over. The shapes of a region are boxes, [[x, y, z], [x, y, z]], and balls, [[x, y, z], radius], in the frame of
+// the GLB.
 import * as THREE from "three";
 import { TransformControls } from "three/addons/controls/TransformControls.js";
+import { tint } from "./tint.js";
 import { piecesAside } from "./topology.js";
 
 const MARK = 0xf97316;
 const SMALLEST = 0.01; // of the model's size
 const CLICK = 5; // pixels that a click may move
+const SLABS = 5; // of a ball
+
+const isBall = ([, size]) => typeof size === "number";
+
+// A shape as boxes: a ball is a stack of slabs, each of three boxes with their corners on its circle.
+export function boxesOf(shape) {
+  if (!isBall(shape)) return [shape];
+  const [[x, y, z], radius] = shape;
+  const thick = (2 * radius) / SLABS;
+  return Array.from({ length: SLABS }, (_, index) => y - radius + (index + 0.5) * thick).flatMap((middle) => {
+    const round = Math.sqrt(radius ** 2 - (middle - y) ** 2);
+    return [Math.PI / 8, Math.PI / 4, (3 * Math.PI) / 8].map((angle) => {
+      const half = [round * Math.cos(angle), thick / 2, round * Math.sin(angle)];
+      return [-1, 1].map((side) => [x, middle, z].map((value, axis) => Number((value + side * half[axis]).toFixed(4))));
+    });
+  });
+}
 
 export class Boxes {
   // onChange hears the boxes, and which one is chosen, after every change by hand.
@@ -20,9 +39,16 @@ export class Boxes {
     this.handles.addEventListener("dragging-changed", ({ value }) => {
       stage.controls.enabled = !value;
     });
-    this.handles.addEventListener("objectChange", () => this.onChange(this.values(), this.chosen));
+    this.handles.addEventListener("objectChange", () => this.changed());
     stage.canvas.addEventListener("pointerdown", (event) => (this.down = [event.clientX, event.clientY]));
     stage.canvas.addEventListener("click", (event) => this.click(event));
+    stage.canvas.addEventListener("wheel", (event) => this.resizeBall(event), { capture: true, passive: false });
+  }
+
+  changed() {
+    const values = this.values();
+    tint(values.flatMap(boxesOf));
+    this.onChange(values, this.chosen);
   }
 
   // Show these boxes with the handles on one of them; null ends it.
@@ -31,9 +57,10 @@ export class Boxes {
     const { marks } = this.stage;
     for (const box of this.drawn) {
       marks.remove(box);
-      box.children[0].geometry.dispose();
+      for (const part of [box, ...box.children]) part.geometry.dispose();
     }
-    this.drawn = (boxes ?? []).map(drawnBox);
+    if (!boxes) this.piece = null;
+    this.drawn = (boxes ?? []).map(drawnShape);
     for (const box of this.drawn) marks.add(box);
     this.place(boxes ?? []);
     this.choose(Math.min(chosen, this.drawn.length - 1));
@@ -41,10 +68,12 @@ export class Boxes {
 
   place(boxes) {
     boxes.forEach(([low, high], index) => {
-      const box = this.drawn[index];
-      box.position.set(...low.map((value, axis) => (value + high[axis]) / 2));
-      box.scale.set(...low.map((value, axis) => high[axis] - value));
+      const shape = this.drawn[index];
+      const ball = isBall(boxes[index]);
+      shape.position.set(...(ball ? low : low.map((value, axis) => (value + high[axis]) / 2)));
+      shape.scale.set(...low.map((value, axis) => (ball ? 2 * high : high[axis] - value)));
     });
+    tint(boxes.flatMap(boxesOf));
     this.stage.redraw();
   }
 
@@ -68,43 +97,61 @@ export class Boxes {
   }
 
   values() {
-    return this.drawn.map(({ position, scale }) => {
+    return this.drawn.map(({ position, scale, userData }) => {
+      if (userData.ball) return [position.toArray(), Number((Math.cbrt(scale.x * scale.y * scale.z) / 2).toFixed(4))];
       const [middle, side] = [position.toArray(), scale.toArray().map((value) => Math.max(Math.abs(value), SMALLEST))];
       return [-0.5, 0.5].map((part) => middle.map((value, axis) => Number((value + part * side[axis]).toFixed(4))));
     });
   }
 
-  // A click makes the box that is chosen the bounds of the connected piece under it, or, where all is one piece, a cube
-  // about the place.
-  async click({ clientX, clientY }) {
-    const { stage } = this;
-    const moved = this.down && Math.hypot(clientX - this.down[0], clientY - this.down[1]) > CLICK;
-    if (!this.active || moved || this.chosen < 0 || this.handles.dragging || !stage.models.mesh) return;
-    const { left, top, width, height } = stage.canvas.getBoundingClientRect();
-    const at = new THREE.Vector2((2 * (clientX - left)) / width - 1, 1 - (2 * (clientY - top)) / height);
+  // What of these a pointer's ray meets first.
+  hit({ clientX, clientY }, objects) {
+    const { left, top, width, height } = this.stage.canvas.getBoundingClientRect();
     const ray = new THREE.Raycaster();
-    ray.setFromCamera(at, stage.camera);
-    const [hit] = ray.intersectObjects(stage.models.mesh.parts, false);
+    ray.setFromCamera(new THREE.Vector2((2 * (clientX - left)) / width - 1, 1 - (2 * (clientY - top)) / height), this.stage.camera);
+    return ray.intersectObjects(objects, false)[0];
+  }
+
+  // A click makes the shape that is chosen, or with Shift a new one, the bounds of the connected piece under it; clicked
+  // again, or where all is one piece, a ball about the place.
+  async click(event) {
+    const { mesh } = this.stage.models;
+    const moved = this.down && Math.hypot(event.clientX - this.down[0], event.clientY - this.down[1]) > CLICK;
+    if (!this.active || moved || this.chosen < 0 || this.handles.dragging || !mesh) return;
+    const hit = this.hit(event, mesh.parts);
     if (!hit) return;
-    const whole = stage.models.mesh.box;
     const piece = await pieceBounds(hit);
-    const reach = whole.getSize(new THREE.Vector3()).length();
-    const all = piece.getSize(new THREE.Vector3()).length() > 0.95 * reach;
-    if (all) piece.setFromCenterAndSize(hit.point, new THREE.Vector3().setScalar(0.2 * reach));
-    else piece.expandByScalar(SMALLEST * reach);
-    const boxes = this.values();
-    boxes[this.chosen] = [piece.min.toArray(), piece.max.toArray()];
-    this.place(boxes);
-    this.onChange(this.values(), this.chosen);
+    const reach = mesh.box.getSize(new THREE.Vector3()).length();
+    const again = this.piece?.equals(piece) || piece.getSize(new THREE.Vector3()).length() > 0.95 * reach;
+    this.piece = piece.clone();
+    piece.expandByScalar(SMALLEST * reach);
+    const shapes = this.values();
+    const at = event.shiftKey ? shapes.length : this.chosen;
+    shapes[at] = again ? [hit.point.toArray().map((value) => Number(value.toFixed(4))), Number((0.12 * reach).toFixed(4))] : [piece.min.toArray(), piece.max.toArray()];
+    this.set(shapes, at);
+    this.changed();
+  }
+
+  // The wheel over the ball that is chosen sizes it, in place of the view.
+  resizeBall(event) {
+    const ball = this.active && this.drawn[this.chosen];
+    if (!ball?.userData.ball || !this.hit(event, [ball])) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    ball.scale.multiplyScalar(event.deltaY > 0 ? 1 / 1.1 : 1.1);
+    this.changed();
+    this.stage.redraw();
   }
 }
 
-function drawnBox() {
-  const shape = new THREE.BoxGeometry();
+function drawnShape(values) {
+  const ball = isBall(values);
+  const shape = ball ? new THREE.SphereGeometry(0.5, 32, 16) : new THREE.BoxGeometry();
   const seen = { color: MARK, transparent: true, depthWrite: false, toneMapped: false };
-  const box = new THREE.Mesh(shape, new THREE.MeshBasicMaterial({ ...seen, opacity: 0.22 }));
-  box.add(new THREE.LineSegments(new THREE.EdgesGeometry(shape), new THREE.LineBasicMaterial({ ...seen, opacity: 1 })));
-  return box;
+  const drawn = new THREE.Mesh(shape, new THREE.MeshBasicMaterial({ ...seen, opacity: 0.12 }));
+  if (!ball) drawn.add(new THREE.LineSegments(new THREE.EdgesGeometry(shape), new THREE.LineBasicMaterial(seen)));
+  drawn.userData.ball = ball;
+  return drawn;
 }
 
 async function pieceBounds({ object, face }) {
@@ -126,9 +173,7 @@ export async function takeView(stage, size = 1024) {
   stage.setLook({ light: "neutral", grid: false, mode: "textured" });
   stage.renderer.setPixelRatio(1);
   stage.renderer.setSize(size, size, false);
-  stage.marks.visible = false;
-  stage.renderer.render(stage.scene, camera);
-  stage.marks.visible = true;
+  stage.bare(() => stage.renderer.render(stage.scene, camera));
   const taken = new Promise((resolve) => stage.canvas.toBlob(resolve, "image/png"));
   stage.setLook(before);
   stage.resize();

@@ -1,8 +1,8 @@
 // The 3D pane of the page. `TrellisViewer.mount(element)` fills an empty element and returns `show(files)`, where
 // files = { glb, ply, picture, before, name }: addresses of the mesh, the Gaussians, the framed input picture and the mesh
 // that this one was made from (each may be missing) and what the asset is called; or null for the empty state. With it
-// come `boxes`, `takeView` and `box`, the bounds of the mesh, for edits (editing.js).
-import { Boxes, takeView } from "./editing.js";
+// come `boxes`, `boxesOf`, `takeView` and `box`, the bounds of the mesh, for edits (editing.js).
+import { Boxes, boxesOf, takeView } from "./editing.js";
 import { factTexts, lengthText } from "./facts.js";
 import { addEdges, fetchBytes, readGaussians, readMesh, release } from "./model.js";
 import { Pane } from "./pane.js";
@@ -112,6 +112,7 @@ function mount(element) {
 
   return {
     boxes: new Boxes(stage, (values, chosen) => element.dispatchEvent(new CustomEvent("boxes", { bubbles: true, detail: { values, chosen } }))),
+    boxesOf,
     takeView: () => takeView(stage),
     get box() {
       return stage.models.mesh ? [stage.models.mesh.box.min.toArray(), stage.models.mesh.box.max.toArray()] : null;

@@ -1,6 +1,7 @@
 // How a mesh is drawn in each mode, and the light on it.
 import * as THREE from "three";
 import { RoomEnvironment } from "three/addons/environments/RoomEnvironment.js";
+import { tinted } from "./tint.js";
 
 const STUDIO = 0.72; // a white matt surface facing the light comes out just below white
 const STUDIO_SIZE = 64; // pixels a side of the room: with 256 a page without a graphics card opens 12 s later, for 2/255 of difference
@@ -43,7 +44,7 @@ export function dress(parts, mode, light, exposure) {
     const flat = light === "neutral" && (mode === "textured" || mode === "uv");
     const name = mode === "wireframe" ? "clay" : `${mode}${flat ? "-flat" : ""}`;
     part.userData.looks ??= {};
-    part.material = part.userData.looks[name] ??= material(name, part.userData.own);
+    part.material = part.userData.looks[name] ??= tinted(material(name, part.userData.own));
     if (flat) part.material.color.setScalar(exposure); // it is not tone mapped
     showLines(part, mode === "wireframe");
   }

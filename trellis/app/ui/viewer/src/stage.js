@@ -4,6 +4,7 @@ import * as THREE from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { dress, Lights } from "./looks.js";
 import { release } from "./model.js";
+import { untinted } from "./tint.js";
 
 const MAX_PIXEL_RATIO = 2;
 const VIEW_DIRECTION = new THREE.Vector3(0.45, 0.35, 1).normalize(); // a GLB's front looks along +z
@@ -168,7 +169,7 @@ export class Stage {
     const box = this.shown?.box ?? new THREE.Box3(new THREE.Vector3(-0.5, -0.5, -0.5), new THREE.Vector3(0.5, 0.5, 0.5));
     const radius = 0.5 * Math.max(box.getSize(new THREE.Vector3()).length(), 1e-6);
     const halfAngle = THREE.MathUtils.degToRad(this.camera.fov / 2);
-    const fit = (0.95 * radius) / Math.sin(halfAngle) / Math.min(1, this.camera.aspect);
+    const fit = (1.12 * radius) / Math.sin(halfAngle) / Math.min(1, this.camera.aspect);
     this.radius = radius;
     this.camera.near = 0.01 * radius;
     this.camera.far = 60 * radius;
@@ -278,17 +279,22 @@ export class Stage {
     this.resize();
   }
 
+  // Draws without what marks the region of an edit.
+  bare(draw) {
+    this.marks.visible = false;
+    untinted(draw);
+    this.marks.visible = true;
+  }
+
   // A PNG of what is shown: without grid, on nothing.
   async takePicture() {
     const grid = this.grid?.visible;
     if (this.grid) this.grid.visible = false;
-    this.marks.visible = false;
     this.setCoarse(1);
     this.resize(); // the pane may just have got another size
-    this.render(this.comparing ? this.pictureCamera : this.camera);
+    this.bare(() => this.render(this.comparing ? this.pictureCamera : this.camera));
     const picture = new Promise((resolve) => this.canvas.toBlob(resolve, "image/png"));
     if (this.grid) this.grid.visible = grid;
-    this.marks.visible = true;
     this.redraw();
     return picture;
   }

@@ -1,0 +1,193 @@
+"""What is made of one mesh file, and the loop over many that may be killed at any moment."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from trellis.dataset.cameras import condition_cameras
+from trellis.dataset.layout import (
+    CONDITIONED,
+    LATENT,
+    STRUCTURE,
+    VOXELIZED,
+    DataFolder,
+    count_points,
+    write_arrays,
+    write_voxels,
+)
+from trellis.dataset.pictures import CONDITION_SIZE, write_pictures
+from trellis.dataset.records import COUNT, KEY, PLACE, Row, add_failure, append, drop_failures, failures
+from trellis.encoding.encode import cube_side
+from trellis.encoding.load import load_mesh
+from trellis.encoding.local_features import FEATURES
+from trellis.encoding.source_mesh import normalize_mesh
+from trellis.errors import CheckpointError, InvalidInputError
+from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
+from trellis.pipeline import TrellisPipeline
+from trellis.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+LOCAL, PUBLISHED_FEATURES = "local91", "dinov2_vitl14_reg"
+# What one object can raise without the next being concerned: a bad file, too little memory, a shape nobody thought of.
+OF_ONE_OBJECT = (ValueError, MemoryError, RuntimeError, ArithmeticError, LookupError, TypeError)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The objects of rank `rank` of `count`: which they are depends on their sha alone."""
+
+    rank: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.count:
+            raise InvalidInputError(f"rank must be 0 to world_size - 1, not {self.rank} of {self.count}.")
+
+    def takes(self, sha: str) -> bool:
+        """Whether the object is one of these."""
+        return int(sha[:16], 16) % self.count == self.rank
+
+
+class Step(Protocol):
+    """A step of the preparation: its name, the columns that it makes, and how it makes those of an object."""
+
+    @property
+    def name(self) -> str:
+        """Of its tables."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Of metadata.csv."""
+
+    def make(self, row: Row, missing: Sequence[str]) -> None:
+        """Make what is missing of an object; raises one of OF_ONE_OBJECT where that cannot be done."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """How far a rank is: objects that are there now, that failed, that are left, and seconds since it began."""
+
+    there: int
+    failed: int
+    left: int
+    made: int
+    seconds: float
+
+
+class ModelStep:
+    """Voxels, latents and condition pictures of a mesh file as a model's encoders know it."""
+
+    def __init__(
+        self, name: str, columns: Sequence[str], *, folder: DataFolder, model: TrellisPipeline, views: int, threads: int
+    ) -> None:
+        """columns: VOXELIZED, CONDITIONED, LATENT or STRUCTURE, which are named after the model's encoders here."""
+        self.name, self.folder, self.model, self.views, self.threads = name, folder, model, views, threads
+        self.side = cube_side(model.host.config("slat_encoder").in_channels)
+        named = model_columns(model)
+        self.columns = [named.get(column, column) for column in columns]
+
+    @torch.inference_mode()
+    def make(self, row: Row, missing: Sequence[str]) -> None:
+        """Make what is missing of an object, see `Step`."""
+        path, sha = self.folder.root / row[PLACE], row[KEY]
+        if set(missing) - {CONDITIONED}:
+            asset = self.model.load_mesh(path, front="0", progress=Progress())
+            coords = asset.coords.cpu()
+            for column in missing:
+                file = self.folder.path(column, sha)
+                if column == VOXELIZED:
+                    write_voxels(file, coords.numpy(), asset.resolution)
+                elif column.startswith(LATENT):
+                    write_arrays(file, feats=asset.latent.cpu().numpy(), coords=coords.byte().numpy())
+                elif column.startswith(STRUCTURE):
+                    mean = self.model.encode_structure(torch.nn.functional.pad(coords, (1, 0)))
+                    write_arrays(file, mean=mean[0].float().cpu().numpy())
+        if CONDITIONED in missing:
+            placed = normalize_mesh(load_mesh(path), side=self.side)
+            write_pictures(
+                self.folder.path(CONDITIONED, sha),
+                placed.mesh.to(self.model.runtime.device),
+                condition_cameras(self.views, sha),
+                placed.to_cube,
+                size=CONDITION_SIZE,
+                threads=self.threads,
+            )
+
+
+def model_columns(model: TrellisPipeline) -> dict[str, str]:
+    """The columns of a model's latents, by LATENT and STRUCTURE; raises CheckpointError where it has no encoders.
+
+    Published encoders are known by their files' names, those of a model's own folder by its name too.
+    """
+    if "encode" not in model.operations or model.location is None:
+        raise CheckpointError(f"{model.name} cannot encode meshes, so it makes no latents: choose another model.")
+    features = LOCAL if model.host.config("slat_encoder").in_channels == FEATURES else PUBLISHED_FEATURES
+    names = {}
+    for role in ("slat_encoder", "sparse_structure_encoder"):
+        stem = network_stem(model.location, role)
+        names[role] = f"{model.name}_{stem.name}" if stem.parent.name == ENCODER_FOLDER else stem.name
+    latent, structure = names["slat_encoder"], names["sparse_structure_encoder"]
+    return {LATENT: f"{LATENT}{features}_{latent}", STRUCTURE: f"{STRUCTURE}{structure}"}
+
+
+def carry_out(
+    step: Step,
+    rows: Mapping[str, Row],
+    folder: DataFolder,
+    *,
+    share: Share,
+    retry: bool = False,
+    tell: Callable[[Count], None] = lambda count: None,
+) -> Count:
+    """Carry a step out on those of `rows` in the share that lack what it makes, and record each.
+
+    Every file appears complete, so the run may end at any moment and go on later: with the same bytes, whatever the
+    ranks. An object that fails is noted with its reason and left alone from then on, unless `retry`. Raises OSError
+    where nothing more can be written, CheckpointError, Cancelled.
+    """
+    own = sorted(sha for sha in rows if share.takes(sha))
+    made = {column: folder.made(column) for column in step.columns}
+    failed = {} if retry else failures(folder, step.name)
+    for sha, path in list(folder.leftovers()):
+        if sha in rows and share.takes(sha):
+            path.unlink(missing_ok=True)
+    waiting = [sha for sha in own if any(sha not in made[column] for column in step.columns)]
+    there = len(own) - len(waiting)
+    waiting = [sha for sha in waiting if sha not in failed]
+    began, wrong, done = time.monotonic(), len(own) - there - len(waiting), 0
+    if retry and waiting:
+        drop_failures(folder, step.name, set(waiting))
+    for number, sha in enumerate(waiting):
+        missing = [column for column in step.columns if sha not in made[column]]
+        try:
+            step.make(rows[sha], missing)
+        except OF_ONE_OBJECT as error:
+            logger.warning("%s: %s", rows[sha][PLACE], error)
+            reason = str(error) if isinstance(error, InvalidInputError) else f"{type(error).__name__}: {error}"
+            add_failure(folder, step.name, share.rank, rows[sha], reason)
+            wrong += 1
+        else:
+            record(folder, sha, missing, share.rank)
+            done += 1
+        tell(Count(there + done, wrong, len(waiting) - number - 1, number + 1, time.monotonic() - began))
+    return Count(there + done, wrong, 0, len(waiting), time.monotonic() - began)
+
+
+def record(folder: DataFolder, sha: str, columns: Sequence[str], rank: int) -> None:
+    """Add what an object has now to the tables of a rank."""
+    for column in columns:
+        row = {KEY: sha, column: "True"}
+        if column == VOXELIZED:
+            row[COUNT] = str(count_points(folder.path(column, sha)) or "")
+        append(folder.root / f"{column}_{rank}.csv", row)
+
+
+def settle(step: Step, folder: DataFolder) -> None:
+    """Forget failures of objects that have by now what the step makes."""
+    complete = set.intersection(*(folder.made(column) for column in step.columns))
+    drop_failures(folder, step.name, complete)
