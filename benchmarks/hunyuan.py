@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmarks.editing import object_picture
 from benchmarks.measures import timed
 from benchmarks.released import SCALES, random_pipeline, signed_distance
+from trellis.app.presets import TABLES
 from trellis.asset import Asset
 from trellis.atomic import write_bytes
 from trellis.conditioning import prepare_image
@@ -43,32 +44,15 @@ from trellis.runtime import (
     reset_peak_memory,
     used_bytes,
 )
-from trellis.shape_pipeline import ShapePipeline
+from trellis.shape_pipeline import SURFACE_RESOLUTION, ShapePipeline
 from trellis.shape_stages import DECODER, ENCODER, FLOW
 
 GIB = 1 << 30
 SHARPNESS = 60.0  # of the object's logits: below 0.95 within 2 cells of 64
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A memory plan, steps of a turbo model, cells of the surface and pixels of the texture."""
-
-    plan: MemoryPlan
-    steps: int
-    surface: int
-    texture: int
-
-
-PRESETS = {
-    "fastest": Preset(MemoryPlan(), 5, 256, 2048),
-    "balanced": Preset(MemoryPlan("budget", 3 * GIB), 5, 256, 2048),
-    "sequential": Preset(MemoryPlan("offload", together=False), 5, 256, 2048),
-    "minimal": Preset(MemoryPlan("offload", chunk_bytes=1 << 24, together=False, graphs="off"), 4, 128, 1024),
-    "prototype": Preset(MemoryPlan("offload"), 3, 128, 512),
-}
-MODELS = ("mini-turbo", "2-turbo", "plain")
-PLAIN_STEPS = 6  # a plain model takes so many times the steps of a turbo one
+TABLE_OF = {"mini-turbo": "hunyuan-mini-turbo", "2-turbo": "hunyuan-turbo", "plain": "hunyuan"}
+MODELS = tuple(TABLE_OF)
 
 
 def config_of(model: str, scale: str) -> HunyuanConfig:
@@ -134,8 +118,9 @@ class Bench:
 
     shape: ShapePipeline
     texture: TrellisPipeline
-    preset: Preset
     steps: int
+    surface: int  # cells along the cube
+    texture_size: int
     repeats: int
     export: bool
 
@@ -152,10 +137,10 @@ class Bench:
             )
 
         latent = sample()
-        options: dict[str, Any] = {"structure_steps": self.steps, "surface_resolution": self.preset.surface}
+        options: dict[str, Any] = {"structure_steps": self.steps, "surface_resolution": self.surface}
         yield "picture encoder", lambda: shape.encode(prepared, (), progress)
         yield f"flow, {self.steps} steps", sample
-        yield f"surface {self.preset.surface}", lambda: shape.decode(latent, self.preset.surface, progress)
+        yield f"surface {self.surface}", lambda: shape.decode(latent, self.surface, progress)
         yield "shape", lambda: shape([picture], representations=("mesh",), **options)
         yield "shape and texture", lambda: shape([picture], texture=self.texture, **options)
         if self.export:
@@ -164,7 +149,7 @@ class Bench:
 
     def files(self, asset: Asset) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            asset.save(folder, formats=("glb",), texture_size=self.preset.texture)
+            asset.save(folder, formats=("glb",), texture_size=self.texture_size)
 
     def measure(self) -> Iterator[dict[str, Any]]:
         """Run every stage once to warm up, then `repeats` times; prints and gives its row."""
@@ -193,20 +178,23 @@ def measured(model: str, preset_name: str, limit: float | None, options: argpars
     release_cached_memory(runtime.device)
     if limit is not None:
         limit_memory(runtime.device, int(limit * GIB))
-    preset = PRESETS[preset_name]
-    steps = preset.steps * (1 if model.endswith("turbo") else PLAIN_STEPS)
-    print(f"\n{model}, {preset_name}, limit {limit} GiB, on {device_name(runtime.device)}", flush=True)
+    preset = TABLES[TABLE_OF[model]][preset_name]
+    plan, request = preset.plan_on(runtime), preset.request
+    print(f"\n{model}, {preset_name}, limit {limit} GiB, on {device_name(runtime.device)}, {plan}", flush=True)
+    shape = random_shape_pipeline(model, runtime, scale=options.scale, plan=plan)
+    steps, latent_steps = (request.get(f"{stage}_steps") for stage in ("structure", "latent"))
     bench = Bench(
-        random_shape_pipeline(model, runtime, scale=options.scale, plan=preset.plan),
-        random_pipeline(runtime, scale=options.scale, plan=preset.plan, steps=options.latent_steps),
-        preset,
-        steps,
-        options.repeats,
-        not options.no_files,
+        shape,
+        random_pipeline(runtime, scale=options.scale, plan=plan, steps=options.latent_steps or latent_steps),  # type: ignore[arg-type]
+        steps=int(str(steps or shape.config.steps)),
+        surface=int(str(request.get("surface_resolution", SURFACE_RESOLUTION))),
+        texture_size=int(str(request["texture_size"])),
+        repeats=options.repeats,
+        export=not options.no_files,
     )
     with torch.inference_mode():
         rows = list(bench.measure())
-    return {"model": model, "preset": preset_name, "limit": limit, "steps": steps, "rows": rows}
+    return {"model": model, "preset": preset_name, "limit": limit, "steps": bench.steps, "rows": rows}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -214,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="float16")
     parser.add_argument("--model", choices=MODELS, nargs="+", default=list(MODELS))
-    parser.add_argument("--preset", choices=list(PRESETS), nargs="+", default=["fastest"])
+    parser.add_argument("--preset", choices=list(TABLES[TABLE_OF[MODELS[0]]]), nargs="+", default=["fastest"])
     parser.add_argument(
         "--memory-limit", type=float, nargs="+", metavar="GIB", help="allow no more GPU memory than this"
     )
