@@ -13,7 +13,6 @@ from trellis.app.ui.sections.settings import stated_request
 from trellis.app.ui.sections.settings_file import MOST_BYTES, WRONG_FILE, read_settings
 from trellis.errors import InvalidInputError
 
-
 NANO = ModelChoice("nano", "nano")
 
 

@@ -111,7 +111,7 @@ def lay_out(studio: Studio, offer: Offer) -> Sections:
                 history = History(studio)
     question = Question(studio, pictures=pictures, prompt=prompt, settings=settings, models=models)
     history.place(progress, question, result, variants)
-    settings_file.place(progress, question, settings)
+    settings_file.place(progress, question, settings, models)
     jobs = Jobs(
         studio,
         header=header,

@@ -41,13 +41,12 @@ class SettingsFile:
             )
         self._text = gr.Textbox(visible=False)
 
-    def place(self, progress: Progress, question: Question, settings: Settings) -> None:
-        """Name the sections that have the settings, and that which says what is wrong."""
-        self._progress, self._question, self._settings = progress, question, settings
+    def place(self, progress: Progress, question: Question, settings: Settings, models: Models) -> None:
+        """Name the sections that have the settings and the models, and that which says what is wrong."""
+        self._progress, self._question, self._settings, self._models = progress, question, settings, models
 
     def connect(self, models: Models) -> None:
         """Save and read."""
-        self._models = models
         panel, inputs = self._progress.panel, [models.chosen, *self._settings.inputs]
         saved = self._save.click(self.save, inputs, [self._text, panel], concurrency_limit=None, **QUIET)
         saved.then(None, self._text, js=SAVE_SCRIPT, **QUIET)
