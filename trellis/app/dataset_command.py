@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from trellis.app.command_parser import STARTER, CommandParser
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
@@ -20,13 +20,13 @@ from trellis.runtime import share_of_job
 if TYPE_CHECKING:
     from trellis.dataset.prepare import Count
     from trellis.dataset.records import Row
-    from trellis.pipeline import TrellisPipeline
 
 SUBSETS = ("ObjaverseXL", "ABO", "3D-FUTURE", "HSSD", "Toys4k", "Local")
 SOME_FAILED = 3  # exit status, as of `batch`
 TOLD_EVERY = 10.0  # seconds
 MOST_THREADS = 8
 SHOWN = 20  # faults that the check tells one by one
+VIEWS = {"render": 150, "render_cond": 24}  # published numbers of pictures an object, by step
 WHOLE = "dataset"  # the step that makes everything that flows are trained on
 
 
@@ -42,7 +42,7 @@ def add_dataset_command(commands: Any) -> None:
     add("--check", type=Path, metavar="DIR", help="only tell whether a data folder can be trained on (default: no)")
     add("--captions", type=Path, metavar="CSV", help="a table of file_identifier (or sha256) and captions, a JSON list "
         "each (default: none)")  # fmt: skip
-    add("--num_views", type=int, default=24, metavar="N", help="condition pictures an object")
+    add("--num_views", type=int, default=VIEWS["render_cond"], metavar="N", help="condition pictures an object")
     add_step_options(parser, output_required=False)
     add_machine_options(parser)
     parser.set_defaults(run=run_dataset)
@@ -72,8 +72,6 @@ def run_dataset(parsed: argparse.Namespace) -> int:
         return run_check(parsed.check)
     if parsed.source is None or parsed.output_dir is None:
         raise InvalidInputError(f"Give the folder of the mesh files: {STARTER} dataset FOLDER --output_dir DIR")
-    if parsed.num_views < 1:
-        raise InvalidInputError(f"num_views must be at least 1, not {parsed.num_views}.")
     from trellis.dataset.layout import CONDITIONED, LATENT, STRUCTURE, VOXELIZED
 
     given = _local_rows(parsed.source, parsed.output_dir, parsed.captions)
@@ -100,17 +98,18 @@ def _carried_out(parsed: argparse.Namespace, name: str, columns: tuple[str, ...]
     """Carry a step out on what metadata.csv and `given` name, and bring the tables up to date."""
     from trellis.dataset.latent_statistics import write_statistics
     from trellis.dataset.layout import LATENT, DataFolder
-    from trellis.dataset.prepare import ModelStep, Share, carry_out, settle
+    from trellis.dataset.prepare import ModelStep, Share, carry_out, encoding_model, settle
     from trellis.dataset.records import build_metadata
 
+    views, threads = getattr(parsed, "num_views", 1), parsed.max_workers
+    if views < 1 or threads < 1:
+        raise InvalidInputError(f"num_views and max_workers must be at least 1, not {views} and {threads}.")
     share = Share(*share_of_job(parsed.rank, parsed.world_size))
     check_writable(parsed.output_dir)
     folder = DataFolder(parsed.output_dir)
     with ProgressBars() as progress:  # of a model that has to be fetched
-        model = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
-    model = cast("TrellisPipeline", model)
-    views, threads = getattr(parsed, "num_views", 0), max(parsed.max_workers, 1)
-    step = ModelStep(name, columns, folder=folder, model=model, views=views, threads=threads)
+        pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
+    step = ModelStep(name, columns, folder=folder, model=encoding_model(pipeline), views=views, threads=threads)
     with storing(parsed.output_dir):
         rows = _chosen(parsed, build_metadata(folder, given, merge=False))
         count = carry_out(step, rows, folder, share=share, retry=parsed.retry, tell=_teller())
@@ -192,8 +191,8 @@ def run_step(name: str) -> int:
         parser.add_argument("--captions", type=Path, metavar="CSV", help="as of `dataset` (default: none)")
     elif name == "stat_latent":
         parser.add_argument("--num_samples", type=int, default=50_000, metavar="N", help="objects that are counted")
-    elif name == "render_cond":
-        parser.add_argument("--num_views", type=int, default=24, metavar="N", help="pictures an object")
+    elif name in VIEWS:
+        parser.add_argument("--num_views", type=int, default=VIEWS[name], metavar="N", help="pictures an object")
     add_machine_options(parser)
     parsed = parser.parse_args()
     try:
@@ -209,7 +208,7 @@ def run_step(name: str) -> int:
 
 def _one_step(name: str, parsed: argparse.Namespace) -> int:
     from trellis.dataset.latent_statistics import write_statistics
-    from trellis.dataset.layout import CONDITIONED, LATENT, STRUCTURE, VOXELIZED, DataFolder
+    from trellis.dataset.layout import CONDITIONED, LATENT, RENDERED, STRUCTURE, VOXELIZED, DataFolder
     from trellis.dataset.records import build_metadata
 
     folder = DataFolder(parsed.output_dir)
@@ -228,5 +227,6 @@ def _one_step(name: str, parsed: argparse.Namespace) -> int:
         "encode_latent": LATENT,
         "encode_ss_latent": STRUCTURE,
         "render_cond": CONDITIONED,
+        "render": RENDERED,
     }
     return _carried_out(parsed, name, (columns[name],), {})

@@ -3,15 +3,17 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
-from trellis.dataset.cameras import condition_cameras
+from trellis.dataset.cameras import condition_cameras, multiview_cameras
 from trellis.dataset.layout import (
     CONDITIONED,
     LATENT,
+    RENDERED,
     STRUCTURE,
     VOXELIZED,
     DataFolder,
@@ -19,14 +21,15 @@ from trellis.dataset.layout import (
     write_arrays,
     write_voxels,
 )
-from trellis.dataset.pictures import CONDITION_SIZE, write_pictures
+from trellis.dataset.meshes import refuse_marked, training_mesh
+from trellis.dataset.pictures import CONDITION_SIZE, VIEW_SIZE, write_pictures
 from trellis.dataset.records import COUNT, KEY, PLACE, Row, add_failure, append, drop_failures, failures
 from trellis.encoding.encode import cube_side
-from trellis.encoding.load import load_mesh
 from trellis.encoding.local_features import FEATURES
 from trellis.encoding.source_mesh import normalize_mesh
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
+from trellis.opening import Pipeline
 from trellis.pipeline import TrellisPipeline
 from trellis.progress import Progress
 
@@ -85,7 +88,10 @@ class ModelStep:
     def __init__(
         self, name: str, columns: Sequence[str], *, folder: DataFolder, model: TrellisPipeline, views: int, threads: int
     ) -> None:
-        """columns: VOXELIZED, CONDITIONED, LATENT or STRUCTURE, which are named after the model's encoders here."""
+        """columns: VOXELIZED, CONDITIONED, RENDERED, LATENT or STRUCTURE; the last two are named after the encoders.
+
+        views: pictures an object.
+        """
         self.name, self.folder, self.model, self.views, self.threads = name, folder, model, views, threads
         self.side = cube_side(model.host.config("slat_encoder").in_channels)
         named = model_columns(model)
@@ -95,37 +101,46 @@ class ModelStep:
     def make(self, row: Row, missing: Sequence[str]) -> None:
         """Make what is missing of an object, see `Step`."""
         path, sha = self.folder.root / row[PLACE], row[KEY]
-        if set(missing) - {CONDITIONED}:
-            asset = self.model.load_mesh(path, front="0", progress=Progress())
-            coords = asset.coords.cpu()
-            for column in missing:
-                file = self.folder.path(column, sha)
-                if column == VOXELIZED:
-                    write_voxels(file, coords.numpy(), asset.resolution)
-                elif column.startswith(LATENT):
-                    write_arrays(file, feats=asset.latent.cpu().numpy(), coords=coords.byte().numpy())
-                elif column.startswith(STRUCTURE):
-                    mean = self.model.encode_structure(torch.nn.functional.pad(coords, (1, 0)))
-                    write_arrays(file, mean=mean[0].float().cpu().numpy())
-        if CONDITIONED in missing:
-            placed = normalize_mesh(load_mesh(path), side=self.side)
-            write_pictures(
-                self.folder.path(CONDITIONED, sha),
-                placed.mesh.to(self.model.runtime.device),
-                condition_cameras(self.views, sha),
-                placed.to_cube,
-                size=CONDITION_SIZE,
-                threads=self.threads,
-            )
+        if not set(missing) <= {CONDITIONED, RENDERED}:
+            self._encode(path, sha, missing)
+        if CONDITIONED in missing or RENDERED in missing:
+            placed = normalize_mesh(training_mesh(path), side=self.side)
+            placed = replace(placed, mesh=placed.mesh.to(self.model.runtime.device))
+            if CONDITIONED in missing:
+                cameras, folder = condition_cameras(self.views, sha), self.folder.path(CONDITIONED, sha)
+                write_pictures(folder, placed, cameras, size=CONDITION_SIZE, threads=self.threads)
+            if RENDERED in missing:
+                cameras, folder = multiview_cameras(self.views, sha), self.folder.path(RENDERED, sha)
+                write_pictures(folder, placed, cameras, size=VIEW_SIZE, threads=self.threads, with_mesh=True)
+
+    def _encode(self, path: Path, sha: str, missing: Sequence[str]) -> None:
+        asset = self.model.load_mesh(path, front="0", progress=Progress())
+        refuse_marked(asset.notice, path)
+        coords = asset.coords.cpu()
+        for column in missing:
+            file = self.folder.path(column, sha)
+            if column == VOXELIZED:
+                write_voxels(file, coords.numpy(), asset.resolution)
+            elif column.startswith(LATENT):
+                write_arrays(file, feats=asset.latent.cpu().numpy(), coords=coords.byte().numpy())
+            elif column.startswith(STRUCTURE):
+                mean = self.model.encode_structure(torch.nn.functional.pad(coords, (1, 0)))
+                write_arrays(file, mean=mean[0].float().cpu().numpy())
+
+
+def encoding_model(model: Pipeline) -> TrellisPipeline:
+    """The model, if it has the encoders that make latents; else raises CheckpointError."""
+    if not isinstance(model, TrellisPipeline) or "encode" not in model.operations:
+        raise CheckpointError(f"{model.name} cannot encode meshes, so it makes no latents: choose another model.")
+    return model
 
 
 def model_columns(model: TrellisPipeline) -> dict[str, str]:
-    """The columns of a model's latents, by LATENT and STRUCTURE; raises CheckpointError where it has no encoders.
+    """The columns of an opened model's latents, by LATENT and STRUCTURE.
 
     Published encoders are known by their files' names, those of a model's own folder by its name too.
     """
-    if "encode" not in model.operations or model.location is None:
-        raise CheckpointError(f"{model.name} cannot encode meshes, so it makes no latents: choose another model.")
+    assert model.location is not None, "it was opened from somewhere"
     features = LOCAL if model.host.config("slat_encoder").in_channels == FEATURES else PUBLISHED_FEATURES
     names = {}
     for role in ("slat_encoder", "sparse_structure_encoder"):

@@ -12,6 +12,7 @@ from tests.unit.encoding.meshes import CHECKER, TRIANGLE, GltfBuilder
 from trellis.encoding.colors import surface_colors
 from trellis.encoding.load import load_mesh
 from trellis.encoding.readers.files import LoadLimits
+from trellis.encoding.sampling import face_normals
 from trellis.errors import InvalidInputError
 
 QUAD = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
@@ -49,6 +50,19 @@ def test_nodes_are_flattened_and_mirrors_turn_faces(tmp_path: Path) -> None:
     a, b, c = mesh.corners().unbind(1)
     normals = torch.linalg.cross(b - a, c - a)
     assert (normals[:, 1] < 0).all()  # both still face glTF's +z
+
+
+def test_normals_stand_upright_on_scaled_surfaces(tmp_path: Path) -> None:
+    """A slope of 45 degrees, stretched: its normal is that of the stretched surface."""
+    builder = GltfBuilder()
+    slope = np.array([[0, 0, 0], [1, 1, 0], [0, 0, -1]], np.float32)
+    normal = builder.accessor(np.array([[-1, 1, 0]] * 3, np.float32))
+    builder.node(mesh=builder.mesh(slope, attributes={"NORMAL": normal}), scale=[2, 1, 1])
+    mesh = load_mesh(builder.write(tmp_path / "a.glb"))
+    assert mesh.normals is not None
+    expected = face_normals(mesh)[0][:, None].expand(-1, 3, -1)
+    assert torch.allclose(mesh.normals, expected, atol=1e-6) or torch.allclose(mesh.normals, -expected, atol=1e-6)
+    assert mesh.normals[0, 0, 2] > 0.8
 
 
 def test_only_the_scene_counts(tmp_path: Path) -> None:

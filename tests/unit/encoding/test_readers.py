@@ -142,6 +142,24 @@ def test_what_is_missing_is_counted_and_the_rest_is_read(
         assert middle_color(mesh, 0).tolist() == pytest.approx([1, 0, 0, 1], abs=1e-6)
 
 
+def test_normals_of_corners(tmp_path: Path) -> None:
+    """In our world (y up becomes z up), unit; a corner without one, or with one that is no normal, has zeros."""
+    obj = tmp_path / "a.obj"
+    obj.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nvn 0 2 0\nvn nonsense\nvn 0 0 1\nf 1//1 2//2 3//-1\nf 1 2//9 3//1\n")
+    mesh = load_mesh(obj)
+    assert mesh.normals is not None and mesh.normals.tolist() == [
+        [[0, 0, 1], [0, 0, 0], [0, -1, 0]],
+        [[0, 0, 0], [0, 0, 0], [0, 0, 1]],
+    ]
+    assert len(mesh.vertices) == 3  # normals cut no vertices apart
+    ply = tmp_path / "a.ply"
+    names = "".join(f"property float {name}\n" for name in ("x", "y", "z", "nx", "ny", "nz"))
+    head = f"ply\nformat ascii 1.0\nelement vertex 3\n{names}element face 1\nproperty list uchar int vertex_indices\n"
+    ply.write_text(head + "end_header\n0 0 0 0 0 3\n1 0 0 0 0 1\n0 1 0 1 0 0\n3 0 1 2\n")
+    normals = load_mesh(ply).normals
+    assert normals is not None and normals.tolist() == [[[0, 0, 1], [0, 0, 1], [1, 0, 0]]]
+
+
 def test_negative_numbers_of_an_obj_count_from_where_they_stand(tmp_path: Path) -> None:
     """Kinds of corners may differ from face to face, and a line may go on behind a number."""
     rows = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvn 0 0 1\nf -3 -2 -1\nf -3//1 -2//1 -1//1\nv 5 5 5\nvt 0.5 0.5\n"

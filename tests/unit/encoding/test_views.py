@@ -10,6 +10,7 @@ from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from tests.unit.encoding.meshes import source, sphere
 from trellis.conditioning import ImageEncoder
+from trellis.encoding.lights import studio_light
 from trellis.encoding.source_mesh import Material
 from trellis.encoding.views import patch_features, project_features, render_views, view_features
 from trellis.errors import InvalidInputError
@@ -50,6 +51,29 @@ def test_headlight_darkens_slopes_and_back_faces_are_lit_alike() -> None:
     inverted = render_views(replace(mesh, faces=mesh.faces.flip(1)), FRONT, size=48, shading="headlight")
     assert images.color[0, 0, 24, 24] > 0.98 > 0.86 > images.color[0, 0, 24, 24 - 11] > 0.5
     assert torch.allclose(images.color, inverted.color, atol=1e-5)
+
+
+def test_studio_lights_come_from_above_and_below() -> None:
+    """Numbers by hand: Cycles' point light of 1000 W at (4, 1, 6), a bright sky, an area below."""
+    lit = studio_light(torch.zeros(3, 3), torch.tensor([[0.0, 0, 1], [0, 0, -1], [-1, 0, 0]]))[:, 0].tolist()
+    point = 1000 / (4 * math.pi**2) / 53 * 6 / math.sqrt(53)
+    assert lit == pytest.approx([point + 0.25, 2.5 / math.pi, 0.125], rel=1e-4)
+
+
+def test_studio_pictures_take_the_normals_of_corners() -> None:
+    """With the normals of the sphere itself facets disappear; inverted ones are turned to the face's side."""
+    mesh = source(sphere(1))
+    above = orbit_cameras([0.0], [1.2])
+    flat = render_views(mesh, above, size=48, shading="studio").color
+    corners = torch.nn.functional.normalize(mesh.corners(), dim=2)
+    smooth = render_views(replace(mesh, normals=corners), above, size=48, shading="studio").color
+    true = render_views(source(sphere(5)), above, size=48, shading="studio").color
+    wrong = [(image - true)[0, :, 18:30, 18:30].abs().mean().item() for image in (smooth, flat)]
+    assert wrong[0] < 0.3 * wrong[1]
+    inverted = render_views(replace(mesh, normals=-corners), above, size=48, shading="studio").color
+    assert torch.allclose(inverted, smooth, atol=1e-5)
+    none = render_views(replace(mesh, normals=torch.zeros_like(corners)), above, size=48, shading="studio").color
+    assert torch.allclose(none, flat, atol=1e-5)
 
 
 def test_transparent_surfaces_are_premultiplied() -> None:
