@@ -45,16 +45,15 @@ from trellis.runtime import (
     reset_peak_memory,
     used_bytes,
 )
-from trellis.shape_pipeline import ShapePipeline
+from trellis.shape_pipeline import SURFACE_RESOLUTION, ShapePipeline
 from trellis.shape_stages import DECODER, ENCODER, FLOW
 
 GIB = 1 << 30
 SHARPNESS = 60.0  # of the object's logits: below 0.95 within 2 cells of 64
 
 
-# The models, and which table of presets is theirs.
-MODELS = {"mini-turbo": "hunyuan-mini-turbo", "2-turbo": "hunyuan-turbo", "plain": "hunyuan"}
-STEPS = {"mini-turbo": 5, "2-turbo": 5, "plain": 30}  # of a model under a preset that states none
+TABLE_OF = {"mini-turbo": "hunyuan-mini-turbo", "2-turbo": "hunyuan-turbo", "plain": "hunyuan"}
+MODELS = tuple(TABLE_OF)
 
 
 def config_of(model: str, scale: str) -> HunyuanConfig:
@@ -121,7 +120,7 @@ class Bench:
     shape: ShapePipeline
     texture: TrellisPipeline
     steps: int
-    resolution: int
+    surface: int  # cells along the cube
     texture_size: int
     repeats: int
     export: bool
@@ -139,10 +138,10 @@ class Bench:
             )
 
         latent = sample()
-        options: dict[str, Any] = {"structure_steps": self.steps, "surface_resolution": self.resolution}
+        options: dict[str, Any] = {"structure_steps": self.steps, "surface_resolution": self.surface}
         yield "picture encoder", lambda: shape.encode(prepared, (), progress)
         yield f"flow, {self.steps} steps", sample
-        yield f"surface {self.resolution}", lambda: shape.decode(latent, self.resolution, progress)
+        yield f"surface {self.surface}", lambda: shape.decode(latent, self.surface, progress)
         yield "shape", lambda: shape([picture], representations=("mesh",), **options)
         yield "shape and texture", lambda: shape([picture], texture=self.texture, **options)
         if self.export:
@@ -174,32 +173,30 @@ class Bench:
             yield row
 
 
-def measured(model: str, name: str, limit: float | None, options: argparse.Namespace) -> dict[str, Any]:
-    """One model under one preset and memory limit: by default what the preset states that it needs, 0 for none."""
+def measured(model: str, preset_name: str, limit: float | None, options: argparse.Namespace) -> dict[str, Any]:
+    """One model under one preset and memory limit: by default what the preset says that it needs."""
     runtime = Runtime.detect(device=options.device, precision=options.precision, offline=True)
     release_cached_memory(runtime.device)
-    preset = TABLES[MODELS[model]][name]
+    preset = TABLES[TABLE_OF[model]][preset_name]
     limit = preset.needs / GIB if limit is None else limit
     if limit and is_gpu(runtime.device):
         limit_memory(runtime.device, int(limit * GIB))
-    plan, asked = preset.plan_on(runtime), preset.request
-    steps, resolution = (
-        int(str(asked.get("structure_steps", STEPS[model]))),
-        int(str(asked.get("surface_resolution", 256))),
-    )
-    print(f"\n{model}, {name}, limit {limit} GiB, {plan} on {device_name(runtime.device)}", flush=True)
+    plan, request = preset.plan_on(runtime), preset.request
+    print(f"\n{model}, {preset_name}, limit {limit} GiB, on {device_name(runtime.device)}, {plan}", flush=True)
+    shape = random_shape_pipeline(model, runtime, scale=options.scale, plan=plan)
+    steps, latent_steps = (request.get(f"{stage}_steps") for stage in ("structure", "latent"))
     bench = Bench(
-        random_shape_pipeline(model, runtime, scale=options.scale, plan=plan),
-        random_pipeline(runtime, scale=options.scale, plan=plan, steps=options.latent_steps),
-        steps,
-        resolution,
-        int(str(asked["texture_size"])),
-        options.repeats,
-        not options.no_files,
+        shape,
+        random_pipeline(runtime, scale=options.scale, plan=plan, steps=options.latent_steps or latent_steps),  # type: ignore[arg-type]
+        steps=int(str(steps or shape.config.steps)),
+        surface=int(str(request.get("surface_resolution", SURFACE_RESOLUTION))),
+        texture_size=int(str(request["texture_size"])),
+        repeats=options.repeats,
+        export=not options.no_files,
     )
     with torch.inference_mode():
         rows = list(bench.measure())
-    return {"model": model, "preset": name, "limit": limit, "steps": steps, "rows": rows}
+    return {"model": model, "preset": preset_name, "limit": limit, "steps": bench.steps, "rows": rows}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -207,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="float16")
     parser.add_argument("--model", choices=MODELS, nargs="+", default=list(MODELS))
-    parser.add_argument("--preset", choices=list(TABLES["hunyuan"]), nargs="+", default=["fastest"])
+    parser.add_argument("--preset", choices=list(TABLES[TABLE_OF[MODELS[0]]]), nargs="+", default=["fastest"])
     parser.add_argument(
         "--memory-limit", type=float, nargs="+", metavar="GIB", help="of the card (what the preset needs); 0: none"
     )

@@ -11,6 +11,7 @@ from tests.browser.actions import choose_option, choose_pictures, click
 from tests.browser.serving import served
 from tests.browser.site import Site
 from trellis.app.model_choices import ModelChoice
+from trellis.app.request import GenerationRequest
 from trellis.families.hunyuan_family import LICENCE
 from trellis.families.licences import accepted_on
 from trellis.runtime import ModelFiles, Runtime
@@ -80,9 +81,16 @@ def test_it_is_ticked_fetched_chosen_and_used(
         page.locator("#presets").scroll_into_view_if_needed()
         screenshot(page, "presets_dark")
         choose_pictures(page, pictures[0])
+        asked, submit = list[GenerationRequest](), site.engine.submit
+
+        def heard(request: GenerationRequest, *rest: Any, **others: Any) -> str:
+            asked.append(request)
+            return submit(request, *rest, **others)
+
+        monkeypatch.setattr(site.engine, "submit", heard)
         click(page, "#generate")
         page.wait_for_selector(".job[data-state=done]")
-        [job] = site.engine.views()
-        assert job.model == NAME and job.request.stated["preset"] == "prototype"
-        assert job.request.stated["texture_model"] == "none" and "structure_steps" not in job.request.stated
+        assert [job.model for job in site.engine.views()] == [NAME]
+        stated = asked[0].stated
+        assert (stated["preset"], stated["texture_model"]) == ("prototype", "none") and "structure_steps" not in stated
         site.engine.close()

@@ -64,7 +64,7 @@ def notice_of(path: Path) -> str:
 
 def test_a_picture_becomes_a_textured_glb_that_says_whose_it_is(engine: Engine) -> None:
     job = carried_out(engine, GenerationRequest(**SMALL, formats=("glb", "ply"), blend_picture=False))
-    assert set(job.files) == {"glb", "ply"} and job.plan["presets"] == "hunyuan-mini-turbo"
+    assert set(job.files) == {"glb", "ply"}
     pixels = texture_of(job.files["glb"])
     assert pixels.shape == (512, 512, 3) and pixels.reshape(-1, 3).std(0).max() > 4  # no one colour
     assert notice_of(job.files["glb"]) == job.notice == LICENCE.notice

@@ -95,23 +95,39 @@ def generate_files(
         made = _made(pipeline, given, request, kept if keep else None, store, progress)
         if keep and made.picture is not None:
             _write_picture(folder / FRAMED_FILE, made.picture)
-        notes = [*(() if runtime is None else runtime.remarks), *made.notes]
-        likeness, agreement = list[float](), list[float]()
-        files = made.save(
-            folder,
-            name=name,
-            progress=progress,
-            on_note=notes.append,
-            on_likeness=likeness.append,
-            on_kept=agreement.append,
-            on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
-            rasterizer="builtin" if runtime is None else runtime.rasterizer,
-            **_possible_files(pipeline, made, request, notes),
-        )
-        if own is not None and isinstance(request, EditRequest) and "glb" in files:
-            _graft(own, files["glb"], request, made)
-            notes.append(GRAFTED)
-            agreement.clear()  # it is of the mesh that the file does not hold any more
+        return _saved(pipeline, made, request, own, folder=folder, name=name, keep=keep, progress=progress)
+
+
+def _saved(
+    pipeline: "Pipeline",
+    made: "Asset",
+    request: AssetRequest,
+    own: Path | None,
+    *,
+    folder: Path,
+    name: str,
+    keep: bool,
+    progress: Progress | None,
+) -> JobOutcome:
+    """Write the files of an asset, and its first look where it is kept; own: see `own_file`."""
+    runtime = getattr(pipeline, "runtime", None)
+    notes = [*(() if runtime is None else runtime.remarks), *made.notes]
+    likeness, agreement = list[float](), list[float]()
+    files = made.save(
+        folder,
+        name=name,
+        progress=progress,
+        on_note=notes.append,
+        on_likeness=likeness.append,
+        on_kept=agreement.append,
+        on_draft=partial(_write_picture, folder / DRAFT_FILE) if keep else None,
+        rasterizer="builtin" if runtime is None else runtime.rasterizer,
+        **_possible_files(pipeline, made, request, notes),
+    )
+    if own is not None and isinstance(request, EditRequest) and "glb" in files:
+        _graft(own, files["glb"], request, made)
+        notes.append(GRAFTED)
+        agreement.clear()  # it is of the mesh that the file does not hold any more
     outside = {} if made.kept is None else {"voxels_changed": float(made.kept.voxels_changed)}
     if agreement:
         outside["psnr"] = round(agreement[0], 1)

@@ -33,7 +33,7 @@ class FakeAsset:
 
     def __init__(self, seed: int, saves: list[dict[str, Any]], writing: threading.Event) -> None:
         self.seed = seed
-        self.notice = ""
+        self.notice, self.gaussians = "", "coloured"
         self.saves = saves
         self.writing = writing
         self.notes = ("The background was removed without a network.",)

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.app.test_handlers import BROWSER, AskedEngine, sections_of, settings
+from trellis.app.model_choices import ModelChoice
 from trellis.app.request import GenerationRequest
 from trellis.app.ui.controls import SHOWN
 from trellis.app.ui.sections.settings import stated_request
 from trellis.app.ui.sections.settings_file import MOST_BYTES, WRONG_FILE, read_settings
 from trellis.errors import InvalidInputError
+
+NANO = ModelChoice("nano", "nano")
 
 
 def test_what_is_saved_is_read_and_fills_the_controls_as_before(tmp_path: Path) -> None:
@@ -21,9 +24,9 @@ def test_what_is_saved_is_read_and_fills_the_controls_as_before(tmp_path: Path) 
     path = tmp_path / "settings.json"
     path.write_text(text)
     model, request = read_settings(path)
-    assert model == "nano" and request == stated_request(True, 5, *shown) and request.latent_steps == 7
+    assert model == "nano" and request == stated_request(NANO, True, 5, *shown) and request.latent_steps == 7
     filled = parts.settings.put(request, keep_seed=True)
-    assert stated_request(*(filled[control] for control in parts.settings.inputs)) == request
+    assert stated_request(NANO, *(filled[control] for control in parts.settings.inputs)) == request
 
 
 def test_the_record_of_a_result_is_read(tmp_path: Path) -> None:

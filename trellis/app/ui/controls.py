@@ -103,7 +103,7 @@ def stated_values(names: tuple[str, ...], values: list[object]) -> dict[str, obj
     }
 
 
-def following_values(quality: str, preset: str, table: str) -> list[object]:
+def following_values(quality: str, preset: str, table: str = "trellis") -> list[object]:
     """What the controls of FOLLOWING show after a choice of quality and memory preset for a model of a table."""
     request = form_request(quality or None, preset or None, table)
     return [getattr(request, name) for name in FOLLOWING]

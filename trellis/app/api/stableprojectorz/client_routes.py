@@ -62,6 +62,29 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: Hunyu
         now = await slot.status()
         return Status(status=now.state, progress=now.progress, message=now.message, busy=jobs.busy or slot.busy)
 
+    _add_generate(router, jobs, slot, settings, hunyuan)
+
+    @router.get("/info/supported_operations")
+    async def supported_operations() -> list[str]:
+        """List what `generate_what` may be, with the model that the program was started with."""
+        return operations(jobs)
+
+    @router.get("/download/spz-ui-layout/generation-3d-panel", response_class=PlainTextResponse)
+    async def panel() -> PlainTextResponse:
+        """Describe the client's panel; the text never changes while the program runs."""
+        return PlainTextResponse(panel_text(of_texts=jobs.models.default in jobs.models.of_texts))
+
+    @router.post("/interrupt")
+    async def interrupt() -> Interrupt:
+        """Stop the generation of clients without job ids at its next step."""
+        found = await slot.interrupt()
+        return Interrupt(status="interrupt_requested" if found else "no_generation_in_progress")
+
+    _add_downloads(router, slot)
+    return router
+
+
+def _add_generate(router: APIRouter, jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: HunyuanServer) -> None:
     @router.post(
         "/generate",
         response_model=Generation,
@@ -85,25 +108,6 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: Hunyu
             return Generation(status=SlotState.FAILED, progress=0, message=str(error))
         url = None if outcome.message == RETEXTURED_MESSAGE else MODEL_URL
         return Generation(status=SlotState.COMPLETE, progress=100, message=outcome.message, model_url=url)
-
-    @router.get("/info/supported_operations")
-    async def supported_operations() -> list[str]:
-        """List what `generate_what` may be, with the model that the program was started with."""
-        return operations(jobs)
-
-    @router.get("/download/spz-ui-layout/generation-3d-panel", response_class=PlainTextResponse)
-    async def panel() -> PlainTextResponse:
-        """Describe the client's panel; the text never changes while the program runs."""
-        return PlainTextResponse(panel_text(of_texts=jobs.models.default in jobs.models.of_texts))
-
-    @router.post("/interrupt")
-    async def interrupt() -> Interrupt:
-        """Stop the generation of clients without job ids at its next step."""
-        found = await slot.interrupt()
-        return Interrupt(status="interrupt_requested" if found else "no_generation_in_progress")
-
-    _add_downloads(router, slot)
-    return router
 
 
 async def outcome_of(work: Awaitable[Submission]) -> Submission | TrellisError:
