@@ -27,8 +27,8 @@ class FetchError(TrellisError):
     """A model that is not here and cannot be fetched: no network, no room, no such repository, or not allowed."""
 
 
-class LicenceError(TrellisError):
-    """A model whose licence must be accepted by a person first; the message says what it asks for, and how."""
+class LicenceError(InvalidInputError):
+    """A model whose licence must be accepted by a person first, or a file that it keeps from this use."""
 
 
 class MissingDependencyError(TrellisError, ImportError):

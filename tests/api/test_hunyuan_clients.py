@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import Server, png
 from tests.api.desktop_client import DesktopClient
-from tests.unit.app.waiting import wait_until
+from tests.unit.app.waiting import PATIENCE, wait_until
 from trellis.app.engine import Engine
 
 PICTURE = base64.b64encode(png()).decode()
@@ -30,7 +30,7 @@ class AddOn:
         self.port = port
 
     def call(self, method: str, path: str, values: object = None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         body = None if values is None else json.dumps(values).encode()
         connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
         answer = connection.getresponse()

@@ -277,22 +277,11 @@ def test_unknown_jobs_are_not_found(client: TestClient, path: str) -> None:
         assert client.get(f"/jobs/{job_id}{path}").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "request.json",
-        "picture_0.png",
-        "asset.ply",
-        "..%2Frequest.json",
-        "%2Fetc%2Fpasswd",
-        "asset.glb%00",
-        "....//x",
-        "%ff",
-    ],
-)
-def test_only_results_are_served(client: TestClient, name: str) -> None:
+def test_only_results_are_served(client: TestClient) -> None:
     job = wait(client, submit(client)["id"])
-    assert client.get(f"/jobs/{job['id']}/files/{name}").status_code == 404
+    refused = ("request.json", "picture_0.png", "asset.ply", "..%2Frequest.json", "%2Fetc%2Fpasswd", "asset.glb%00")
+    for name in (*refused, "....//x", "%ff"):
+        assert client.get(f"/jobs/{job['id']}/files/{name}").status_code == 404, name
     assert client.get(f"/jobs/{job['id']}/files/asset.glb").status_code == 200
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ from PIL import Image
 
 from tests.contract.sources import ROOT
 from tests.unit.app.process_fakes import Control
-from tests.unit.app.waiting import wait_until
+from tests.unit.app.waiting import PATIENCE, wait_until
 from trellis.app.picture_reader import PictureReader
 from trellis.errors import InvalidInputError
 
@@ -32,6 +33,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+@cache
 def deep_png(side: int = 7000, channels: int = 1) -> bytes:
     """A PNG of 16 bits a channel in a few kilobytes, as large as is accepted."""
     header = struct.pack(">IIBBBBB", side, side, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
@@ -43,7 +45,7 @@ def deep_png(side: int = 7000, channels: int = 1) -> bytes:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[PictureReader]:
-    reader = PictureReader(tmp_path / "uploads")
+    reader = PictureReader(tmp_path / "uploads", time_limit=PATIENCE)
     yield reader
     reader.close()
 
@@ -62,7 +64,7 @@ def test_a_picture_is_read_reduced_and_gone_with_its_last_holder(reader: Picture
 
 
 def test_a_picture_beyond_the_limit_of_memory_ends_its_reader_and_the_next_is_read(tmp_path: Path) -> None:
-    reader = PictureReader(tmp_path / "uploads", memory_limit=150 * MB)
+    reader = PictureReader(tmp_path / "uploads", memory_limit=150 * MB, time_limit=PATIENCE)
     try:
         with pytest.raises(InvalidInputError, match="too much memory"):
             reader.read(as_file(deep_png(channels=4))).result(60)
@@ -212,10 +214,12 @@ def test_the_server_grows_little_and_answers_others_meanwhile(server: tuple[str,
         for sender in senders:
             sender.start()
         slowest = 0.0
-        while any(sender.is_alive() for sender in senders):
-            begun = time.monotonic()
-            assert httpx.get(f"{home}/ping", timeout=30).status_code == 200
-            slowest = max(slowest, time.monotonic() - begun)
+        with httpx.Client(timeout=30) as client:
+            while any(sender.is_alive() for sender in senders):
+                begun = time.monotonic()
+                assert client.get(f"{home}/ping").status_code == 200
+                slowest = max(slowest, time.monotonic() - begun)
+                time.sleep(0.02)
     for answer in answers:
         assert answer.status_code == 202, answer.text
         httpx.delete(home + answer.json()["url"])

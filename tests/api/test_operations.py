@@ -319,7 +319,7 @@ def test_a_part_of_an_own_file_is_grafted_onto_it_unless_one_mesh_is_asked_for(
 ) -> None:
     values = EDIT | {"formats": ["glb"], "box": [[[0, 0, -1], [2, 2, 2]]]}
     grafted = finished(client, client.post("/jobs", json=values))
-    assert GRAFTED in grafted["notes"]
+    assert GRAFTED in grafted["notes"] and grafted["outside"] == {"voxels_changed": 0}
     scene = trimesh.load(engine.view(grafted["id"]).files["glb"])
     assert len(scene.geometry) == 3, "what stays of the ball, its cut faces, and the part of the knot"
     merged = finished(client, client.post("/jobs", json=values | {"keep": "merge"}))

@@ -11,6 +11,8 @@ from playwright.sync_api import Page
 
 from tests.unit.app.waiting import PATIENCE
 
+BRIGHTEST = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number))"
+
 
 def click(page: Page, selector: str) -> None:
     page.wait_for_selector(selector, state="attached")
@@ -78,3 +80,9 @@ def wait_for_model(
             return pixels
         assert time.monotonic() < deadline, f"{kind}: {share(pixels):.4f} of the picture, changed: {changed}"
         page.wait_for_timeout(100)
+
+
+def wait_for_theme(page: Page, theme: str) -> None:
+    """Wait until the page is light or dark, and its button says so."""
+    page.wait_for_function(f"dark => ({BRIGHTEST} < 60) === dark", arg=theme == "dark")
+    page.wait_for_selector(f"#theme button[aria-pressed={str(theme == 'dark').lower()}]")

@@ -1,6 +1,7 @@
 """One Chromium for all tests; every page fails its test when it asks anything of another server."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL, served
 from tests.browser.site import COLORS, Site
 
+WITHOUT_WEBGL = """
+const getContext = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+  return kind.startsWith("webgl") ? null : getContext.call(this, kind, ...more);
+};"""
 SCREENSHOTS = Path("outputs/screenshots")  # ignored by git
 
 
@@ -24,14 +30,26 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """`open_page(address, **context options)`: a page of a new session, ready for use."""
+    """`open_page(address, webgl, **context options)`: see `opened_pages`."""
+    with opened_pages(browser) as open_page:
+        yield open_page
+
+
+@contextmanager
+def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """`open_page(address, webgl, **context options)`: a page of a new session, ready for use.
+
+    Where no test looks at the model, the page has no WebGL: to start it takes a third of a page's processor time.
+    """
     contexts, outside, faults = [], [], []
 
-    def _open(address: str, **options: Any) -> Page:
+    def _open(address: str, *, webgl: bool = False, **options: Any) -> Page:
         # A model that turns is drawn all the time, which takes a core with software WebGL.
         still: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
         context = browser.new_context(**still | options)
         contexts.append(context)
+        if not webgl:
+            context.add_init_script(WITHOUT_WEBGL)
         page = context.new_page()
         page.set_default_timeout(180_000)  # only a failing test waits so long
         page.on("request", lambda request: _note_outside(request.url, address, outside))

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from installer.checks import find_axe
-from tests.browser.actions import choose_pictures, click
+from tests.browser.actions import choose_pictures, click, wait_for_theme
 from tests.browser.site import Site
 
 pytestmark = pytest.mark.browser
@@ -24,54 +24,72 @@ IN_VIEW = """selector => {
 }"""
 
 
+def findings(page: Page) -> list[str]:
+    """What is wrong with the page as it is, in light and in dark."""
+    found = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        wait_for_theme(page, theme)
+        found += page.evaluate(FINDINGS)
+    return found
+
+
 @pytest.mark.skipif(AXE is None, reason="needs axe-core (see `run.sh test`)")
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_serious_is_found(site: Site, pictures: list[Path], open_page: Callable[..., Page], theme: str) -> None:
-    page = open_page(site.address, color_scheme=theme, bypass_csp=True)
+def test_nothing_serious_is_found(site: Site, pictures: list[Path], open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address, webgl=True, bypass_csp=True)
     page.wait_for_selector("#examples button")
     page.add_script_tag(path=str(AXE))
-    assert page.evaluate(FINDINGS) == []
+    assert findings(page) == []
     for part in ("#setup button", "#settings button", "#file-settings button", "#model-chip"):
         click(page, part)
     page.wait_for_selector("#option-formats input")
-    assert page.evaluate(FINDINGS) == []
+    assert findings(page) == []
     site.pipeline.gate.clear()
     choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".job")
-    assert page.evaluate(FINDINGS) == []
+    assert findings(page) == []
     site.pipeline.gate.set()
     page.wait_for_selector(".job[data-state=done]")
     page.wait_for_selector("#history .entry")
-    assert page.evaluate(FINDINGS) == []
+    assert findings(page) == []
     click(page, "#edit-toggle")
     click(page, "#edit-operation input[value=part]")
     click(page, "#edit-region [data-part=add]")
     click(page, "#edit-own button")
     page.wait_for_selector("#edit-mesh")
-    assert page.evaluate(FINDINGS) == []
+    assert findings(page) == []
     click(page, "#edit-toggle")
     click(page, "#new-files button[data-value='4096']")
     page.wait_for_selector("#again", state="visible")
     click(page, "#vary")
     page.wait_for_selector(".variant[data-state=done] img")
-    assert page.evaluate(FINDINGS) == []
+    assert findings(page) == []
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1440, 900), (1920, 1080)])
 def test_inputs_button_progress_and_model_are_in_view_together(
-    site: Site, pictures: list[Path], open_page: Callable[..., Page], width: int, height: int
+    site: Site, pictures: list[Path], open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(site.address, viewport={"width": width, "height": height})
+    page = open_page(site.address)
     choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=done]")
     page.wait_for_selector("#history .entry")
     click(page, "#file-settings button")  # what is long scrolls by itself
-    for part in ("#model-chip", "#generate", "#cancel", "#progress .job", ".tv-pane", "a[data-kind=glb]", "#history"):
-        assert page.evaluate(IN_VIEW, part), part
-    assert page.evaluate("[scrollX, scrollY, document.documentElement.scrollHeight <= innerHeight]") == [0, 0, True]
-    assert page.evaluate("document.querySelector('.tv-pane').clientHeight > innerHeight / 2")
+    for width, height in ((1280, 720), (1440, 900), (1920, 1080)):
+        page.set_viewport_size({"width": width, "height": height})
+        for part in (
+            "#model-chip",
+            "#generate",
+            "#cancel",
+            "#progress .job",
+            ".tv-pane",
+            "a[data-kind=glb]",
+            "#history",
+        ):
+            page.wait_for_function(IN_VIEW, arg=part)
+        assert page.evaluate("[scrollX, scrollY, document.documentElement.scrollHeight <= innerHeight]") == [0, 0, True]
+        assert page.evaluate("document.querySelector('.tv-pane').clientHeight > innerHeight / 2")
 
 
 def test_on_a_phone_the_pane_follows_the_button(site: Site, open_page: Callable[..., Page]) -> None:

@@ -22,7 +22,7 @@ DRAWN = "document.querySelector('#edit-region').drawn()"
 @pytest.fixture
 def page(site: Site, pictures: list[Path], open_page: Callable[..., Page]) -> Page:
     """A page with a model and an open drawer."""
-    page = open_page(site.address, viewport={"width": 1280, "height": 720})
+    page = open_page(site.address, webgl=True, viewport={"width": 1280, "height": 720})
     choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".tv-pane[data-kind=glb][data-state=ready]")
@@ -37,7 +37,9 @@ def mean_box(page: Page) -> Any:
     return np.asarray(page.evaluate(DRAWN)["box"])
 
 
-def test_a_region_is_numbers_handles_keys_and_a_click(page: Page, screenshot: Callable[[Page, str], bytes]) -> None:
+def test_a_region_is_numbers_handles_keys_and_a_click_and_its_view_is_painted_over(
+    page: Page, tmp_path: Path, screenshot: Callable[[Page, str], bytes]
+) -> None:
     assert page.get_attribute("#edit-toggle", "aria-expanded") == "true"
     plain = viewer_pixels(page)
     click(page, "#edit-operation input[value=part]")
@@ -75,9 +77,11 @@ def test_a_region_is_numbers_handles_keys_and_a_click(page: Page, screenshot: Ca
     click(page, "#edit-operation input[value=retexture]")
     page.wait_for_selector(".edit-region", state="hidden")
     wait_while(page, lambda: bool(np.abs(viewer_pixels(page) - plain).mean() > 0.5))
+    check_view(page, tmp_path)
 
 
-def test_the_view_that_is_painted_over_is_where_the_model_is(page: Page, tmp_path: Path) -> None:
+def check_view(page: Page, tmp_path: Path) -> None:
+    """The view that is painted over is where the model is."""
     click(page, "#edit-operation input[value=part]")
     with page.expect_download() as download:
         click(page, "#edit-region [data-part=edit-view]")

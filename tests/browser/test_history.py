@@ -193,7 +193,7 @@ def test_an_entry_brings_the_whole_question_back(
 def test_rename_compare_delete_and_undo(
     site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
-    page = open_page(site.address, viewport=TALL)
+    page = open_page(site.address, webgl=True, viewport=TALL)
     generate(page, pictures[0])
     page.wait_for_selector(".job[data-state=done]")
     choose_other(page, pictures[1])

@@ -13,7 +13,7 @@ from tests.browser.site import Site
 from trellis.app.model_choices import ModelChoice
 from trellis.families.hunyuan_family import LICENCE
 from trellis.families.licences import accepted_on
-from trellis.runtime import ModelFiles
+from trellis.runtime import ModelFiles, Runtime
 
 pytestmark = pytest.mark.browser
 NAME = "Hunyuan3D-2mini-turbo"
@@ -50,6 +50,7 @@ def test_it_is_ticked_fetched_chosen_and_used(
     files = ModelFiles(model_folder=tmp_path / "models")
     site = Site(tmp_path / "jobs", pictures, MODELS, files)
     site.pipeline.options = TAKES
+    site.pipeline.runtime = Runtime(model_folder=files.model_folder)
     with served(site.app) as address:
         page = open_page(address, viewport={"width": 1280, "height": 720})
         assert not page.is_visible("#shape-settings") and page.query_selector("table.presets") is None

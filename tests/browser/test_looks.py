@@ -1,22 +1,14 @@
-"""Light and dark, wide and narrow."""
+"""Light and dark."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.actions import choose_pictures, click, wait_for_model
+from tests.browser.actions import wait_for_theme
 from tests.browser.site import Site
 
 pytestmark = pytest.mark.browser
-BRIGHTEST = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number))"
-
-
-def wait_for_theme(page: Page, theme: str) -> None:
-    """Wait until the page is light or dark, and its button says so."""
-    page.wait_for_function(f"dark => ({BRIGHTEST} < 60) === dark", arg=theme == "dark")
-    page.wait_for_selector(f"#theme button[aria-pressed={str(theme == 'dark').lower()}]")
 
 
 def test_light_or_dark_is_the_system_s_until_it_is_chosen_and_then_remembered(
@@ -37,28 +29,3 @@ def test_light_or_dark_is_the_system_s_until_it_is_chosen_and_then_remembered(
     assert page.evaluate("localStorage.getItem('trellis-theme')") is None
     page.emulate_media(color_scheme="dark")
     wait_for_theme(page, "dark")
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("dark", {"color_scheme": "dark"}),
-        ("phone", {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}),
-    ],
-)
-def test_it_fits_other_screens(
-    site: Site,
-    pictures: list[Path],
-    open_page: Callable[..., Page],
-    screenshot: Callable[[Page, str], bytes],
-    name: str,
-    options: dict[str, object],
-) -> None:
-    page = open_page(site.address, **options)
-    choose_pictures(page, pictures[1])
-    click(page, "#generate")
-    page.wait_for_selector(".job[data-state=done]")
-    wait_for_model(page, "glb")
-    screenshot(page, name)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    wait_for_theme(page, "dark" if name == "dark" else "light")

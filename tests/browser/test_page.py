@@ -27,7 +27,7 @@ PASTE = """text => {
 def test_a_picture_becomes_a_model_to_see_and_download(
     site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
-    page = open_page(site.address)
+    page = open_page(site.address, webgl=True)
     screenshot(page, "empty")
     choose_pictures(page, pictures[0])
     click(page, "#generate")
@@ -84,7 +84,7 @@ def test_settings_reach_the_pipeline_and_the_seed_can_be_kept(
 def test_other_files_of_the_shown_model(
     site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
-    page = open_page(site.address, viewport={"width": 1280, "height": 1900})
+    page = open_page(site.address, webgl=True, viewport={"width": 1280, "height": 1900})
     choose_pictures(page, pictures[0])
     click(page, "#file-settings button")
     page.wait_for_selector("#option-formats input")
@@ -231,7 +231,7 @@ def test_errors_are_one_clear_sentence(
     screenshot(page, "error")
 
     site.pipeline.fault = RuntimeError("internal detail")
-    page = open_page(site.address)
+    page.reload()
     choose_pictures(page, pictures[0])
     click(page, "#generate")
     page.wait_for_selector(".job[data-state=failed] >> text=the log has the details")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.browser.actions import wait_while
+from tests.browser.conftest import opened_pages
 from tests.browser.serving import served
 from tests.browser.viewer_bench import bench_app, choose_mode, saved_picture, show, video_frame, write_models
 from tests.unit.export.textured_samples import COLORS, EXTENTS, textured_box
@@ -39,9 +40,19 @@ def address(models: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def opened(browser: Browser, address: str) -> Iterator[Page]:
+    with opened_pages(browser) as open_page:
+        yield open_page(address, webgl=True)
+
+
 @pytest.fixture
-def page(address: str, open_page: Callable[..., Page]) -> Page:
-    page = open_page(address)
+def page(opened: Page, address: str) -> Page:
+    """The page loaded anew, which takes less than another session."""
+    page = opened
+    page.mouse.move(0, 0)
+    page.goto(address)
+    page.wait_for_selector("#viewer .tv-pane", state="attached")
     show(page, glb="box.glb", ply="box.ply", picture="picture.png")
     page.wait_for_function("document.querySelector('.tv-facts').textContent.includes('closed')")
     return page
@@ -267,7 +278,7 @@ def test_every_control_is_named_and_reached_by_the_keyboard(page: Page) -> None:
 
 @pytest.mark.parametrize("width", [390, 700])
 def test_controls_have_room(address: str, open_page: Callable[..., Page], width: int) -> None:
-    page = open_page(address, viewport={"width": width, "height": 844})
+    page = open_page(address, webgl=True, viewport={"width": width, "height": 844})
     show(page, glb="box.glb", ply="box.ply", picture="picture.png")
     page.evaluate("document.querySelector('[data-action=grid]').click()")
     boxes = page.evaluate(

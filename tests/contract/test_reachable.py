@@ -24,9 +24,9 @@ PROGRAMS = (
     "trellis/training/evaluate_edits.py",
     "trellis/training/procedural/examples.py",
 )
-# Names, with what will use them: reading a Gaussian PLY back (editing), the losses of FlexiCubes (training decoders);
-# a network lent by itself is for callers from Python, points drawn on a mesh for measures of edits.
-NOT_YET_NAMES = {"load_gaussian_ply", "extract_training_mesh", "on_device", "sample_surface"}
+# Names, with what will use them: the losses of FlexiCubes and points drawn on a mesh (training on meshes of one's own);
+# a network lent by itself is for callers from Python.
+NOT_YET_NAMES = {"extract_training_mesh", "on_device", "sample_surface"}
 
 
 def used_names(paths: list[Path]) -> Counter[str]:

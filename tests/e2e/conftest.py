@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trellis import Asset, ImageTo3D, Runtime
+from trellis.export.projection import VIEWS
 
 MODEL = "nano"
 STEPS = 4
@@ -38,6 +39,13 @@ def result(pipeline: ImageTo3D, picture: Path, tmp_path_factory: pytest.TempPath
     """The asset of `picture` with seed 1; neither it nor its files are to be changed."""
     asset = make_asset(pipeline, picture, seed=1)
     return Result(asset, asset.save(tmp_path_factory.mktemp("result"), **FAST))
+
+
+@pytest.fixture
+def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at a save's steps or at equal bytes, not at how good a texture is."""
+    for mode in ("fast", "best"):
+        monkeypatch.setitem(VIEWS[mode], "cpu", (9, 128))
 
 
 def make_asset(pipeline: ImageTo3D, picture: Path | Sequence[Path], *, seed: int) -> Asset:

@@ -16,19 +16,20 @@ from trellis.cli import main
 FEW = ["--steps", "2", "--texture-size", "512", "--formats", "glb"]
 
 
-@pytest.mark.parametrize("mode", ["stochastic", "multidiffusion"])
-def test_two_pictures_of_one_object(mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("mode", "kind"), [("stochastic", "glb"), ("multidiffusion", "stl")])
+def test_two_pictures_of_one_object(mode: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mirrored = tmp_path / "mirrored.png"
     first = EXAMPLES / "lighthouse.png"
     Image.open(first).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored)
     output = tmp_path / "out"
     options = ["--one-object", "--multi-image", mode, "--output", str(output), "--model", MODEL, *FEW]
-    assert main(["generate", str(first), str(mirrored), *options]) == 0
-    assert [path.name for path in output.iterdir()] == ["lighthouse.glb"]
-    mesh = trimesh.load(output / "lighthouse.glb", file_type="glb", force="mesh")
+    assert main(["generate", str(first), str(mirrored), *options, "--formats", kind]) == 0
+    file = output / f"lighthouse.{kind}"
+    assert list(output.iterdir()) == [file]
+    mesh = trimesh.load(file, file_type=kind, force="mesh")
     assert len(mesh.faces) > 50 and mesh.extents.max() > 0.2
     printed = capsys.readouterr().out
-    assert str(output / "lighthouse.glb") in printed.replace("\n", "") and "Peak memory" in printed
+    assert str(file) in printed.replace("\n", "") and "Peak memory" in printed
     assert "likeness to the picture: " in printed
 
 

@@ -21,20 +21,29 @@ FRONT = np.pi
 
 @pytest.fixture(scope="module")
 def mug(pipeline: ImageTo3D) -> Asset:
-    asset = pipeline(EXAMPLES / "mug.png", seed=1, structure_steps=12, latent_steps=12)
+    asset = pipeline(EXAMPLES / "mug.png", seed=1, structure_steps=6, latent_steps=6)
     cutout = np.asarray(asset.prepared[0].cutout).astype(float) / 255
     wanted = cutout[cutout[..., 3] > 0.9][:, :3].mean(0)
     assert wanted[0] - wanted[1:].max() > 0.2  # the picture's mug is brown
     return asset
 
 
-@pytest.mark.parametrize("name", ["mug", "chair", "car", "teapot"])  # brown, green, blue, purple
+def test_the_networks_keep_the_hue_of_brown(mug: Asset) -> None:
+    assert _hue_error(mug) < 15
+
+
+@pytest.mark.parametrize("name", ["chair", "car", "teapot"])  # green, blue, purple
 def test_the_networks_keep_the_hue(pipeline: ImageTo3D, name: str) -> None:
-    asset = pipeline(EXAMPLES / f"{name}.png", seed=1, structure_steps=12, latent_steps=12, representations=("mesh",))
+    steps = {"structure_steps": 4, "latent_steps": 4}  # as good as twelve for the mean colour
+    assert _hue_error(pipeline(EXAMPLES / f"{name}.png", seed=1, representations=("mesh",), **steps)) < 15
+
+
+def _hue_error(asset: Asset) -> float:
+    """Degrees between the hues of the surface and of the picture."""
     assert asset.mesh is not None and asset.mesh.colors is not None
     cutout = np.asarray(asset.prepared[0].cutout).reshape(-1, 4) / 255
     wanted, found = _main_hue(cutout[cutout[:, 3] > 0.9, :3]), _main_hue(asset.mesh.colors.numpy())
-    assert abs((found - wanted + 180) % 360 - 180) < 15
+    return abs((found - wanted + 180) % 360 - 180)
 
 
 def _main_hue(colors: np.ndarray) -> float:
@@ -68,14 +77,14 @@ def test_an_asset_is_like_its_own_picture_and_not_like_another(mug: Asset, tmp_p
 
 
 def test_an_aeroplane_is_wide_and_low(pipeline: ImageTo3D) -> None:
-    asset = pipeline(EXAMPLES / "aeroplane.png", seed=1, structure_steps=12, latent_steps=2, representations=("mesh",))
+    asset = pipeline(EXAMPLES / "aeroplane.png", seed=1, structure_steps=6, latent_steps=2, representations=("mesh",))
     assert asset.mesh is not None
     size = asset.mesh.vertices.amax(0) - asset.mesh.vertices.amin(0)
     assert size[2] < 0.6 * max(size[0], size[1])
 
 
 def test_the_asset_is_one_solid_thing_in_the_middle(pipeline: ImageTo3D) -> None:
-    asset = pipeline(EXAMPLES / "snowman.png", seed=1, structure_steps=12, latent_steps=4, representations=("mesh",))
+    asset = pipeline(EXAMPLES / "snowman.png", seed=1, structure_steps=6, latent_steps=2, representations=("mesh",))
     assert asset.mesh is not None
     cameras = orbit_cameras([FRONT, FRONT + np.pi / 2], [0.2, 0.2])
     mask = render_mesh(asset.mesh, cameras, size=96, supersampling=1).mask

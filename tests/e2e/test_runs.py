@@ -62,6 +62,7 @@ def differing(steps: Sequence[StepInfo]) -> list[int]:
     ]
 
 
+@pytest.mark.usefixtures("few_views")
 def test_saving_can_be_cancelled_at_every_step_and_leaves_no_file(result: Result, tmp_path: Path) -> None:
     cloud = result.asset.gaussians
     assert cloud is not None

@@ -14,7 +14,7 @@ import pytest
 from tests.training.tiny import tiny_config
 from trellis.errors import InvalidInputError
 from trellis.training.config import config_values
-from trellis.training.nano import LOG_FILE, MODEL_FOLDER, ROOT, main, read_plan
+from trellis.training.nano import CONFIG_FOLDER, LOG_FILE, MODEL_FOLDER, ROOT, Driver, main, read_plan
 
 PLACES = {"latent_vae": "cpu:0", "data_0": "cpu", "structure_flow": "cpu", "flows": "cpu:0"}
 STAGES = ("structure_vae", "latent_vae", "structure_flow", "flows")
@@ -72,24 +72,9 @@ def test_with_a_second_device_the_structure_flow_goes_on_beside_the_latent_vae(m
 
 
 @pytest.mark.slow
-def test_flows_alone_are_trained_on_the_latents_of_a_model(model: Path, tmp_path: Path) -> None:
+def test_a_terminated_run_of_the_flows_alone_leaves_a_model(model: Path, tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path / "plan", steps=3, kept=("structure_vae", "latent_vae"))
     output = tmp_path / "run"
-    options = command(plan, output, "--seconds", "500", "--start-from", str(model))
-    assert subprocess.run([sys.executable, "-m", "trellis.training.nano", *options], cwd=ROOT).returncode == 0
-    begun = [line.split("nano start ")[1].split()[0] for line in (output / LOG_FILE).read_text().splitlines()
-             if "nano start " in line]  # fmt: skip
-    assert begun == ["data_0", "flows"]
-    same = {path.name: path.read_bytes() == (model / "ckpts" / path.name).read_bytes()
-            for path in (output / MODEL_FOLDER / "ckpts").glob("*.safetensors")}  # fmt: skip
-    assert {name for name, kept in same.items() if not kept} == {
-        "sparse_structure_flow_model.safetensors", "slat_flow_model.safetensors"
-    }  # fmt: skip
-
-
-@pytest.mark.slow
-def test_a_terminated_run_leaves_a_model(model: Path, tmp_path: Path) -> None:
-    plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
     values = json.loads((plan.parent / "flows.json").read_text())
     values["optimizer"]["steps"] = 10**6
     (plan.parent / "flows.json").write_text(json.dumps(values))
@@ -103,11 +88,33 @@ def test_a_terminated_run_leaves_a_model(model: Path, tmp_path: Path) -> None:
     assert process.wait(120) == 3
     assert (output / MODEL_FOLDER / "pipeline.json").is_file()
     text = log.read_text()
-    assert "flows: stopped after" in text and "nano start structure" not in text
+    begun = [line.split("nano start ")[1].split()[0] for line in text.splitlines() if "nano start " in line]
+    assert begun == ["data_0", "flows"] and "flows: stopped after" in text
     settings = json.loads((output / MODEL_FOLDER / "training.json").read_text())
     assert set(settings["flows"]["init"].values()) == {"start"} and not settings["latent_vae"]["init"]
-    kept, source = (folder / "ckpts" / "sparse_structure_decoder.safetensors" for folder in (output / "model", model))
-    assert kept.read_bytes() == source.read_bytes()
+    same = {path.name: path.read_bytes() == (model / "ckpts" / path.name).read_bytes()
+            for path in (output / MODEL_FOLDER / "ckpts").glob("*.safetensors")}  # fmt: skip
+    assert {name for name, kept in same.items() if not kept} == {
+        "sparse_structure_flow_model.safetensors", "slat_flow_model.safetensors"
+    }  # fmt: skip
+
+
+def test_on_one_device_an_adopted_structure_flow_waits_for_the_latent_vae(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def end_at_once(driver: Driver, name: str, config: Path, *options: str, device: str) -> None:
+        begun.append(name)
+        driver._running[name] = subprocess.Popen([sys.executable, "-S", "-c", ""])
+
+    monkeypatch.setattr(Driver, "_launch", end_at_once)
+    monkeypatch.setattr("trellis.training.nano.finished_chunks", lambda config, folder: 2)
+    plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
+    assert main(command(plan, output, "--seconds", "500", "--start-from", str(model))) == 0
+    assert begun == ["latent_vae", "data_0", "flows"]
+    init = json.loads((output / CONFIG_FOLDER / "flows.json").read_text())["init"]
+    assert set(init.values()) == {"start"}
 
 
 def test_a_plan_without_time_for_a_vae_asks_for_a_model(tmp_path: Path) -> None:

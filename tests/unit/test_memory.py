@@ -245,3 +245,17 @@ def test_nothing_comes_without_room_or_order(uploads: list[int], monkeypatch: py
     monkeypatch.setattr(memory, "free_bytes", lambda device: memory.ROOMY + 10)
     with roomy.in_order(("net", "second")):
         assert roomy.run("net", lambda model, effort: under_way(roomy)) == []
+
+
+def test_networks_of_another_host_are_lent_under_this_plan() -> None:
+    (mine, _), (other, loads) = host("offload"), host("offload")
+    with other.on_device("net") as before:
+        pass
+    mine.adopt(other, ["net"])
+    with mine.on_device("net") as network:
+        assert network is before and place(mine, "net") == "meta"
+    assert loads == ["net"] and place(mine, "net") == "cpu"
+    newer, _ = host("offload")
+    mine.adopt(newer, ["net"])
+    with mine.on_device("net") as network:
+        assert network is not before

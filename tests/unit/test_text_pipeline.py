@@ -12,7 +12,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks.released import NETWORKS, SAMPLER, make_scene, random_network
 from tests.contract.sources import ROOT
+from trellis.asset import Asset
 from trellis.conditioning import TextEncoder
+from trellis.editing.boxes import Box
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError
 from trellis.models import PipelineConfig, save_model
 from trellis.opening import open_model
@@ -171,3 +173,19 @@ def test_the_two_kinds_of_models_are_told_apart(model: Path) -> None:
         TextTo3D.from_pretrained("nano", runtime=RUNTIME)
     with pytest.raises(CheckpointError, match="takes text"):
         ImageTo3D.from_pretrained(model, runtime=RUNTIME)
+
+
+def test_a_text_edits_and_varies_what_is_there(model: Path) -> None:
+    """Random weights make nothing sensible, but outside of the box all stays."""
+    pipeline = open_model(model, runtime=RUNTIME)
+    assert isinstance(pipeline, TextTo3D)
+    coords = make_scene(scale="tiny", device=torch.device("cpu")).voxels[:, 1:]
+    latent = torch.randn(len(coords), 8, generator=torch.Generator().manual_seed(0))
+    asset = Asset(None, None, None, coords, latent, 64, ())
+    box, shown = Box((0.0, -0.5, -0.5), (0.5, 0.5, 0.5)), ("gaussians",)
+    made = pipeline.edit(asset, "a mug", region=box, representations=shown)
+    before, after = coords[:, 0] < 32, made.coords[:, 0] < 32
+    assert torch.equal(made.coords[after], coords[before]) and torch.equal(made.latent[after], latent[before])
+    assert not torch.equal(made.coords, coords)
+    varied = pipeline.variant(asset, "a mug", strength=0.5, representations=shown)
+    assert torch.equal(varied.coords, coords) and not torch.allclose(varied.latent, latent)

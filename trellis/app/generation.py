@@ -117,6 +117,7 @@ def generate_files(
         if own is not None and isinstance(request, EditRequest) and "glb" in files:
             _graft(own, files["glb"], request, made)
             notes.append(GRAFTED)
+            agreement.clear()  # it is of the mesh that the file does not hold any more
     outside = {} if made.kept is None else {"voxels_changed": float(made.kept.voxels_changed)}
     if agreement:
         outside["psnr"] = round(agreement[0], 1)

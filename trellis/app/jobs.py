@@ -154,7 +154,7 @@ class Job(BaseModel):
         """The share of a job that is done, from 0 to 1; it never falls while the job goes on."""
         if self.state is JobState.DONE:
             return 1.0
-        return min(0.99, max((info.share for info in self.stages), default=0.0))
+        return min(0.99, max((info.share for info in self.stages if info.stage.share), default=0.0))
 
     @property
     def fetching(self) -> str | None:

@@ -21,10 +21,10 @@ from trellis.dataset.layout import (
     write_arrays,
     write_voxels,
 )
+from trellis.dataset.meshes import refuse_marked, training_mesh
 from trellis.dataset.pictures import CONDITION_SIZE, VIEW_SIZE, write_pictures
 from trellis.dataset.records import COUNT, KEY, PLACE, Row, add_failure, append, drop_failures, failures
 from trellis.encoding.encode import cube_side
-from trellis.encoding.load import load_mesh
 from trellis.encoding.local_features import FEATURES
 from trellis.encoding.source_mesh import normalize_mesh
 from trellis.errors import CheckpointError, InvalidInputError
@@ -104,7 +104,7 @@ class ModelStep:
         if not set(missing) <= {CONDITIONED, RENDERED}:
             self._encode(path, sha, missing)
         if CONDITIONED in missing or RENDERED in missing:
-            placed = normalize_mesh(load_mesh(path), side=self.side)
+            placed = normalize_mesh(training_mesh(path), side=self.side)
             placed = replace(placed, mesh=placed.mesh.to(self.model.runtime.device))
             if CONDITIONED in missing:
                 cameras, folder = condition_cameras(self.views, sha), self.folder.path(CONDITIONED, sha)
@@ -115,6 +115,7 @@ class ModelStep:
 
     def _encode(self, path: Path, sha: str, missing: Sequence[str]) -> None:
         asset = self.model.load_mesh(path, front="0", progress=Progress())
+        refuse_marked(asset.notice, path)
         coords = asset.coords.cpu()
         for column in missing:
             file = self.folder.path(column, sha)

@@ -1,6 +1,5 @@
 """PLY files: Gaussian clouds for splat viewers, and plain meshes."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trellis.atomic import write_bytes
-from trellis.errors import InvalidInputError
-from trellis.export.ply_file import ply_bytes, read_ply_element
-from trellis.geometry.axes import VIEWER_QUATERNION, from_viewer_frame, to_viewer_frame
+from trellis.export.ply_file import ply_bytes
+from trellis.geometry.axes import VIEWER_QUATERNION, to_viewer_frame
 from trellis.geometry.rotations import quaternion_multiply
 from trellis.representations import GaussianCloud, Mesh
 
@@ -64,39 +62,6 @@ def to_viewer_cloud(gaussians: GaussianCloud) -> GaussianCloud:
     turn = torch.tensor(VIEWER_QUATERNION).expand_as(rotations)
     turned = quaternion_multiply(turn, rotations)
     return GaussianCloud(to_viewer_frame(positions), features, scales, turned, opacities, gaussians.filter_2d)
-
-
-def from_viewer_cloud(cloud: GaussianCloud) -> GaussianCloud:
-    """The inverse of `to_viewer_cloud`."""
-    back = torch.tensor(VIEWER_QUATERNION) * torch.tensor([1.0, -1.0, -1.0, -1.0])
-    rotations = quaternion_multiply(back.expand_as(cloud.rotations), cloud.rotations)
-    return replace(cloud, positions=from_viewer_frame(cloud.positions), rotations=rotations)
-
-
-def load_gaussian_ply(path: str | Path, *, filter_2d: float = 0.1) -> GaussianCloud:
-    """Read a Gaussian PLY of ours or of the published code: the inverse of `write_gaussian_ply` within 1e-5.
-
-    Higher spherical harmonics are ignored. Raises InvalidInputError for a file that is missing, damaged or of
-    another kind.
-    """
-    vertex = read_ply_element(path, "vertex")
-    present = vertex.dtype.names or ()
-    missing = [name for name in GAUSSIAN_FIELDS if name not in present and not name.startswith("n")]
-    if missing:
-        raise InvalidInputError(f"{path} is no Gaussian PLY: it lacks {', '.join(missing)}.")
-
-    def columns(*names: str) -> Tensor:
-        return torch.from_numpy(np.stack([vertex[name] for name in names], axis=1).astype(np.float32))
-
-    cloud = GaussianCloud(
-        positions=columns("x", "y", "z"),
-        features_dc=columns("f_dc_0", "f_dc_1", "f_dc_2"),
-        scales=columns("scale_0", "scale_1", "scale_2").exp(),
-        rotations=torch.nn.functional.normalize(columns("rot_0", "rot_1", "rot_2", "rot_3"), dim=-1),
-        opacities=columns("opacity").sigmoid(),
-        filter_2d=filter_2d,
-    )
-    return from_viewer_cloud(cloud)
 
 
 def write_mesh_ply(mesh: Mesh, path: str | Path) -> Path:

@@ -28,7 +28,6 @@ LICENCE = Licence(
 )
 BIG, MINI, SEVERAL = "tencent/Hunyuan3D-2", "tencent/Hunyuan3D-2mini", "tencent/Hunyuan3D-2mv"
 MINI_DECODER, DECODER = DECODER_FOLDERS[True], DECODER_FOLDERS[False]
-PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 
 
 def _model(repository: str, subfolder: str, size: int, decoder: str) -> PublishedModel:
@@ -54,11 +53,6 @@ SUPPORTING = {DECODER: _decoder(DECODER, BIG), MINI_DECODER: _decoder(MINI_DECOD
 def describe(path: Path) -> ModelDescription:
     """What the model of a config.yaml is; raises CheckpointError when that is missing or wrong."""
     config = read_config(path)
-    pickled = sorted(file.name for file in path.parent.iterdir() if file.suffix in PICKLES)
-    if pickled and not (path.parent / WEIGHTS_FILE).is_file():
-        raise CheckpointError(
-            f"{path.parent / pickled[0]} is a pickle, which can run any code and is not read: put {WEIGHTS_FILE} there."
-        )
     return ModelDescription(
         inputs=(PICTURES,),
         operations=(GENERATE,),

@@ -24,8 +24,3 @@ def from_gltf_frame(points: Tensor) -> Tensor:
 def to_viewer_frame(points: Tensor) -> Tensor:
     """World z-up [..., 3] to the y-down frame of Gaussian viewers, (x, y, z) -> (x, -z, y)."""
     return from_gltf_frame(points)
-
-
-def from_viewer_frame(points: Tensor) -> Tensor:
-    """The inverse of `to_viewer_frame`."""
-    return to_gltf_frame(points)

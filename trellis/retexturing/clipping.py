@@ -11,8 +11,9 @@ LEAST_AREA = 1e-9  # of a face, below which a piece is none
 
 def in_boxes(points: Points, boxes: Points) -> NDArray[np.bool_]:
     """Bool [n]: `points` [n, 3] in any of `boxes` [B, 2, 3] (lower and upper corner)."""
-    within: NDArray[np.bool_] = ((points[:, None] >= boxes[:, 0]) & (points[:, None] <= boxes[:, 1])).all(axis=2)
-    return np.any(within, axis=1)
+    within = (points[:, None] >= boxes[:, 0]) & (points[:, None] <= boxes[:, 1])
+    found: NDArray[np.bool_] = np.logical_or.reduce(np.logical_and.reduce(within, axis=2), axis=1)
+    return found
 
 
 def apart_from_boxes(corners: Points, boxes: Points) -> NDArray[np.bool_]:

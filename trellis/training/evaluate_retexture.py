@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from trellis.dataset.meshes import training_mesh
 from trellis.encoding.readers.files import LoadLimits, SourceFiles
 from trellis.encoding.readers.gltf_document import GltfDocument, parse_document
 from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
@@ -24,7 +25,6 @@ from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.pipeline import TrellisPipeline
 from trellis.representations import Mesh
 from trellis.representations.flexicubes import extract_mesh
-from trellis.training.meshes import training_mesh
 from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, occupied_coords, sample_objects
 
 FAMILIES = ("chair", "car", "mushroom", "lighthouse", "robot")

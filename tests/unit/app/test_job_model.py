@@ -148,3 +148,8 @@ def test_jobs_that_waited_go_on_after_a_restart(tmp_path: Path) -> None:
         cancelled: JobState.CANCELLED,
     }
     assert [call["seed"] for call in pipeline.calls] == [1, 2]
+
+
+def test_stages_beside_a_generation_move_no_bar() -> None:
+    begun = job().stepped(StepInfo(Stage.STRUCTURE, 1, 1))
+    assert begun.stepped(StepInfo(Stage.VOXELIZE, 1, 1)).progress == begun.progress == Stage.STRUCTURE.end

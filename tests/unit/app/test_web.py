@@ -17,7 +17,7 @@ from tests.unit.app.engines import start_engine
 from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
-from trellis.app.likeness import ADVICE, LIMIT, UNLIKE
+from trellis.app.likeness import ADVICE, DOUBT, LIMIT, LOOK, UNLIKE
 from trellis.app.model_choices import offered_models
 from trellis.app.request import GenerationRequest
 from trellis.app.ui import entries, fragments, preset_table
@@ -65,11 +65,10 @@ def test_results_are_served_by_their_id(client: TestClient, engine: Engine) -> N
     assert answer.content[:4] == b"glTF"
 
 
-@pytest.mark.parametrize(
-    "name", ["request.json", "picture_0.png", "..%2F..%2Fsecret", "asset.obj", "%2Fetc%2Fpasswd", "asset.glb%00"]
-)
-def test_only_results_are_served(client: TestClient, engine: Engine, name: str) -> None:
-    assert client.get(f"/results/{finished_job(engine)}/{name}").status_code == 404
+def test_only_results_are_served(client: TestClient, engine: Engine) -> None:
+    job_id = finished_job(engine)
+    for name in ("request.json", "picture_0.png", "..%2F..%2Fsecret", "asset.obj", "%2Fetc%2Fpasswd", "asset.glb%00"):
+        assert client.get(f"/results/{job_id}/{name}").status_code == 404, name
 
 
 def test_an_obj_comes_with_its_material_and_pictures_in_one_archive(client: TestClient, engine: Engine) -> None:
@@ -191,6 +190,7 @@ def test_every_text_of_the_page_has_its_translations() -> None:
 def test_a_result_that_does_not_look_like_its_picture_is_not_called_done() -> None:
     done = Job(folder=Path("x"), model="", request=GenerationRequest(), state=JobState.DONE, likeness=LIMIT)
     assert "<strong>Done</strong>" in fragments.job_panel(done) and UNLIKE not in fragments.job_panel(done)
+    assert LOOK in fragments.job_panel(done) and LOOK not in fragments.job_panel(done.changed(likeness=DOUBT))
     panel = fragments.job_panel(done.changed(likeness=LIMIT - 0.1))
     assert f"<strong>{UNLIKE}</strong>" in panel and "Done" not in panel and 'data-quality="unlike"' in panel
     assert f"Likeness {LIMIT - 0.1:.0%}" in panel and ADVICE in panel
@@ -200,7 +200,7 @@ def test_a_result_that_does_not_look_like_its_picture_is_not_called_done() -> No
     text = fragments.job_panel(done.changed(likeness=None))
     assert "<strong>Done</strong>" in text and "Likeness" not in text
     for language in ("ko", "zh"):
-        assert {UNLIKE, ADVICE, "Likeness {0}%"} <= set(language_tables()[language])
+        assert {UNLIKE, ADVICE, LOOK, "Likeness {0}%"} <= set(language_tables()[language])
 
 
 def test_a_browser_without_cookies_is_told_that_its_list_goes_with_the_page() -> None:

@@ -232,3 +232,19 @@ def test_the_picture_is_cropped_with_the_sources_box(pipeline: ImageTo3D, cake: 
     wide = edit(pipeline, cake, prompt_or_pictures=first.cutout, view=view, representations=("gaussians",))
     left, top, right, bottom = wide.prepared[0].box
     assert right - left == bottom - top > 100 and left <= 10 and top <= 20, "widened about the object"
+
+
+def test_a_variant_may_change_the_shape_and_keep_a_part_of_the_surface(pipeline: ImageTo3D, cake: Asset) -> None:
+    def variant(**strengths: float) -> Asset:
+        return pipeline.variant(cake, PICTURES / "mushroom.png", representations=("gaussians",), **strengths, **FEW)
+
+    def distance(made: Asset) -> float:
+        return float((made.latent - cake.latent).square().mean())
+
+    slight, strong = variant(strength=0.1), variant(strength=1.0)
+    assert torch.equal(slight.coords, cake.coords) and torch.equal(strong.coords, cake.coords)
+    assert 0 < distance(slight) < 0.5 * distance(strong)
+    near, far = (variant(shape_strength=strength, strength=0.8) for strength in (0.1, 1.0))
+    grids = [occupancy(made.coords, made.resolution) for made in (near, far, cake)]
+    shared = [float((grid & grids[2]).sum() / (grid | grids[2]).sum()) for grid in grids[:2]]
+    assert 0.7 < shared[0] < 1 and shared[1] < shared[0] - 0.2

@@ -219,3 +219,18 @@ def test_cancelled(file: Path) -> None:
     token = CancelToken()
     with pytest.raises(Cancelled):
         PIPELINE.load_mesh(file, progress=Progress(lambda _: token.cancel(), token))
+
+
+def test_files_of_any_size_and_without_a_proper_surface_are_encoded(tmp_path: Path) -> None:
+    """A box, the same kilometres large, and one whose top edge has a third face."""
+    box = trimesh.creation.box([1.0, 0.6, 0.4])
+    fin = trimesh.Trimesh([[-0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0, 0.6, 0.5]], [[0, 1, 2]])
+    plain, large, forked = (tmp_path / f"{name}.stl" for name in ("plain", "large", "forked"))
+    box.export(plain)
+    box.copy().apply_scale(5000.0).apply_translation([2e5, 0, -3e4]).export(large)
+    trimesh.util.concatenate([box, fin]).export(forked)
+    one, same, more = (PIPELINE.load_mesh(path, front="0") for path in (plain, large, forked))
+    assert torch.equal(one.coords, same.coords) and same.to_cube.scale == pytest.approx(one.to_cube.scale / 5000)
+    middle = same.to_cube.apply(torch.tensor([[2e5, 0, -3e4]], dtype=torch.float64))
+    torch.testing.assert_close(middle, torch.zeros(1, 3, dtype=torch.float64), atol=1e-3, rtol=0)
+    assert len(more.coords) > 500 and torch.isfinite(more.latent).all()

@@ -17,7 +17,7 @@ from tests.unit.export.shapes import painted, reader, sphere, textured_mesh
 from trellis.atomic import write_bytes, written_aside
 from trellis.errors import InvalidInputError
 from trellis.export.glb import glb_bytes, write_glb
-from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns, load_gaussian_ply, write_gaussian_ply, write_mesh_ply
+from trellis.export.ply import GAUSSIAN_FIELDS, gaussian_columns, write_gaussian_ply, write_mesh_ply
 from trellis.geometry.rotations import quaternion_to_matrix
 from trellis.representations import GaussianCloud, TexturedMesh
 
@@ -122,28 +122,10 @@ def test_gaussian_ply_fields_and_frame(tmp_path):
     assert torch.allclose(quaternion_to_matrix(turned), frame @ quaternion_to_matrix(gaussians.rotations), atol=1e-5)
 
 
-def test_gaussian_ply_round_trip(tmp_path):
-    gaussians = cloud()
-    back = load_gaussian_ply(write_gaussian_ply(gaussians, tmp_path / "a.ply"))
-    for name in ("positions", "features_dc", "scales", "rotations", "opacities"):
-        assert torch.allclose(getattr(back, name), getattr(gaussians, name), atol=1e-5), name
-    assert back.positions.dtype == torch.float32 and back.filter_2d == gaussians.filter_2d
-
-
 def test_full_and_no_opacity_stay_finite():
     one = cloud(2)
     extreme = GaussianCloud(one.positions, one.features_dc, one.scales, one.rotations, torch.tensor([[0.0], [1.0]]))
     assert torch.isfinite(gaussian_columns(extreme)).all()
-
-
-def test_bad_ply_files_are_named(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"none\.ply"):
-        load_gaussian_ply(tmp_path / "none.ply")
-    (tmp_path / "noise.ply").write_bytes(b"not a ply at all")
-    with pytest.raises(InvalidInputError, match=r"noise\.ply"):
-        load_gaussian_ply(tmp_path / "noise.ply")
-    with pytest.raises(InvalidInputError, match="opacity"):
-        load_gaussian_ply(write_mesh_ply(sphere(1), tmp_path / "mesh.ply"))
 
 
 def test_mesh_ply_read_by_trimesh(tmp_path):

@@ -10,13 +10,17 @@ import pytest
 import torch
 import yaml
 
+from tests.contract.sources import python_files
 from tests.unit.export.textured_samples import textured_box
 from tests.unit.families.hub_server import FakeHub, serving
 from tests.unit.families.test_hunyuan_config import published
 from trellis import cli
+from trellis.app.generation import generate_files
 from trellis.app.job_sources import Models
 from trellis.app.model_choices import offered_models
+from trellis.app.request import EditRequest, EncodeRequest, VariantRequest
 from trellis.asset import Asset
+from trellis.dataset.meshes import training_mesh
 from trellis.encoding.load import load_mesh
 from trellis.errors import CheckpointError, FetchError, InvalidInputError, LicenceError
 from trellis.export.glb import write_glb
@@ -26,7 +30,6 @@ from trellis.families.hunyuan_family import HUNYUAN, LICENCE
 from trellis.families.licences import LICENCES_FILE, accept_licence, accepted_on
 from trellis.opening import open_model
 from trellis.runtime import ModelFiles, Runtime
-from trellis.training.meshes import training_mesh
 
 NAME, SUBFOLDER, DECODER = "Hunyuan3D-2-turbo", "hunyuan3d-dit-v2-0-turbo", "hunyuan3d-vae-v2-0-turbo"
 WEIGHTS = "model.fp16.safetensors"
@@ -135,8 +138,8 @@ def test_folders_that_are_no_models_are_told_of_in_words(files: ModelFiles) -> N
     accept_licence(LICENCE.name, files)
     assert "broken" not in {entry.name for entry in list_models(files)}
     runtime = Runtime(model_folder=files.model_folder)
-    with pytest.raises(CheckpointError, match="is a pickle, which can run any code and is not read"):
-        resolve_model("broken", runtime=files).describe()
+    with pytest.raises(CheckpointError, match="can run programs and are not read"):
+        open_model("broken", runtime=runtime)
     (folder / "model.fp16.ckpt").unlink()
     with pytest.raises(CheckpointError, match=r"model\.fp16\.safetensors is missing"):
         open_model("broken", runtime=runtime)
@@ -165,3 +168,34 @@ def test_the_notice_is_in_files_and_kept_assets_and_training_refuses_them(tmp_pa
 def test_every_licence_of_the_registry_says_three_things() -> None:
     for licence in registry.licences().values():
         assert len(licence.terms) == 3 and all(term.endswith(".") for term in licence.terms)
+
+
+def test_what_is_made_of_a_marked_asset_is_marked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = Asset(None, None, None, torch.zeros(1, 3), torch.zeros(1, 8), 1, ())
+    source = dataclasses.replace(bare, notice=LICENCE.notice).store(tmp_path / "source.safetensors")
+    monkeypatch.setattr(Asset, "save", lambda *_, **__: {})
+
+    class Editor:
+        """Makes an asset without a notice of whatever it is given."""
+
+        name, inputs, operations = "editor", ("pictures",), ("variant", "edit", "encode")
+        representations, options, notice, runtime = ("gaussians", "mesh"), (), "", None
+        load_asset = staticmethod(Asset.load)
+
+        def variant(self, *_: object, **__: object) -> Asset:
+            return bare
+
+        edit = represented = variant
+
+    for request in (VariantRequest(), EditRequest(box=[[[0, 0, 0], [1, 1, 1]]]), EncodeRequest()):
+        outcome = generate_files(Editor(), [], request=request, folder=tmp_path, asset=source)  # type: ignore[arg-type]
+        assert outcome.notice == LICENCE.notice, request.operation
+
+
+def test_training_reads_meshes_by_one_door() -> None:
+    """Files that training makes itself (`evaluate_encoding`) are the only ones that a model reads for it unasked."""
+    for path in python_files("trellis/training", "trellis/dataset"):
+        text = path.read_text(encoding="utf-8")
+        assert path.name == "meshes.py" or "import load_mesh" not in text, path
+        guarded = path.name == "evaluate_encoding.py" or text.count(".load_mesh(") == text.count("refuse_marked(")
+        assert guarded and "Asset.load(" not in text, path

@@ -3,7 +3,7 @@
 from trellis.app.preset_figures import figures
 from trellis.app.presets import GIB, TABLES
 
-HEADS = ("Preset", "Graphics memory", "8 GB study", "Measured")
+HEADS = ("Preset", "Memory", "8 GB study", "Measured")
 UNMEASURED = "not yet"
 STUDY_NOTE = "The study's are forecasts for the published program."
 

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from trellis.app.api.hunyuan.options import KINDS, NUMBERS, UNUSED
-from trellis.app.api.hunyuan.server import HunyuanServer
-from trellis.app.api.openapi import ERRORS, PICTURE_TEXT, request_body
+from trellis.app.api.hunyuan.server import GLB_TYPE, HunyuanServer
+from trellis.app.api.openapi import ERRORS, PICTURE_TEXT, file_answer, request_body
 
 FAILURES = ERRORS[400] | ERRORS[403] | ERRORS[413] | ERRORS[422] | ERRORS[503] | ERRORS[507]
+ANSWERS = file_answer(GLB_TYPE) | FAILURES | ERRORS[499] | ERRORS[500]  # of POST /generate, to these clients alone
 
 
 class Health(BaseModel):

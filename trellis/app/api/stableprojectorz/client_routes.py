@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from trellis.app.api.bodies import read_json, received
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.api.hunyuan.options import is_of_hunyuan
-from trellis.app.api.hunyuan.routes import hunyuan_schema
+from trellis.app.api.hunyuan.routes import ANSWERS, hunyuan_schema
 from trellis.app.api.hunyuan.server import HunyuanServer
 from trellis.app.api.jobs import Jobs, Source
 from trellis.app.api.openapi import ERRORS, file_answer
@@ -35,7 +35,7 @@ from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.mesh_reader import mesh_ending
 from trellis.app.result_file import ResultFile
 from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError, LicenceError, TrellisError
+from trellis.errors import InvalidInputError, TrellisError
 
 MAKE, RETEXTURE = "make_meshes_and_tex", ("retexture", "retexture_via_masks")
 FBX = "Import the model as GLB or OBJ, then retexture."
@@ -61,7 +61,12 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: Hunyu
         now = await slot.status()
         return Status(status=now.state, progress=now.progress, message=now.message, busy=jobs.busy or slot.busy)
 
-    @router.post("/generate", response_model=Generation, openapi_extra=desktop_body(jobs.models, hunyuan_schema()))
+    @router.post(
+        "/generate",
+        response_model=Generation,
+        responses=ANSWERS,
+        openapi_extra=desktop_body(jobs.models, hunyuan_schema()),
+    )
     async def generate(request: Request) -> Generation | ResultFile:
         """Generate a model and answer when it is finished; every problem is a 200 with FAILED and a message.
 
@@ -85,7 +90,7 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: Hunyu
             if isinstance(other.submission, TrellisError):
                 raise other.submission from None
             return await hunyuan.generate(other.submission, request)
-        except (ApiError, InvalidInputError, LicenceError, StorageError) as error:
+        except (ApiError, InvalidInputError, StorageError) as error:
             _log.info("/generate: %s", error)
             return Generation(status=SlotState.FAILED, progress=0, message=str(error))
         url = None if outcome.message == RETEXTURED_MESSAGE else MODEL_URL

@@ -21,7 +21,7 @@ from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import Job, JobState
 from trellis.app.request import AssetRequest, JobRequest, RetextureRequest
 from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError, LicenceError, TrellisError
+from trellis.errors import InvalidInputError, TrellisError
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class Slot:
         except TimeoutError as error:
             outcome = SlotStatus(SlotState.FAILED, 0, BUSY_MESSAGE)
             raise ApiError(503, BUSY_MESSAGE) from error
-        except (ApiError, InvalidInputError, LicenceError, StorageError) as error:
+        except (ApiError, InvalidInputError, StorageError) as error:
             outcome = SlotStatus(SlotState.FAILED, 0, str(error))
             raise
         except OtherClientError:

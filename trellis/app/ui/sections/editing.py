@@ -26,6 +26,7 @@ PARTS = ("part", "remove")  # of these ways, those that have a region
 TOGGLE_SCRIPT = """() => {
   const open = document.querySelector("#stage").classList.toggle("editing");
   document.querySelector("#edit-toggle").setAttribute("aria-expanded", open);
+  if (open) document.querySelector("#edit-panel").scrollIntoView({ block: "nearest", behavior: "smooth" });
 }"""
 DRAWN_SCRIPT = "(...values) => [...values.slice(0, -1), JSON.stringify(document.querySelector('#edit-region').drawn())]"
 WRONG_REGION = "The page sent a region that cannot be read; load the page again."

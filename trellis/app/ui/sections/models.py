@@ -176,13 +176,12 @@ class Models:
         if failed and fetch is not None:
             parts.append(f'<p role="alert"><span>{escape(fetch.message)}</span> <span>{FAILED_NOTE}</span></p>')
         terms = self._asked(model.name)
-        if terms is not None:
-            parts.append(_tick(terms))
         button = (
             f'<button type="button" data-model="{escape(model.name, quote=True)}" '
             f'aria-label="{label} {name}"{" disabled" * bool(chosen or busy or terms)}>{label}</button>'
         )
-        return f'<li data-chosen="{str(chosen).lower()}"><div>{"".join(parts)}</div>{button}</li>'
+        tick = "" if terms is None else _tick(terms)
+        return f'<li data-chosen="{str(chosen).lower()}"><div>{"".join(parts)}</div>{button}{tick}</li>'
 
     def _progress(self) -> str:
         """The bar of the fetches that go on."""

@@ -97,8 +97,12 @@ export class Stage {
 
   render(camera) {
     if (this.before) this.before.root.visible = false;
+    if (this.split === null || !this.before || !this.shown) this.renderer.render(this.scene, camera);
+    else this.bare(() => this.renderDivided(camera)); // the marks of a region would hide what became of it
+  }
+
+  renderDivided(camera) {
     this.renderer.render(this.scene, camera);
-    if (this.split === null || !this.before || !this.shown) return;
     const { width, height } = this.renderer.getSize(new THREE.Vector2());
     this.before.root.visible = true;
     this.shown.root.visible = false;

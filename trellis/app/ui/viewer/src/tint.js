@@ -8,7 +8,7 @@ const FRAGMENT = `
   for (int at = 0; at < ${MOST_BOXES}; at++) {
     if (at >= regionCount) break;
     if (all(greaterThanEqual(regionPlace, regionLow[at])) && all(lessThanEqual(regionPlace, regionHigh[at]))) {
-      gl_FragColor.rgb = mix(gl_FragColor.rgb, vec3(0.98, 0.45, 0.09) * gl_FragColor.a, 0.5);
+      gl_FragColor.rgb = mix(gl_FragColor.rgb, vec3(0.98, 0.45, 0.09) * gl_FragColor.a, 0.35);
       break;
     }
   }
