@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmarks.editing import object_picture
 from benchmarks.measures import timed
 from benchmarks.released import SCALES, random_pipeline, signed_distance
+from trellis.app.presets import TABLES
 from trellis.asset import Asset
 from trellis.atomic import write_bytes
 from trellis.conditioning import prepare_image
@@ -37,6 +38,7 @@ from trellis.runtime import (
     Runtime,
     allocated_bytes,
     device_name,
+    is_gpu,
     limit_memory,
     peak_allocated_bytes,
     release_cached_memory,
@@ -50,25 +52,9 @@ GIB = 1 << 30
 SHARPNESS = 60.0  # of the object's logits: below 0.95 within 2 cells of 64
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A memory plan, steps of a turbo model, cells of the surface and pixels of the texture."""
-
-    plan: MemoryPlan
-    steps: int
-    surface: int
-    texture: int
-
-
-PRESETS = {
-    "fastest": Preset(MemoryPlan(), 5, 256, 2048),
-    "balanced": Preset(MemoryPlan("budget", 3 * GIB), 5, 256, 2048),
-    "sequential": Preset(MemoryPlan("offload", together=False), 5, 256, 2048),
-    "minimal": Preset(MemoryPlan("offload", chunk_bytes=1 << 24, together=False, graphs="off"), 4, 128, 1024),
-    "prototype": Preset(MemoryPlan("offload"), 3, 128, 512),
-}
-MODELS = ("mini-turbo", "2-turbo", "plain")
-PLAIN_STEPS = 6  # a plain model takes so many times the steps of a turbo one
+# The models, and which table of presets is theirs.
+MODELS = {"mini-turbo": "hunyuan-mini-turbo", "2-turbo": "hunyuan-turbo", "plain": "hunyuan"}
+STEPS = {"mini-turbo": 5, "2-turbo": 5, "plain": 30}  # of a model under a preset that states none
 
 
 def config_of(model: str, scale: str) -> HunyuanConfig:
@@ -134,8 +120,9 @@ class Bench:
 
     shape: ShapePipeline
     texture: TrellisPipeline
-    preset: Preset
     steps: int
+    resolution: int
+    texture_size: int
     repeats: int
     export: bool
 
@@ -152,10 +139,10 @@ class Bench:
             )
 
         latent = sample()
-        options: dict[str, Any] = {"structure_steps": self.steps, "surface_resolution": self.preset.surface}
+        options: dict[str, Any] = {"structure_steps": self.steps, "surface_resolution": self.resolution}
         yield "picture encoder", lambda: shape.encode(prepared, (), progress)
         yield f"flow, {self.steps} steps", sample
-        yield f"surface {self.preset.surface}", lambda: shape.decode(latent, self.preset.surface, progress)
+        yield f"surface {self.resolution}", lambda: shape.decode(latent, self.resolution, progress)
         yield "shape", lambda: shape([picture], representations=("mesh",), **options)
         yield "shape and texture", lambda: shape([picture], texture=self.texture, **options)
         if self.export:
@@ -164,7 +151,7 @@ class Bench:
 
     def files(self, asset: Asset) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            asset.save(folder, formats=("glb",), texture_size=self.preset.texture)
+            asset.save(folder, formats=("glb",), texture_size=self.texture_size)
 
     def measure(self) -> Iterator[dict[str, Any]]:
         """Run every stage once to warm up, then `repeats` times; prints and gives its row."""
@@ -187,26 +174,32 @@ class Bench:
             yield row
 
 
-def measured(model: str, preset_name: str, limit: float | None, options: argparse.Namespace) -> dict[str, Any]:
-    """One model under one preset and memory limit."""
+def measured(model: str, name: str, limit: float | None, options: argparse.Namespace) -> dict[str, Any]:
+    """One model under one preset and memory limit: by default what the preset states that it needs, 0 for none."""
     runtime = Runtime.detect(device=options.device, precision=options.precision, offline=True)
     release_cached_memory(runtime.device)
-    if limit is not None:
+    preset = TABLES[MODELS[model]][name]
+    limit = preset.needs / GIB if limit is None else limit
+    if limit and is_gpu(runtime.device):
         limit_memory(runtime.device, int(limit * GIB))
-    preset = PRESETS[preset_name]
-    steps = preset.steps * (1 if model.endswith("turbo") else PLAIN_STEPS)
-    print(f"\n{model}, {preset_name}, limit {limit} GiB, on {device_name(runtime.device)}", flush=True)
+    plan, asked = preset.plan_on(runtime), preset.request
+    steps, resolution = (
+        int(str(asked.get("structure_steps", STEPS[model]))),
+        int(str(asked.get("surface_resolution", 256))),
+    )
+    print(f"\n{model}, {name}, limit {limit} GiB, {plan} on {device_name(runtime.device)}", flush=True)
     bench = Bench(
-        random_shape_pipeline(model, runtime, scale=options.scale, plan=preset.plan),
-        random_pipeline(runtime, scale=options.scale, plan=preset.plan, steps=options.latent_steps),
-        preset,
+        random_shape_pipeline(model, runtime, scale=options.scale, plan=plan),
+        random_pipeline(runtime, scale=options.scale, plan=plan, steps=options.latent_steps),
         steps,
+        resolution,
+        int(str(asked["texture_size"])),
         options.repeats,
         not options.no_files,
     )
     with torch.inference_mode():
         rows = list(bench.measure())
-    return {"model": model, "preset": preset_name, "limit": limit, "steps": steps, "rows": rows}
+    return {"model": model, "preset": name, "limit": limit, "steps": steps, "rows": rows}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -214,9 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="float16")
     parser.add_argument("--model", choices=MODELS, nargs="+", default=list(MODELS))
-    parser.add_argument("--preset", choices=list(PRESETS), nargs="+", default=["fastest"])
+    parser.add_argument("--preset", choices=list(TABLES["hunyuan"]), nargs="+", default=["fastest"])
     parser.add_argument(
-        "--memory-limit", type=float, nargs="+", metavar="GIB", help="allow no more GPU memory than this"
+        "--memory-limit", type=float, nargs="+", metavar="GIB", help="of the card (what the preset needs); 0: none"
     )
     parser.add_argument("--latent-steps", type=int, help="of the texture's flow, instead of the released 25")
     parser.add_argument("--repeats", type=int, default=3)
