@@ -1,11 +1,13 @@
 """The command: one real object through the encoders of the embedded model, its check, and wrong lines."""
 
+import errno
 import shutil
 from pathlib import Path
 
 import pytest
 
 from trellis.cli import main
+from trellis.dataset.prepare import ModelStep
 
 MODELS = Path(__file__).parent / "models"
 
@@ -24,6 +26,18 @@ def test_an_object_by_the_embedded_model(tmp_path: Path, capsys: pytest.CaptureF
     next((tmp_path / "data" / "voxels").iterdir()).unlink()
     assert main(["dataset", "--check", str(tmp_path / "data")]) == 1
     assert "is missing" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ModelStep, "make", full)
+    assert main(["dataset", str(MODELS / "rock2"), "--output_dir", str(tmp_path / "data"), "--device", "cpu"]) == 1
+    assert "The disk of the results is full" in capsys.readouterr().err
+    assert not list((tmp_path / "data").glob("failed_*"))
 
 
 @pytest.mark.parametrize(
