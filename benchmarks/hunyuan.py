@@ -38,6 +38,7 @@ from trellis.runtime import (
     Runtime,
     allocated_bytes,
     device_name,
+    is_gpu,
     limit_memory,
     peak_allocated_bytes,
     release_cached_memory,
@@ -173,12 +174,13 @@ class Bench:
 
 
 def measured(model: str, preset_name: str, limit: float | None, options: argparse.Namespace) -> dict[str, Any]:
-    """One model under one preset and memory limit."""
+    """One model under one preset and memory limit: by default what the preset says that it needs."""
     runtime = Runtime.detect(device=options.device, precision=options.precision, offline=True)
     release_cached_memory(runtime.device)
-    if limit is not None:
-        limit_memory(runtime.device, int(limit * GIB))
     preset = TABLES[TABLE_OF[model]][preset_name]
+    limit = preset.needs / GIB if limit is None else limit
+    if limit and is_gpu(runtime.device):
+        limit_memory(runtime.device, int(limit * GIB))
     plan, request = preset.plan_on(runtime), preset.request
     print(f"\n{model}, {preset_name}, limit {limit} GiB, on {device_name(runtime.device)}, {plan}", flush=True)
     shape = random_shape_pipeline(model, runtime, scale=options.scale, plan=plan)
@@ -204,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", choices=MODELS, nargs="+", default=list(MODELS))
     parser.add_argument("--preset", choices=list(TABLES[TABLE_OF[MODELS[0]]]), nargs="+", default=["fastest"])
     parser.add_argument(
-        "--memory-limit", type=float, nargs="+", metavar="GIB", help="allow no more GPU memory than this"
+        "--memory-limit", type=float, nargs="+", metavar="GIB", help="of the card (what the preset needs); 0: none"
     )
     parser.add_argument("--latent-steps", type=int, help="of the texture's flow, instead of the released 25")
     parser.add_argument("--repeats", type=int, default=3)

@@ -17,6 +17,7 @@ AXE = os.environ.get("TRELLIS_TEST_AXE") or find_axe(ROOT)
 FINDINGS = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
     .filter((found) => ["serious", "critical"].includes(found.impact))
     .map((found) => [found.id, ...found.nodes.map((node) => node.html.slice(0, 200))])"""
+SETTLED = "!document.getAnimations().some((animation) => animation instanceof CSSTransition)"  # colours fade over
 IN_VIEW = """selector => {
   const box = document.querySelector(selector).getBoundingClientRect();
   return box.width > 0 && box.height > 0 && box.top >= 0 && box.left >= 0
@@ -30,6 +31,7 @@ def findings(page: Page) -> list[str]:
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         wait_for_theme(page, theme)
+        page.wait_for_function(SETTLED)
         found += page.evaluate(FINDINGS)
     return found
 

@@ -16,6 +16,7 @@ PROGRAMS = (
     "docker/reconstruct.py",
     "trellis/app/worker.py",
     "trellis/app/picture_worker.py",
+    "trellis/app/view_worker.py",
     "trellis/export/native_worker.py",
     "trellis/training/nano.py",
     "trellis/training/assemble.py",

@@ -139,7 +139,10 @@ def _chosen(parsed: argparse.Namespace, rows: dict[str, "Row"]) -> dict[str, "Ro
     least = parsed.filter_low_aesthetic_score
     if least is not None:
         unknown = sum(not row.get(SCORE) for row in rows.values())
-        rows = {sha: row for sha, row in rows.items() if not row.get(SCORE) or float(row[SCORE]) >= least}
+        try:
+            rows = {sha: row for sha, row in rows.items() if not row.get(SCORE) or float(row[SCORE]) >= least}
+        except ValueError as error:
+            raise InvalidInputError(f"metadata.csv has an {SCORE} that is no number: {error}.") from error
         if unknown:
             print(f"  note: {unknown:,} objects have no aesthetic_score; they are taken.")
     return rows

@@ -86,19 +86,13 @@ def generate_files(
         request = request.under(runtime.preset, runtime.presets)
     given, kept = Given(source, asset, mesh), folder / KEPT_FILE
     with storing(folder):
-        if isinstance(request, RetextureRequest):
+        if not (keep and kept.is_file()):
             check_fit(pipeline, source, request)
+        if isinstance(request, RetextureRequest):
             return _retextured(cast("EditingPipeline", pipeline), given, request, folder, name, progress)
         assert isinstance(request, AssetRequest)
         own = own_file(request, given)
-        if keep and kept.is_file():
-            made = pipeline.load_asset(kept)
-        else:
-            check_fit(pipeline, source, request)
-            made = MAKERS[request.operation](cast("EditingPipeline", pipeline), given, request, progress)
-            for place in ([kept] if keep else []) + ([] if store is None else [store]):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                made.store(place)
+        made = _made(pipeline, given, request, kept if keep else None, store, progress)
         if keep and made.picture is not None:
             _write_picture(folder / FRAMED_FILE, made.picture)
         return _saved(pipeline, made, request, own, folder=folder, name=name, keep=keep, progress=progress)
@@ -144,6 +138,24 @@ def _saved(
         outside=outside or None,
         notice=made.notice,
     )
+
+
+def _made(
+    pipeline: "Pipeline",
+    given: Given,
+    request: AssetRequest,
+    kept: Path | None,
+    store: Path | None,
+    progress: Progress | None,
+) -> "Asset":
+    """The asset of a request, read from `kept` where it is there, else made, and stored in both places."""
+    if kept is not None and kept.is_file():
+        return pipeline.load_asset(kept)
+    made = MAKERS[request.operation](cast("EditingPipeline", pipeline), given, request, progress)
+    for place in filter(None, (kept, store)):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        made.store(place)
+    return made
 
 
 def _possible_files(pipeline: "Pipeline", made: "Asset", request: AssetRequest, notes: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trellis.dataset.layout import DataFolder
-from trellis.dataset.records import CAPTIONS, KEY, NAME, PLACE, Row, read_table
+from trellis.dataset.records import CAPTIONS, KEY, NAME, PLACE, SCORE, Row, read_table
 from trellis.encoding.options import MESH_FORMATS
 from trellis.encoding.readers.files import LoadLimits, SourceFiles
 from trellis.encoding.readers.obj import MAP_OPTION, text
@@ -42,8 +42,8 @@ def local_rows(source: Path, folder: DataFolder) -> tuple[dict[str, Row], list[s
         place = path.resolve()
         inside = place.is_relative_to(folder.root.resolve())
         kept = place.relative_to(folder.root.resolve()) if inside else place
-        values = {KEY: sha, NAME: path.relative_to(source).as_posix(), CAPTIONS: "[]", PLACE: kept.as_posix()}
-        rows.setdefault(sha, values)
+        values = {KEY: sha, NAME: path.relative_to(source).as_posix(), SCORE: "", CAPTIONS: "[]"}
+        rows.setdefault(sha, values | {PLACE: kept.as_posix()})
     if copies:
         notes.append(f"{copies:,} files are copies of others: each object is taken once.")
     return rows, notes

@@ -99,7 +99,8 @@ def build_metadata(folder: DataFolder, rows: Mapping[str, Row], *, merge: bool =
     """
     found = read_metadata(folder)
     for sha, row in rows.items():
-        found[sha] = found.get(sha, {}) | row
+        stated = {name: value for name, value in row.items() if value not in ("", "[]")}
+        found[sha] = row | found.get(sha, {}) | stated  # captions and scores stay where nothing new is said
     if not merge:
         write_changed(folder.root / METADATA, table_bytes(found.values(), _header(found.values())))
         return found

@@ -207,6 +207,8 @@ def test_a_browser_without_cookies_is_told_that_its_list_goes_with_the_page() ->
     job = Job(folder=Path("x"), model="", request=GenerationRequest(), owner=f"{PAGE_OWNER}session")
     assert entries.NO_COOKIES in entries.strip_panel([job], None)
     assert entries.NO_COOKIES not in entries.strip_panel([job.changed(owner="digest")], None)
+    made = entries.strip_panel([job.changed(state=JobState.DONE, source="another")], None)  # its name is the other's
+    assert "<i>New files</i>" in made and "Done" not in made
     for language in ("ko", "zh"):
         assert {entries.NO_COOKIES, HINT, "Notes ({0})"} <= set(language_tables()[language])
 

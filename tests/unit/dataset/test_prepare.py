@@ -38,7 +38,7 @@ class Encoders:
             raise InvalidInputError("it is broken")
         count = 3 + len(data) % 5
         coords = torch.stack([torch.arange(count)] * 3, 1).int()
-        return SimpleNamespace(coords=coords, latent=torch.full((count, 8), len(data) / 1e5), resolution=16)
+        return SimpleNamespace(coords=coords, latent=torch.full((count, 8), len(data) / 1e5), resolution=16, notice="")
 
     def encode_structure(self, voxels: torch.Tensor) -> torch.Tensor:
         return torch.full((1, 2, 4, 4, 4), float(len(voxels)))

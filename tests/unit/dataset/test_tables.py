@@ -62,6 +62,16 @@ def test_records_of_ranks_are_merged_and_torn_lines_left(tmp_path: Path) -> None
     assert build_metadata(folder, {})[SHA]["voxelized"] == "False"  # the files decide
 
 
+def test_what_is_not_said_again_stays(tmp_path: Path) -> None:
+    shutil.copytree(MODELS / "crate", tmp_path / "raw")
+    folder = DataFolder(tmp_path)
+    rows, _ = local_rows(tmp_path / "raw", folder)
+    [sha] = rows
+    build_metadata(folder, {sha: rows[sha] | {"captions": '["a crate"]', "aesthetic_score": "6"}})
+    after = build_metadata(folder, rows)[sha]
+    assert (after["captions"], after["aesthetic_score"]) == ('["a crate"]', "6")
+
+
 def test_captions_by_name_or_sha(tmp_path: Path) -> None:
     table = tmp_path / "c.csv"
     table.write_text('file_identifier,captions\na.obj,"[""a chair"", ""red""]"\nb.obj,a table\n')

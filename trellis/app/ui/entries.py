@@ -185,9 +185,10 @@ def _words(value: Any, null: str | None) -> str:
     )
 
 
-def _facts(job: Job, *, dated: bool) -> str:
-    """State, date and time taken."""
-    facts = ["Interrupted" if job.interrupted else STATES[job.state]]
+def _facts(job: Job, *, dated: bool, done: str = STATES[JobState.DONE]) -> str:
+    """State, date and time taken; `done` is what a job is called that is done."""
+    state = done if job.state is JobState.DONE else STATES[job.state]
+    facts = ["Interrupted" if job.interrupted else state]
     facts += [time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))] if dated else []
     facts += [clock(job.took)] if job.took else []
     return "".join(f"<i>{fact}</i>" for fact in facts)
@@ -197,10 +198,11 @@ def _entry(job: Job, *, chosen: bool) -> str:
     ended = job.state in (JobState.FAILED, JobState.CANCELLED)
     action = _button("retry", "Try again") if ended else "" if job.state.final else _button("cancel", "Cancel")
     current = ' aria-current="true"' if chosen else ""
+    done = OPERATION_WORDS[job.request.operation] if job.source else STATES[JobState.DONE]  # versions share a name
     return (
         f'<div class="entry" role="listitem" data-job="{job.id}" data-state="{job.state}"{current}>'
         f'<button type="button" data-act="open">{_picture(job)}<strong>{escape(job_name(job))}</strong>'
-        f"<small>{_facts(job, dated=False)}</small></button>{action}</div>"
+        f"<small>{_facts(job, dated=False, done=done)}</small></button>{action}</div>"
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -96,19 +97,8 @@ def _add_generate(router: APIRouter, jobs: Jobs, slot: Slot, settings: ApiSettin
         The desktop client shows nothing of an answer with another status code. A client of Hunyuan3D's server, told by
         its keys, gets the GLB itself, or the status of the problem.
         """
-
-        async def prepare() -> Work:
-            async with received(request, settings.max_upload_bytes) as body:
-                async with jobs.reading:
-                    values = await read_json(body)
-                    if is_of_hunyuan(values, others=KEYS):
-                        raise OtherClientError(await outcome_of(hunyuan.read(values)))
-                    work = await read_work(values, jobs, settings)
-                await jobs.check_mesh(work.source)
-            return work
-
         try:
-            outcome = await slot.generate(prepare)
+            outcome = await slot.generate(partial(_prepared, request, jobs, hunyuan, settings))
         except OtherClientError as other:
             if isinstance(other.submission, TrellisError):
                 raise other.submission from None
@@ -161,6 +151,17 @@ def _add_downloads(router: APIRouter, slot: Slot) -> None:
 def download(path: Path, media_type: str, name: str) -> FileResponse:
     """A file as the answer, not kept by caches: the next one has the same address."""
     return ResultFile(path, media_type=media_type, filename=name, headers={"Cache-Control": "no-store"})
+
+
+async def _prepared(request: Request, jobs: Jobs, hunyuan: HunyuanServer, settings: ApiSettings) -> Work:
+    async with received(request, settings.max_upload_bytes) as body:
+        async with jobs.reading:
+            values = await read_json(body)
+            if is_of_hunyuan(values, others=KEYS):
+                raise OtherClientError(await outcome_of(hunyuan.read(values)))
+            work = await read_work(values, jobs, settings)
+        await jobs.check_mesh(work.source)
+    return work
 
 
 async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSettings) -> Work:
