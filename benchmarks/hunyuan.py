@@ -38,11 +38,11 @@ from trellis.runtime import (
     Runtime,
     allocated_bytes,
     device_name,
-    is_gpu,
     limit_memory,
     peak_allocated_bytes,
     release_cached_memory,
     reset_peak_memory,
+    total_bytes,
     used_bytes,
 )
 from trellis.shape_pipeline import SURFACE_RESOLUTION, ShapePipeline
@@ -149,6 +149,7 @@ class Bench:
             yield "GLB", lambda: self.files(asset)
 
     def files(self, asset: Asset) -> None:
+        self.shape.host.leave_room()  # as a job does
         with tempfile.TemporaryDirectory() as folder:
             asset.save(folder, formats=("glb",), texture_size=self.texture_size)
 
@@ -173,21 +174,33 @@ class Bench:
             yield row
 
 
+def set_limit(device: torch.device, limit: float) -> None:
+    """Let this program take so many GiB of a GPU, 0: all of it."""
+    release_cached_memory(device)
+    total = total_bytes(device)
+    if total is not None:
+        limit_memory(device, int(limit * GIB) if limit else total)
+
+
 def measured(model: str, preset_name: str, limit: float | None, options: argparse.Namespace) -> dict[str, Any]:
     """One model under one preset and memory limit: by default what the preset says that it needs."""
     runtime = Runtime.detect(device=options.device, precision=options.precision, offline=True)
-    release_cached_memory(runtime.device)
     preset = TABLES[TABLE_OF[model]][preset_name]
     limit = preset.needs / GIB if limit is None else limit
-    if limit and is_gpu(runtime.device):
-        limit_memory(runtime.device, int(limit * GIB))
+    set_limit(runtime.device, limit)
     plan, request = preset.plan_on(runtime), preset.request
+    set_limit(runtime.device, 0)  # random weights are drawn on the device, which real ones are not
     print(f"\n{model}, {preset_name}, limit {limit} GiB, on {device_name(runtime.device)}, {plan}", flush=True)
     shape = random_shape_pipeline(model, runtime, scale=options.scale, plan=plan)
     steps, latent_steps = (request.get(f"{stage}_steps") for stage in ("structure", "latent"))
+    texture = random_pipeline(runtime, scale=options.scale, plan=plan, steps=options.latent_steps or latent_steps)  # type: ignore[arg-type]
+    for host in (shape.host, texture.host):
+        for role in host.roles:
+            host.config(role)
+    set_limit(runtime.device, limit)
     bench = Bench(
         shape,
-        random_pipeline(runtime, scale=options.scale, plan=plan, steps=options.latent_steps or latent_steps),  # type: ignore[arg-type]
+        texture,
         steps=int(str(steps or shape.config.steps)),
         surface=int(str(request.get("surface_resolution", SURFACE_RESOLUTION))),
         texture_size=int(str(request["texture_size"])),

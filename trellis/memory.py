@@ -57,19 +57,30 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Effort:
-    """How one run of a stage goes about its work, see `MemoryPlan`; and on which device."""
+    """How one run of a stage goes about its work, see `MemoryPlan`; and on which device.
+
+    streamed: the network's blocks come to the device one after another.
+    """
 
     device: torch.device
     chunk_bytes: int
     together: bool
     graphs: str
+    streamed: bool = False
 
     def ladder(self) -> tuple["Effort", ...]:
         """This way first, then ways that need less and less memory of the device."""
         small = replace(self, chunk_bytes=min(self.chunk_bytes, 1 << 25), together=False, graphs="off")
         least = replace(small, chunk_bytes=1 << 22)
-        rungs = (self, small, least, replace(least, device=CPU))
+        rungs = (self, small, least, replace(small, streamed=True), replace(least, device=CPU))
         return rungs if self.device.type != "cpu" else rungs[:3]
+
+    @property
+    def told(self) -> str:
+        """How, in a note for the user."""
+        if self.streamed:
+            return "block by block"
+        return "on the CPU" if self.device.type == "cpu" else "in smaller pieces"
 
 
 class _Upload:
@@ -108,8 +119,8 @@ class _Network:
         self._coming: _Upload | None = None
         self._masters: list[Tensor] | None = None
         if keeps_master and device.type != "cpu":
-            self._masters = [pinned(getattr(module, name).data, device) for module, name in self._places()]
-            self._assign(self._masters)
+            self._masters = [pinned(value.data, device) for value in _values(self.model)]
+            _assign(self.model, self._masters)
 
     @property
     def size(self) -> int:
@@ -128,9 +139,9 @@ class _Network:
         if self._masters is None:
             self.model.to(device)
         elif device.type == "cpu":
-            self._assign(self._masters)
+            _assign(self.model, self._masters)
         else:
-            self._assign(coming or [master.to(device, non_blocking=True) for master in self._masters])
+            _assign(self.model, coming or [master.to(device, non_blocking=True) for master in self._masters])
         self.place = device
 
     @property
@@ -144,16 +155,52 @@ class _Network:
         if self.is_away and self._masters is not None:
             self._coming = _Upload(self._masters, device)
 
-    def _places(self) -> Iterator[tuple[nn.Module, str]]:
-        """Where each weight and buffer hangs."""
-        for module in self.model.modules():
-            for name, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-                yield module, name
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The blocks, called one after another, of a network that states them; they hold nearly all of its weights."""
+        return getattr(self.model, "blocks_in_order", ())
 
-    def _assign(self, values: list[Tensor]) -> None:
-        for (module, name), value in zip(list(self._places()), values):
-            is_weight = isinstance(getattr(module, name), nn.Parameter)
-            setattr(module, name, nn.Parameter(value, requires_grad=False) if is_weight else value)
+    @contextmanager
+    def streamed(self, device: torch.device) -> Iterator[None]:
+        """In the body the weights are on the device, those of a block only while it works."""
+        self.move(CPU)
+        whole = _values(self.model)
+        homes = {block: _values(block) for block in self.blocks}
+        inside = {id(value) for values in homes.values() for value in values}
+
+        def come(block: nn.Module, _: object) -> None:
+            _assign(block, [value.to(device, non_blocking=True) for value in homes[block]])
+
+        def leave(block: nn.Module, *_: object) -> None:
+            _assign(block, homes[block])
+
+        hooks = [block.register_forward_pre_hook(come) for block in homes]
+        hooks += [block.register_forward_hook(leave) for block in homes]
+        try:
+            _assign(self.model, [v if id(v) in inside else v.to(device, non_blocking=True) for v in whole])
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            _assign(self.model, whole)
+
+
+def _places(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Where each weight and buffer hangs."""
+    for module in model.modules():
+        for name, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            yield module, name
+
+
+def _values(model: nn.Module) -> list[Tensor]:
+    return [getattr(module, name) for module, name in _places(model)]
+
+
+@torch.inference_mode(False)
+def _assign(model: nn.Module, values: Sequence[Tensor]) -> None:
+    for (module, name), value in zip(list(_places(model)), values, strict=True):
+        is_weight = isinstance(getattr(module, name), nn.Parameter)
+        setattr(module, name, nn.Parameter(value, requires_grad=False) if is_weight else value)
 
 
 class ModelHost:
@@ -228,6 +275,13 @@ class ModelHost:
                 if network.place.type == "cpu" and not network.is_away:
                     network.move(CPU)  # it was under way and is not needed
 
+    def leave_room(self) -> None:
+        """Before work without networks, such as writing files: those used longest ago leave a device that is full."""
+        for network in list(self._networks.values()):
+            if self._has_room(ROOMY):
+                return
+            network.move(CPU)
+
     def take_notes(self) -> tuple[str, ...]:
         """The remarks since the last call, each once."""
         notes = tuple(dict.fromkeys(self._notes))
@@ -237,13 +291,16 @@ class ModelHost:
     def _run_within_memory(self, role: str, work: Callable[[Any, Effort], T], *, dtype: torch.dtype | None = None) -> T:
         plan = self.plan
         ladder = Effort(self._device, plan.chunk_bytes, plan.together, plan.graphs).ladder()
-        rung = 0
+        rung = self._first_rung(role, ladder)
         while True:
             effort = ladder[rung]
             # The CPU is slow in half precision, or knows it not at all.
             precision = dtype or (torch.float32 if effort.device != self._device else None)
             try:
-                with self._placed(role, effort.device) as network, _precision(network.model, precision):
+                with (
+                    self._placed(role, effort.device, streamed=effort.streamed) as network,
+                    _precision(network.model, precision),
+                ):
                     if rung == 0:
                         self._fetch_after(role)
                         effort = ladder[0 if self._has_room(ROOMY) else 1]
@@ -254,8 +311,22 @@ class ModelHost:
                 logger.warning("%s: out of memory at step %d of %d: %s", role, rung + 1, len(ladder), error)
             rung += 1
             self._free(role)
-            where = "on the CPU" if ladder[rung].device != self._device else "in smaller pieces"
-            self._note(f"Memory was short: {role} ran {where}.")
+            if ladder[rung].streamed and not self._network(role).blocks:
+                rung += 1
+            self._note(f"Memory was short: {role} ran {ladder[rung].told}.")
+
+    def _first_rung(self, role: str, ladder: Sequence[Effort]) -> int:
+        """Which way to begin with: block by block where a network does not fit its device even alone."""
+        network, free = self._network(role), free_bytes(self._device)
+        if free is None or not network.blocks:
+            return 0
+        here = sum(other.size for other in self._networks.values() if not other.is_away)
+        if network.size + (ROOMY >> 3) <= free + here:
+            return 0
+        self._free(role)
+        rung = next(number for number, effort in enumerate(ladder) if effort.streamed)
+        self._note(f"Memory was short: {role} ran {ladder[rung].told}.")
+        return rung
 
     def _fetch_after(self, role: str) -> None:
         """Begin to bring the network that follows `role`, if the stage has room to work all the same.
@@ -283,9 +354,13 @@ class ModelHost:
         release_cached_memory(self._device)
 
     @contextmanager
-    def _placed(self, role: str, device: torch.device) -> Iterator[_Network]:
+    def _placed(self, role: str, device: torch.device, *, streamed: bool = False) -> Iterator[_Network]:
         network = self._network(role)
         self._make_room(role)
+        if streamed:
+            with network.streamed(device):
+                yield network
+            return
         try:
             network.move(device)
             yield network

@@ -161,6 +161,63 @@ def test_a_tight_device_starts_with_small_pieces(monkeypatch: pytest.MonkeyPatch
     assert models.take_notes() == ()
 
 
+class Chain(nn.Module):
+    """Blocks and an end; `seen` says after each block's work where the weights of all were during it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[str]] = []
+        self.blocks_in_order = nn.ModuleList(ChainBlock(self.seen, self) for _ in range(2))
+        self.end = nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks_in_order:
+            x = block(x)
+        return self.end(x)
+
+
+class ChainBlock(nn.Linear):
+    def __init__(self, seen: list[list[str]], chain: Chain) -> None:
+        super().__init__(8, 8)
+        self.look = lambda: seen.append([value.device.type for value in chain.parameters() if value.ndim == 2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.look()
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("residency", ["keep", "offload"])
+def test_a_network_larger_than_its_device_comes_block_by_block(residency: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = ModelHost({"net": Chain}, device=DEVICE, plan=MemoryPlan(residency=residency))
+    chain = models._network("net").model
+    weights = [value.clone() for value in chain.parameters()]
+    monkeypatch.setattr(memory, "free_bytes", lambda device: models._network("net").size)
+
+    def work(model: nn.Module, effort: Effort) -> bool:
+        model(torch.zeros(2, 8, device=DEVICE))
+        return effort.streamed
+
+    with torch.inference_mode():
+        assert models.run("net", work) is True
+    assert chain.seen == [["meta", "cpu", "meta"], ["cpu", "meta", "meta"]]
+    assert models.take_notes() == ("Memory was short: net ran block by block.",)
+    assert all(torch.equal(old, new) for old, new in zip(weights, chain.parameters(), strict=True))
+    assert not any(value.is_inference() for value in chain.parameters())
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1 << 40)
+    assert models.run("net", lambda model, effort: effort.streamed) is False
+
+
+def test_room_is_left_for_work_without_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    models, _ = host("budget", budget=1000)
+    for role in ("net", "second", "third"):
+        with models.on_device(role):
+            pass
+    free = iter([0, memory.ROOMY])
+    monkeypatch.setattr(memory, "free_bytes", lambda device: next(free))
+    models.leave_room()
+    assert [place(models, role) for role in ("net", "second", "third")] == ["cpu", "meta", "meta"]
+
+
 def test_an_overflow_is_run_again_in_float32_and_noted() -> None:
     models, _ = host("keep", CPU)
     models._network("net").model.half()

@@ -93,6 +93,8 @@ def generate_files(
         assert isinstance(request, AssetRequest)
         own = own_file(request, given)
         made = _made(pipeline, given, request, kept if keep else None, store, progress)
+        if runtime is not None:
+            pipeline.host.leave_room()
         if keep and made.picture is not None:
             _write_picture(folder / FRAMED_FILE, made.picture)
         return _saved(pipeline, made, request, own, folder=folder, name=name, keep=keep, progress=progress)

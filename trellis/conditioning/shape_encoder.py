@@ -1,5 +1,7 @@
 """The picture encoder of a Hunyuan3D-2 shape model: DINOv2 giant, through `transformers`."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,6 +44,11 @@ class ShapeEncoder(nn.Module):
                 use_swiglu_ffn=True,
             )
         )
+
+    @property
+    def blocks_in_order(self) -> Sequence[nn.Module]:
+        """What holds nearly all weights, see `trellis.memory`."""
+        return list(self.backbone.encoder.layer)
 
     @property
     def torso_dtype(self) -> torch.dtype:

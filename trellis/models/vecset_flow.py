@@ -1,5 +1,7 @@
 """The flow of a Hunyuan3D-2 shape model: from noise to a latent that is a set of vectors, under pictures."""
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,6 +46,11 @@ class VecsetFlow(Torso):
         self.double_blocks = nn.ModuleList(DoubleBlock(width, heads, ratio) for _ in range(config.depth))
         self.single_blocks = nn.ModuleList(SingleBlock(width, heads, ratio) for _ in range(config.depth_single_blocks))
         self.final_layer = FinalLayer(width, config.in_channels)
+
+    @property
+    def blocks_in_order(self) -> Sequence[nn.Module]:
+        """What holds nearly all weights, see `trellis.memory`."""
+        return [*self.double_blocks, *self.single_blocks]
 
     def forward(self, x: Tensor, time: float, tokens: Tensor, *, guidance: float | None = None) -> Tensor:
         """x [B, L, c] at `time` (0: noise, 1: latent) under tokens [B, T, Cc] -> velocity float32 [B, L, c].
