@@ -196,7 +196,8 @@ def measured(model: str, preset_name: str, limit: float | None, options: argpars
     texture = random_pipeline(runtime, scale=options.scale, plan=plan, steps=options.latent_steps or latent_steps)  # type: ignore[arg-type]
     for host in (shape.host, texture.host):
         for role in host.roles:
-            host.config(role)
+            with host.on_device(role):  # loads it
+                pass
     set_limit(runtime.device, limit)
     bench = Bench(
         shape,
