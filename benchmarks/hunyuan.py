@@ -194,10 +194,11 @@ def measured(model: str, preset_name: str, limit: float | None, options: argpars
     shape = random_shape_pipeline(model, runtime, scale=options.scale, plan=plan)
     steps, latent_steps = (request.get(f"{stage}_steps") for stage in ("structure", "latent"))
     texture = random_pipeline(runtime, scale=options.scale, plan=plan, steps=options.latent_steps or latent_steps)  # type: ignore[arg-type]
-    for host in (shape.host, texture.host):
-        for role in host.roles:
-            with host.on_device(role):  # loads it
-                pass
+    shape.host.adopt(texture.host, texture.host.roles)  # as the pipeline does: one host lends all
+    texture.host = shape.host
+    for role in shape.host.roles:
+        with shape.host.on_device(role):  # loads it
+            pass
     set_limit(runtime.device, limit)
     bench = Bench(
         shape,

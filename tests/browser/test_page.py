@@ -36,6 +36,7 @@ def test_a_picture_becomes_a_model_to_see_and_download(
     screenshot(page, "generating")
 
     page.wait_for_selector(".job[data-state=done]")
+    click(page, "#progress .job-notes summary")
     assert "without a network" in page.inner_text("#progress")
     mesh = wait_for_model(page, "glb")
     screenshot(page, "result")

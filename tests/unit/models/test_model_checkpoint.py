@@ -253,7 +253,7 @@ def test_model_names(stem, tmp_path):
 
 def test_offline_error_names_file_and_repositories(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(FetchError, match=r"pipeline.json of owner/absent-model cannot be had \(offline"):
+    with pytest.raises(FetchError, match=r"pipeline.json or config.yaml of owner/absent-model cannot be had \(offline"):
         resolve_model("owner/absent-model", runtime=Runtime(offline=True)).describe()
 
 
