@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,14 @@ class Effort:
         if self.streamed:
             return "block by block"
         return "on the CPU" if self.device.type == "cpu" else "in smaller pieces"
+
+
+@runtime_checkable
+class InBlocks(Protocol):
+    """A network that states the blocks which hold nearly all of its weights and are called one after another."""
+
+    @property
+    def blocks_in_order(self) -> Sequence[nn.Module]: ...
 
 
 class _Upload:
@@ -157,8 +165,8 @@ class _Network:
 
     @property
     def blocks(self) -> Sequence[nn.Module]:
-        """The blocks, called one after another, of a network that states them; they hold nearly all of its weights."""
-        return getattr(self.model, "blocks_in_order", ())
+        """The blocks of a network that states them."""
+        return self.model.blocks_in_order if isinstance(self.model, InBlocks) else ()
 
     @contextmanager
     def streamed(self, device: torch.device) -> Iterator[None]:

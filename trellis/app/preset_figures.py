@@ -26,7 +26,20 @@ STUDY: Mapping[str, tuple[int, float]] = {
     "prototype": (240, 6.5),
 }
 # Seconds and GB, by table and preset: on an H200, limited to what the preset needs, with random weights.
-MEASURED: Mapping[str, Mapping[str, tuple[float, float]]] = {}
+MEASURED: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "hunyuan-turbo": {
+        "fastest": (5.4, 6.0),
+        "balanced": (5.7, 3.9),
+        "sequential": (5.8, 3.3),
+        "minimal": (3.7, 2.8),
+        "prototype": (4.3, 3.3),
+    },
+    "hunyuan-mini-turbo": {
+        "fastest": (5.0, 4.8),
+        "sequential": (5.4, 3.3),
+        "prototype": (3.5, 3.3),
+    },
+}
 
 
 def figures(table: str, preset: str) -> Figures:

@@ -47,7 +47,7 @@ class ShapeEncoder(nn.Module):
 
     @property
     def blocks_in_order(self) -> Sequence[nn.Module]:
-        """What holds nearly all weights, see `trellis.memory`."""
+        """What holds nearly all weights, see `trellis.memory.InBlocks`."""
         return list(self.backbone.encoder.layer)
 
     @property

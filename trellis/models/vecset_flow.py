@@ -49,7 +49,7 @@ class VecsetFlow(Torso):
 
     @property
     def blocks_in_order(self) -> Sequence[nn.Module]:
-        """What holds nearly all weights, see `trellis.memory`."""
+        """What holds nearly all weights, see `trellis.memory.InBlocks`."""
         return [*self.double_blocks, *self.single_blocks]
 
     def forward(self, x: Tensor, time: float, tokens: Tensor, *, guidance: float | None = None) -> Tensor:
