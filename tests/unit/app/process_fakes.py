@@ -9,8 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -18,6 +17,9 @@ from PIL import Image
 from trellis.app.presets import PRESETS
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.progress import CancelToken, Progress
+
+if TYPE_CHECKING:
+    from trellis.memory import MemoryPlan, ModelHost
 from trellis.runtime import Runtime
 from trellis.stages import Stage
 
@@ -139,6 +141,15 @@ class ProcessAsset:
         return paths
 
 
+def empty_host(plan: "MemoryPlan") -> "ModelHost":
+    """The memory of a pipeline without networks (torch is imported here only: workers start faster without)."""
+    import torch
+
+    from trellis.memory import ModelHost
+
+    return ModelHost({}, device=torch.device("cpu"), plan=plan)
+
+
 class ProcessPipeline:
     """Has a runtime, and so a plan, where it is opened with a memory preset."""
 
@@ -152,7 +163,7 @@ class ProcessPipeline:
         preset = "minimal" if preset == "auto" else preset
         if preset is not None:
             self.runtime = Runtime(preset=preset)
-            self.host = SimpleNamespace(plan=PRESETS[preset].plan)
+            self.host = empty_host(PRESETS[preset].plan)
 
     def load_asset(self, path: Path) -> ProcessAsset:
         return ProcessAsset(int(path.read_text()), self.control)

@@ -8,7 +8,9 @@ import pytest
 import trimesh
 
 from tests.unit.app.fakes import PICTURE, FakePipeline
+from tests.unit.app.process_fakes import empty_host
 from trellis.app import edit_commands
+from trellis.app.presets import PRESETS
 from trellis.cli import main
 from trellis.runtime import Runtime
 
@@ -16,7 +18,7 @@ from trellis.runtime import Runtime
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
     pipeline: Any = FakePipeline()
-    pipeline.name, pipeline.runtime = "fake", Runtime()
+    pipeline.name, pipeline.runtime, pipeline.host = "fake", Runtime(), empty_host(PRESETS["balanced"].plan)
     monkeypatch.setattr(edit_commands, "open_pipeline", lambda **_: pipeline)
     return pipeline
 
