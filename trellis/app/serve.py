@@ -30,10 +30,10 @@ from trellis.app.logs import configure_logging
 from trellis.app.machine_options import MachineOptions
 from trellis.app.model_choices import ModelChoice, offered_models
 from trellis.app.output_folder import claimed
-from trellis.app.presets import GIB
 from trellis.app.server_options import ROOT, history_limits, settings_from
 from trellis.app.ui.quick_import import without_editor_stubs
 from trellis.app.worker_process import PipelineSource, WorkerProcess
+from trellis.app.writers import writing_processes
 from trellis.errors import InvalidInputError
 from trellis.families.catalogue import model_licence, model_refusal, resolve_model
 from trellis.families.licences import require_licence
@@ -43,8 +43,6 @@ EXAMPLES = ROOT / "assets" / "example_image"
 EXAMPLE_MODEL = ROOT / "assets" / "example_model" / "mug.glb"
 END_SECONDS = 8.0  # after which the program ends although something hangs
 HEAD_SECONDS = 30.0  # in which the head of a request must come
-# What a process takes that writes the files of one asset of published size, and what a generation needs beside it.
-CORES_A_WRITER, RAM_A_WRITER, DEVICE_A_WRITER, GENERATION_BYTES = 4, 4 * GIB, 3 * GIB, 8 * GIB
 
 _log = logging.getLogger(__name__)
 
@@ -66,10 +64,11 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     require_licence(model_licence(arguments.model, files), files, model=arguments.model)
     models = offered_models(arguments.model, files)
     with listen(settings.host, settings.port) as listener, claimed(arguments.output):
-        writers = Executor([], idle_seconds=60 * arguments.idle, further_tools=partial(writing_tools, arguments))
+        source, idle = pipeline_source(arguments), 60 * arguments.idle
+        writers = Executor([], idle_seconds=idle, further_tools=partial(writing_processes, source))
         executor = Executor(
-            [WorkerProcess(pipeline_source(arguments))],
-            idle_seconds=60 * arguments.idle,
+            [WorkerProcess(source)],
+            idle_seconds=idle,
             further_tools=partial(further_tools, arguments, writers),
         )
         names = Models(
@@ -109,22 +108,6 @@ def further_tools(arguments: argparse.Namespace, writers: Executor, plan: Mappin
     if arguments.workers > 0:
         count = min(count, arguments.workers)
     return [WorkerProcess(pipeline_source(arguments, index=index)) for index in range(1, count)]
-
-
-def writing_tools(arguments: argparse.Namespace, plan: Mapping[str, Any]) -> list[WorkerProcess]:
-    """Processes that write files on the first accelerator while the others' jobs are made there.
-
-    As many as cores, RAM and the accelerator have room for. None on a CPU, where they would take the cores of what
-    they wait for, and none where networks leave the accelerator to save its memory.
-    """
-    if plan.get("residency") != "keep" or plan.get("peak_device_memory") is None:
-        return []
-    count = min(
-        psutil.cpu_count() // CORES_A_WRITER,
-        psutil.virtual_memory().available // RAM_A_WRITER,
-        (plan["free_memory"] - GENERATION_BYTES) // DEVICE_A_WRITER,
-    )
-    return [WorkerProcess(pipeline_source(arguments)) for _ in range(count)]
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,7 +1,10 @@
 """Processes that write the files of one job while the next one is made."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -9,9 +12,14 @@ from tests.unit.app.engines import fake_source, start_workers
 from tests.unit.app.fakes import PICTURE
 from tests.unit.app.process_fakes import Control
 from tests.unit.app.waiting import wait_until
+from trellis.app.batch import Batch, BatchItem
 from trellis.app.engine import Engine
 from trellis.app.jobs import CUT_OFF, JobState
+from trellis.app.presets import GIB
 from trellis.app.request import read_request
+from trellis.app.worker_process import PipelineSource, WorkerProcess
+from trellis.app.writers import MakerWithWriters, writing_processes
+from trellis.progress import CancelToken
 
 
 @pytest.fixture
@@ -98,3 +106,38 @@ def test_the_end_of_the_program_tells_of_jobs_whose_files_wait(start: Callable[.
     wait_until(lambda: "texture 2" in control.lines())
     engine.close()
     assert [engine.view(job_id).message for job_id in ids] == [CUT_OFF, CUT_OFF]
+
+
+def test_of_a_batch_too(control: Control, tmp_path: Path) -> None:
+    items = [BatchItem(PICTURE, name) for name in "abcd"]
+    source = fake_source(tmp_path)
+    tool = MakerWithWriters(WorkerProcess(source), lambda plan: [WorkerProcess(source) for _ in range(2)])
+    control.set(stage="texture", step=2, fault="wait")
+    batch = Batch(items, tmp_path / "out", request=read_request({"formats": ["glb"]}), model="fake", tool=tool)
+    try:
+        tool.open(CancelToken())
+        with ThreadPoolExecutor(tool.jobs_at_once) as threads:
+            entries = [threads.submit(batch.carry_out, item) for item in items]
+            wait_until(lambda: sum(line.startswith("generate") for line in control.lines()) == 4)
+            assert not any(entry.done() for entry in entries)
+            control.set()
+        assert [entry.result().state for entry in entries] == ["done"] * 4
+    finally:
+        tool.close()
+    assert {path.name for path in (tmp_path / "out").glob("*.glb")} == {"a.glb", "b.glb", "c.glb", "d.glb"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "count"),
+    [
+        ({"residency": "keep", "peak_device_memory": 0, "free_memory": 140 * GIB}, 4),
+        ({"residency": "keep", "peak_device_memory": 0, "free_memory": 12 * GIB}, 1),
+        ({"residency": "keep", "peak_device_memory": 0, "free_memory": 6 * GIB}, 0),
+        ({"residency": "offload", "peak_device_memory": 0, "free_memory": 140 * GIB}, 0),
+        ({"residency": "keep", "peak_device_memory": None, "free_memory": 140 * GIB}, 0),
+    ],
+)
+def test_as_many_as_there_is_room_for(plan: dict[str, Any], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.cpu_count", lambda: 16)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100 * GIB))
+    assert len(writing_processes(PipelineSource(), plan)) == count
