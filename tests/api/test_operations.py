@@ -304,7 +304,7 @@ def test_what_is_sent_as_a_mesh_goes_when_its_job_is_refused(client: TestClient,
 
 def test_pictures_do_not_wait_for_a_mesh_that_is_tried(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr("trellis.app.api.jobs.check_mesh", lambda *_, **__: (begun.set(), go_on.wait(30)))
+    monkeypatch.setattr("trellis.app.mesh_reader.check_mesh", lambda *_, **__: (begun.set(), go_on.wait(30)))
     body = {"operation": "encode", "mesh": MESH, "mesh_name": "a.glb", "formats": ["ply"]}
     with ThreadPoolExecutor(1) as thread:
         slow = thread.submit(client.post, "/jobs", json=body)

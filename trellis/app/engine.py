@@ -21,6 +21,7 @@ from trellis.app.failures import explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.job_sources import STARTS, Models, check_start, from_source, source_notes
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
+from trellis.app.mesh_reader import MeshReader
 from trellis.app.picture_reader import PictureReader
 from trellis.app.request import JobRequest
 from trellis.app.storage import storing
@@ -70,8 +71,8 @@ class Engine:
 
     Every job has a folder under `folder`, named by its id, with its pictures, `request.json`, the result files and
     `result.json`. Jobs of earlier starts are read back from there, as far as the limits of the history let them stay,
-    and those that waited go on. `models` are those that jobs may ask for; `pictures` reads what clients send. All
-    methods may be called from any thread and return at once.
+    and those that waited go on. `models` are those that jobs may ask for; `pictures` and `meshes` read what clients
+    send. All methods may be called from any thread and return at once.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Engine:
         self.executor = executor
         self.uploads = folder / UPLOADS
         self.pictures = PictureReader(self.uploads)
+        self.meshes = MeshReader()
         self._folder = folder
         self._queue_limit = queue_limit
         self._history = history or HistoryLimits()
@@ -298,6 +300,7 @@ class Engine:
                 entry.cut_off = entry.cut_off or not entry.cancel.cancelled
                 entry.cancel.cancel()
         self.pictures.close()
+        self.meshes.close()
         self.executor.close()
 
     def _find(self, job_id: str) -> _Entry:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from trellis.app.jobs import Job, JobState
-from trellis.app.request import AssetRequest, EditRequest, JobRequest
+from trellis.app.request import NO_TEXTURE, AssetRequest, EditRequest, JobRequest
 from trellis.errors import InvalidInputError, LicenceError, did_you_mean
 
 MAX_PICTURES = 64
@@ -120,9 +120,8 @@ class Models:
         model that do not go together, or a model that cannot do what is asked for; LicenceError for one whose licence
         nobody has accepted.
         """
-        if model is not None and model not in self.names:
-            message = f"model must be one of {', '.join(self.names)}, not {model[:80]!r}."
-            raise InvalidInputError(message + did_you_mean(model, self.names), field="model")
+        self._check_name("model", model)
+        self._check_name("texture_model", getattr(request, "texture_model", None), NO_TEXTURE)
         if request is None or is_steered(request):
             usual = usual if usual in self.taking(prompts=prompt is not None) else None
             chosen = self._steered(model or usual, prompt, pictures)
@@ -137,6 +136,13 @@ class Models:
         if refusal is not None:
             raise LicenceError(refusal)
         return chosen
+
+    def _check_name(self, field: str, name: str | None, *others: str) -> None:
+        """Raise InvalidInputError for a name that is none of these: clients name no folders and no repositories."""
+        known = (*self.names, *others)
+        if name is not None and name not in known:
+            message = f"{field} must be one of {', '.join(known)}, not {name[:80]!r}."
+            raise InvalidInputError(message + did_you_mean(name, known), field=field)
 
     def _steered(self, model: str | None, prompt: str | None, pictures: int) -> str:
         self._check_extent(prompt, pictures)

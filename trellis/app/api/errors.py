@@ -78,6 +78,10 @@ def add_error_handlers(app: FastAPI) -> None:
     async def invalid_input(_: Request, error: InvalidInputError) -> Response:
         return error_response(422, str(error), error.field)
 
+    @app.exception_handler(TrellisError)
+    async def failed(_: Request, error: TrellisError) -> Response:
+        return error_response(500, str(error))
+
     @app.exception_handler(HTTPException)
     async def of_framework(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})

@@ -1,0 +1,61 @@
+"""Long texts of base64 in a JSON body stay in its file: what is in memory does not grow with pictures and meshes."""
+
+import json
+import mmap
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+LONG = 1 << 20  # characters
+PIECE = 1 << 18
+LONGEST_ESCAPE = 6  # characters
+# What base64 is made of, data addresses and the escapes that some programs write; no quote of another text begins it.
+LONG_TEXT = re.compile(rb'(?<!\\)"([0-9A-Za-z+/=:;,._\\-]{%d,}+)(?<!\\)"' % LONG)
+
+
+@dataclass(frozen=True)
+class LongText:
+    """A text between two places of a file that is open."""
+
+    file: IO[bytes]
+    begin: int
+    end: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes, without escapes; one that is wrong stays."""
+        self.file.seek(self.begin)
+        left, rest = self.end - self.begin, b""
+        while left or rest:
+            piece = self.file.read(min(PIECE, left))
+            left -= len(piece)
+            piece = rest + piece
+            cut = piece.rfind(b"\\", -LONGEST_ESCAPE + 1) if left else -1
+            piece, rest = (piece, b"") if cut < 0 else (piece[:cut], piece[cut:])
+            yield _unescaped(piece) if b"\\" in piece else piece
+
+
+def find_long_texts(body: IO[bytes]) -> list[LongText]:
+    """The long texts of a JSON body, in order."""
+    with mmap.mmap(body.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return [LongText(body, *found.span(1)) for found in LONG_TEXT.finditer(data)]
+
+
+def taken_out(body: IO[bytes], texts: Sequence[LongText]) -> tuple[bytes, dict[str, LongText]]:
+    """A JSON body with names in place of its long texts, and these by their names."""
+    kept, named = [], dict[str, LongText]()
+    body.seek(0)
+    for text in texts:
+        name = secrets.token_hex(16)
+        named[name] = text
+        kept += [body.read(text.begin - body.tell()), name.encode()]
+        body.seek(text.end)
+    return b"".join([*kept, body.read()]), named
+
+
+def _unescaped(piece: bytes) -> bytes:
+    try:
+        return str(json.loads(b'"%b"' % piece)).encode("utf-8", "replace")
+    except ValueError:
+        return piece
