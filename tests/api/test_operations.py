@@ -244,7 +244,7 @@ VARIANT = {"operation": "variant", "mesh": MESH, "mesh_name": "a.glb", "pictures
         ({**VARIANT, "mesh_name": "a.fbx"}, "mesh_name", ".glb, .gltf, .obj, .ply, .stl"),
         ({**VARIANT, "mesh": ""}, "mesh", "empty"),
         ({**VARIANT, "mesh": "~~"}, "mesh", "base64"),
-        ({**VARIANT, "mesh": 3}, "mesh", "must be a text"),
+        ({**VARIANT, "mesh": 3}, "mesh", "must be a base64 text"),
         ({**VARIANT, "mesh": base64.b64encode(b"glTF").decode()}, "mesh", "mesh.glb"),
         ({**VARIANT, "mesh_name": "a.obj", "mesh": base64.b64encode(FLAT).decode()}, "mesh", "no area"),
         ({"operation": "variant", "pictures": [TEXT]}, "source", "finished job"),

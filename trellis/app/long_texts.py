@@ -1,18 +1,19 @@
 """Long texts of base64 in a JSON body stay in its file: what is in memory does not grow with pictures and meshes."""
 
 import json
-import mmap
-import re
 import secrets
+import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-LONG = 1 << 20  # characters
+LONG = 1 << 20  # characters; shorter ones may stay, those of half the length do
+BLOCK = LONG // 2
 PIECE = 1 << 18
 LONGEST_ESCAPE = 6  # characters
-# What base64 is made of, data addresses and the escapes that some programs write; no quote of another text begins it.
-LONG_TEXT = re.compile(rb'(?<!\\)"([0-9A-Za-z+/=:;,._\\-]{%d,}+)(?<!\\)"' % LONG)
+# What base64 is made of, data addresses and the escapes that some programs write.
+SIGNS = (string.ascii_letters + string.digits + "+/=:;,._-\\").encode()
+QUOTE, ESCAPE = b'"', b"\\"
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,29 @@ class LongText:
 
 
 def find_long_texts(body: IO[bytes]) -> list[LongText]:
-    """The long texts of a JSON body, in order."""
-    with mmap.mmap(body.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return [LongText(body, *found.span(1)) for found in LONG_TEXT.finditer(data)]
+    """The long texts of a JSON body, in order: such a text takes up a whole block."""
+    found, begin, offset, before = list[LongText](), -1, 0, b""
+    body.seek(0)
+    while block := body.read(BLOCK):
+        if block.translate(None, SIGNS):
+            if begin >= 0:
+                found.append(LongText(body, begin, offset + len(block) - len(block.lstrip(SIGNS))))
+            begin, before = -1, block
+        elif begin < 0:
+            begin = offset - (len(before) - len(before.rstrip(SIGNS)))
+        offset += len(block)
+    return [text for text in found if _is_whole(text)]
+
+
+def _is_whole(text: LongText) -> bool:
+    """Whether it stands between quotes that are not its own."""
+    if text.begin < 2:
+        return False
+    text.file.seek(text.begin - 2)
+    before = text.file.read(2)
+    text.file.seek(text.end - 1)
+    after = text.file.read(2)
+    return before[1:] == after[1:] == QUOTE and ESCAPE not in (before[:1], after[:1])
 
 
 def taken_out(body: IO[bytes], texts: Sequence[LongText]) -> tuple[bytes, dict[str, LongText]]:
