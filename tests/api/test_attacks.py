@@ -39,7 +39,7 @@ from trellis.app.result_file import ResultFile
 from trellis.app.serve import PatientProtocol
 from trellis.app.storage import StorageError
 from trellis.app.ui.cutouts import CutoutTable
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.runtime import ModelFiles
 
 
@@ -121,7 +121,7 @@ def test_a_mesh_that_is_tried_at_the_end_is_given_up(tmp_path: Path, monkeypatch
     begun = time.monotonic()
     wait_until(trial.running)
     reader.close()
-    assert time.monotonic() - begun < 20 and isinstance(trial.exception(), InvalidInputError)
+    assert time.monotonic() - begun < 20 and isinstance(trial.exception(), Cancelled)
 
 
 def test_a_mesh_whose_reader_cannot_be_started_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from trellis.app.long_texts import LongText
 from trellis.app.picture_reader import Content, pieces_of
 from trellis.app.storage import StorageError, storing
 from trellis.encoding.options import LARGEST_FILE, MESH_FORMATS
-from trellis.errors import InvalidInputError
+from trellis.errors import Cancelled, InvalidInputError
 
 MEMORY_LIMIT = 8 << 30  # bytes of the child, whose libraries take half a gigabyte
 TIME_LIMIT = 120.0  # seconds; two million faces take five
@@ -94,8 +94,8 @@ def keep_mesh(content: Content, name: str, folder: Path) -> ReadMesh:
 def check_mesh(kept: ReadMesh, *, up: str, stop: threading.Event) -> None:
     """Raise InvalidInputError unless a mesh with an area is read from a file; that takes up to TIME_LIMIT.
 
-    up: as in `trellis.encoding.options.MeshOptions`; stop: ends it earlier. Raises StorageError where no process can be
-    started.
+    up: as in `trellis.encoding.options.MeshOptions`; stop: ends it earlier. Raises Cancelled then, StorageError where
+    no process can be started.
     """
     error = _tried(kept.path, up, stop)
     if error is not None:
@@ -116,6 +116,8 @@ def _tried(path: Path, up: str, stop: threading.Event) -> str | None:
     finally:
         child.kill()
         said, _ = child.communicate()
+    if stop.is_set():
+        raise Cancelled("The program ended before the mesh was read: send it again.")
     if excess:
         return f"The mesh takes too {excess} to read: simplify it."
     try:
