@@ -295,6 +295,15 @@ def test_boxes_of_a_form(client: TestClient, engine: Engine) -> None:
     assert (refused.status_code, refused.json()["field"]) == (422, "box")
 
 
+def test_a_picture_of_another_size_than_its_view_is_refused_at_once(client: TestClient, engine: Engine) -> None:
+    source = generated(client)
+    view = VIEW | {"size": [512, 512]}
+    values = {"operation": "edit", "source": source["id"], "pictures": [TEXT], "box": EDIT["box"], "view": view}
+    answer = client.post("/jobs", json=values)
+    assert answer.status_code == 422 and answer.json()["field"] == "view", answer.text
+    assert "its view 512 x 512: save it at the size" in answer.json()["detail"] and len(engine.views()) == 1
+
+
 def test_what_is_sent_as_a_mesh_goes_when_its_job_is_refused(client: TestClient, engine: Engine) -> None:
     body = {"operation": "encode", "mesh": MESH, "mesh_name": "a.glb"}
     engine._queue_limit = 0

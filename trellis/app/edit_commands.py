@@ -107,6 +107,10 @@ def run_operation(parsed: argparse.Namespace) -> int:
         raise InvalidInputError(f"{parsed.source} is no mesh file: `decode` makes one of it.")
     check_sources(request, source=stored, mesh=not stored)
     source = _condition(parsed, request)
+    if isinstance(request, EditRequest) and request.view is not None and isinstance(source, list):
+        from trellis.conditioning.pictures import check_frame, load_picture
+
+        check_frame(load_picture(source[0])[0].size, request.view.size)
     check_start(parsed, None if source is None else TEXT if isinstance(source, str) else PICTURES)
     return _carried_out(parsed, request, source or (), store=parsed.store)
 

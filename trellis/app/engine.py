@@ -19,7 +19,7 @@ from typing import Any
 from trellis.app.executor import Executor, Tool
 from trellis.app.failures import explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
-from trellis.app.job_sources import STARTS, Models, check_start, from_source, source_notes
+from trellis.app.job_sources import STARTS, Models, check_start, check_view, from_source, source_notes
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
 from trellis.app.mesh_reader import MeshReader
 from trellis.app.picture_reader import PictureReader
@@ -120,6 +120,7 @@ class Engine:
         id of the job, or mesh: the file, that it starts from, where its operation does that. Raises InvalidInputError
         for what cannot be used, QueueFullError when the queue is full, StorageError when the results cannot be written.
         """
+        check_view(request, pictures)
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
             with self._lock:  # what it starts from cannot go in between

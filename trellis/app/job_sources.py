@@ -1,7 +1,8 @@
 """What a job is made of: pictures of one object or a prompt, what it starts from, and a model that takes them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from trellis.app.jobs import Job, JobState
 from trellis.app.request import NO_TEXTURE, AssetRequest, EditRequest, JobRequest
@@ -44,6 +45,20 @@ def check_start(request: JobRequest, *, source: bool, mesh: bool) -> None:
             raise InvalidInputError("edit needs a box that says which part is meant.", field="box")
         if request.remove and request.view is not None:
             raise InvalidInputError("remove takes no picture, and so no view.", field="view")
+
+
+def check_view(request: JobRequest, pictures: Sequence[Path]) -> None:
+    """Raise InvalidInputError for a first picture of another size than the view that it was painted over.
+
+    pictures: as the reader of pictures makes them, so that no side is longer than that of a view.
+    """
+    if isinstance(request, EditRequest) and request.view is not None and pictures:
+        from PIL import Image
+
+        from trellis.conditioning.pictures import check_frame
+
+        with Image.open(pictures[0]) as picture:
+            check_frame(picture.size, request.view.size)
 
 
 def from_source(job: Job, source: Job) -> Job:
