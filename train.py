@@ -65,6 +65,7 @@ def make_data(options: argparse.Namespace, config: "TrainConfig", device: "torch
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0: the plan is done; 3: time is up, run again with --resume; 1: an error."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C before there is anything to keep leaves no traceback
     began = time.monotonic()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     options = parse_arguments(arguments)

@@ -23,7 +23,7 @@ from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
 
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 MANIFEST_FILE = "manifest.json"
 MANIFEST_FORMAT = "trellis batch 1"
 WORK_FOLDER = ".unfinished"  # of the results' folder: assets that are being made

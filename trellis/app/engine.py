@@ -19,8 +19,9 @@ from typing import Any
 from trellis.app.executor import Executor, Tool
 from trellis.app.failures import explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
-from trellis.app.job_sources import STARTS, Models, check_start, from_source, source_notes
+from trellis.app.job_sources import STARTS, Models, check_start, check_view, from_source, source_notes
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
+from trellis.app.mesh_reader import MeshReader
 from trellis.app.picture_reader import PictureReader
 from trellis.app.request import AssetRequest, JobRequest
 from trellis.app.storage import storing
@@ -70,9 +71,9 @@ class Engine:
 
     Every job has a folder under `folder`, named by its id, with its pictures, `request.json`, the result files and
     `result.json`. Jobs of earlier starts are read back from there, as far as the limits of the history let them stay,
-    and those that waited go on. `models` are those that jobs may ask for; `pictures` reads what clients send. Where
-    `writers` have tools, these write the files, while the executor's make the next asset. All methods may be called
-    from any thread and return at once.
+    and those that waited go on. `models` are those that jobs may ask for; `pictures` and `meshes` read what clients
+    send. Where `writers` have tools, these write the files, while the executor's make the next asset. All methods may
+    be called from any thread and return at once.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Engine:
         self.writers = Executor([]) if writers is None else writers
         self.uploads = folder / UPLOADS
         self.pictures = PictureReader(self.uploads)
+        self.meshes = MeshReader()
         self._folder = folder
         self._queue_limit = queue_limit
         self._history = history or HistoryLimits()
@@ -121,6 +123,7 @@ class Engine:
         id of the job, or mesh: the file, that it starts from, where its operation does that. Raises InvalidInputError
         for what cannot be used, QueueFullError when the queue is full, StorageError when the results cannot be written.
         """
+        check_view(request, pictures)
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
             with self._lock:  # what it starts from cannot go in between
@@ -301,6 +304,7 @@ class Engine:
                 entry.cut_off = entry.cut_off or not entry.cancel.cancelled
                 entry.cancel.cancel()
         self.pictures.close()
+        self.meshes.close()
         self.executor.close()
         self.writers.close()
         with self._lock:

@@ -173,7 +173,10 @@ def main(orders: TextIO) -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    source = json.loads(orders.readline())
+    first = orders.readline()
+    if not first:  # the other side has gone already
+        return
+    source = json.loads(first)
     configure_logging(source["log_level"])
     module, _, name = source["function"].partition(":")
     load = getattr(importlib.import_module(module), name)

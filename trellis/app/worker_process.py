@@ -28,7 +28,8 @@ IDLE_SECONDS = 1800.0  # without a job; then the process ends, and the weights l
 # and gets no answer while another thread waits for a line of it.
 BOOT = (
     "import json, os, sys; orders = os.fdopen(os.dup(0), encoding='utf-8'); "
-    "os.dup2(os.open(os.devnull, os.O_RDONLY), 0); sys.path[:] = json.loads(orders.readline()); "
+    "os.dup2(os.open(os.devnull, os.O_RDONLY), 0); first = orders.readline() or sys.exit(); "
+    "sys.path[:] = json.loads(first); "
     "from trellis.app.worker import main; main(orders)"
 )
 
@@ -185,7 +186,8 @@ class WorkerProcess:
                 child.send({"order": "cancel", "job": order.get("job", "")})
                 give_up = time.monotonic() + self.patience
             if give_up is not None and time.monotonic() > give_up:
-                _log.warning("The cancelled job did not end within %g s: its process is ended", self.patience)
+                if "job" in order:
+                    _log.warning("The cancelled job did not end within %g s: its process is ended", self.patience)
                 self.close()
                 raise Cancelled("The job was cancelled.")
             try:
