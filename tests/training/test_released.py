@@ -92,18 +92,47 @@ def test_a_killed_run_goes_on_to_the_same_bits(data: Path, encoder: dict[str, An
     assert len(set(expected)) == 8
 
 
+def run_command(values: dict[str, Any], folder: Path, data: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    config = folder.with_suffix(".json")
+    config.write_text(json.dumps(values))
+    words = ["--config", config, "--output_dir", folder, "--data_dir", data, "--device", "cpu", "--threads", "1"]
+    command = [sys.executable, "train.py", *map(str, words), *options]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, text=True, capture_output=True)
+
+
 def test_two_processes_learn_as_one(data: Path, encoder: dict[str, Any], tmp_path: Path) -> None:
     values = latent_flow(encoder, max_steps=5, grad_clip=None)
     expected = train(values, tmp_path / "one", data)
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(values))
-    words = ["--config", config, "--output_dir", tmp_path / "two", "--data_dir", data, "--device", "cpu"]
-    command = [sys.executable, "train.py", *map(str, words), "--threads", "1", "--num_gpus", "2"]
-    process = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, text=True, capture_output=True)
-    assert process.returncode == 0, process.stdout + process.stderr
+    done = run_command(values, tmp_path / "two", data, "--num_gpus", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert losses(tmp_path / "two") == pytest.approx(expected, rel=1e-3)
     ours, theirs = (load_model(tmp_path / name / "denoiser").state_dict() for name in ("one", "two"))
     assert all(torch.allclose(value, theirs[name], atol=2e-3) for name, value in ours.items())
+
+
+def test_a_split_network_learns_as_a_whole_one_and_goes_on_as_one(
+    data: Path, encoder: dict[str, Any], tmp_path: Path
+) -> None:
+    values = latent_flow(encoder, max_steps=4, grad_clip=None)
+    expected = train(values, tmp_path / "one", data)
+    config, folder = tmp_path / "config.json", tmp_path / "split"
+    config.write_text(json.dumps(values))
+    words = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "tests/training/two_processes.py"]
+    command = [sys.executable, "-m", *words, config, folder, data]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert losses(folder) == pytest.approx(expected, rel=1e-3)
+    assert train(values, tmp_path / "whole", data, load_dir=folder, ckpt="2") == pytest.approx(expected[2:], rel=1e-3)
+
+
+def test_a_process_that_dies_is_told(encoder: dict[str, Any], tmp_path: Path) -> None:
+    data = tiny_data.make_data(tmp_path / "data", range(3))
+    next((data / "latents" / tiny_data.LATENT_MODEL).glob("*.npz")).write_bytes(b"torn")
+    values = latent_flow(encoder, batch_size=2)
+    done = run_command(values, tmp_path / "run", data, "--num_gpus", "2", "--auto_retry", "0")
+    assert done.returncode == 1
+    assert "remove it and run the step again" in done.stdout  # what the process said
+    assert "so all were ended. The last saved state is whole" in done.stdout and "Traceback" not in done.stdout
 
 
 def test_last_states_and_every_tenth_are_kept(data: Path, encoder: dict[str, Any], tmp_path: Path) -> None:

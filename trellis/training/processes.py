@@ -1,8 +1,9 @@
 """The processes of a run, one a card: joining them, sharing gradients, and networks that are split over them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from trellis.runtime import is_gpu, total_bytes
+from trellis.sparse import SparseTensor
 
 _BYTES = 20  # a parameter in training: weight, gradient, two moments, average
 _ROOM = 0.5  # share of a card that these may take before they are split
@@ -60,22 +62,27 @@ def must_be_split(network: nn.Module, device: torch.device) -> bool:
     return memory is not None and _BYTES * sum(p.numel() for p in network.parameters()) > _ROOM * memory
 
 
-def spread(
-    network: nn.Module, blocks: Iterable[nn.Module], processes: Processes, device: torch.device, *, split: bool
-) -> nn.Module:
+def spread(network: nn.Module, processes: Processes, device: torch.device, *, split: bool) -> nn.Module:
     """What is called in training instead of the network, so that all processes learn together.
 
-    split: its parameters, and those of its `blocks` one by one, become shares of each process.
+    split: its parameters, block by block, become shares of each process.
     """
     if processes.count == 1:
         return network
     if not split:
         return DistributedDataParallel(network)
+    _know_sparse_tensors()
     mesh = init_device_mesh(device.type, (processes.count,))
-    for block in blocks:
+    for block in getattr(network, "blocks", ()):
         fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
     return network
+
+
+@cache
+def _know_sparse_tensors() -> None:
+    """Let torch look into sparse tensors: it asks what a network returns for the gradients to wait for."""
+    torch.export.register_dataclass(SparseTensor)
 
 
 @contextmanager

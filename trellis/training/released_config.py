@@ -36,7 +36,7 @@ class VoxelArgs(DataArgs):
 
 
 class StructureLatentArgs(DataArgs):
-    """Latents of the structure VAE; with its decoder sample pictures are drawn."""
+    """Latents of the structure VAE. With its decoder, a released one or that of a run's folder, samples are drawn."""
 
     latent_model: str
     pretrained_ss_dec: str | None = None
@@ -130,7 +130,8 @@ class Lora(Keys):
 class TrainerArgs(Keys):
     """Of every trainer. `batch_size` is that of all processes together; it goes before `batch_size_per_gpu`.
 
-    `i_*` are steps between two of what they name. Not published: `lora`; `held_out`, the share of objects that is kept
+    `i_*` are steps between two of what they name; `i_print`, `i_ddpcheck` and `log_param_stats` are read, and change
+    nothing. Not published: `lora`; `held_out`, the share of objects that is kept
     for measuring; `seed`.
     """
 

@@ -15,7 +15,6 @@ from trellis.dataset.layout import CONDITIONED, LATENT, STRUCTURE, VOXELIZED
 from trellis.dataset.records import CAPTIONS
 from trellis.errors import InvalidInputError
 from trellis.models import Network, create_model, initialize_for_training, save_model
-from trellis.models.latent_flow import LatentFlow
 from trellis.runtime import Runtime
 from trellis.sparse import SparseTensor, VoxelLayout
 from trellis.training import losses
@@ -31,6 +30,7 @@ from trellis.training.folder_data import (
     read_statistics,
     read_structure,
 )
+from trellis.training.generate import sample_latents, sample_structure
 from trellis.training.lora import add_lora, merged, save_lora
 from trellis.training.processes import Processes, must_be_split, sharing_gradients, spread, whole
 from trellis.training.randomness import mix
@@ -42,6 +42,7 @@ from trellis.training.released_config import (
     ReleasedConfig,
     StructureVaeArgs,
 )
+from trellis.training.samples import COUNT, SAMPLER, draw_gaussians, draw_structures, find_decoder, sheet
 from trellis.training.start_weights import load_start
 
 _MEASURED = 64  # held-out objects of a measurement, at most
@@ -72,8 +73,7 @@ class ReleasedStage:
         self.modules = nn.ModuleDict(self._networks())
         split = must_be_split(self.modules, self.device)
         self._called = {
-            role: spread(_called(net), getattr(net, "blocks", ()), around.processes, self.device, split=split)
-            for role, net in self.modules.items()
+            role: spread(network, around.processes, self.device, split=split) for role, network in self.modules.items()
         }
         self._memory = LinearMemory(self.args.elastic.args, self.device) if self.args.elastic else None
         data = config.data
@@ -161,7 +161,7 @@ class ReleasedStage:
     def evaluate(self) -> dict[str, float]:
         """The loss of held-out objects, with the same draws every time; empty without such objects."""
         total, weight = 0.0, 0
-        networks = {role: _called(network) for role, network in self.modules.items()}
+        networks = dict(self.modules.items())
         size = max(1, self.batches.size // (self.around.processes.count * self.args.batch_split))
         measured = self.held_out[:_MEASURED]
         for start in range(0, len(measured), size):
@@ -255,6 +255,12 @@ class ReleasedFlow(ReleasedStage):
             statistics = data.normalization or read_statistics(around.roots, self.column)
             self._mean, self._std = torch.tensor(statistics.mean), torch.tensor(statistics.std)
         self._check_sizes()
+        released = data.pretrained_slat_dec if self.sparse else data.pretrained_ss_dec
+        own = data.slat_dec_path if self.sparse else data.ss_dec_path
+        decoder = released or (own and f"{own}/decoder")
+        self._decoder = find_decoder(decoder, around.runtime, around.device)
+        if self._decoder is None:
+            logger.info("note: no sample pictures, for there is no decoder: %s", decoder or "none is stated")
 
     def _check_sizes(self) -> None:
         """Raise InvalidInputError where the latents are those of another model."""
@@ -292,32 +298,39 @@ class ReleasedFlow(ReleasedStage):
         x0, noise = (gather([getattr(sample, name) for sample in samples]).to(device) for name in ("x0", "noise"))
         t = times.repeat_interleave(torch.tensor(lengths))[:, None] if self.sparse else times.view(-1, 1, 1, 1, 1)
         x_t, target = losses.noised(x0, noise, t.to(device), sigma=self.args.sigma_min)
-        layout = (self._layout(samples, lengths),) if self.sparse else ()
+        state = SparseTensor(x_t, self._layout(samples, lengths)) if self.sparse else x_t
         with self._autocast():
             cond = self.condition.tokens([each.condition for each in samples], [each.dropped for each in samples])
-            velocity = networks["denoiser"](x_t, *layout, 1000 * times.to(device), cond)
-        loss = (velocity.float() - target).square().mean()
+            velocity = networks["denoiser"](state, 1000 * times.to(device), cond)
+        found = velocity.feats if self.sparse else velocity
+        loss = (found.float() - target).square().mean()
         return loss, {"mse": loss}
+
+    def samples(self) -> dict[str, Image.Image]:
+        """A row of samples over one of the stored latents, both decoded."""
+        if self._decoder is None:
+            return {}
+        chosen = [*self.held_out, *self.objects][:COUNT]
+        given = [self._sample(source, _DRAWS_OF_MEASURING, index) for index, source in enumerate(chosen)]
+        conditions, count = [each.condition for each in given], len(given)
+        cond, null = (self.condition.tokens(conditions, [none] * count) for none in (False, True))
+        flow, x0 = self.modules["denoiser"], [each.x0 for each in given]
+        if not self.sparse:
+            made = sample_structure(flow, cond, sampler=SAMPLER, seed=0, null=null)
+            rows = [draw_structures(self._decoder, latents) for latents in (made, torch.stack(x0).to(self.device))]
+            return {"structures": sheet(rows)}
+        layout = self._layout(given, [len(each) for each in x0])
+        found = sample_latents(
+            flow, layout.coords, cond, resolution=layout.resolution, sampler=SAMPLER, seed=0, null=null
+        )
+        mean, std = self._mean.to(self.device), self._std.to(self.device)
+        both = (found.feats, torch.cat(x0).to(self.device))
+        return {"gaussians": sheet([draw_gaussians(self._decoder, found.replace(x * std + mean)) for x in both])}
 
     def _layout(self, samples: Sequence[FlowSample], lengths: Sequence[int]) -> VoxelLayout:
         owner = torch.arange(len(samples)).repeat_interleave(torch.tensor(lengths))[:, None].int()
         coords = torch.cat([owner, torch.cat([cast(Tensor, sample.coords) for sample in samples])], 1)
         return VoxelLayout(coords.to(self.device), tuple(lengths), self._sizes.resolution)
-
-
-class LatentVelocity(nn.Module):
-    """A latent flow from tensor to tensor: what shares its work among processes knows no sparse tensors."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, feats: Tensor, layout: VoxelLayout, t: Tensor, cond: Tensor) -> Tensor:
-        return self.network(SparseTensor(feats, layout), t, cond).feats
-
-
-def _called(network: nn.Module) -> nn.Module:
-    return LatentVelocity(network) if isinstance(network, LatentFlow) else network
 
 
 def create_released(config: ReleasedConfig, around: Surroundings) -> ReleasedStage:
