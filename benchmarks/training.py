@@ -96,9 +96,9 @@ def measure(
         "config": options.config.stem,
         "processes": processes.count,
         "precision": str(half or torch.float32),
-        "objects_a_step": stage.batches.size,
+        "objects_a_step": stage.batch_size,
         "steps_a_second": options.steps / seconds,
-        "objects_a_second": options.steps * stage.batches.size / seconds,
+        "objects_a_second": options.steps * stage.batch_size / seconds,
         "waiting_share": (stage.loader.waited - waited) / seconds,
         "peak_gib": peak / 2**30,
     }

@@ -53,6 +53,14 @@ def test_low_scores_and_large_objects_are_left_out_and_counted(data: Path) -> No
     assert [source.sha for source in objects] == sorted(source.sha for source in objects)
 
 
+def test_a_wrong_value_is_told_with_its_object(tmp_path: Path) -> None:
+    data = tiny_data.make_data(tmp_path, range(2))
+    table = (data / "metadata.csv").read_text()
+    (data / "metadata.csv").write_text(table.replace(",3,", ",good,", 1))
+    with pytest.raises(InvalidInputError, match=r"metadata\.csv has a wrong value for [0-9a-f]{64}: .*good"):
+        find_objects([data], [LATENTS], least_score=0, most_voxels=None)
+
+
 def test_the_same_object_in_two_folders_counts_once(data: Path, tmp_path: Path) -> None:
     more = tiny_data.make_data(tmp_path, range(4, 8))
     objects, _ = find_objects([data, more], [LATENTS], least_score=0, most_voxels=None)

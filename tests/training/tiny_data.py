@@ -107,7 +107,7 @@ def make_model(folder: Path) -> Path:
 
 def structure_flow(encoder: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A configuration of a structure flow; `changes` are arguments of its trainer."""
-    network = {"name": "SparseStructureFlowModel", "args": _STRUCTURE_FLOW}
+    network = {"name": "SparseStructureFlowModel", "args": {**_STRUCTURE_FLOW}}
     data = {"latent_model": STRUCTURE_MODEL, "image_size": PICTURE, "min_aesthetic_score": 0}
     trainer = {"image_cond_model": encoder, **_trainer(), **changes}
     return {
@@ -122,7 +122,7 @@ def latent_flow(encoder: dict[str, Any], **changes: Any) -> dict[str, Any]:
     data = {"latent_model": LATENT_MODEL, "image_size": PICTURE, "min_aesthetic_score": 0}
     trainer = {"image_cond_model": encoder, **_trainer(), **changes}
     return {
-        "models": {"denoiser": {"name": "ElasticSLatFlowModel", "args": _LATENT_FLOW}},
+        "models": {"denoiser": {"name": "ElasticSLatFlowModel", "args": {**_LATENT_FLOW}}},
         "dataset": {"name": "ImageConditionedSLat", "args": data},
         "trainer": {"name": "ImageConditionedSparseFlowMatchingCFGTrainer", "args": trainer},
     }

@@ -48,14 +48,13 @@ def find_objects(
         for sha, row in rows.items():
             missing = [column for column in needed if not _has(row, column)]
             lacking |= {column: lacking[column] + 1 for column in missing}
-            voxels, score = int(float(row.get(COUNT) or 0)), row.get(SCORE) or None
+            source, score = _read_row(root, sha, row)
             unscored += not missing and score is None
-            is_low = score is not None and float(score) < least_score
-            is_large = most_voxels is not None and voxels > most_voxels
+            is_low = score is not None and score < least_score
+            is_large = most_voxels is not None and source.voxels > most_voxels
             low, large = low + is_low, large + is_large
             if not missing and not is_low and not is_large:
-                captions = tuple(json.loads(row.get(CAPTIONS) or "[]"))
-                found.setdefault(sha, TrainingObject(sha, DataFolder(root), voxels, captions))
+                found.setdefault(sha, source)
     notes = [f"{count:,} objects lack {column}." for column, count in lacking.items() if count]
     if low:
         notes.append(f"{low:,} objects have a score below {least_score}.")
@@ -69,6 +68,16 @@ def find_objects(
             f"No object can be trained on. {' '.join(notes)} The folder has {', '.join(there) or 'nothing'}."
         )
     return [found[sha] for sha in sorted(found)], notes
+
+
+def _read_row(root: Path, sha: str, row: Row) -> tuple[TrainingObject, float | None]:
+    """An object and its score."""
+    try:
+        voxels, captions = int(float(row.get(COUNT) or 0)), tuple(json.loads(row.get(CAPTIONS) or "[]"))
+        score = float(row[SCORE]) if row.get(SCORE) else None
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(f"{root / METADATA} has a wrong value for {sha}: {error}.") from error
+    return TrainingObject(sha, DataFolder(root), voxels, captions), score
 
 
 def _has(row: Row, column: str) -> bool:

@@ -9,8 +9,9 @@ import torch
 import torch.distributed as dist
 
 from trellis.errors import InvalidInputError, TrellisError
-from trellis.runtime import is_gpu
+from trellis.runtime import is_gpu, is_out_of_memory
 
+_ADVICE = " Try a larger batch_split, a smaller max_num_voxels, or elastic."
 PROGRAM = Path(__file__).resolve().parents[2] / "train.py"
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def with_retries(work: Callable[[], bool], retries: int) -> bool:
             return work()
         except RuntimeError as error:
             if attempt == retries:
-                raise TrellisError(f"Training broke off {attempt + 1} times, the last time by: {error}") from error
+                advice = _ADVICE if is_out_of_memory(error) else ""
+                raise TrellisError(f"Training broke off {attempt + 1} times, at last by: {error}{advice}") from error
             logger.warning("training broke off, attempt %d of %d follows: %s", attempt + 2, retries + 1, error)
     raise AssertionError("there is at least one attempt")

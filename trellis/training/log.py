@@ -3,7 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,15 @@ logger = logging.getLogger(__name__)
 class Log:
     """Numbers of steps, as lines `step: {json}` of the run's log.txt and on the terminal."""
 
-    def __init__(self, folder: Path, step: int, fraction: float) -> None:
+    def __init__(self, folder: Path, step: int, fraction: float, *, batch: int) -> None:
+        """batch: objects of a step."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._last, self._began = folder, (step, time.perf_counter()), (fraction, time.perf_counter())
+        self._folder, self._batch = folder, batch
+        path = folder / LOG_FILE
+        if path.is_file() and not path.read_bytes().endswith(b"\n"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # a killed process may have left its last line torn
+        self._last, self._began = (step, time.perf_counter()), (fraction, time.perf_counter())
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -38,6 +45,7 @@ class Log:
         now, numbers = time.perf_counter(), dict(numbers)
         if step > self._last[0]:
             numbers["it_s"] = (step - self._last[0]) / max(1e-9, now - self._last[1])
+            numbers["objects_s"] = self._batch * numbers["it_s"]
             self._last = step, now
         if fraction > self._began[0]:
             numbers["left"] = round((now - self._began[1]) * (1 - fraction) / (fraction - self._began[0]))
@@ -56,7 +64,7 @@ class Log:
     def curves(self) -> None:
         """Draw the losses so far as loss.png."""
         with written_aside(self._folder / CURVES_FILE) as aside:
-            draw_curves(list(read_log(self._folder))).save(aside)
+            draw_curves(read_log(self._folder)).save(aside)
 
 
 def describe(numbers: Mapping[str, float]) -> str:
@@ -68,21 +76,24 @@ def describe(numbers: Mapping[str, float]) -> str:
     return "  ".join(words)
 
 
-def read_log(folder: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    """The steps of a log.txt with their numbers; lines that a killed process left torn do not count."""
+def read_log(folder: Path) -> dict[int, dict[str, float]]:
+    """The numbers of a log.txt by step, the latest of each; lines that a killed process left torn do not count."""
+    found: dict[int, dict[str, float]] = defaultdict(dict)
     for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines():
         step, _, content = line.partition(": ")
         try:
-            yield int(step), json.loads(content)
+            numbers = json.loads(content)
+            found[int(step)] |= numbers
         except ValueError:
             continue
+    return dict(sorted(found.items()))
 
 
-def draw_curves(rows: Sequence[tuple[int, dict[str, float]]]) -> Image.Image:
+def draw_curves(rows: Mapping[int, Mapping[str, float]]) -> Image.Image:
     """The loss, and that of held-out objects, over the steps."""
     picture = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
     draw = ImageDraw.Draw(picture)
-    found = {name: [(step, row[name]) for step, row in rows if name in row] for name in _LINES}
+    found = {name: [(step, row[name]) for step, row in rows.items() if name in row] for name in _LINES}
     points = [point for line in found.values() for point in line]
     if not points:
         return picture
@@ -108,15 +119,14 @@ def status(folder: Path) -> list[str]:
     """How far the runs in a folder and in those inside it are, a few lines each."""
     lines = []
     for path in sorted([*folder.glob(LOG_FILE), *folder.glob(f"*/{LOG_FILE}")]):
-        rows = list(read_log(path.parent))
+        rows = read_log(path.parent)
         if not rows:
             continue
-        step, numbers = rows[-1]
-        lines.append(f"{path.parent.name}: step {step:,}, {time.time() - numbers.get('time', 0):.0f} s ago")
+        step, numbers = list(rows.items())[-1]
+        lines.append(f"{path.parent.name}: step {step:,}, {time.time() - numbers['time']:.0f} s ago")
         lines.append(f"  {describe(numbers)}")
-        measured = [(row[f"{HELD_OUT}loss"], at) for at, row in rows if f"{HELD_OUT}loss" in row]
+        measured = {at: row[f"{HELD_OUT}loss"] for at, row in rows.items() if f"{HELD_OUT}loss" in row}
         if measured:
-            lines.append(
-                f"  held-out loss {measured[-1][0]:.4g}, the lowest {min(measured)[0]:.4g} at {min(measured)[1]:,}"
-            )
+            lowest, last = min(measured, key=measured.__getitem__), max(measured)
+            lines.append(f"  held-out loss {measured[last]:.4g}, the lowest {measured[lowest]:.4g} at step {lowest:,}")
     return lines

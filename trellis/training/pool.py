@@ -106,6 +106,10 @@ class PoolStage:
     device: torch.device
     pool: Pool
 
+    @property
+    def batch_size(self) -> int:
+        return self.config.batch_size
+
     def at_step(self, step: int) -> None:
         self.pool.at_step(step)
 

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from trellis.errors import InvalidInputError, did_you_mean
+from trellis.runtime import is_gpu
 from trellis.training.config import TrainConfig, config_values
 from trellis.training.numerics import LossScale, NormLimit, PercentileLimit
 from trellis.training.optimizers import create_optimizers
@@ -17,6 +18,7 @@ from trellis.training.schedule import NamedRates, PlannedRates, Rates
 
 # Settings of a stage that may change between the parts of a run.
 _FREE = {"log_every", "evaluate_every", "save_every", "compile", "inputs", "export_seconds", "optimizer"}
+_FUSED = ("Adam", "AdamW")
 Parameters = list[nn.Parameter]
 
 
@@ -77,7 +79,7 @@ def released_settings(config: ReleasedConfig, device: torch.device, *, half: tor
         values=config.values,
         fixed={"models": config.values["models"]},
         steps=args.max_steps,
-        optimizers=lambda parameters: [_named_optimizer(parameters, args.optimizer)],
+        optimizers=lambda parameters: [_named_optimizer(parameters, args.optimizer, device)],
         rates=lambda optimizers: NamedRates(optimizers[0], name, values),
         limit=_limit(args.grad_clip, device),
         ema=(args.ema_rate,) if isinstance(args.ema_rate, float) else args.ema_rate,
@@ -90,7 +92,7 @@ def released_settings(config: ReleasedConfig, device: torch.device, *, half: tor
     )
 
 
-def _named_optimizer(parameters: Parameters, chosen: Part) -> Optimizer:
+def _named_optimizer(parameters: Parameters, chosen: Part, device: torch.device) -> Optimizer:
     kinds = {
         name: kind
         for name, kind in vars(torch.optim).items()
@@ -99,7 +101,8 @@ def _named_optimizer(parameters: Parameters, chosen: Part) -> Optimizer:
     if chosen.name not in kinds:
         raise InvalidInputError(f"There is no optimizer {chosen.name}.{did_you_mean(chosen.name, kinds)}")
     try:
-        return kinds[chosen.name](parameters, **chosen.args)
+        fused = {"fused": True} if chosen.name in _FUSED and is_gpu(device) else {}  # needs no memory besides
+        return kinds[chosen.name](parameters, **{**fused, **chosen.args})
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"optimizer {chosen.name} does not take these arguments: {error}.") from error
 

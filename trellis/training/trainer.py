@@ -43,6 +43,10 @@ class Stage(Protocol):
 
     modules: nn.ModuleDict
 
+    @property
+    def batch_size(self) -> int:
+        """Objects of a step, of all processes."""
+
     def at_step(self, step: int) -> None: ...
 
     def losses(self, step: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]: ...
@@ -148,7 +152,9 @@ class Trainer:
         if self.processes.leads:
             write_json(self.folder / CONFIG_FILE, self.settings.values)
         self.stage.at_step(position.step)  # what is made first is no part of the first step's time
-        log = Log(self.folder, position.step, self.fraction) if self.processes.leads else None
+        log = None
+        if self.processes.leads:
+            log = Log(self.folder, position.step, self.fraction, batch=self.stage.batch_size)
         if fit and deadline is not None:
             self._window = time.monotonic(), deadline, self.fraction
         started = position.step

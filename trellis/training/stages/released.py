@@ -80,10 +80,10 @@ class ReleasedStage:
         self.objects, self.held_out = held_out_part(self._find(), self.args.held_out)
         if not self.objects:
             raise InvalidInputError("All objects are held out: give more of them, or a smaller held_out.")
-        count = around.processes.count
+        self.batch_size = self.args.batch_size or self.args.batch_size_per_gpu * around.processes.count
         self.batches = Batches(
             [max(1, source.voxels) for source in self.objects],
-            size=self.args.batch_size or self.args.batch_size_per_gpu * count,
+            size=self.batch_size,
             processes=around.processes,
             split=self.args.batch_split,
             seed=self.args.seed,
@@ -162,7 +162,7 @@ class ReleasedStage:
         """The loss of held-out objects, with the same draws every time; empty without such objects."""
         total, weight = 0.0, 0
         networks = dict(self.modules.items())
-        size = max(1, self.batches.size // (self.around.processes.count * self.args.batch_split))
+        size = max(1, self.batch_size // (self.around.processes.count * self.args.batch_split))
         measured = self.held_out[:_MEASURED]
         for start in range(0, len(measured), size):
             samples = [
