@@ -18,7 +18,7 @@ from trellis.models import Network, create_model, initialize_for_training, save_
 from trellis.runtime import Runtime
 from trellis.sparse import SparseTensor, VoxelLayout
 from trellis.training import losses
-from trellis.training.batches import Batches, Loader
+from trellis.training.batches import Batches, Loader, Place
 from trellis.training.conditions import PictureCondition, TextCondition, TrainingCondition
 from trellis.training.elastic import LinearMemory
 from trellis.training.folder_data import (
@@ -70,16 +70,15 @@ class ReleasedStage:
     def __init__(self, config: ReleasedConfig, around: Surroundings) -> None:
         self.config, self.around, self.device = config, around, around.device
         self.args = config.trainer
+        self.objects, self.held_out = held_out_part(self._find(), self.args.held_out)
+        if not self.objects:
+            raise InvalidInputError("All objects are held out: give more of them, or a smaller held_out.")
         self.modules = nn.ModuleDict(self._networks())
         split = must_be_split(self.modules, self.device)
         self._called = {
             role: spread(network, around.processes, self.device, split=split) for role, network in self.modules.items()
         }
         self._memory = LinearMemory(self.args.elastic.args, self.device) if self.args.elastic else None
-        data = config.data
-        self.objects, self.held_out = held_out_part(self._find(), self.args.held_out)
-        if not self.objects:
-            raise InvalidInputError("All objects are held out: give more of them, or a smaller held_out.")
         self.batch_size = self.args.batch_size or self.args.batch_size_per_gpu * around.processes.count
         self.batches = Batches(
             [max(1, source.voxels) for source in self.objects],
@@ -88,9 +87,8 @@ class ReleasedStage:
             split=self.args.batch_split,
             seed=self.args.seed,
         )
-        self.loader = Loader(lambda step, place: self._sample(self.objects[place.number], step, place.index),
-                             self.batches, prefetch=self.args.prefetch_data)  # fmt: skip
-        logger.info("%d objects, %d held out; %s", len(self.objects), len(self.held_out), data)
+        self.loader = Loader(self._read, self.batches, prefetch=self.args.prefetch_data)
+        logger.info("%d objects, %d held out; %s", len(self.objects), len(self.held_out), config.data)
 
     def _find(self) -> list[TrainingObject]:
         data = self.config.data
@@ -119,7 +117,10 @@ class ReleasedStage:
                 networks[role] = network.to(self.device)
         return networks
 
-    # What a kind of training brings ---------------------------------------------------------------------------------
+    def _read(self, step: int, place: Place) -> Any:
+        return self._sample(self.objects[place.number], step, place.index)
+
+    # What a kind of training brings -----------------------------------------------------------------------------------
     def _sample(self, source: TrainingObject, step: int, index: int) -> Any:
         """An object with all its draws, which depend on the seed, the step and its index in the batch alone."""
         raise NotImplementedError
