@@ -23,6 +23,7 @@ from trellis.pipeline import TrellisPipeline
 from trellis.runtime import Runtime
 from trellis.training.log import read_log
 from trellis.training.samples import draw_structures
+from trellis.training.stages.released import ReleasedFlow
 from trellis.training.start_weights import load_start
 
 HELD_OUT = 39  # an object whose sha is among the lowest 5 %
@@ -140,8 +141,12 @@ def test_a_run_that_breaks_off_is_begun_again(model: Path, data: Path, tmp_path:
         return step(trainer)
 
     monkeypatch.setattr(Trainer, "_step", breaks)
+    monkeypatch.setattr(ReleasedFlow, "samples", lambda stage: {})
     options = ["--steps", "4", "--auto_retry"]
     with caplog.at_level(logging.WARNING):
         assert main(line(model, data, tmp_path, *options, "1")) == 1
         assert "Training broke off 2 times, at last by: the card has gone" in caplog.text
-        assert main(line(model, data, tmp_path, *options, "1")) == 0
+        caplog.set_level(logging.INFO)
+        assert main(line(model, data, tmp_path, *options, "1", "--ckpt", "none")) == 0
+    assert "resumed at step 2" in caplog.text  # its own state, not that of the first two attempts, which had none
+    assert "resumed at step 2" not in caplog.text.split("attempt 2 of 2 follows")[0]

@@ -142,11 +142,15 @@ def test_last_states_and_every_tenth_are_kept(data: Path, encoder: dict[str, Any
         "denoiser_step0000013.pt", "denoiser_ema0.9_step0000013.pt", "denoiser_ema0.99_step0000013.pt",
         "misc_step0000013.pt",
     }  # fmt: skip
-    with pytest.raises(CheckpointError, match="10, 12, 13, 14"):
+    train(structure_flow(encoder, max_steps=2, i_save=1), tmp_path, data, ckpt="none")
+    assert steps_saved(tmp_path) == [10, 14, 1, 2]  # those begun anew are the last ones
+    train(structure_flow(encoder, max_steps=3, i_save=1), tmp_path, data)
+    assert steps_saved(tmp_path) == [10, 1, 2, 3]
+    with pytest.raises(CheckpointError, match="10, 1, 2, 3"):
         train(structure_flow(encoder), tmp_path, data, ckpt="11")
-    state_file(tmp_path, "denoiser", 14).write_bytes(b"torn")
+    state_file(tmp_path, "denoiser", 3).write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        train(structure_flow(encoder, max_steps=15), tmp_path, data)
+        train(structure_flow(encoder, max_steps=5), tmp_path, data)
 
 
 def test_a_full_disk_is_a_sentence(data: Path, encoder: dict[str, Any], tmp_path: Path, monkeypatch, caplog) -> None:

@@ -118,7 +118,7 @@ def _read_values(config: Path | None) -> dict[str, Any]:
 def _train(options: argparse.Namespace, values: Mapping[str, Any], line: Sequence[str], began: float) -> int:
     import torch
 
-    from trellis.training.launch import Machines, with_retries
+    from trellis.training.launch import Machines, is_one_of_several, with_retries
     from trellis.training.processes import joined
     from trellis.training.run import RunOptions, train_released
 
@@ -134,25 +134,28 @@ def _train(options: argparse.Namespace, values: Mapping[str, Any], line: Sequenc
     )
     count = machines.processes_here(runtime.device)
     if count:
-        machines.launch(line, count, retries=options.auto_retry)
-        return 0
+        return 0 if machines.launch(line, count, retries=options.auto_retry) else UNFINISHED
     roots, output = [Path(part) for part in options.data_dir.split(",")], options.output_dir
-    (output / "command.txt").write_text(shlex.join(["train.py", *line]) + "\n", encoding="utf-8")
+    begun = output / "command.txt"
     run = RunOptions(
         **{name: getattr(options, name) for name in _RUN}, **_limits(options, began), ready=_stop_on_signals
     )
 
-    def work() -> bool:
+    def work(attempt: int) -> bool:
+        if attempt == 0:
+            begun.write_text(shlex.join(["train.py", *line]) + "\n", encoding="utf-8")
         with joined(runtime.device) as (processes, device):
             here = replace(runtime, device=device)
+            now = replace(run, again=begun.stat().st_mtime if attempt else None)
             if options.finetune is None:
-                return train_released(values, output, roots, here, run, processes)
+                return train_released(values, output, roots, here, now, processes)
             from trellis.training.finetune import finetune
 
             wishes = {"steps": options.steps, "lora_rank": options.lora}
-            return finetune(options.finetune, output, roots, here, run, processes, **wishes)
+            return finetune(options.finetune, output, roots, here, now, processes, **wishes)
 
-    return 0 if with_retries(work, options.auto_retry) else UNFINISHED
+    finished = with_retries(work, options.auto_retry)
+    return 0 if finished or is_one_of_several() else UNFINISHED
 
 
 def _limits(options: argparse.Namespace, began: float) -> dict[str, Any]:

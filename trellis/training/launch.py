@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from trellis.errors import InvalidInputError, TrellisError
-from trellis.runtime import is_gpu, is_out_of_memory
+from trellis.runtime import is_gpu, is_out_of_memory, restarts_of_job
 
 _ADVICE = " Try a larger batch_split, a smaller max_num_voxels, or elastic."
 PROGRAM = Path(__file__).resolve().parents[2] / "train.py"
@@ -29,7 +29,7 @@ class Machines:
 
     def processes_here(self, device: torch.device) -> int:
         """How many processes are to be started here; 0 where this one is enough, or is one of them."""
-        if dist.is_torchelastic_launched():
+        if is_one_of_several():
             return 0
         if not 0 <= self.rank < self.count or self.processes == 0 or self.processes < -1:
             raise InvalidInputError("num_gpus must be -1 or at least 1, node_rank less than num_nodes.")
@@ -39,11 +39,12 @@ class Machines:
         wanted = self.processes if self.processes > 0 else there or 1
         return wanted if wanted * self.count > 1 else 0
 
-    def launch(self, line: Sequence[str], processes: int, *, retries: int) -> None:
+    def launch(self, line: Sequence[str], processes: int, *, retries: int) -> bool:
         """Run this program's own line in several processes; where one dies all are begun again from the last state.
 
-        Raises TrellisError when they have died more than `retries` times.
+        False when they were asked to stop. Raises TrellisError when they have died more than `retries` times.
         """
+        from torch.distributed.elastic.multiprocessing.api import SignalException
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
         from torch.distributed.run import main
 
@@ -56,24 +57,32 @@ class Machines:
         words = [*meeting, f"--nproc-per-node={processes}", f"--max-restarts={retries}", str(PROGRAM), *line]
         try:
             main(words)
+        except SignalException:
+            return False
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             raise TrellisError(
                 f"Process {rank} ended with status {failure.exitcode} (see what it said above), so all were ended. The "
                 "last saved state is whole: the same line goes on from it."
             ) from error
+        return True
 
 
-def with_retries(work: Callable[[], bool], retries: int) -> bool:
+def is_one_of_several() -> bool:
+    """Whether torch's launcher has begun this process: to it, another status than 0 means that it must be again."""
+    return dist.is_torchelastic_launched()
+
+
+def with_retries(work: Callable[[int], bool], retries: int) -> bool:
     """What `work` returns; what breaks off without a sentence of ours is begun again, from the last state.
 
-    One process of several leaves that to the launcher. Raises TrellisError when it has broken off more often than
-    `retries` says.
+    `work` is told how often that happened. One process of several leaves it to the launcher. Raises TrellisError when
+    it has broken off more often than `retries` says.
     """
-    retries = 0 if dist.is_torchelastic_launched() else retries
+    before, retries = restarts_of_job(), 0 if is_one_of_several() else retries
     for attempt in range(retries + 1):
         try:
-            return work()
+            return work(before + attempt)
         except RuntimeError as error:
             if attempt == retries:
                 advice = _ADVICE if is_out_of_memory(error) else ""

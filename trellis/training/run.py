@@ -29,13 +29,15 @@ logger = logging.getLogger(__name__)
 class RunOptions:
     """How a run is begun, and when it ends early.
 
-    load_dir: the run whose state is gone on from (None: its own folder); ckpt: LATEST, NONE or a step; `tryrun` builds
-    everything and ends, `profile` ends after a few steps; deadline: time.monotonic seconds; `fit` ends the plan there;
-    ready: is told the trainer before it starts.
+    load_dir: the run whose state is gone on from (None: its own folder); ckpt: LATEST, NONE or a step; again: of a run
+    that broke off, when it was begun (time.time()): a state that was written since then goes before those; `tryrun`
+    builds everything and ends, `profile` ends after a few steps; deadline: time.monotonic seconds; `fit` ends the plan
+    there; ready: is told the trainer before it starts.
     """
 
     load_dir: Path | None = None
     ckpt: str = LATEST
+    again: float | None = None
     precision: str = "auto"
     tryrun: bool = False
     profile: bool = False
@@ -51,11 +53,12 @@ def carry_out(trainer: Trainer, options: RunOptions) -> bool:
     """
     if options.ckpt not in (LATEST, NONE) and not options.ckpt.isdigit():
         raise InvalidInputError(f"--ckpt is {LATEST}, {NONE} or a step, not {options.ckpt}.")
-    if options.ckpt.isdigit():
+    own = state.steps_saved(trainer.folder)
+    broke_off = bool(own) and options.again is not None and state.written(trainer.folder, own[-1]) > options.again
+    if broke_off or (options.ckpt == LATEST and (own or options.load_dir is not None)):
+        trainer.resume(None if own else options.load_dir)  # begun from another, it goes on with its own state
+    elif options.ckpt.isdigit():
         trainer.resume(options.load_dir, int(options.ckpt))
-    elif options.ckpt == LATEST and (options.load_dir is not None or state.steps_saved(trainer.folder)):
-        own = state.steps_saved(trainer.folder)  # a run that was begun from another goes on with its own state
-        trainer.resume(None if own else options.load_dir)
     logger.info("on %s: %s", trainer.device, trainer.summary())
     if trainer.processes.leads:
         _write_summaries(trainer)

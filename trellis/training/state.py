@@ -29,9 +29,20 @@ State = dict[str, Any]
 
 
 def steps_saved(folder: Path) -> list[int]:
-    """The steps whose state is in a run's folder, from the first to the last; one appears when it is complete."""
-    names = [_NAME.fullmatch(path.name) for path in (folder / FOLDER).glob("misc_step*.pt")]
-    return sorted(int(name[1]) for name in names if name)
+    """The steps whose state is in a run's folder, in the order in which they were written, each when complete.
+
+    A run that was begun anew, or went back, writes smaller steps after larger ones.
+    """
+    found = []
+    for path in (folder / FOLDER).glob("misc_step*.pt"):
+        if name := _NAME.fullmatch(path.name):
+            found.append((path.stat().st_mtime_ns, int(name[1])))
+    return [step for _, step in sorted(found)]
+
+
+def written(folder: Path, step: int) -> float:
+    """When the state of a step was written (time.time())."""
+    return state_file(folder, "misc", step).stat().st_mtime
 
 
 def state_file(folder: Path, name: str, step: int) -> Path:
