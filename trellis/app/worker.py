@@ -2,9 +2,10 @@
 
 Lines of JSON go both ways. Orders come on what was standard input: {"order": "open"}, {"order": "run", "job",
 "setup" (options of the pipeline, which go before those of the start), "pictures", "prompt" (null, or in place of
-pictures), "asset" and "mesh" (the file that it starts from, or null), "options", "folder", "name" (of the files)} and
-{"order": "cancel", "job"}. Reports leave on what was standard output: "begun", "step", "opened", "done" and "failed".
-Whatever a library prints goes to standard error. When that input ends, so does the process, at once.
+pictures), "asset" and "mesh" (the file that it starts from, or null), "options", "folder", "name" (of the files),
+"write" (whether files are written, or the asset is made alone)} and {"order": "cancel", "job"}. Reports leave on what
+was standard output: "begun", "step", "opened", "done" and "failed". Whatever a library
+prints goes to standard error. When that input ends, so does the process, at once.
 """
 
 import gc
@@ -92,6 +93,7 @@ class Worker:
             folder=Path(order["folder"]),
             name=order["name"],
             keep=True,
+            write=order["write"],
             progress=progress,
         )
         return {

@@ -140,7 +140,13 @@ class WorkerProcess:
         return dict(self._converse({"order": "open"}, lambda info: None, cancel)["plan"])
 
     def run(
-        self, job: Job, *, on_step: Callable[[StepInfo], None], cancel: CancelToken, name: str = RESULT_NAME
+        self,
+        job: Job,
+        *,
+        on_step: Callable[[StepInfo], None],
+        cancel: CancelToken,
+        name: str = RESULT_NAME,
+        write: bool = True,
     ) -> JobOutcome:
         """Carry out a job into its folder, as files `name.*`, on a pipeline that is opened as the job states it.
 
@@ -157,6 +163,7 @@ class WorkerProcess:
             "options": job.request.stated,
             "folder": str(job.folder.resolve()),
             "name": name,
+            "write": write,
         }
         report = self._converse(order, on_step, cancel)
         files = {kind: job.folder / Path(path).name for kind, path in report["files"].items()}
