@@ -133,7 +133,7 @@ def test_a_variant_is_a_version_with_before_and_after_undo_and_redo(
     page.wait_for_selector(f".entry-details[data-job='{second.id}'] .versions :text('Undo')")
 
 
-def test_what_is_drawn_is_what_is_asked_for(page: Page, site: Site, pictures: list[Path]) -> None:
+def test_what_is_drawn_is_what_is_asked_for(page: Page, site: Site, pictures: list[Path], tmp_path: Path) -> None:
     click(page, "#edit-operation input[value=remove]")
     box = json.loads(json.dumps(mean_box(page).tolist()))
     assert not page.is_visible("#edit-pictures")
@@ -149,8 +149,10 @@ def test_what_is_drawn_is_what_is_asked_for(page: Page, site: Site, pictures: li
     with page.expect_download():
         click(page, "#edit-region [data-part=edit-view]")
     page.wait_for_selector("#edit-region [data-part=view]", state="visible")
-    page.set_input_files("#edit-pictures input[type=file]", str(pictures[1]))
+    painted = tmp_path / "view.png"  # of the size of the view: another is refused
+    Image.open(pictures[1]).resize((1024, 1024)).save(painted)
+    page.set_input_files("#edit-pictures input[type=file]", str(painted))
     page.wait_for_selector("#edit-pictures .thumbnail-item")
     click(page, "#edit-make")
     page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 3")
-    assert site.pipeline.calls[-1]["view"].size == (1024, 1024) and site.pipeline.calls[-1]["sizes"] == [(128, 128)]
+    assert site.pipeline.calls[-1]["view"].size == (1024, 1024) and site.pipeline.calls[-1]["sizes"] == [(1024, 1024)]
