@@ -41,7 +41,7 @@ COMMANDS = {
     "models": Command("which models are here; {run} models get NAME fetches one", ("trellis", "models")),
     "serve": Command("page and API without opening a browser", ("trellis", "serve")),
     "dataset": Command("a folder of mesh files as training data", ("trellis", "dataset")),
-    "train": Command("train the embedded model", ("train.py",)),
+    "train": Command("fine-tune a model on one's own data, or train a network", ("train.py",)),
     "test": Command("lint, types and tests (with arguments: only pytest, with them)", group="dev"),
     "doctor": Command("what this machine has, what is installed and what would be used", ("trellis", "doctor"), None),
     "setup": Command("install or repair only; {run} setup --help lists the options", group=None),

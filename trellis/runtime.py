@@ -67,6 +67,11 @@ def share_of_job(rank: int | None, count: int | None) -> tuple[int, int]:
     return rank or 0, 1 if count is None else count
 
 
+def restarts_of_job() -> int:
+    """How often torchrun has begun the processes of this job again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
+
+
 def _choice(name: str, option: str | None, allowed: tuple[str, ...]) -> str | None:
     """An option, else the environment variable `name`; None if neither says anything ("auto" too means that)."""
     value = option or os.environ.get(name, "").strip().lower()

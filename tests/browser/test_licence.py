@@ -10,7 +10,9 @@ from playwright.sync_api import Page
 from tests.browser.actions import choose_option, choose_pictures, click
 from tests.browser.serving import served
 from tests.browser.site import Site
+from tests.unit.app.process_fakes import empty_host
 from trellis.app.model_choices import ModelChoice
+from trellis.app.presets import PRESETS
 from trellis.app.request import GenerationRequest
 from trellis.families.hunyuan_family import LICENCE
 from trellis.families.licences import accepted_on
@@ -52,6 +54,7 @@ def test_it_is_ticked_fetched_chosen_and_used(
     site = Site(tmp_path / "jobs", pictures, MODELS, files)
     site.pipeline.options = TAKES
     site.pipeline.runtime = Runtime(model_folder=files.model_folder)
+    site.pipeline.host = empty_host(PRESETS["balanced"].plan)
     with served(site.app) as address:
         page = open_page(address, viewport={"width": 1280, "height": 720})
         assert not page.is_visible("#shape-settings") and page.query_selector("table.presets") is None

@@ -70,7 +70,7 @@ def test_large_files_are_refused_and_the_old_model_stays(
 @pytest.mark.parametrize("missing", ["structure_vae", "latent_vae", "flows", "flows/image_encoder"])
 def test_missing_stage_is_named(missing: str, runs: Path, tmp_path: Path) -> None:
     partial = tmp_path / "runs"
-    shutil.copytree(runs, partial, ignore=shutil.ignore_patterns("state.pt"))
+    shutil.copytree(runs, partial, ignore=shutil.ignore_patterns("*.pt"))
     shutil.rmtree(partial / missing)
     with pytest.raises(CheckpointError, match=missing.split("/")[-1]):
         assemble(partial, tmp_path / "model")

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.training.config import STAGES, TrainConfig, parse_config, read_config
+from trellis.training.ema import ema_decay
 from trellis.training.nano import read_plan
-from trellis.training.schedule import ema_decay, learning_rate, plan_fraction
+from trellis.training.schedule import learning_rate, plan_fraction
+from trellis.training.settings import stage_settings
 from trellis.training.stages import create_stage
 from trellis.training.trainer import Trainer
 
@@ -31,7 +33,7 @@ def tiny(state: str = "float32", steps: int = 6) -> TrainConfig:
 
 def trainer(config: TrainConfig, runs: Path, cache: Path | None = None) -> Trainer:
     stage = create_stage(config, runs, device=CPU, cache=cache)
-    return Trainer(stage, config, runs / config.stage, device=CPU)
+    return Trainer(stage, stage_settings(config, CPU), runs / config.stage, device=CPU)
 
 
 def weights(run: Trainer) -> dict[str, Tensor]:
@@ -134,4 +136,4 @@ def test_schedule() -> None:
     assert learning_rate(config, 0, 0.0) == pytest.approx(config.learning_rate / 10)
     assert learning_rate(config, 50, 0.5) == config.learning_rate
     assert learning_rate(config, 99, 1.0) == pytest.approx(config.learning_rate * 0.01)
-    assert ema_decay(config, 0) == pytest.approx(0.1) and ema_decay(config, 10**6) == config.ema
+    assert ema_decay(config.ema, 0) == pytest.approx(0.1) and ema_decay(config.ema, 10**6) == config.ema

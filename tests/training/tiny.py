@@ -10,6 +10,7 @@ from trellis.models import load_model, save_model
 from trellis.sparse import SparseTensor
 from trellis.training.assemble import assemble
 from trellis.training.config import TrainConfig, parse_config
+from trellis.training.settings import stage_settings
 from trellis.training.stages import create_stage
 from trellis.training.trainer import Trainer
 
@@ -53,7 +54,7 @@ def tiny_config(stage: str, *, steps: int = 4, **changes: Any) -> TrainConfig:
 def tiny_trainer(config: TrainConfig, runs: Path, *, inputs: Path | None = None) -> Trainer:
     """A run in `runs`; the stages it builds on are in `inputs`, if they are elsewhere."""
     stage = create_stage(config, inputs or runs, device=CPU)
-    return Trainer(stage, config, runs / config.stage, device=CPU)
+    return Trainer(stage, stage_settings(config, CPU), runs / config.stage, device=CPU)
 
 
 def tiny_runs(folder: Path) -> Path:

@@ -27,12 +27,12 @@ class PreparedImage:
     notes: tuple[str, ...] = ()
 
 
-def object_box(alpha: np.ndarray) -> tuple[float, float, int]:
-    """Centre (x, y) and side of the square crop around the pixels of `alpha` [H, W] uint8 that are opaque.
+def object_box(alpha: np.ndarray, *, above: float = OPAQUE) -> tuple[float, float, int]:
+    """Centre (x, y) and side of the square crop around the pixels of `alpha` [H, W] uint8 that are `above` a limit.
 
     Raises InvalidInputError when nothing is opaque or the object is smaller than two pixels.
     """
-    rows, columns = np.nonzero(alpha > OPAQUE)
+    rows, columns = np.nonzero(alpha > above)
     if len(rows) == 0:
         raise InvalidInputError(
             "There is nothing in the picture: no pixel is opaque. Use a picture that shows an object."
@@ -46,15 +46,19 @@ def object_box(alpha: np.ndarray) -> tuple[float, float, int]:
 
 
 def frame_object(
-    cutout: Image.Image, size: int = 518, *, window: tuple[int, int, int, int] | None = None
+    cutout: Image.Image,
+    size: int = 518,
+    *,
+    window: tuple[int, int, int, int] | None = None,
+    above: float = OPAQUE,
 ) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """Frame the object of an RGBA picture: uint8 [size, size, 3] on black, and the crop box.
 
     The box is 1.2 times the object's longer side about its centre (docs/developer/model-facts.md, section 10); with a
-    `window` it is that, widened where the object reaches beyond it.
+    `window` it is that, widened where the object reaches beyond it. above: the alpha that the object's pixels exceed.
     """
     alpha = np.asarray(cutout.getchannel("A"))
-    x, y, side = object_box(alpha)
+    x, y, side = object_box(alpha, above=above)
     half = side // 2
     # Centres may lie between pixels; Pillow rounds the corners of a box half to even, and so do we.
     left, top, right, bottom = (round(edge) for edge in (x - half, y - half, x + half, y + half))

@@ -145,7 +145,8 @@ def model_columns(model: TrellisPipeline) -> dict[str, str]:
     names = {}
     for role in ("slat_encoder", "sparse_structure_encoder"):
         stem = network_stem(model.location, role)
-        names[role] = f"{model.name}_{stem.name}" if stem.parent.name == ENCODER_FOLDER else stem.name
+        own = stem.parent.name == ENCODER_FOLDER
+        names[role] = f"{Path(model.name).name}_{stem.name}" if own else stem.name  # a folder's name, not its path
     latent, structure = names["slat_encoder"], names["sparse_structure_encoder"]
     return {LATENT: f"{LATENT}{features}_{latent}", STRUCTURE: f"{STRUCTURE}{structure}"}
 

@@ -118,7 +118,7 @@ class LatentFlow(Network[LatentFlowConfig]):
         h = x.feats + self._position(x.layout)
         windows = TokenWindows(x.layout.segments)
         cond_segments = Segments((cond.shape[1],) * cond.shape[0], cond.device)
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
             h = run_block(
                 block,
                 h,
@@ -126,6 +126,6 @@ class LatentFlow(Network[LatentFlowConfig]):
                 cond=cond.flatten(0, 1),
                 windows=windows,
                 cond_segments=cond_segments,
-                recompute=self.recompute,
+                recompute=self.recomputes(index, len(self.blocks)),
             )
         return x.replace(h)

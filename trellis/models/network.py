@@ -67,6 +67,7 @@ class Network(Torso, Generic[C]):
     def __init__(self, config: C) -> None:
         super().__init__()
         self.config = config
+        self.recomputed = float(config.use_checkpoint)  # the share of blocks, see `recomputes`
 
     def set_sparse_conv(self, backend: str | None, *, algorithm: str = "auto") -> None:
         """Compute sparse convolutions by one back end (see `trellis.ops.sparse_conv`); None: the fastest built-in one.
@@ -90,7 +91,11 @@ class Network(Torso, Generic[C]):
         """Whether its work can become one captured launch; spconv waits for the device at every convolution."""
         return not any(isinstance(m, SparseConv3d) and m.backend == "spconv" for m in self.modules())
 
+    def recomputes(self, index: int, count: int) -> bool:
+        """Whether block `index` of `count` drops its activations and computes them again in the backward pass."""
+        return self.training and index < self.recomputed * count
+
     @property
     def recompute(self) -> bool:
-        """Blocks drop their activations and compute them again in the backward pass."""
-        return self.config.use_checkpoint and self.training
+        """Whether all blocks do so."""
+        return self.recomputes(0, 1)

@@ -54,7 +54,7 @@ class StructureFlow(Network[StructureFlowConfig]):
         modulation, cond = modulation.to(self.torso_dtype), cond.to(self.torso_dtype)
         windows = TokenWindows(Segments((length,) * count, x.device))
         cond_segments = Segments((cond.shape[1],) * count, x.device)
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
             h = run_block(
                 block,
                 h,
@@ -62,7 +62,7 @@ class StructureFlow(Network[StructureFlowConfig]):
                 cond=cond.flatten(0, 1),
                 windows=windows,
                 cond_segments=cond_segments,
-                recompute=self.recompute,
+                recompute=self.recomputes(index, len(self.blocks)),
             )
         return self._read_out(h, count)
 

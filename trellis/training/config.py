@@ -2,18 +2,20 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from trellis.errors import InvalidInputError
+from trellis.errors import InvalidInputError, did_you_mean
 
 StageName = Literal["structure_vae", "latent_vae", "structure_flow", "flows"]
 Precision = Literal["float32", "bfloat16"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 _EXACT = ConfigDict(extra="forbid")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -114,27 +116,51 @@ class TrainConfig:
     export_seconds: float = 0.0
 
 
-def read_config(path: Path) -> TrainConfig:
-    """Read and check a stage's JSON. Raises InvalidInputError, see `parse_config`."""
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a configuration file. Raises InvalidInputError where there is none."""
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InvalidInputError(f"There is no training configuration {path}.") from error
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:
         raise InvalidInputError(f"{path} is not valid JSON: {error}.") from error
-    return parse_config(values)
+    if not isinstance(values, dict):
+        raise InvalidInputError(f"{path} must hold a JSON object.")
+    return values
 
 
-def parse_config(values: dict[str, Any]) -> TrainConfig:
+def read_config(path: Path) -> TrainConfig:
+    """Read and check a stage's JSON. Raises InvalidInputError, see `parse_config`."""
+    return parse_config(read_json(path))
+
+
+def parse_config(values: Mapping[str, Any]) -> TrainConfig:
     """A checked TrainConfig from plain values. Raises InvalidInputError naming the unknown key or value."""
-    try:
-        config = TypeAdapter(TrainConfig).validate_python(values)
-    except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InvalidInputError(f"The training configuration cannot be used: {found}.") from error
+    config = validated(TrainConfig, values)
     if config.data.objects % config.data.chunk:
         raise InvalidInputError("data.objects must be a multiple of data.chunk.")
     return config
+
+
+def validated(kind: type[T], values: Any, *, within: str = "") -> T:
+    """`values` as an object of `kind`; `within`: where they stand in the configuration.
+
+    Raises InvalidInputError naming every key that is unknown, with the one that was meant, and every wrong value.
+    """
+    adapter = TypeAdapter(kind)
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        schema = adapter.json_schema()
+        parts = [schema, *schema.get("$defs", {}).values()]
+        known = {name for part in parts for name in part.get("properties", {})}
+        found = []
+        for each in error.errors():
+            place = within + ".".join(map(str, each["loc"]))
+            unknown = each["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+            text = f"unknown key.{did_you_mean(str(each['loc'][-1]), known)}" if unknown else each["msg"]
+            found.append(f"{place}: {text}")
+        raise InvalidInputError(f"The training configuration cannot be used: {'; '.join(found)}") from error
 
 
 def config_values(config: TrainConfig) -> dict[str, Any]:

@@ -22,9 +22,13 @@ _MESH_PIECE = 8  # objects whose fine voxels are decoded at once
 
 
 def _sample(
-    velocity: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, cond: Tensor, sampler: SamplerConfig
+    velocity: Callable[[Tensor, Tensor, Tensor], Tensor],
+    noise: Tensor,
+    cond: Tensor,
+    null: Tensor | None,
+    sampler: SamplerConfig,
 ) -> Tensor:
-    batch, empty = cond.shape[0], torch.zeros_like(cond)
+    batch, empty = cond.shape[0], torch.zeros_like(cond) if null is None else null
 
     def towards(condition: Tensor) -> Callable[[Tensor, float], Tensor]:
         return lambda x, t: velocity(x, torch.full((batch,), t, device=x.device), condition).float()
@@ -34,25 +38,50 @@ def _sample(
 
 
 @torch.no_grad()
-def sample_structure(flow: nn.Module, cond: Tensor, *, sampler: SamplerConfig, seed: int) -> Tensor:
-    """Structure latents [B, C, r, r, r] for condition tokens [B, L, Cc]; noise is drawn on the CPU from `seed`."""
+def sample_structure(
+    flow: nn.Module, cond: Tensor, *, sampler: SamplerConfig, seed: int, null: Tensor | None = None
+) -> Tensor:
+    """Structure latents [B, C, r, r, r] for condition tokens [B, L, Cc]; noise is drawn on the CPU from `seed`.
+
+    null: the condition that says nothing (None: zeros).
+    """
     config = flow.config
     side = int(config.resolution)  # type: ignore[union-attr, arg-type]
     shape = (cond.shape[0], int(config.in_channels), side, side, side)  # type: ignore[union-attr, arg-type]
     noise = initial_noise(shape, torch.Generator().manual_seed(seed)).to(cond.device)
-    return _sample(lambda x, t, c: flow(x, t, c), noise, cond, sampler)
+    return _sample(lambda x, t, c: flow(x, t, c), noise, cond, null, sampler)
 
 
 @torch.no_grad()
 def sample_latents(
-    flow: nn.Module, coords: Tensor, cond: Tensor, *, resolution: int, sampler: SamplerConfig, seed: int
+    flow: nn.Module,
+    coords: Tensor,
+    cond: Tensor,
+    *,
+    resolution: int,
+    sampler: SamplerConfig,
+    seed: int,
+    null: Tensor | None = None,
 ) -> SparseTensor:
-    """Normalised latents on voxels `coords` [N, 4] of B objects with condition tokens [B, L, Cc]."""
+    """Normalised latents on voxels `coords` [N, 4] of B objects with condition tokens [B, L, Cc]; see above."""
     channels = int(flow.config.in_channels)  # type: ignore[union-attr, arg-type]
     noise = initial_noise((len(coords), channels), torch.Generator().manual_seed(seed)).to(cond.device)
     start = SparseTensor.create(noise, coords, resolution=resolution, batch_size=cond.shape[0])
-    feats = _sample(lambda x, t, c: flow(start.replace(x), t, c).feats, noise, cond, sampler)
+    feats = _sample(lambda x, t, c: flow(start.replace(x), t, c).feats, noise, cond, null, sampler)
     return start.replace(feats)
+
+
+def decode_gaussians(network: nn.Module, slat: SparseTensor) -> list[GaussianCloud]:
+    """The Gaussians that a decoder makes of each object's latents."""
+    args: Any = network.config.representation_config  # type: ignore[union-attr]
+    config = args if isinstance(args, GaussianConfig) else GaussianConfig.from_dict(args)
+    perturbation = network.get_buffer("offset_perturbation")
+    return [
+        GaussianCloud.from_features(
+            feats, coords, resolution=slat.resolution, config=config, offset_perturbation=perturbation
+        )
+        for coords, feats in network(slat).samples()
+    ]
 
 
 @dataclass(frozen=True)
@@ -89,8 +118,6 @@ class BatchGenerator:
         runtime = Runtime(device=device, offline=True)
         self.encoder = ImageEncoder.from_pretrained(self.config.image_cond_model, folder, runtime).to(device)
         self.resolution = int(self.networks["slat_flow_model"].config.resolution)
-        args = self.networks["slat_decoder_gs"].config.representation_config
-        self.gaussian_config = args if isinstance(args, GaussianConfig) else GaussianConfig.from_dict(args)
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
@@ -109,7 +136,7 @@ class BatchGenerator:
         gaussians: list[GaussianCloud | None] = [None] * len(pictures)
         if len(filled):
             slat = self._latents(dense[filled], cond[filled], seed=seed)
-            for place, cloud in zip(filled.tolist(), self._gaussians(slat)):
+            for place, cloud in zip(filled.tolist(), decode_gaussians(self.networks["slat_decoder_gs"], slat)):
                 gaussians[place] = cloud
             for place, mesh in zip(filled.tolist(), self._meshes(slat)):
                 meshes[place] = mesh
@@ -121,16 +148,6 @@ class BatchGenerator:
         x = sample_latents(flow, coords, cond, resolution=self.resolution, sampler=sampler, seed=seed)
         mean, std = (torch.tensor(values, device=self.device) for values in self.config.latent_statistics)
         return x.replace(x.feats * std + mean)
-
-    def _gaussians(self, slat: SparseTensor) -> list[GaussianCloud]:
-        network = self.networks["slat_decoder_gs"]
-        return [
-            GaussianCloud.from_features(
-                feats, coords, resolution=self.resolution, config=self.gaussian_config,
-                offset_perturbation=network.get_buffer("offset_perturbation"),
-            )
-            for coords, feats in network(slat).samples()
-        ]  # fmt: skip
 
     def _meshes(self, slat: SparseTensor) -> list[Mesh]:
         meshes, samples = [], slat.samples()

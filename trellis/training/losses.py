@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trellis.geometry.rotations import quaternion_to_matrix
+from trellis.training.released_config import Times
 
 SIGMA = 1e-5  # the smallest noise of flow matching
 _STEEP = -0.6  # height of a normal below which a disc lies on its other face
@@ -28,18 +29,40 @@ def dice(logits: Tensor, occupied: Tensor) -> Tensor:
     return (1 - (2 * shared + 1) / (probability.sum(1) + truth.sum(1) + 1)).mean()
 
 
+def batch_dice(logits: Tensor, occupied: Tensor) -> Tensor:
+    """1 - dice coefficient of all objects of a batch together (docs/developer/model-facts.md, section 11)."""
+    probability, truth = logits.float().sigmoid(), occupied.float()
+    return 1 - (2 * (probability * truth).sum() + 1) / (probability.sum() + truth.sum() + 1)
+
+
+def occupancy_l1(logits: Tensor, occupied: Tensor) -> Tensor:
+    """Mean distance of probabilities and occupancy."""
+    return F.l1_loss(logits.float().sigmoid(), occupied.float())
+
+
+OCCUPANCY = {"dice": batch_dice, "bce": occupancy_bce, "l1": occupancy_l1}
+
+
+def draw_time(schedule: Times, draws: torch.Generator) -> float:
+    """A time in (0, 1) of a flow."""
+    if schedule.name == "uniform":
+        return float(torch.rand((), generator=draws))
+    value = schedule.args.mean + schedule.args.std * torch.randn((), generator=draws)
+    return float(torch.sigmoid(value))
+
+
 def logit_normal(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """Times [count] in (0, 1): sigmoid of N(1, 1) (docs/developer/model-facts.md, section 11)."""
     return torch.sigmoid(1 + torch.randn(count, generator=generator, device=device))
 
 
-def noised(x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """x_t and the velocity target of flow matching; `t` broadcasts against `x0`.
+def noised(x0: Tensor, noise: Tensor, t: Tensor, *, sigma: float = SIGMA) -> tuple[Tensor, Tensor]:
+    """x_t and the velocity target of flow matching; `t` broadcasts against `x0`, `sigma` is the smallest noise.
 
     Source: docs/developer/model-facts.md, section 11.
     """
-    x_t = (1 - t) * x0 + (SIGMA + (1 - SIGMA) * t) * noise
-    return x_t, (1 - SIGMA) * noise - x0
+    x_t = (1 - t) * x0 + (sigma + (1 - sigma) * t) * noise
+    return x_t, (1 - sigma) * noise - x0
 
 
 def surface_weight(distance: Tensor, reach: float) -> Tensor:

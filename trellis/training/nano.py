@@ -188,7 +188,7 @@ class Driver:
     def _launch(self, name: str, config: Path, *options: str, device: str) -> None:
         command = [
             sys.executable, str(ROOT / "train.py"), "--config", str(config), "--output_dir", str(self.folder),
-            "--device", device, *options,
+            "--ckpt", "none", "--device", device, *options,
         ]  # fmt: skip
         if not name.endswith("_vae"):  # the VAEs' targets are large and quicker to make than to keep
             command += ["--data_dir", str(self.folder / DATA_FOLDER)]

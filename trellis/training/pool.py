@@ -9,14 +9,16 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from trellis.runtime import is_gpu
-from trellis.training.config import DataConfig
+from trellis.training.config import DataConfig, TrainConfig
+from trellis.training.randomness import step_generator
 
 Chunk = dict[str, Tensor]
 logger = logging.getLogger(__name__)
@@ -95,6 +97,37 @@ class Pool:
     def voxels(self, key: str, rows: Tensor) -> Tensor:
         """Rows [N, ...] of a per-voxel tensor."""
         return self._data[key][rows]
+
+
+class PoolStage:
+    """A stage on a pool: one batch a step, whose draws come from one generator."""
+
+    config: TrainConfig
+    device: torch.device
+    pool: Pool
+
+    @property
+    def batch_size(self) -> int:
+        return self.config.batch_size
+
+    def at_step(self, step: int) -> None:
+        self.pool.at_step(step)
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and numbers to show."""
+        raise NotImplementedError
+
+    def losses(self, step: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        yield self.loss(step_generator(self.config.seed, step, self.device))
+
+    def position(self, step: int) -> dict[str, int]:
+        return {}
+
+    def move_to(self, step: int, position: Mapping[str, int]) -> None:
+        """What a step sees depends on the step alone."""
+
+    def samples(self) -> dict[str, Image.Image]:
+        return {}
 
 
 def cache_folder(root: Path | None, *parts: object) -> Path | None:

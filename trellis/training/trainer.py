@@ -1,68 +1,96 @@
-"""The training loop of every stage: schedule, clipping, averaging, checkpoints, time limits, logs."""
+"""The one training loop: steps, averages, states on disk, time limits, logs; whatever is trained."""
 
 import json
 import logging
 import math
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from trellis import stages
 from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, TrellisError
 from trellis.progress import Progress
-from trellis.training import checkpoint
-from trellis.training.config import TrainConfig, config_values
+from trellis.training import state
 from trellis.training.ema import Ema
-from trellis.training.optimizers import create_optimizers, set_rates
-from trellis.training.randomness import step_generator
-from trellis.training.schedule import ema_decay, learning_rate, plan_fraction
+from trellis.training.log import HELD_OUT, Log
+from trellis.training.processes import Processes, whole
+from trellis.training.schedule import plan_fraction
+from trellis.training.settings import RunSettings
 
-CONFIG_FILE = "config.json"  # the configuration, beside a stage's checkpoint
+CONFIG_FILE = "config.json"  # the configuration, in a run's folder
+_PROFILED = 5  # steps
+BEST_FOLDER = "best"  # below it: the networks with the lowest held-out loss
 
 logger = logging.getLogger(__name__)
 
 
 class Stage(Protocol):
-    """What a stage brings: its networks, the loss of one step, metrics, and its finished networks.
+    """What is trained: its networks, the losses of a step, metrics, and its finished networks.
 
-    `modules` holds everything that is trained. `loss` draws its batch and noise from `generator` alone.
-    `at_step` is called before each step (refreshing data). `evaluate` runs with averaged weights and returns numbers.
-    `export` writes the networks, with averaged weights in place, into a folder.
+    `modules` holds everything that is trained. `at_step` is called before each step (refreshing data). `losses` gives
+    the parts of a step's loss, each with numbers to show, one after the other, as they are backpropagated; their sum is
+    the mean over this process's share. `evaluate` runs with averaged weights and returns numbers. `export` writes the
+    networks, with averaged weights in place, into a folder. `position` says which objects come next; `move_to` goes
+    there. `samples` draws pictures of what the averaged networks make. All processes call all of these.
     """
 
     modules: nn.ModuleDict
 
+    @property
+    def batch_size(self) -> int:
+        """Objects of a step, of all processes."""
+
     def at_step(self, step: int) -> None: ...
 
-    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def losses(self, step: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]: ...
 
     def evaluate(self) -> dict[str, float]: ...
 
     def export(self, folder: Path) -> None: ...
 
+    def position(self, step: int) -> dict[str, int]: ...
+
+    def move_to(self, step: int, position: Mapping[str, int]) -> None: ...
+
+    def samples(self) -> dict[str, Image.Image]: ...
+
 
 @dataclass
 class Position:
-    """Where a run is: steps done and seconds spent on them, over all its parts."""
+    """Where a run is: steps done and seconds spent on them, over all its parts; the lowest held-out loss."""
 
     step: int = 0
     seconds: float = 0.0
+    best: float = math.inf
 
 
 class Trainer:
     """Runs a stage in `folder` until its plan is done or the time is up."""
 
-    def __init__(self, stage: Stage, config: TrainConfig, folder: Path, *, device: torch.device) -> None:
-        self.stage, self.config, self.folder, self.device = stage, config, folder, device
+    def __init__(
+        self,
+        stage: Stage,
+        settings: RunSettings,
+        folder: Path,
+        *,
+        device: torch.device,
+        processes: Processes | None = None,
+    ) -> None:
+        self.stage, self.settings, self.folder, self.device = stage, settings, folder, device
+        self.processes = processes or Processes()
         self.parameters = [p for p in stage.modules.parameters() if p.requires_grad]
-        self.optimizers = create_optimizers(self.parameters, config.optimizer, device=device)
-        self.ema = Ema(stage.modules)
+        self.optimizers = settings.optimizers(self.parameters)
+        self.rates = settings.rates(self.optimizers)
+        self.ema = Ema(stage.modules, settings.ema)
         self.position = Position()
+        self._writer = state.Writer(folder, settings.save_every)
         self._stopped = False
         self._window: tuple[float, float, float] | None = None
 
@@ -70,30 +98,44 @@ class Trainer:
         """Have `run` save, export and return after the step it is at; for signal handlers."""
         self._stopped = True
 
-    def resume(self) -> None:
-        """Continue from the folder's checkpoint. Raises CheckpointError when it is of another configuration."""
-        state = checkpoint.load_state(self.folder)
-        differing = _differences(state["config"], config_values(self.config))
-        if differing:
-            raise CheckpointError(f"The run in {self.folder} was started with other settings: {', '.join(differing)}.")
-        checkpoint.restore_state(state, modules=self.stage.modules, optimizers=self.optimizers, ema=self.ema)
-        self.position = Position(state["step"], state["seconds"])
-        logger.info("resumed at step %d (%.0f s)", self.position.step, self.position.seconds)
+    def resume(self, folder: Path | None = None, step: int | None = None) -> None:
+        """Continue from a state (None: the last) in a run's folder (None: this one's).
 
-    @property
-    def has_checkpoint(self) -> bool:
-        return (self.folder / checkpoint.STATE_FILE).is_file()
+        Raises CheckpointError when there is none, or it is of another configuration.
+        """
+        folder = folder or self.folder
+        saved = state.steps_saved(folder)
+        if not saved or (step is not None and step not in saved):
+            there = f"there are {', '.join(map(str, saved))}" if saved else "there is none"
+            raise CheckpointError(f"There is nothing to resume in {folder}: of saved steps {there}.")
+        step = saved[-1] if step is None else step
+        rest = state.read_state(folder, "misc", step)
+        differing = _differences(rest.get("config", {}), self.settings.fixed)
+        if differing:
+            raise CheckpointError(
+                f"The run in {folder} was started with other settings: {', '.join(differing)}; --ckpt none begins anew."
+            )
+        state.fill(self.stage.modules, self.ema, folder, step)
+        state.fill_optimizers(self.optimizers, rest["optimizer"])
+        self.rates.load_state_dict(rest.get("lr_scheduler") or {})
+        self.settings.limit.load(rest.get("grad_clip") or {})
+        if self.settings.scale is not None:
+            self.settings.scale.exponent = rest.get("log_scale", self.settings.scale.exponent)
+        self.stage.move_to(step, rest.get("data_sampler") or {})
+        self.position = Position(step, rest.get("seconds", 0.0), rest.get("best", math.inf))
+        logger.info("resumed at step %d (%.0f s)", self.position.step, self.position.seconds)
 
     def summary(self) -> str:
         """Millions of trained parameters a network."""
         counts = {
-            role: sum(p.numel() for p in module.parameters()) / 1e6 for role, module in self.stage.modules.items()
+            role: sum(p.numel() for p in module.parameters() if p.requires_grad) / 1e6
+            for role, module in self.stage.modules.items()
         }
         return ", ".join(f"{role} {count:.2f} M" for role, count in counts.items())
 
     @property
     def fraction(self) -> float:
-        done = plan_fraction(self.config.optimizer, self.position.step, self.position.seconds)
+        done = plan_fraction(self.settings, self.position.step, self.position.seconds)
         if self._window is None:
             return done
         began, until, start = self._window
@@ -106,62 +148,106 @@ class Trainer:
         With `fit` the plan, and with it the fall of the learning rate, ends at the deadline instead of being cut off.
         Returns True when the plan is done. The networks are exported with their averages in either case.
         """
-        progress = progress or Progress()
-        config, position = self.config, self.position
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / CONFIG_FILE, config_values(config))
+        position = self.position
+        if self.processes.leads:
+            write_json(self.folder / CONFIG_FILE, self.settings.values)
         self.stage.at_step(position.step)  # what is made first is no part of the first step's time
-        log = _Log(self.folder / "log.jsonl", position.step)
+        log = None
+        if self.processes.leads:
+            log = Log(self.folder, position.step, self.fraction, batch=self.stage.batch_size)
         if fit and deadline is not None:
             self._window = time.monotonic(), deadline, self.fraction
-        exported, started = time.monotonic(), position.step
-        while self.fraction < 1.0 and not self._stopped and not (deadline is not None and time.monotonic() > deadline):
-            began = time.perf_counter()
-            self.stage.at_step(position.step)
-            loss, parts, norm = self._step()
-            position.step += 1
-            due = position.step % config.log_every == 0 or position.step == 1
-            numbers = (
-                {"loss": loss.item(), "norm": norm.item(), **{k: v.item() for k, v in parts.items()}} if due else {}
-            )
-            position.seconds += time.perf_counter() - began
-            if due:
-                log.line(
-                    position,
-                    numbers | {"lr": self.optimizers[0].param_groups[0]["lr"], "done": round(self.fraction, 4)},
-                )
-            if due and not math.isfinite(numbers["loss"]):
-                raise TrellisError(f"The loss is no longer finite at step {position.step}; resume with a lower rate.")
-            if config.evaluate_every and position.step % config.evaluate_every == 0 and self.fraction < 1.0:
-                self.evaluate(log)
-            if position.step % config.save_every == 0:
-                self.save()
-            if config.export_seconds and time.monotonic() - exported > config.export_seconds:
-                self.export()
-                exported = time.monotonic()
-            progress.report(stages.Stage.TRAIN, min(position.step, config.optimizer.steps), config.optimizer.steps)
-        if self._stopped and position.step == started:
-            return False  # nothing new to keep, and what an earlier part has exported stays
-        self.save()
-        finished = self.fraction >= 1.0
-        self.export()
-        self.evaluate(log)
+        started = position.step
+        try:
+            self._steps(log, deadline, progress or Progress())
+            if self._stopped and position.step == started:
+                return False  # nothing new to keep, and what an earlier part has exported stays
+            self.save()
+            finished = self.fraction >= 1.0
+            self.export()
+            self.evaluate(log)
+        finally:
+            self._writer.finish()
         logger.info("%s after %d steps, %.0f s", "done" if finished else "stopped", position.step, position.seconds)
         return finished
 
-    def _step(self) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        config, step = self.config.optimizer, self.position.step
-        set_rates(self.optimizers, learning_rate(config, step, self.fraction) / config.learning_rate)
+    def _steps(self, log: Log | None, deadline: float | None, progress: Progress) -> None:
+        settings, position = self.settings, self.position
+        exported = time.monotonic()
+        while self.fraction < 1.0 and not self._must_end(deadline):
+            began = time.perf_counter()
+            self.stage.at_step(position.step)
+            numbers = self._step()
+            position.step += 1
+            due = position.step % settings.log_every == 0 or position.step == 1
+            shown = self._shown(numbers) if due else {}
+            position.seconds += time.perf_counter() - began
+            if due and log is not None:
+                log.line(position.step, shown, fraction=self.fraction)
+            if due and not math.isfinite(shown["loss"]):
+                raise TrellisError(f"The loss is no longer finite at step {position.step}; resume with a lower rate.")
+            if _is_due(settings.evaluate_every, position.step) and self.fraction < 1.0:
+                self.evaluate(log)
+            if _is_due(settings.save_every, position.step):
+                self.save()
+                if log is not None:
+                    log.curves()
+            if _is_due(settings.export_every, position.step):
+                self.export()
+            if _is_due(settings.sample_every, position.step):
+                self._draw(log)
+            if settings.export_seconds and time.monotonic() - exported > settings.export_seconds:
+                self.export()
+                exported = time.monotonic()
+            progress.report(stages.Stage.TRAIN, min(position.step, settings.steps), settings.steps)
+
+    def _must_end(self, deadline: float | None) -> bool:
+        """Whether any process was asked to stop, or the time is up."""
+        over = self._stopped or (deadline is not None and time.monotonic() > deadline)
+        if self.processes.count > 1:
+            over = bool(self.processes.mean(torch.tensor(float(over), device=self.device)) > 0)
+        return over
+
+    def _step(self) -> dict[str, Tensor]:
+        """One step; the sums of its parts' loss and numbers, and the norm of the gradients."""
+        scale, step = self.settings.scale, self.position.step
+        self.rates.set(step, self.fraction)
         self.stage.modules.train()
-        loss, parts = self.stage.loss(step_generator(self.config.seed, step, self.device))
         for parameter in self.parameters:
             parameter.grad = None
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, config.max_norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.ema.update(ema_decay(config, step))
-        return loss.detach(), parts, norm
+        factor = 1.0 if scale is None else scale.factor
+        sums: dict[str, Tensor] = {}
+        for loss, parts in self.stage.losses(step):
+            (loss * factor if factor != 1 else loss).backward()
+            for name, value in {"loss": loss.detach(), **parts}.items():
+                sums[name] = sums[name] + value if name in sums else value
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if factor != 1:
+            torch._foreach_div_(gradients, factor)
+        norm = whole(nn.utils.get_total_norm(gradients))
+        if scale is None or scale.accepts(norm):
+            self.settings.limit.clip(self.parameters, norm)
+            for optimizer in self.optimizers:
+                optimizer.step()
+            self.ema.update(step)
+        return {**sums, "norm": norm}
+
+    def _shown(self, numbers: Mapping[str, Tensor]) -> dict[str, float]:
+        """The step's numbers as means over the processes, with the rate and how far the plan is."""
+        values = self.processes.mean(
+            torch.stack([value.detach().float().to(self.device) for value in numbers.values()])
+        )
+        shown = dict(zip(numbers, values.tolist())) | {"lr": self.optimizers[0].param_groups[0]["lr"]}
+        return shown | {"done": round(self.fraction, 4)}
+
+    def profile(self, path: Path) -> None:
+        """Write what a few steps spend their time on, for a browser's trace viewer."""
+        with torch.profiler.profile() as profiler:
+            for _ in range(_PROFILED):
+                self.stage.at_step(self.position.step)
+                self._step()
+                self.position.step += 1
+        profiler.export_chrome_trace(str(path))
 
     def export(self) -> None:
         """Write the networks with their averages into the run's folder."""
@@ -169,27 +255,46 @@ class Trainer:
             self.stage.export(self.folder)
 
     @torch.no_grad()
-    def evaluate(self, log: "_Log") -> None:
+    def evaluate(self, log: Log | None) -> None:
+        """Measure with averaged weights; the networks that are best on held-out objects are kept."""
         began = time.perf_counter()
         self.stage.modules.eval()
         with self.ema.applied():
             numbers = self.stage.evaluate()
-        log.line(
-            self.position, {f"held_out_{k}": v for k, v in numbers.items()} | {"took": time.perf_counter() - began}
-        )
+            if numbers.get("loss", math.inf) < self.position.best:
+                self.position.best = numbers["loss"]
+                self.stage.export(self.folder / BEST_FOLDER)
+        if log is not None and numbers:
+            shown = {f"{HELD_OUT}{k}": v for k, v in numbers.items()} | {"took": time.perf_counter() - began}
+            log.line(self.position.step, shown, fraction=self.fraction)
+
+    @torch.no_grad()
+    def _draw(self, log: Log | None) -> None:
+        self.stage.modules.eval()
+        with self.ema.applied():
+            pictures = self.stage.samples()
+        for name, picture in pictures.items():
+            if log is not None:
+                log.picture(name, picture, self.position.step)
 
     def save(self) -> None:
-        position: dict[str, Any] = {
-            "step": self.position.step, "seconds": self.position.seconds, "config": config_values(self.config)
-        }  # fmt: skip
-        checkpoint.save_state(
-            self.folder,
-            modules=self.stage.modules,
-            optimizers=self.optimizers,
-            ema=self.ema,
-            precision=self.config.optimizer.state_precision,
-            position=position,
+        """Keep the state of the step that is done."""
+        rest: dict[str, Any] = {
+            "step": self.position.step,
+            "seconds": self.position.seconds,
+            "best": self.position.best,
+            "config": dict(self.settings.fixed),
+            "lr_scheduler": self.rates.state_dict(),
+            "grad_clip": self.settings.limit.state(),
+            "data_sampler": self.stage.position(self.position.step),
+        }
+        if self.settings.scale is not None:
+            rest["log_scale"] = self.settings.scale.exponent
+        files = state.gather(
+            self.stage.modules, self.ema, self.optimizers, precision=self.settings.state_precision, rest=rest
         )
+        if self.processes.leads:
+            self._writer.write(files, self.position.step)
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -197,25 +302,10 @@ def write_json(path: Path, values: Any) -> None:
     write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
-class _Log:
-    """Numbers as log lines and as JSON lines beside the checkpoint."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._step, self._time = path, step, time.perf_counter()
-
-    def line(self, position: Position, numbers: dict[str, float]) -> None:
-        now = time.perf_counter()
-        if position.step > self._step:
-            rate = (position.step - self._step) / max(1e-9, now - self._time)
-            numbers = numbers | {"it_s": rate}
-            self._step, self._time = position.step, now
-        logger.info("step %d  %s", position.step, "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": position.step, "seconds": round(position.seconds, 2), **numbers}) + "\n")
+def _is_due(every: int, step: int) -> bool:
+    return every > 0 and step % every == 0
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Settings that shape the weights and differ; lengths, logs and intervals may change between parts."""
-    free = {"log_every", "evaluate_every", "save_every", "compile", "inputs", "export_seconds"}
-    return sorted(k for k in new if k not in free and k != "optimizer" and old.get(k) != new[k])
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Settings that shape the weights and differ; those of a state that names none are not known."""
+    return sorted(key for key in new if old and old.get(key) != new[key])

@@ -25,7 +25,7 @@ from trellis.training.networks import (
     load_network,
     save_network,
 )
-from trellis.training.pool import Chunk, Pool
+from trellis.training.pool import Chunk, Pool, PoolStage
 from trellis.training.procedural import occupancy, occupied_coords
 from trellis.training.randomness import step_generator
 from trellis.training.stages.flow_data import PIECE, source_chunks
@@ -35,7 +35,7 @@ STRUCTURE, LATENT = "sparse_structure_flow_model", "slat_flow_model"
 _PIECE = 256  # objects whose occupancy is encoded at once
 
 
-class StructureFlow:
+class StructureFlow(PoolStage):
     """Image encoder and structure flow on the structure VAE's latents; needs no latent VAE.
 
     Loss weights: structure. Options: drop (probability of no condition), soften (share of pictures that are blurred a
@@ -75,7 +75,7 @@ class StructureFlow:
 
     def at_step(self, step: int) -> None:
         self._step = step
-        self.pool.at_step(step)
+        super().at_step(step)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         config, device, count = self.config, self.device, self.config.batch_size

@@ -17,7 +17,7 @@ from trellis.training import losses, mesh_loss
 from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, detached_copy, save_network, scale_rows
-from trellis.training.pool import Pool, cache_folder, cached
+from trellis.training.pool import Pool, PoolStage, cache_folder, cached
 from trellis.training.procedural import VOXEL_FEATURES
 from trellis.training.start import NORMALIZATION_FILE
 from trellis.training.targets import decode_unit, latent_chunk
@@ -33,7 +33,7 @@ _VISIBLE, _HIDDEN = 0.95, 0.02
 _RAY_SAMPLES = 32  # points a voxel that teach the radiance field
 
 
-class LatentVae:
+class LatentVae(PoolStage):
     """Encoder and at least one of the three decoders; a frozen encoder leaves the latents as they are.
 
     Loss weights: kl (unless the encoder is frozen); with the mesh decoder mesh_sdf, mesh_consistency, mesh_color,
@@ -74,9 +74,6 @@ class LatentVae:
             samples=_RAY_SAMPLES if FIELD in self.modules else 0,
             lattice=MESH in self.modules,
         )
-
-    def at_step(self, step: int) -> None:
-        self.pool.at_step(step)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         numbers = torch.randint(

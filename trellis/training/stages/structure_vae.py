@@ -9,14 +9,14 @@ from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, compiled, detached_copy, save_network, scale_rows
-from trellis.training.pool import Pool, cache_folder, cached
+from trellis.training.pool import Pool, PoolStage, cache_folder, cached
 from trellis.training.procedural import occupancy
 
 ROLES = ("sparse_structure_encoder", "sparse_structure_decoder")
 _PIECE = 32  # objects encoded at once outside training
 
 
-class StructureVae:
+class StructureVae(PoolStage):
     """Loss weights: bce, dice, kl."""
 
     def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
@@ -32,9 +32,6 @@ class StructureVae:
     def _chunk(self, number: int) -> dict[str, Tensor]:
         objects = sample_chunk(self.config.data, number, self.device)
         return {"occupancy": occupancy(objects, resolution=self.config.data.resolution)}
-
-    def at_step(self, step: int) -> None:
-        self.pool.at_step(step)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         numbers = torch.randint(len(self.pool), (self.config.batch_size,), generator=generator, device=self.device)

@@ -1,0 +1,154 @@
+"""How fast a configuration trains: steps and objects a second, peak memory, and the share of time spent on waiting.
+
+    python benchmarks/training.py --config configs/generation/ss_flow_img_dit_L_16l8_fp16.json --steps 30
+
+Data are random, in a folder of their own, with `--voxels` voxels an object; the picture encoder is one with random
+weights of the published size, unless `--encoder` names another. Several cards: run it under torch's launcher.
+"""
+
+import argparse
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trellis.dataset.layout import CONDITIONED, LATENT, STRUCTURE, VOXELIZED, DataFolder, write_arrays, write_voxels
+from trellis.dataset.records import CAPTIONS, COUNT, KEY, build_metadata
+from trellis.runtime import Runtime, peak_allocated_bytes, synchronize
+from trellis.training.networks import build_image_encoder, save_network
+from trellis.training.processes import Processes, joined
+from trellis.training.released_config import (
+    LatentArgs,
+    PictureArgs,
+    ReleasedConfig,
+    StructureLatentArgs,
+    parse_released,
+)
+from trellis.training.run import half_precision
+from trellis.training.settings import released_settings
+from trellis.training.stages.released import Surroundings, create_released
+from trellis.training.trainer import Trainer
+
+WARM_UP = 8  # steps that are not counted: kernels are chosen, memory is measured
+DINO_LARGE = {
+    "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "mlp_ratio": 4, "image_size": 518,
+    "patch_size": 14, "num_register_tokens": 4, "num_channels": 3,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, help="a configuration in the published form")
+    parser.add_argument("--steps", type=int, default=30, help="steps that are timed")
+    parser.add_argument("--objects", type=int, default=64, help="objects of random data")
+    parser.add_argument("--voxels", type=int, nargs=2, default=[2000, 30000], help="fewest and most of an object")
+    parser.add_argument("--batch", type=int, help="objects a step of all processes, instead of the configuration's")
+    parser.add_argument("--split", type=int, help="parts of a step, instead of the configuration's")
+    parser.add_argument("--recompute", action="store_true", help="all blocks compute their activations again")
+    parser.add_argument("--encoder", type=Path, help="folder of a picture encoder instead of one with random weights")
+    parser.add_argument("--device", default="auto", help="where it computes")
+    options = parser.parse_args()
+    runtime = Runtime.detect(device=options.device)
+    with joined(runtime.device) as (processes, device), tempfile.TemporaryDirectory() as folder:
+        report = measure(options, Path(folder), processes, device)
+        if processes.leads:
+            print(json.dumps(report, indent=2))
+
+
+def measure(
+    options: argparse.Namespace, folder: Path, processes: Processes, device: torch.device
+) -> dict[str, float | str]:
+    """Train on random data and return what it took."""
+    values = json.loads(options.config.read_text(encoding="utf-8"))
+    args, model = values["trainer"]["args"], values["models"].get("denoiser")
+    args |= {"i_save": 10**9, "i_sample": 10**9, "i_log": 10**9, "prefetch_data": True}
+    args |= {"batch_size": options.batch} if options.batch else {}
+    args |= {"batch_split": options.split} if options.split else {}
+    if options.recompute:
+        args.pop("elastic", None)
+        for network in values["models"].values():
+            network["args"]["use_checkpoint"] = True
+    if "image_cond_model" in args:
+        args["image_cond_model"] = picture_encoder(options.encoder or random_encoder(folder))
+    config = parse_released(values)
+    random_data(folder / "data", config, {} if model is None else model["args"], options.objects, options.voxels)
+    half = half_precision("auto", config.trainer.fp16_mode, device)
+    around = Surroundings(device, processes, half, Runtime(device=device, offline=True), [folder / "data"])
+    stage = create_released(config, around)
+    trainer = Trainer(stage, released_settings(config, device, half=half), folder, device=device, processes=processes)
+    for number in range(WARM_UP + options.steps):
+        if number == WARM_UP:
+            synchronize(device)
+            began, waited, peak = time.perf_counter(), stage.loader.waited, 0
+        trainer._step()
+        peak = max(peak, peak_allocated_bytes(device)) if number >= WARM_UP else 0
+        trainer.position.step += 1
+    synchronize(device)
+    seconds = time.perf_counter() - began
+    return {
+        "config": options.config.stem,
+        "processes": processes.count,
+        "precision": str(half or torch.float32),
+        "objects_a_step": stage.batch_size,
+        "steps_a_second": options.steps / seconds,
+        "objects_a_second": options.steps * stage.batch_size / seconds,
+        "waiting_share": (stage.loader.waited - waited) / seconds,
+        "peak_gib": peak / 2**30,
+    }
+
+
+def random_encoder(folder: Path) -> Path:
+    """A picture encoder of the published size with random weights."""
+    save_network(build_image_encoder(DINO_LARGE), folder, "image_encoder")
+    return folder / "image_encoder"
+
+
+def picture_encoder(folder: Path) -> dict[str, Any]:
+    """A picture encoder on disk, as a configuration names it."""
+    sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return {"path": str(folder), "image_size": sizes["image_size"]}
+
+
+def random_data(
+    root: Path, config: ReleasedConfig, sizes: Mapping[str, Any], count: int, voxels: tuple[int, int]
+) -> None:
+    """A data folder of random objects for a configuration and its network's sizes."""
+    folder, data, random = DataFolder(root), config.data, np.random.default_rng(0)
+    rows: dict[str, dict[str, str]] = {}
+    side, channels = sizes.get("resolution") or data.resolution, sizes.get("in_channels", 8)
+    picture = Image.fromarray(random.integers(0, 256, (1024, 1024, 4), np.uint8) | np.array([0, 0, 0, 255], np.uint8))
+    for number in range(count):
+        sha = hashlib.sha256(str(number).encode()).hexdigest()
+        rows[sha] = {KEY: sha, CAPTIONS: '["a chair of oak with a woven seat"]'}
+        if not isinstance(data, StructureLatentArgs):
+            places = random.choice(side**3, min(int(random.integers(*voxels)), side**3 // 2), replace=False)
+            coords = np.stack(np.unravel_index(np.sort(places), (side,) * 3), 1)
+            rows[sha][COUNT] = str(len(coords))
+            write_voxels(folder.path(VOXELIZED, sha), coords, side)
+            if isinstance(data, LatentArgs):
+                feats = random.normal(size=(len(coords), channels)).astype(np.float32)
+                write_arrays(folder.path(LATENT + data.latent_model, sha), feats=feats, coords=coords.astype(np.uint8))
+        else:
+            mean = random.normal(size=(channels, *[side] * 3)).astype(np.float32)
+            write_arrays(folder.path(STRUCTURE + data.latent_model, sha), mean=mean)
+        if isinstance(data, PictureArgs):
+            pictures = folder.path(CONDITIONED, sha)
+            pictures.mkdir(parents=True)
+            picture.save(pictures / "000.webp", lossless=True, quality=0, method=0)
+            (pictures / "transforms.json").write_text('{"frames": [{"file_path": "000.webp"}]}', encoding="utf-8")
+    statistics = {"mean": [0.0] * channels, "std": [1.0] * channels}
+    for column in folder.columns():
+        if column.startswith(LATENT):
+            (folder.folder(column) / "stats.json").write_text(json.dumps(statistics), encoding="utf-8")
+    build_metadata(folder, rows)
+
+
+if __name__ == "__main__":
+    main()

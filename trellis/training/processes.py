@@ -1,0 +1,109 @@
+"""The processes of a run, one a card: joining them, sharing gradients, and networks that are split over them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from trellis.runtime import is_gpu, total_bytes
+from trellis.sparse import SparseTensor
+
+_BYTES = 20  # a parameter in training: weight, gradient, two moments, average
+_ROOM = 0.5  # share of a card that these may take before they are split
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which process this is, of how many."""
+
+    rank: int = 0
+    count: int = 1
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes."""
+        if self.count > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values / self.count
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that writes files."""
+        return self.rank == 0
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """The processes that torch's launcher started, and the device of this one; without a launcher it is alone."""
+    if not dist.is_torchelastic_launched():
+        yield Processes(), device
+        return
+    if is_gpu(device):
+        device = torch.device(device.type, dist.get_node_local_rank(0))
+        torch.get_device_module(device).set_device(device)
+    dist.init_process_group("nccl" if is_gpu(device) else "gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size()), device
+    finally:
+        dist.destroy_process_group()
+
+
+def must_be_split(network: nn.Module, device: torch.device) -> bool:
+    """Whether a network in training is too large to be whole on every card."""
+    memory = total_bytes(device)
+    return memory is not None and _BYTES * sum(p.numel() for p in network.parameters()) > _ROOM * memory
+
+
+def spread(network: nn.Module, processes: Processes, device: torch.device, *, split: bool) -> nn.Module:
+    """What is called in training instead of the network, so that all processes learn together.
+
+    split: its parameters, block by block, become shares of each process.
+    """
+    if processes.count == 1:
+        return network
+    if not split:
+        return DistributedDataParallel(network)
+    _know_sparse_tensors()
+    mesh = init_device_mesh(device.type, (processes.count,))
+    for block in getattr(network, "blocks", ()):
+        fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    return network
+
+
+@cache
+def _know_sparse_tensors() -> None:
+    """Let torch look into sparse tensors: it asks what a network returns for the gradients to wait for."""
+    torch.export.register_dataclass(SparseTensor)
+
+
+@contextmanager
+def sharing_gradients(network: nn.Module, shared: bool) -> Iterator[None]:
+    """Within the block a backward pass brings the processes' gradients together, or only adds to its own."""
+    if isinstance(network, FSDPModule):
+        network.set_requires_gradient_sync(shared)
+    if isinstance(network, DistributedDataParallel) and not shared:
+        with network.no_sync():
+            yield
+    else:
+        yield
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that may be split; every process must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def split_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """A whole tensor, split as `other` is."""
+    if not isinstance(other, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
