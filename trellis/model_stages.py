@@ -43,6 +43,8 @@ from trellis.sampling import (
 from trellis.sparse import SparseTensor, VoxelLayout
 from trellis.stages import Stage
 
+FIT_STEPS, FIT_LENGTH = 5, 0.05  # how a structure is fitted: steps, and the mean change of a number in each
+
 
 class ModelStages:
     """The networks of a model, lent by its host, and the condition that its reader makes."""
@@ -127,6 +129,23 @@ class ModelStages:
             return decoder(latent.to(effort.device))
 
         return self.host.run("sparse_structure_decoder", work, values=itself)[:, 0] > 0
+
+    def fit_structure(self, latent: Tensor, free: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """A latent grid [1, C, r, r, r], moved where `free` a little down the gradient of `loss`.
+
+        loss: of the decoder's numbers [R, R, R], which are above 0 where a voxel is occupied.
+        """
+
+        def work(decoder: StructureDecoder, effort: Effort) -> Tensor:
+            with torch.inference_mode(False), torch.enable_grad():
+                x, mask = latent.to(effort.device, copy=True), free.to(effort.device, copy=True).expand_as(latent)
+                for _ in range(FIT_STEPS):
+                    [slope] = torch.autograd.grad(loss(decoder(x.requires_grad_())[0, 0].float()), x)
+                    slope = slope / slope[mask].square().mean().sqrt().clamp_min(1e-12)
+                    x = torch.where(mask, x - FIT_LENGTH * slope.clamp(-3, 3), x).detach()
+            return x
+
+        return self.host.run("sparse_structure_decoder", work, values=itself).to(self.runtime.device)
 
     def sample_latent(
         self,

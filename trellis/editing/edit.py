@@ -1,5 +1,6 @@
 """A part of an asset made anew, or removed: everything outside of the region stays what it was."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from trellis.asset import Asset
 from trellis.conditioning import PreparedImage, load_picture
 from trellis.conditioning.view import PictureView
 from trellis.conditions import Condition
+from trellis.editing.outline import Outline
 from trellis.editing.put_back import KeptRows, capped_gaussians, capped_values, fine_values
 from trellis.editing.region import CLIPPED, NOTHING_LEFT, WHOLE, Region
 from trellis.editing.view import front_picture
@@ -22,14 +24,17 @@ from trellis.families.family import PICTURES
 from trellis.kept import FileSurface, Kept
 from trellis.model_stages import ModelStages
 from trellis.models import SamplerConfig
-from trellis.progress import Progress
+from trellis.progress import Progress, StepInfo
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 from trellis.sampling import Known
 from trellis.sparse import SparseTensor
 
 T = TypeVar("T", GaussianCloud, RadianceField)
 
+logger = logging.getLogger(__name__)
+
 MOST_RESAMPLE = 10
+DRAWN, AGREES = 4, 0.95  # structures that are drawn at most, until an outline agrees so far with the picture's
 NOT_REMOVABLE = "The region holds nothing of the object, so there is nothing to remove: move it onto the object."
 ONE_OF = "An edit takes a picture, or a prompt, or remove: one of them."
 OTHER_SIZE = (
@@ -116,9 +121,10 @@ class _Part:
                 f"This asset has another latent than {stages.name} makes: edit it with the model that made it, or read "
                 "its GLB file as a mesh."
             )
-        mask = region.mask(source.resolution, to_cube=source.to_cube)
+        occupied = occupancy(source.coords, source.resolution)
+        mask = region.mask(source.resolution, to_cube=source.to_cube, occupied=occupied)
         notes = (CLIPPED,) if region.reaches_out(to_cube=source.to_cube) else ()
-        part = cls(mask, occupancy(source.coords, source.resolution), notes)
+        part = cls(mask, occupied, notes)
         if not bool(part.kept.any()):
             raise InvalidInputError(NOTHING_LEFT if options.remove else WHOLE, field="box")
         if options.remove and not bool((part.occupied & mask).any()):
@@ -134,6 +140,13 @@ class _Given:
     frame: PictureView | None
     notes: tuple[str, ...]
     condition: Condition | None = None
+
+    def outline(self, part: _Part) -> Outline | None:
+        """What the first picture shows, if its camera is known."""
+        if self.frame is None or not self.pictures:
+            return None
+        camera = self.frame.camera_of(self.pictures[0].box)
+        return None if camera is None else Outline.create(self.pictures[0], camera, part.occupied, part.mask)
 
 
 def _read(
@@ -171,21 +184,45 @@ def _sampled_occupancy(
     generator: torch.Generator,
     progress: Progress,
 ) -> Tensor:
-    """The voxels [R, R, R] that the model makes where the cells outside of the region are known."""
+    """The voxels [R, R, R] that the model makes where the cells outside of the region are known.
+
+    Where the picture's camera is known, that is the one of several drawn whose outline agrees best with the picture,
+    moved a little towards it.
+    """
     assert given.condition is not None
-    occupied = torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0))
-    known = stages.encode_structure(occupied)
+    source = torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0))
+    known = stages.encode_structure(source)
     free = edited_cells(part.mask, known.shape[-1])[None, None].to(known.device)
-    latent = stages.sample_structure(
-        given.condition,
-        options.structure_sampler,
-        generator,
-        options.multi_image,
-        progress,
-        options.speed,
-        known=Known(known, ~free, options.resample),
-    )
-    return stages.decode_occupancy(latent)[0].cpu()
+    outline = given.outline(part)
+    best, most = known, -1.0
+    for turn in range(1 if outline is None else DRAWN):
+        latent = stages.sample_structure(
+            given.condition,
+            options.structure_sampler,
+            generator,
+            options.multi_image,
+            progress if outline is None else _of_turns(progress, turn),
+            options.speed,
+            known=Known(known, ~free, options.resample),
+        )
+        agreement = 0.0 if outline is None else outline.agreement(stages.decode_occupancy(latent)[0])
+        if agreement > most:
+            best, most = latent, agreement
+        if most >= AGREES:
+            break
+    if outline is not None:
+        logger.info("The outline agrees to %.3f with the picture's.", most)
+        best = stages.fit_structure(best, free, lambda logits: outline.loss(torch.sigmoid(logits)))
+    return stages.decode_occupancy(best)[0].cpu()
+
+
+def _of_turns(progress: Progress, turn: int) -> Progress:
+    """The progress of one of DRAWN samplings."""
+
+    def tell(step: StepInfo) -> None:
+        progress.tell(replace(step, step=turn * step.total + step.step, total=DRAWN * step.total))
+
+    return Progress(tell, progress.cancel)
 
 
 def _latent(

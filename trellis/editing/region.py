@@ -51,18 +51,20 @@ class Region:
             return cls(mesh=load_mesh(what))
         return cls(boxes=tuple(what))
 
-    def mask(self, resolution: int, *, to_cube: Similarity) -> Tensor:
+    def mask(self, resolution: int, *, to_cube: Similarity, occupied: Tensor | None = None) -> Tensor:
         """Bool [R, R, R]: the voxels whose centre lies in the region.
 
-        to_cube: the map of the source file's world (z up) into the model's cube. Raises InvalidInputError when there
-        are none.
+        to_cube: the map of the source file's world (z up) into the model's cube. occupied [R, R, R]: the object's
+        voxels; a box that ends at the object holds those that stand out there, see `_to_ends`. Raises
+        InvalidInputError when there are none.
         """
         found = torch.zeros(resolution**3, dtype=torch.bool)
         centres = _centres(resolution)
-        world = to_cube.inverse().apply(centres)
+        points = to_gltf_frame(to_cube.inverse().apply(centres))
         for box in self.boxes:
-            points = to_gltf_frame(world)
             low, high = (torch.tensor(corner, dtype=points.dtype) for corner in (box.low, box.high))
+            if occupied is not None:
+                low, high = _to_ends(low, high, points[occupied.flatten()], 0.5 / (resolution * to_cube.scale))
             found |= ((points >= low) & (points <= high)).all(1)
         if self.mesh is not None:
             vertices, faces = _shape(self.mesh)
@@ -97,6 +99,15 @@ class Region:
         mask = torch.zeros(resolution, resolution, resolution, dtype=torch.bool)
         mask[tuple(voxels.unbind(1))] = True
         return mask
+
+
+def _to_ends(low: Tensor, high: Tensor, centres: Tensor, half: float) -> tuple[Tensor, Tensor]:
+    """Corners [3] of a box, each side moved to the last of the object's `centres` [n, 3] where these pass it by at most
+    `half` a voxel: the voxels of a surface have their centres up to so far beyond it.
+    """
+    first, last = centres.amin(0), centres.amax(0)
+    low = torch.where(low - first <= half, torch.minimum(low, first), low)
+    return low, torch.where(last - high <= half, torch.maximum(high, last), high)
 
 
 def _shape(mesh: SourceMesh) -> tuple[Tensor, Tensor]:

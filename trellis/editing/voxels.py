@@ -56,7 +56,11 @@ def edited_occupancy(source: Tensor, new: Tensor, mask: Tensor, *, remove: bool,
     if drop_loose:
         result &= ~_loose(result, source, mask)
     if remove or any(bool((within(source) & ~mask & ~within(result)).any()) for within in (enclosed, held_inside)):
-        result = result | cut_voxels(source, mask)
+        cut = cut_voxels(source, mask)
+        closed = result | cut
+        if not remove:  # what lies wholly inside of the new part closes nothing
+            cut &= thickened(~closed & ~held_inside(closed))
+        result = result | cut
     return result
 
 
@@ -67,15 +71,20 @@ def cut_voxels(source: Tensor, mask: Tensor) -> Tensor:
 
 
 def _loose(grid: Tensor, source: Tensor, mask: Tensor) -> Tensor:
-    """Pieces (26-connected) of `grid` that lie in `mask` alone, unless the source had a loose piece at that place."""
-    pieces = _inner_pieces(grid, mask)
-    before = _inner_pieces(source, mask) > 0
+    """Pieces of `grid` that lie in `mask` alone, unless the source had a loose piece at that place.
+
+    A gap of a voxel or two, as models leave it where the new part begins, makes no piece loose.
+    """
+    pieces = _inner_pieces(grid, thickened(grid), mask)
+    before = _inner_pieces(source, source, mask) > 0
     kept = np.unique(pieces[before])
     return torch.from_numpy((pieces > 0) & ~np.isin(pieces, kept))
 
 
-def _inner_pieces(grid: Tensor, mask: Tensor) -> NDArray[np.int64]:
-    """Numbers [R, R, R] of the connected pieces that have no voxel outside of `mask`; 0 elsewhere."""
-    labels, _ = ndimage.label(grid.numpy(), structure=TOUCHING)
+def _inner_pieces(grid: Tensor, joined: Tensor, mask: Tensor) -> NDArray[np.int64]:
+    """Numbers [R, R, R] of the pieces of `grid`, as `joined` connects them (26), that have no voxel outside of `mask`;
+    0 elsewhere.
+    """
+    labels = ndimage.label(joined.numpy(), structure=TOUCHING)[0] * grid.numpy()
     outer = np.unique(labels[~mask.numpy()])
     return np.where(np.isin(labels, outer), 0, labels).astype(np.int64)

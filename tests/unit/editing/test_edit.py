@@ -170,6 +170,25 @@ def test_resampling_changes_the_part_alone(pipeline: ImageTo3D, cake: Asset, edi
     assert not torch.equal(made.latent, edited.latent)
 
 
+def test_a_structure_is_moved_down_a_loss_where_it_is_free(pipeline: ImageTo3D, cake: Asset) -> None:
+    voxels = torch.nn.functional.pad(cake.coords, (1, 0))
+    free = torch.zeros(1, 1, 8, 8, 8, dtype=torch.bool)
+    free[..., 4:] = True
+    losses = list[float]()
+
+    def loss(numbers: torch.Tensor) -> torch.Tensor:
+        losses.append(float(numbers.detach()[..., 20:].sigmoid().sum()))
+        return numbers[..., 20:].sigmoid().sum()
+
+    with torch.inference_mode():  # as an edit is made
+        before = pipeline.encode_structure(voxels)
+        after = pipeline.fit_structure(before, free, loss)
+    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.97 * losses[0]
+    where = free.expand_as(before)
+    assert torch.equal(after[~where], before[~where])
+    assert not torch.equal(after[where], before[where])
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"region": Box((0.6, 0.6, 0.6), (0.7, 0.7, 0.7))}, "no voxel"),
     ({"region": Box((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5))}, "generate instead"),

@@ -36,6 +36,19 @@ def test_voxels_count_whose_centre_is_inside() -> None:
     assert bool(mask(Box(LOW, HALF)).all()), "a box that touches the cube holds all of it"
 
 
+def test_a_box_that_ends_at_the_object_holds_the_voxels_that_stand_out_there() -> None:
+    step, occupied = 1 / SIDE, torch.zeros(SIDE, SIDE, SIDE, dtype=torch.bool)
+    occupied[4:28, 4:28, 4:28] = True  # centres from -0.359 to 0.359
+    boxes = [Box((-0.5, 0.1, -0.5), (0.5, 0.359375 - share * step, 0.5)) for share in (0.49, 0.51)]
+    whole, cut = (Region((box,)).mask(SIDE, to_cube=Similarity(), occupied=occupied) for box in boxes)
+    assert bool(whole[4:28, 4:28, 27].all()) and not bool(whole[..., 28:].any())
+    assert torch.equal(cut, mask(boxes[1])) and not bool(cut[..., 27].any())
+    half = Similarity(0.5)  # a world twice as large
+    lower = Region((Box((-1, 2 * (-0.359375 + 0.49 * step), -1), (1, 0.2, 1)),))
+    assert bool(lower.mask(SIDE, to_cube=half, occupied=occupied)[..., 4].all())
+    assert not bool(lower.mask(SIDE, to_cube=half)[..., 4].any())
+
+
 def test_two_boxes_are_one_region() -> None:
     one, other = Box(LOW, (-0.3, -0.3, -0.3)), Box((0.3, 0.3, 0.3), HALF)
     assert torch.equal(mask(one, other), mask(one) | mask(other))

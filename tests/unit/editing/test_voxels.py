@@ -87,3 +87,23 @@ def test_what_hangs_on_nothing_goes_unless_the_source_had_it() -> None:
     assert torch.equal(dropped, source)
     source[26, 26, 26] = True
     assert torch.equal(edited_occupancy(source, new, mask, remove=False, drop_loose=True), kept)
+
+
+def test_a_part_that_a_gap_of_two_voxels_parts_from_the_rest_stays() -> None:
+    source, mask = shell(5, 15), upper(15)
+    for gap, stays in ((2, True), (3, False)):
+        new = torch.zeros_like(source)
+        new[6:10, 6:10, 15 + gap : 19] = True
+        after = edited_occupancy(source, new, mask, remove=False, drop_loose=True)
+        assert bool((after & new).any()) is stays
+
+
+def test_a_lid_has_nothing_of_it_inside_of_a_hollow_new_part() -> None:
+    """A narrower hollow part on an opened box: only what lies around it is closed."""
+    source, mask = shell(5, 15), upper(12)
+    new = torch.zeros_like(source)
+    new[8:12, 8:12, 12:18] = True
+    new[9:11, 9:11, 12:17] = False
+    after = edited_occupancy(source, new, mask, remove=False, drop_loose=True)
+    assert not bool((enclosed(source) & ~mask & ~enclosed(after)).any())
+    assert bool(after[6, 6, 12]) and not bool(after[9:11, 9:11, 12:17].any())

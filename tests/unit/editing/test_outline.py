@@ -1,0 +1,111 @@
+"""The outline of a picture with a known camera: which object agrees with it, and what moves towards it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from trellis.conditioning import PreparedImage
+from trellis.conditioning.view import PictureView
+from trellis.editing.edit import DRAWN, EditOptions, _Given, _Part, _sampled_occupancy
+from trellis.editing.outline import Outline
+from trellis.geometry.cameras import orbit_cameras
+from trellis.models import SamplerConfig
+from trellis.progress import Progress, StepInfo
+from trellis.stages import Stage
+
+SIDE = 32
+CAMERA = orbit_cameras([3.5], [0.3])
+WINDOW = (0, 0, 128, 128)
+EVERYWHERE = torch.ones(SIDE, SIDE, SIDE, dtype=torch.bool)
+NOTHING = torch.zeros(SIDE, SIDE, SIDE, dtype=torch.bool)
+
+
+def ball(radius: float, x: float = 0.0) -> Tensor:
+    """Voxels that a sphere's surface passes through, at `x` from the middle."""
+    line = (torch.arange(SIDE) + 0.5) / SIDE - 0.5
+    away = torch.stack(torch.meshgrid(line - x, line, line, indexing="ij"), -1).norm(dim=-1)
+    return (away - radius).abs() < 0.75 / SIDE
+
+
+def picture(radius: float) -> PreparedImage:
+    """A ball in the middle, as CAMERA sees it."""
+    distance, focal = float(CAMERA.positions.norm()), float(CAMERA.intrinsics[0, 0, 0])
+    seen = focal * np.tan(np.arcsin(radius / distance)) * 128
+    y, x = np.mgrid[:128, :128] + 0.5
+    rgba = np.full((128, 128, 4), 255, np.uint8)
+    rgba[np.hypot(x - 64, y - 64) > seen, 3] = 0
+    return PreparedImage(Image.fromarray(rgba), rgba[..., :3], WINDOW, "alpha")
+
+
+def outline(occupied: Tensor = NOTHING, region: Tensor = EVERYWHERE) -> Outline:
+    return Outline.create(picture(0.3), CAMERA, occupied, region)
+
+
+def test_the_object_of_the_picture_agrees_best() -> None:
+    assert outline().agreement(ball(0.3)) > 0.96
+    others = [ball(0.3, x=1 / SIDE), ball(0.3 - 1 / SIDE), ball(0.3 + 1 / SIDE)]
+    assert max(outline().agreement(other) for other in others) < 0.95
+    assert outline().loss(ball(0.3).float()) < min(outline().loss(other.float()) for other in others)
+
+
+def test_what_is_kept_counts_as_it_is() -> None:
+    half = torch.zeros_like(EVERYWHERE)
+    half[16:] = True
+    joined = outline(ball(0.3), half)
+    assert joined.agreement(ball(0.3)) == outline().agreement(ball(0.3))
+    assert joined.agreement(NOTHING) < 0.7
+    grid = ball(0.3, x=1 / SIDE).float().requires_grad_()
+    [slope] = torch.autograd.grad(joined.loss(grid), grid)
+    assert bool(slope[half].any()) and not bool(slope[~half].any())
+
+
+class Stages:
+    """Structures are balls of given places; how often each step was done is counted."""
+
+    def __init__(self, places: list[float]) -> None:
+        self.places, self.drawn, self.fitted = places, 0, list[int]()
+
+    def encode_structure(self, voxels: Tensor) -> Tensor:
+        return torch.zeros(1, 8, 8, 8, 8)
+
+    def sample_structure(self, *given: Any, **options: Any) -> Tensor:
+        self.drawn += 1
+        given[4].report(Stage.STRUCTURE, 1, 1)
+        return torch.full((1, 8, 8, 8, 8), float(self.drawn - 1))
+
+    def decode_occupancy(self, latent: Tensor) -> Tensor:
+        return ball(0.3, x=self.places[int(latent[0, 0, 0, 0, 0])])[None]
+
+    def fit_structure(self, latent: Tensor, free: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        self.fitted.append(int(latent[0, 0, 0, 0, 0]))
+        assert float(loss(torch.zeros(SIDE, SIDE, SIDE))) > 0
+        return latent
+
+
+def sampled(stages: Any, *, camera: bool, progress: Progress) -> Tensor:
+    part = _Part(EVERYWHERE, ball(0.2), ())
+    view = PictureView((128, 128), WINDOW, CAMERA if camera else None)
+    sampler = SamplerConfig(steps=1, cfg_strength=0.0, cfg_interval=(0.0, 1.0), rescale_t=1.0)
+    given = _Given((picture(0.3),), view, (), condition=object())  # type: ignore[arg-type]
+    return _sampled_occupancy(stages, part, given, EditOptions(sampler, sampler), torch.Generator(), progress)
+
+
+def test_structures_are_drawn_until_one_agrees_and_the_best_is_taken() -> None:
+    told = list[StepInfo]()
+    progress = Progress(told.append)
+    good, none = Stages([0.1, 0.0, 0.2, 0.3]), Stages([0.3, 0.1, 0.2, 0.4])
+    assert torch.equal(sampled(good, camera=True, progress=progress), ball(0.3))
+    assert (good.drawn, good.fitted) == (2, [1])
+    assert [step.step / step.total for step in told] == [1 / DRAWN, 2 / DRAWN]
+    assert torch.equal(sampled(none, camera=True, progress=progress), ball(0.3, x=0.1))
+    assert (none.drawn, none.fitted) == (DRAWN, [1])
+
+
+def test_without_a_camera_the_first_structure_is_taken_as_it_is() -> None:
+    stages = Stages([0.3, 0.0])
+    assert torch.equal(sampled(stages, camera=False, progress=Progress()), ball(0.3, x=0.3))
+    assert (stages.drawn, stages.fitted) == (1, [])
