@@ -6,8 +6,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trellis import __version__
 from trellis.app.command_options import add_options, check_start, request_from
@@ -25,6 +28,9 @@ from trellis.families.family import PICTURES, TEXT
 from trellis.options import MESH, SHAPE
 from trellis.progress import CancelToken
 from trellis.runtime import ModelFiles
+
+if TYPE_CHECKING:
+    from trellis.app.batch import Batch, BatchItem
 
 SOME_FAILED = 3  # exit status of `batch`
 
@@ -169,31 +175,52 @@ def run_batch(parsed: argparse.Namespace) -> int:
     """Make the assets that are not there yet; 0 when all are there, SOME_FAILED when some could not be made."""
     from trellis.app.batch import FAILED, Batch, find_pictures
     from trellis.app.worker_process import PipelineSource, WorkerProcess
+    from trellis.app.writers import MakerWithWriters, writing_processes
 
     request = request_from(parsed)
     items = find_pictures(parsed.sources, parsed.output, recursive=parsed.recursive)
     check_start(parsed, PICTURES)
-    process = WorkerProcess(PipelineSource(options=asdict(MachineOptions.from_arguments(parsed))))
+    source = PipelineSource(options=asdict(MachineOptions.from_arguments(parsed)))
+    tool = MakerWithWriters(WorkerProcess(source), partial(writing_processes, source))
     try:
-        batch = Batch(items, parsed.output, request=request, model=parsed.model, tool=process)
+        batch = Batch(items, parsed.output, request=request, model=parsed.model, tool=tool)
         remaining = batch.remaining()
         print(f"{len(items)} pictures, {len(items) - len(remaining)} of them done already.")
         if remaining:
-            process.open(CancelToken())  # what is wrong with the model is told once
-        for index, item in enumerate(remaining):
-            print(f"[{index + 1}/{len(remaining)}] {item.picture}")
-            with ProgressBars() as progress:
-                entry = batch.carry_out(item, on_step=progress.tell)
-            print(f"  {entry.state}, {entry.seconds:.1f} s {entry.message}".rstrip())
-            print_likeness(entry.likeness)
+            tool.open(CancelToken())  # what is wrong with the model is told once
+        make_all(batch, remaining, at_once=tool.jobs_at_once)
     finally:
-        process.close()
+        tool.close()
     failed = [entry for entry in batch.entries if entry.state == FAILED]
     batch.tidy()
     for entry in failed:
         print(f"failed: {entry.picture}: {entry.message}", file=sys.stderr)
     print(f"{len(items) - len(failed)} assets are there, {len(failed)} failed; see {batch.manifest}")
     return SOME_FAILED if failed else 0
+
+
+def make_all(batch: "Batch", items: "Sequence[BatchItem]", *, at_once: int) -> None:
+    """Make the assets of a batch, so many at once, and print what came of each."""
+    cancel = CancelToken()
+
+    def make(index: int, item: "BatchItem") -> None:
+        print(f"[{index + 1}/{len(items)}] {item.picture}")
+        with ProgressBars() as progress:
+            entry = batch.carry_out(item, on_step=progress.tell if at_once == 1 else None, cancel=cancel)
+        print(f"  {item.name}: {entry.state}, {entry.seconds:.1f} s {entry.message}".rstrip())
+        print_likeness(entry.likeness)
+
+    threads = ThreadPoolExecutor(at_once)
+    try:
+        made = [threads.submit(make, index, item) for index, item in enumerate(items)]
+        while wait(made, timeout=0.5, return_when=FIRST_EXCEPTION).not_done:  # on Windows Ctrl+C is heard between waits
+            if any(one.done() and one.exception() for one in made):
+                break
+    finally:
+        cancel.cancel()
+        threads.shutdown(cancel_futures=True)
+    for one in made:
+        one.result()
 
 
 def run_serve(parsed: argparse.Namespace) -> int:

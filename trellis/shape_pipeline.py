@@ -45,7 +45,7 @@ SURFACE_RESOLUTION = 256
 GREY = 0.6  # of a mesh that no model has coloured
 NO_COLORS = (
     "No TRELLIS model coloured the mesh: it is grey where the picture does not show it, and hidden sides may have "
-    "wrong colours. A TRELLIS model for pictures does better: models get TRELLIS-image-large."
+    "wrong colours. A TRELLIS model for pictures does better: fetch TRELLIS-image-large."
 )
 ONE_PICTURE = "This model makes the shape of one picture: the first. The others give colours alone."
 

@@ -1,11 +1,18 @@
 """What an attack on the server found, each as it was done: the server goes on, and others are answered."""
 
 import asyncio
+import base64
 import contextlib
+import json
+import random
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,19 +25,21 @@ from tests.api.test_hanging import port as port
 from tests.unit.app.fakes import PICTURE
 from tests.unit.app.test_handlers import last, sections_of
 from tests.unit.app.waiting import wait_until
-from trellis.app import bundles
+from trellis.app import bundles, mesh_reader
 from trellis.app.api import bodies
 from trellis.app.api import pictures as api_pictures
 from trellis.app.bundles import bundle_file
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.jobs import JobState
+from trellis.app.long_texts import LONG, LongText
+from trellis.app.mesh_reader import MeshReader
 from trellis.app.picture_reader import PictureReader
 from trellis.app.request import GenerationRequest
 from trellis.app.result_file import ResultFile
 from trellis.app.serve import PatientProtocol
 from trellis.app.storage import StorageError
 from trellis.app.ui.cutouts import CutoutTable
-from trellis.errors import InvalidInputError
+from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.runtime import ModelFiles
 
 
@@ -40,6 +49,100 @@ def test_json_of_very_many_values_is_refused_before_it_is_read(client: TestClien
         body = b'{"%b": [' % field + value * 20_000 + b"1]}"
         answer = client.post(route, content=body, headers={"Content-Type": "application/json"})
         assert "values" in answer.text and answer.status_code == (400 if route == "/jobs" else 200)
+
+
+def test_long_texts_of_json_stay_on_disk_as_they_were_written() -> None:
+    data = base64.b64encode(random.Random(3).randbytes(2 * LONG)).decode()
+    values = {"seed": 1, "pictures": [data, "short", data[:100]], "mesh": f"data:a/b;base64,{data}", "x": {"y": data}}
+    plain = json.dumps(values)
+    for written in (plain, plain.replace("/", "\\/").replace("+", "\\u002b"), plain.replace(data, data + "\\n")):
+        with TemporaryFile() as body:
+            body.write(written.encode())
+            read = bodies.parse_json(body)
+            [picture, *others], mesh = read["pictures"], read["mesh"]
+            assert isinstance(picture, LongText) and isinstance(mesh, LongText) and others == ["short", data[:100]]
+            assert b"".join(picture.pieces()).strip() == data.encode()
+            assert b"".join(mesh.pieces()).strip() == values["mesh"].encode()  # type: ignore[attr-defined]
+    for written in (f'{{"a": "\\"{data}"}}', f'{{"a": "{data}\\""}}'):  # a quote of its own is no end of a text
+        with TemporaryFile() as body:
+            body.write(written.encode())
+            assert bodies.parse_json(body) == json.loads(written)
+
+
+def test_texts_that_are_no_pictures_are_bounded_in_json_and_in_forms(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "MOST_TEXT", 3 * LONG)
+    monkeypatch.setattr(bodies, "MOST_ESCAPED_TEXT", LONG)
+    picture = base64.b64encode(png()).decode()
+    answer = client.post("/jobs", json={"pictures": [picture], "pad": "a b " * LONG})
+    assert answer.status_code == 413 and "Without pictures and mesh" in answer.json()["detail"]
+    answer = client.post("/jobs", json={"pictures": [picture], "prompt": "a" * 4 * LONG})
+    assert answer.status_code == 422 and answer.json()["field"] == "prompt"
+    fields = {f"pad{number}": (None, "a" * LONG) for number in range(4)}
+    answer = client.post("/jobs", files=fields | {"pictures": ("a.png", png())})
+    assert answer.status_code == 400 and "its texts are larger than 3 MB" in answer.json()["detail"]
+    assert client.post("/generate_no_preview", data={"image_base64": "A" * 2 * LONG}).status_code == 413
+
+
+@pytest.mark.parametrize("name", ["/etc", "../x", "somebody/model", "\\\\server\\share", "fakes"])
+def test_clients_name_no_folder_and_no_repository_for_the_colours(
+    client: TestClient, engine: Engine, name: str
+) -> None:
+    picture = base64.b64encode(png()).decode()
+    answer = client.post("/jobs", json={"pictures": [picture], "texture_model": name})
+    assert answer.status_code == 422 and answer.json()["field"] == "texture_model" and engine.views() == []
+    assert client.post("/jobs", json={"pictures": [picture], "texture_model": "none"}).status_code == 202
+
+
+def test_meshes_of_page_and_programs_are_tried_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, most = threading.Semaphore(1), []
+
+    def tried(*_: Any) -> None:
+        most.append(now.acquire(blocking=False))
+        time.sleep(0.05)
+        now.release()
+
+    monkeypatch.setattr(mesh_reader, "_tried", tried)
+    reader = MeshReader()
+    kept = mesh_reader.keep_mesh(BytesIO(b"v"), "a.obj", tmp_path)
+    for waiting in [reader.check(kept) for _ in range(3)]:
+        waiting.result(30)
+    assert most == [True, True, True]
+    reader.close()
+    assert reader.check(kept).cancelled()
+
+
+def test_a_mesh_that_is_tried_at_the_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(mesh_reader, "child_command", lambda *_: sleeper)
+    reader = MeshReader()
+    trial = reader.check(mesh_reader.keep_mesh(BytesIO(b"v"), "a.obj", tmp_path))
+    begun = time.monotonic()
+    wait_until(trial.running)
+    reader.close()
+    assert time.monotonic() - begun < 20 and isinstance(trial.exception(), Cancelled)
+
+
+def test_a_mesh_whose_reader_cannot_be_started_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(mesh_reader.subprocess, "Popen", refuse)
+    body = {"operation": "encode", "mesh": base64.b64encode(b"v").decode(), "mesh_name": "a.obj"}
+    answer = client.post("/jobs", json=body)
+    assert answer.status_code == 503 and "Too many open files" in answer.json()["detail"]
+
+
+def test_what_cannot_be_drawn_is_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: Any, **__: Any) -> Any:
+        raise TrellisError("The view could not be drawn: ask for a smaller one.")
+
+    monkeypatch.setattr("trellis.app.api.jobs.asset_view", late)
+    url = client.post("/jobs", files={"pictures": ("a.png", png())}).json()["url"]
+    wait_until(lambda: client.get(url).json()["state"] == "done")
+    answer = client.get(f"{url}/view")
+    assert answer.status_code == 500 and "could not be drawn" in answer.json()["detail"]
 
 
 def test_bodies_of_all_clients_together_are_bounded(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,8 +40,9 @@ def test_a_mesh_gets_a_picture_a_tile(desktop: DesktopClient, server: Server, ex
     assert desktop.call("GET", "/download/model")[0] == 404  # it made none
 
 
-def test_only_what_is_painted_changes(desktop: DesktopClient) -> None:
-    """The first tile is larger than pictures of objects are read, the second has no mask."""
+def test_only_what_is_painted_changes(desktop: DesktopClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first tile is larger than pictures of objects are read, the second has no mask; a child lays them over."""
+    monkeypatch.delattr(Image, "composite")
     old = [png(GREEN, (2048, 2048)), png(GREEN, (64, 64))]
     shown = desktop.retexture(
         [PICTURE], MESH, ".obj", via_masks=True, albedo_textures_udims=old, painted_mask_udims=[mask(256)]

@@ -192,7 +192,7 @@ def noise_png(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "name", ["16 bits", "16 bits, twice at once", "16 bits of four channels", "a file of 60 MB", "text of 30 MB"]
+    "name", ["16 bits", "16 bits, twice at once", "16 bits of four channels", "a file of 60 MB", "text of 100 MB"]
 )
 def test_the_server_grows_little_and_answers_others_meanwhile(server: tuple[str, int], name: str) -> None:
     home, pid = server
@@ -202,7 +202,7 @@ def test_the_server_grows_little_and_answers_others_meanwhile(server: tuple[str,
         "16 bits, twice at once": {"files": {"pictures": ("a.png", deep_png())}},
         "16 bits of four channels": {"files": {"pictures": ("a.png", deep_png(channels=4))}},
         "a file of 60 MB": {"files": {"pictures": ("a.png", noise_png(60 * MB))}},
-        "text of 30 MB": {"json": {"pictures": [base64.b64encode(noise_png(22 * MB)).decode()]}},
+        "text of 100 MB": {"json": {"pictures": [base64.b64encode(noise_png(75 * MB)).decode()]}},
     }
     answers: list[httpx.Response] = []
 

@@ -244,7 +244,7 @@ VARIANT = {"operation": "variant", "mesh": MESH, "mesh_name": "a.glb", "pictures
         ({**VARIANT, "mesh_name": "a.fbx"}, "mesh_name", ".glb, .gltf, .obj, .ply, .stl"),
         ({**VARIANT, "mesh": ""}, "mesh", "empty"),
         ({**VARIANT, "mesh": "~~"}, "mesh", "base64"),
-        ({**VARIANT, "mesh": 3}, "mesh", "must be a text"),
+        ({**VARIANT, "mesh": 3}, "mesh", "must be a base64 text"),
         ({**VARIANT, "mesh": base64.b64encode(b"glTF").decode()}, "mesh", "mesh.glb"),
         ({**VARIANT, "mesh_name": "a.obj", "mesh": base64.b64encode(FLAT).decode()}, "mesh", "no area"),
         ({"operation": "variant", "pictures": [TEXT]}, "source", "finished job"),
@@ -295,6 +295,15 @@ def test_boxes_of_a_form(client: TestClient, engine: Engine) -> None:
     assert (refused.status_code, refused.json()["field"]) == (422, "box")
 
 
+def test_a_picture_of_another_size_than_its_view_is_refused_at_once(client: TestClient, engine: Engine) -> None:
+    source = generated(client)
+    view = VIEW | {"size": [512, 512]}
+    values = {"operation": "edit", "source": source["id"], "pictures": [TEXT], "box": EDIT["box"], "view": view}
+    answer = client.post("/jobs", json=values)
+    assert answer.status_code == 422 and answer.json()["field"] == "view", answer.text
+    assert "its view 512 x 512: save it at the size" in answer.json()["detail"] and len(engine.views()) == 1
+
+
 def test_what_is_sent_as_a_mesh_goes_when_its_job_is_refused(client: TestClient, engine: Engine) -> None:
     body = {"operation": "encode", "mesh": MESH, "mesh_name": "a.glb"}
     engine._queue_limit = 0
@@ -304,7 +313,7 @@ def test_what_is_sent_as_a_mesh_goes_when_its_job_is_refused(client: TestClient,
 
 def test_pictures_do_not_wait_for_a_mesh_that_is_tried(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr("trellis.app.api.jobs.check_mesh", lambda *_, **__: (begun.set(), go_on.wait(30)))
+    monkeypatch.setattr("trellis.app.mesh_reader.check_mesh", lambda *_, **__: (begun.set(), go_on.wait(30)))
     body = {"operation": "encode", "mesh": MESH, "mesh_name": "a.glb", "formats": ["ply"]}
     with ThreadPoolExecutor(1) as thread:
         slow = thread.submit(client.post, "/jobs", json=body)

@@ -26,12 +26,13 @@ from tests.unit.app.waiting import wait_until
 from trellis.app.api.application import create_api
 from trellis.app.api.late_page import LatePage
 from trellis.app.api.settings import ApiSettings
+from trellis.app.bundles import bundled_files
 from trellis.app.engine import Engine
 from trellis.app.ui import guard
 from trellis.app.ui.guard import PageGuard
 from trellis.app.ui.page import create_page
 from trellis.app.ui.studio import Studio
-from trellis.app.ui.web import create_app
+from trellis.app.ui.web import create_app, tell_failure
 
 EXAMPLES = Path("assets/example_image")
 SESSION = "abcdefghij"
@@ -337,7 +338,9 @@ def anything(dice: random.Random, depth: int = 0) -> Any:
 
 
 @pytest.mark.usefixtures("plain_pace")
-def test_two_thousand_made_up_requests_break_nothing(home: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_thousand_made_up_requests_break_nothing(
+    home: httpx.Client, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     dice = random.Random(11)
     handlers = handlers_of(home)
     routes = ["queue/join", "upload", "queue/data", "heartbeat/x y", "file=", "info", "startup-events", "cancel"]
@@ -363,6 +366,16 @@ def test_two_thousand_made_up_requests_break_nothing(home: httpx.Client, caplog:
     assert home.get("/").status_code == 200 and home.get("/ping").status_code == 200
     assert counts[200] > 100 and sum(counts.values()) == 2000, counts
     assert not [record for record in caplog.records if record.exc_info]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_fault_of_the_program_is_logged_with_its_way(caplog: pytest.LogCaptureFixture) -> None:
+    for fault in (lambda: bundled_files(None, "all"), lambda: [][0]):  # type: ignore[arg-type]
+        try:
+            fault()
+        except (AttributeError, IndexError):
+            tell_failure()
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False]
 
 
 def test_the_event_loop_goes_on_while_a_device_is_named(home: httpx.Client) -> None:

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.api.conftest import png
+from trellis.app.api.settings import MAX_UPLOAD_BYTES
 
 PICTURE = png()
 ROUTES = ("/jobs", "/generate", "/generate_no_preview", "/generate_multi_preview")
@@ -139,7 +140,7 @@ def test_a_client_hears_the_answer_to_a_body_that_is_too_large(server: Any) -> N
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    body = b'{"pictures": ["' + b"A" * (200 * 2**20) + b'"]}'
+    body = b'{"pictures": ["' + b"A" * (MAX_UPLOAD_BYTES + 2**20) + b'"]}'
     connection.request("POST", "/jobs", body, {"Content-Type": "application/json"})
     assert connection.getresponse().status == 413
     connection.close()

@@ -7,6 +7,7 @@ even the death of that process, keeps the others from their turn.
 import hashlib
 import json
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
 
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 MANIFEST_FILE = "manifest.json"
 MANIFEST_FORMAT = "trellis batch 1"
 WORK_FOLDER = ".unfinished"  # of the results' folder: assets that are being made
@@ -118,6 +119,7 @@ class Batch:
         self._request = request
         self._model = model
         self._tool = tool
+        self._noting = threading.Lock()
         self._entries = self._read()
         for item in self.items:
             self._entries.setdefault(item.name, BatchEntry(item.name, str(item.picture)))
@@ -137,7 +139,8 @@ class Batch:
     ) -> BatchEntry:
         """Make one asset and note in the manifest what came of it; whatever is wrong with it becomes its message.
 
-        Raises only Cancelled, and BatchError when the manifest itself cannot be written.
+        As many may be made at once, each in a thread, as the tool allows. Raises only Cancelled, and BatchError when
+        the manifest itself cannot be written.
         """
         started = time.monotonic()
         try:
@@ -148,9 +151,11 @@ class Batch:
             message = str(error) if isinstance(error, OSError) else explain(error)
             entry = BatchEntry(item.name, str(item.picture), FAILED, message=message)
             shutil.rmtree(self._work_folder(item), ignore_errors=True)
-        self._entries[item.name] = replace(entry, seconds=round(time.monotonic() - started, 2))
-        self._write()
-        return self._entries[item.name]
+        entry = replace(entry, seconds=round(time.monotonic() - started, 2))
+        with self._noting:
+            self._entries[item.name] = entry
+            self._write()
+        return entry
 
     def tidy(self) -> None:
         """Remove what interrupted runs left of assets, when all items have had their turn."""

@@ -12,10 +12,9 @@ from importlib.util import find_spec
 
 import torch
 
-from trellis.app.presets import PRESETS, choose_preset
+from trellis.app.presets import AUTO, GIB, PRESETS, TABLES, choose_preset
 from trellis.errors import TrellisError
 from trellis.families.catalogue import list_models
-from trellis.memory import GIB
 from trellis.ops import attention, reference, sparse_conv
 from trellis.ops.neighbours import neighbour_table
 from trellis.ops.rasterize import backends as rasterize
@@ -48,6 +47,7 @@ class Diagnosis:
     convolution: tuple[Finding, ...]
     rendering: tuple[Finding, ...]
     models: tuple[Finding, ...]
+    presets: tuple[str, ...]
     plan: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -62,6 +62,8 @@ class Diagnosis:
         for title, findings in topics.items():
             out += ["", title]
             out += [f"  {'yes' if f.works else 'no ':3}  {f.subject:14} {f.remark}" for f in findings]
+        out += ["", "Memory presets, and the GiB that they need of a graphics card in all"]
+        out += [f"  {line}" for line in self.presets]
         return [*out, "", "Plan", *(f"  {line}" for line in self.plan)]
 
 
@@ -80,8 +82,18 @@ def diagnose(runtime: Runtime, *, preset: str = "auto") -> Diagnosis:
             Finding(m.name, m.location is not None, str(m.location or f"can be fetched ({m.size_bytes / 1e9:.1f} GB)"))
             for m in list_models(runtime)
         ),
+        presets=_presets(runtime),
         plan=_plan(runtime, preset),
     )
+
+
+def _presets(runtime: Runtime) -> tuple[str, ...]:
+    """A line for each family's models that need the same: what, and which preset `auto` takes here."""
+    tables: dict[str, list[str]] = {}
+    for table, presets in TABLES.items():
+        needs = ", ".join(f"{name} {preset.needs / GIB:g}" for name, preset in presets.items())
+        tables.setdefault(f"{needs}; auto is {choose_preset(AUTO, runtime, table=table)} here", []).append(table)
+    return tuple(f"{', '.join(names)}: {needs}" for needs, names in tables.items())
 
 
 def _machine(runtime: Runtime) -> tuple[str, ...]:

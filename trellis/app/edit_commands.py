@@ -13,7 +13,6 @@ from trellis.app.command_parser import STARTER
 from trellis.app.job_sources import check_start as check_sources
 from trellis.app.job_sources import is_steered
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
-from trellis.app.mesh_reader import mesh_ending
 from trellis.app.output_folder import check_writable
 from trellis.app.request import (
     EditRequest,
@@ -25,7 +24,7 @@ from trellis.app.request import (
 )
 from trellis.app.terminal import ProgressBars, peak_memory_line, print_summary
 from trellis.atomic import write_bytes, written_aside
-from trellis.encoding.options import MeshOptions
+from trellis.encoding.options import MESH_FORMATS, MeshOptions
 from trellis.errors import InvalidInputError
 from trellis.families.family import PICTURES, TEXT
 
@@ -107,6 +106,10 @@ def run_operation(parsed: argparse.Namespace) -> int:
         raise InvalidInputError(f"{parsed.source} is no mesh file: `decode` makes one of it.")
     check_sources(request, source=stored, mesh=not stored)
     source = _condition(parsed, request)
+    if isinstance(request, EditRequest) and request.view is not None and isinstance(source, list):
+        from trellis.conditioning.pictures import check_frame, load_picture
+
+        check_frame(load_picture(source[0])[0].size, request.view.size)
     check_start(parsed, None if source is None else TEXT if isinstance(source, str) else PICTURES)
     return _carried_out(parsed, request, source or (), store=parsed.store)
 
@@ -202,11 +205,12 @@ def _opened(parsed: argparse.Namespace) -> Any:
 def _is_stored(path: Path) -> bool:
     """Whether a source is a stored asset, else a mesh file; raises InvalidInputError where it is neither."""
     if not path.is_file():
-        raise InvalidInputError(f"There is no file {path}.")
-    if path.suffix.lower() == STORED:
-        return True
-    mesh_ending(path.name)
-    return False
+        found = "is a folder: give a mesh file in it" if path.is_dir() else "is not there: give a mesh file"
+        raise InvalidInputError(f"{path} {found}, or a stored asset ({STORED}).")
+    if path.suffix.lower() not in (STORED, *MESH_FORMATS):
+        known = ", ".join(MESH_FORMATS)
+        raise InvalidInputError(f"{path} is no mesh file, which end in {known}, and no stored asset ({STORED}).")
+    return path.suffix.lower() == STORED
 
 
 def _condition(parsed: argparse.Namespace, request: JobRequest) -> Sequence[Path] | str | None:
@@ -219,6 +223,8 @@ def _condition(parsed: argparse.Namespace, request: JobRequest) -> Sequence[Path
     if given == 0 or (parsed.prompt is not None and parsed.pictures):
         raise InvalidInputError("Give --picture or --prompt, one of the two.")
     for path in parsed.pictures:
+        if path.is_dir():
+            raise InvalidInputError(f"{path} is a folder: give one picture in it; --picture can be repeated.")
         if not path.is_file():
             raise InvalidInputError(f"There is no picture file {path}.")
     return list(parsed.pictures) if parsed.prompt is None else str(parsed.prompt)

@@ -19,10 +19,11 @@ from typing import Any
 from trellis.app.executor import Executor, Tool
 from trellis.app.failures import explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
-from trellis.app.job_sources import STARTS, Models, check_start, from_source, source_notes
+from trellis.app.job_sources import STARTS, Models, check_start, check_view, from_source, source_notes
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
+from trellis.app.mesh_reader import MeshReader
 from trellis.app.picture_reader import PictureReader
-from trellis.app.request import JobRequest
+from trellis.app.request import AssetRequest, JobRequest
 from trellis.app.storage import storing
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
@@ -70,8 +71,9 @@ class Engine:
 
     Every job has a folder under `folder`, named by its id, with its pictures, `request.json`, the result files and
     `result.json`. Jobs of earlier starts are read back from there, as far as the limits of the history let them stay,
-    and those that waited go on. `models` are those that jobs may ask for; `pictures` reads what clients send. All
-    methods may be called from any thread and return at once.
+    and those that waited go on. `models` are those that jobs may ask for; `pictures` and `meshes` read what clients
+    send. Where `writers` have tools, these write the files, while the executor's make the next asset. All methods may
+    be called from any thread and return at once.
     """
 
     def __init__(
@@ -80,13 +82,16 @@ class Engine:
         folder: Path,
         *,
         models: Models,
+        writers: Executor | None = None,
         queue_limit: int = QUEUE_LIMIT,
         history: HistoryLimits | None = None,
     ) -> None:
         self.models = models
         self.executor = executor
+        self.writers = Executor([]) if writers is None else writers
         self.uploads = folder / UPLOADS
         self.pictures = PictureReader(self.uploads)
+        self.meshes = MeshReader()
         self._folder = folder
         self._queue_limit = queue_limit
         self._history = history or HistoryLimits()
@@ -118,6 +123,7 @@ class Engine:
         id of the job, or mesh: the file, that it starts from, where its operation does that. Raises InvalidInputError
         for what cannot be used, QueueFullError when the queue is full, StorageError when the results cannot be written.
         """
+        check_view(request, pictures)
         with self._submitting:  # one at a time, so that the check for room holds until the job is in
             self._check_room()
             with self._lock:  # what it starts from cannot go in between
@@ -298,7 +304,12 @@ class Engine:
                 entry.cut_off = entry.cut_off or not entry.cancel.cancelled
                 entry.cancel.cancel()
         self.pictures.close()
+        self.meshes.close()
         self.executor.close()
+        self.writers.close()
+        with self._lock:
+            for entry in self._unfinished():  # whose files were still to be written
+                self._end_early(entry)
 
     def _find(self, job_id: str) -> _Entry:
         entry = self._entries.get(job_id)
@@ -362,10 +373,17 @@ class Engine:
             if entry.job.state.final:
                 raise Cancelled("Cancelled.")
             job = entry.job = entry.job.begun()
-        outcome = tool.run(job, on_step=partial(self._record_step, entry), cancel=entry.cancel)
-        outcome = replace(outcome, notes=(*source_notes(job), *outcome.notes))
+        apart = bool(self.writers.tools) and isinstance(job.request, AssetRequest) and not job.has_asset
+        outcome = tool.run(job, on_step=partial(self._record_step, entry), cancel=entry.cancel, write=not apart)
         self.executor.learn(outcome.plan)
         return outcome
+
+    def _write(self, entry: _Entry, plan: Mapping[str, Any], tool: Tool) -> JobOutcome:
+        """Write the files of an asset that is made; plan: how the model was opened for it."""
+        if entry.cancel.cancelled:
+            raise Cancelled("Cancelled.")
+        outcome = tool.run(entry.job, on_step=partial(self._record_step, entry), cancel=entry.cancel)
+        return replace(outcome, plan=dict(plan))
 
     def _record_step(self, entry: _Entry, info: StepInfo) -> None:
         with self._lock:
@@ -376,9 +394,14 @@ class Engine:
         with self._lock:
             if entry.job.state.final:
                 return
-            if error is None:
-                entry.job = entry.job.ended(JobState.DONE, outcome=future.result())
-            elif isinstance(error, Cancelled):
+            outcome = JobOutcome({}) if error is not None else future.result()
+            if outcome.files:
+                outcome = replace(outcome, notes=(*source_notes(entry.job), *outcome.notes))
+                entry.job = entry.job.ended(JobState.DONE, outcome=outcome)
+            elif error is None and not entry.cancel.cancelled:
+                self.writers.submit(partial(self._write, entry, outcome.plan), partial(self._settle, entry))
+                return
+            elif error is None or isinstance(error, Cancelled):
                 self._end_early(entry)
             else:
                 entry.job = entry.job.ended(JobState.FAILED, message=explain(error))

@@ -33,9 +33,18 @@ class Tool(Protocol):
         """
 
     def run(
-        self, job: Job, *, on_step: Callable[[StepInfo], None], cancel: CancelToken, name: str = RESULT_NAME
+        self,
+        job: Job,
+        *,
+        on_step: Callable[[StepInfo], None],
+        cancel: CancelToken,
+        name: str = RESULT_NAME,
+        write: bool = True,
     ) -> JobOutcome:
-        """Carry out a job into its folder, as files `name.*`; raises Cancelled, or what failed."""
+        """Carry out a job into its folder, as files `name.*`; raises Cancelled, or what failed.
+
+        Without `write` the asset is made and kept alone; the same job, run by any tool, then has its files written.
+        """
 
     def close(self) -> None:
         """Give back what the tool holds, until it is used again."""

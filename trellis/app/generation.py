@@ -70,6 +70,7 @@ def generate_files(
     store: Path | None = None,
     asset: Path | None = None,
     mesh: Path | None = None,
+    write: bool = True,
     progress: Progress | None = None,
 ) -> JobOutcome:
     """Carry a request out and write `folder/name.*`; the outcome does not say how the model was opened.
@@ -77,9 +78,10 @@ def generate_files(
     source: pictures of one object, or a text for a text pipeline; asset, mesh: the file that the request's operation
     starts from, if it does. With `keep` the asset itself stays in the folder as KEPT_FILE, where it is already no
     network runs, a first look at the asset is there as DRAFT_FILE before its files are made, and its picture as
-    FRAMED_FILE; `store` is another place to keep the asset. What the request leaves open is as the pipeline's memory
-    preset sets it. Raises InvalidInputError for what the pipeline does not take or make, StorageError where the folder
-    cannot be written.
+    FRAMED_FILE; `store` is another place to keep the asset. Without `write` that is all: the outcome has no files, and
+    the same call with it, in this process or another, makes them. What the request leaves open is as the pipeline's
+    memory preset sets it. Raises InvalidInputError for what the pipeline does not take or make, StorageError where the
+    folder cannot be written.
     """
     runtime = getattr(pipeline, "runtime", None)
     if runtime is not None:
@@ -93,10 +95,12 @@ def generate_files(
         assert isinstance(request, AssetRequest)
         own = own_file(request, given)
         made = _made(pipeline, given, request, kept if keep else None, store, progress)
-        if runtime is not None:
-            pipeline.host.leave_room()
         if keep and made.picture is not None:
             _write_picture(folder / FRAMED_FILE, made.picture)
+        if not write:
+            return JobOutcome({})
+        if runtime is not None:
+            pipeline.host.leave_room()
         return _saved(pipeline, made, request, own, folder=folder, name=name, keep=keep, progress=progress)
 
 

@@ -1,10 +1,11 @@
 """What a job is made of: pictures of one object or a prompt, what it starts from, and a model that takes them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from trellis.app.jobs import Job, JobState
-from trellis.app.request import AssetRequest, EditRequest, JobRequest
+from trellis.app.request import NO_TEXTURE, AssetRequest, EditRequest, JobRequest
 from trellis.errors import InvalidInputError, LicenceError, did_you_mean
 
 MAX_PICTURES = 64
@@ -44,6 +45,20 @@ def check_start(request: JobRequest, *, source: bool, mesh: bool) -> None:
             raise InvalidInputError("edit needs a box that says which part is meant.", field="box")
         if request.remove and request.view is not None:
             raise InvalidInputError("remove takes no picture, and so no view.", field="view")
+
+
+def check_view(request: JobRequest, pictures: Sequence[Path]) -> None:
+    """Raise InvalidInputError for a first picture of another size than the view that it was painted over.
+
+    pictures: as the reader of pictures makes them, so that no side is longer than that of a view.
+    """
+    if isinstance(request, EditRequest) and request.view is not None and pictures:
+        from PIL import Image
+
+        from trellis.conditioning.pictures import check_frame
+
+        with Image.open(pictures[0]) as picture:
+            check_frame(picture.size, request.view.size)
 
 
 def from_source(job: Job, source: Job) -> Job:
@@ -120,9 +135,8 @@ class Models:
         model that do not go together, or a model that cannot do what is asked for; LicenceError for one whose licence
         nobody has accepted.
         """
-        if model is not None and model not in self.names:
-            message = f"model must be one of {', '.join(self.names)}, not {model[:80]!r}."
-            raise InvalidInputError(message + did_you_mean(model, self.names), field="model")
+        self._check_name("model", model)
+        self._check_name("texture_model", getattr(request, "texture_model", None), NO_TEXTURE)
         if request is None or is_steered(request):
             usual = usual if usual in self.taking(prompts=prompt is not None) else None
             chosen = self._steered(model or usual, prompt, pictures)
@@ -137,6 +151,13 @@ class Models:
         if refusal is not None:
             raise LicenceError(refusal)
         return chosen
+
+    def _check_name(self, field: str, name: str | None, *others: str) -> None:
+        """Raise InvalidInputError for a name that is none of these: clients name no folders and no repositories."""
+        known = (*self.names, *others)
+        if name is not None and name not in known:
+            message = f"{field} must be one of {', '.join(known)}, not {name[:80]!r}."
+            raise InvalidInputError(message + did_you_mean(name, known), field=field)
 
     def _steered(self, model: str | None, prompt: str | None, pictures: int) -> str:
         self._check_extent(prompt, pictures)

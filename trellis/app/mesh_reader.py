@@ -1,7 +1,7 @@
 """Mesh files that clients send: each in a folder of its own until nobody holds it any more, tried before it is used.
 
-A file of a few kilobytes can state gigabytes. So a child process reads it first (`trellis.app.mesh_worker`), and is
-ended when it takes too much memory or time.
+A file of a few kilobytes can state gigabytes. So a child process reads it first (`trellis.app.mesh_worker`), one file
+at a time, and is ended when it takes too much memory or time.
 """
 
 import base64
@@ -10,19 +10,22 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import uuid
 import weakref
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 
-from trellis.app.picture_reader import Content
-from trellis.app.storage import storing
+from trellis.app.long_texts import LongText
+from trellis.app.picture_reader import Content, pieces_of
+from trellis.app.storage import StorageError, storing
 from trellis.encoding.options import LARGEST_FILE, MESH_FORMATS
-from trellis.errors import InvalidInputError
+from trellis.errors import Cancelled, InvalidInputError
 
-PIECE = 1 << 20
 MEMORY_LIMIT = 8 << 30  # bytes of the child, whose libraries take half a gigabyte
 TIME_LIMIT = 120.0  # seconds; two million faces take five
 WATCH_SECONDS = 0.05
@@ -34,6 +37,28 @@ class ReadMesh:
     def __init__(self, path: Path) -> None:
         self.path = path
         weakref.finalize(self, shutil.rmtree, path.parent, ignore_errors=True)
+
+
+class MeshReader:
+    """Tries the mesh files of all clients, one after the other."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mesh reader")
+        self._closed = threading.Event()
+
+    def check(self, kept: ReadMesh, *, up: str = "auto") -> "Future[None]":
+        """Have a file tried; the future raises what `check_mesh` does, and is cancelled at the end of the program."""
+        try:
+            return self._thread.submit(check_mesh, kept, up=up, stop=self._closed)
+        except RuntimeError:  # it is closed
+            result: Future[None] = Future()
+            result.cancel()
+            return result
+
+    def close(self) -> None:
+        """End the child; what still waits is not tried."""
+        self._closed.set()
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
 
 def mesh_ending(name: str) -> str:
@@ -57,11 +82,8 @@ def keep_mesh(content: Content, name: str, folder: Path) -> ReadMesh:
         place.parent.mkdir(parents=True)
         kept = ReadMesh(place)
         with place.open("wb") as target:
-            if isinstance(content, str):
-                target.write(_decoded(content))
-            else:
-                content.seek(0)
-                shutil.copyfileobj(content, target, PIECE)
+            pieces = pieces_of(content)
+            target.writelines(_decoded(pieces) if isinstance(content, str | LongText) else pieces)
     size = place.stat().st_size
     if not 0 < size <= LARGEST_FILE:
         what = f"has {size / 2**20:.0f} MB, more than {LARGEST_FILE >> 20}: simplify it" if size else "is empty"
@@ -69,39 +91,40 @@ def keep_mesh(content: Content, name: str, folder: Path) -> ReadMesh:
     return kept
 
 
-def check_mesh(kept: ReadMesh, *, up: str = "auto") -> None:
+def check_mesh(kept: ReadMesh, *, up: str, stop: threading.Event) -> None:
     """Raise InvalidInputError unless a mesh with an area is read from a file; that takes up to TIME_LIMIT.
 
-    up: as in `trellis.encoding.options.MeshOptions`.
+    up: as in `trellis.encoding.options.MeshOptions`; stop: ends it earlier. Raises Cancelled then, StorageError where
+    no process can be started.
     """
-    error = _tried(kept.path, up)
+    error = _tried(kept.path, up, stop)
     if error is not None:
         raise InvalidInputError(f"mesh: {error}", field="mesh")
 
 
-def _tried(path: Path, up: str) -> str | None:
+def _tried(path: Path, up: str, stop: threading.Event) -> str | None:
     """What is wrong with a mesh file, in a sentence."""
-    child = subprocess.Popen(
-        child_command("mesh_worker", path, up),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    command, null = child_command("mesh_worker", path, up), subprocess.DEVNULL
+    try:
+        child = subprocess.Popen(command, stdin=null, stdout=subprocess.PIPE, stderr=null)
+    except OSError as error:  # too many files are open, or too many processes run
+        raise StorageError(full=False, reason=f"no process can be started: {error.strerror}") from error
     deadline, excess = time.monotonic() + TIME_LIMIT, ""
     try:
-        while not excess and child.poll() is None:
-            time.sleep(WATCH_SECONDS)
+        while not excess and child.poll() is None and not stop.wait(WATCH_SECONDS):
             excess = _excess(child.pid, deadline)
     finally:
         child.kill()
         said, _ = child.communicate()
+    if stop.is_set():
+        raise Cancelled("The program ended before the mesh was read: send it again.")
     if excess:
         return f"The mesh takes too {excess} to read: simplify it."
     try:
-        error = json.loads(said)["error"]
+        problem = json.loads(said)["error"]
     except (ValueError, KeyError):
         return "The mesh stopped its reader: save it again, as GLB."
-    return None if error is None else str(error)
+    return None if problem is None else str(problem)
 
 
 def child_command(worker: str, *words: object) -> list[str]:
@@ -123,8 +146,15 @@ def _excess(number: int, deadline: float) -> str:
     return "long" if time.monotonic() > deadline else ""
 
 
-def _decoded(text: str) -> bytes:
+def _decoded(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """What pieces of base64 say, the first with or without a data address before it."""
+    first = next(pieces)
+    rest = first.partition(b"base64,")[2] or first
     try:
-        return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
-    except (binascii.Error, ValueError) as error:
+        for piece in pieces:  # the last is empty
+            text = rest + piece
+            whole = len(text) // 4 * 4 if piece else len(text)
+            rest = text[whole:]
+            yield base64.b64decode(text[:whole], validate=True)
+    except binascii.Error as error:
         raise InvalidInputError(f"mesh is no base64: {error}.", field="mesh") from error

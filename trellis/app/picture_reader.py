@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import psutil
 
+from trellis.app.long_texts import LongText
 from trellis.app.storage import StorageError, storing
 from trellis.errors import InvalidInputError
 
@@ -36,7 +37,7 @@ IDLE_SECONDS = 300.0  # without a picture; then the child ends
 WATCH_SECONDS = 0.02
 PIECE = 1 << 18
 
-Content = str | IO[bytes]  # base64, or a file that is open
+Content = str | LongText | IO[bytes]  # base64, or a file that is open
 Shares = tuple[float, float, float, float]  # left, top, right, bottom, of the sides of a picture
 
 
@@ -74,7 +75,7 @@ class ReadPicture:
 class PictureReader:
     """Reads pictures one after the other in a child process; its files are in `folder`, which is emptied first.
 
-    Both methods return at once; their futures raise InvalidInputError for what is no usable picture, StorageError where
+    Its methods return at once; their futures raise InvalidInputError for what is no usable picture, StorageError where
     the result cannot be written.
     """
 
@@ -89,7 +90,12 @@ class PictureReader:
 
     def read(self, content: Content, *, max_pixels: int = MAX_PIXELS, longest: int = LONGEST) -> "Future[ReadPicture]":
         """Read a picture that is base64 text or an open file, from its beginning; no side stays over `longest`."""
-        values = {"order": "read", "base64": isinstance(content, str), "max_pixels": max_pixels, "longest": longest}
+        values = {
+            "order": "read",
+            "base64": isinstance(content, str | LongText),
+            "max_pixels": max_pixels,
+            "longest": longest,
+        }
         return self._submit(values, content, self._time_limit)
 
     def cut_out(
@@ -102,6 +108,14 @@ class PictureReader:
         """
         values = {"order": "cut_out", "path": str(path.absolute()), "way": way, "max_pixels": max_pixels}
         values |= {"drawn": None if drawn is None else asdict(drawn)}
+        return self._submit(values, None, CUT_OUT_LIMIT)
+
+    def lay_over(self, new: Path, old: Path | None, mask: Path) -> "Future[ReadPicture]":
+        """The picture `old` (clear, where there is none) with `new` laid over it where the alpha of `mask` says so.
+
+        All three are files of the program.
+        """
+        values = {"order": "lay_over", "new": str(new), "old": None if old is None else str(old), "mask": str(mask)}
         return self._submit(values, None, CUT_OUT_LIMIT)
 
     def close(self) -> None:
@@ -171,7 +185,7 @@ class PictureReader:
         with self._watched(child, seconds) as ended_for:
             try:
                 child.stdin.write(json.dumps(values).encode() + b"\n")
-                for piece in _pieces(content):
+                for piece in pieces_of(content):
                     child.stdin.write(struct.pack(">I", len(piece)) + piece)
                 child.stdin.flush()
                 line = child.stdout.readline()
@@ -237,11 +251,13 @@ class PictureReader:
         return code
 
 
-def _pieces(content: Content | None) -> Iterator[bytes]:
+def pieces_of(content: Content | None) -> Iterator[bytes]:
     """The content in pieces, the last of them empty; nothing where there is none."""
     if content is None:
         return
-    if isinstance(content, str):
+    if isinstance(content, LongText):
+        yield from filter(None, content.pieces())
+    elif isinstance(content, str):
         for begin in range(0, len(content), PIECE):
             yield content[begin : begin + PIECE].encode("utf-8", "replace")
     else:

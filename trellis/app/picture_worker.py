@@ -3,9 +3,9 @@
 An order is a line of JSON and, where it says so, the picture in pieces (length in four bytes, then so many bytes; a
 length of 0 ends it). {"order": "read", "target", "max_pixels", "longest"} writes the picture that follows, reduced, as
 PNG to `target`; "base64" says that it comes as such text. {"order": "cut_out", "path", "target", "max_pixels", "way",
-"drawn"} does so with what is cut out of the file `path`, and answers a small picture of it. An answer is a line of
-JSON: "notes" and "thumbnail" (and "mask", where somebody drew on it), or {"error": sentence, "kind": "input", "object",
-"memory" or "storage"}.
+"drawn"} does so with what is cut out of the file `path`, and answers a small picture of it. {"order": "lay_over",
+"target", "new", "old", "mask"} puts files together. An answer is a line of JSON: "notes" and "thumbnail" (and "mask",
+where somebody drew on it), or {"error": sentence, "kind": "input", "object", "memory" or "storage"}.
 
 It is run as a file, not imported: it must start fast, and whoever started it ends it when it takes too long or too much
 memory (`trellis.app.picture_reader`).
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 192  # pixels
 MASK_SIDE = 512  # pixels at most
+HALF = 128  # of a mask's alpha
 MOST_STROKE_PIXELS = 1 << 20
 _DATA_ADDRESS = re.compile(rb"data:[^,]{0,200};base64,")
 
@@ -70,6 +71,17 @@ def cut_out(order: dict[str, Any], _: bytes) -> dict[str, Any]:
         mask.thumbnail((MASK_SIDE, MASK_SIDE))
         answer["mask"] = data_address(mask)
     return answer
+
+
+def lay_over(order: dict[str, Any], _: bytes) -> dict[str, Any]:
+    """Write a picture over which another is laid where the alpha of a mask is over a half."""
+    from PIL import Image
+
+    new, mask = Image.open(order["new"]).convert("RGBA"), Image.open(order["mask"]).convert("RGBA").getchannel("A")
+    old = Image.open(order["old"]).convert("RGBA") if order["old"] else Image.new("RGBA", new.size)
+    over = mask.point(lambda alpha: 255 if alpha >= HALF else 0).resize(old.size, Image.Resampling.NEAREST)
+    Image.composite(new.resize(old.size, Image.Resampling.LANCZOS), old, over).save(order["target"])
+    return {"notes": []}
 
 
 def read_marks(drawn: dict[str, Any]) -> "Marks":
@@ -115,7 +127,7 @@ def carry_out(order: dict[str, Any], content: bytes) -> dict[str, Any]:
     from trellis.errors import TrellisError
 
     try:
-        return {"read": read, "cut_out": cut_out}[order["order"]](order, content)
+        return {"read": read, "cut_out": cut_out, "lay_over": lay_over}[order["order"]](order, content)
     except TrellisError as error:
         return {"error": str(error), "kind": "input"}
     except MemoryError:

@@ -1,7 +1,13 @@
 """Result files as answers: what was deleted meanwhile is not there, and no fault."""
 
-from starlette.responses import FileResponse, PlainTextResponse
+import base64
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from starlette.responses import FileResponse, PlainTextResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
+
+PIECE = 3 << 17  # bytes, three of which are four characters of base64
 
 
 class ResultFile(FileResponse):
@@ -22,3 +28,24 @@ class ResultFile(FileResponse):
             if started or not gone:
                 raise
             await PlainTextResponse("This result does not exist any more.", 404)(scope, receive, send)
+
+
+class ResultTexts(StreamingResponse):
+    """JSON with files as base64 between `before` and `after`, which is made as it is sent: files may be large.
+
+    Raises FileNotFoundError at once for one that has gone.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, before: bytes, after: bytes) -> None:
+        files = [path.open("rb") for path in paths]
+
+        def pieces() -> Iterator[bytes]:
+            yield before
+            for index, file in enumerate(files):
+                yield b'","' if index else b'"'
+                with file:
+                    while piece := file.read(PIECE):
+                        yield base64.b64encode(piece)
+            yield b'"' + after
+
+        super().__init__(pieces(), media_type="application/json", headers={"Cache-Control": "no-store"})

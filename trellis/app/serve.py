@@ -33,6 +33,7 @@ from trellis.app.output_folder import claimed
 from trellis.app.server_options import ROOT, history_limits, settings_from
 from trellis.app.ui.quick_import import without_editor_stubs
 from trellis.app.worker_process import PipelineSource, WorkerProcess
+from trellis.app.writers import writing_processes
 from trellis.errors import InvalidInputError
 from trellis.families.catalogue import model_licence, model_refusal, resolve_model
 from trellis.families.licences import require_licence
@@ -63,10 +64,12 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     require_licence(model_licence(arguments.model, files), files, model=arguments.model)
     models = offered_models(arguments.model, files)
     with listen(settings.host, settings.port) as listener, claimed(arguments.output):
+        source, idle = pipeline_source(arguments), 60 * arguments.idle
+        writers = Executor([], idle_seconds=idle, further_tools=partial(writing_processes, source))
         executor = Executor(
-            [WorkerProcess(pipeline_source(arguments))],
-            idle_seconds=60 * arguments.idle,
-            further_tools=partial(further_tools, arguments),
+            [WorkerProcess(source)],
+            idle_seconds=idle,
+            further_tools=partial(further_tools, arguments, writers),
         )
         names = Models(
             tuple(dict.fromkeys((arguments.model, *(choice.name for choice in models)))),
@@ -76,7 +79,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
             options={choice.name: choice.options for choice in models if choice.options},
             refusal=partial(model_refusal, runtime=files),
         )
-        engine = Engine(executor, arguments.output, models=names, history=history_limits(arguments))
+        engine = Engine(executor, arguments.output, models=names, writers=writers, history=history_limits(arguments))
         try:
             if not arguments.no_preload:
                 executor.open()
@@ -98,8 +101,9 @@ def pipeline_source(arguments: argparse.Namespace, **others: Any) -> PipelineSou
     return PipelineSource(options=asdict(MachineOptions.from_arguments(arguments)) | others)
 
 
-def further_tools(arguments: argparse.Namespace, plan: Mapping[str, Any]) -> list[WorkerProcess]:
+def further_tools(arguments: argparse.Namespace, writers: Executor, plan: Mapping[str, Any]) -> list[WorkerProcess]:
     """One for every accelerator after the first, which the first pipeline was opened on; see `resolved_plan`."""
+    writers.learn(plan)
     count = plan.get("devices", 1)
     if arguments.workers > 0:
         count = min(count, arguments.workers)

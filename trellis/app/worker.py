@@ -2,9 +2,10 @@
 
 Lines of JSON go both ways. Orders come on what was standard input: {"order": "open"}, {"order": "run", "job",
 "setup" (options of the pipeline, which go before those of the start), "pictures", "prompt" (null, or in place of
-pictures), "asset" and "mesh" (the file that it starts from, or null), "options", "folder", "name" (of the files)} and
-{"order": "cancel", "job"}. Reports leave on what was standard output: "begun", "step", "opened", "done" and "failed".
-Whatever a library prints goes to standard error. When that input ends, so does the process, at once.
+pictures), "asset" and "mesh" (the file that it starts from, or null), "options", "folder", "name" (of the files),
+"write" (whether files are written, or the asset is made alone)} and {"order": "cancel", "job"}. Reports leave on what
+was standard output: "begun", "step", "opened", "done" and "failed". Whatever a library
+prints goes to standard error. When that input ends, so does the process, at once.
 """
 
 import gc
@@ -92,6 +93,7 @@ class Worker:
             folder=Path(order["folder"]),
             name=order["name"],
             keep=True,
+            write=order["write"],
             progress=progress,
         )
         return {
@@ -171,7 +173,10 @@ def main(orders: TextIO) -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    source = json.loads(orders.readline())
+    first = orders.readline()
+    if not first:  # the other side has gone already
+        return
+    source = json.loads(first)
     configure_logging(source["log_level"])
     module, _, name = source["function"].partition(":")
     load = getattr(importlib.import_module(module), name)

@@ -28,7 +28,8 @@ IDLE_SECONDS = 1800.0  # without a job; then the process ends, and the weights l
 # and gets no answer while another thread waits for a line of it.
 BOOT = (
     "import json, os, sys; orders = os.fdopen(os.dup(0), encoding='utf-8'); "
-    "os.dup2(os.open(os.devnull, os.O_RDONLY), 0); sys.path[:] = json.loads(orders.readline()); "
+    "os.dup2(os.open(os.devnull, os.O_RDONLY), 0); first = orders.readline() or sys.exit(); "
+    "sys.path[:] = json.loads(first); "
     "from trellis.app.worker import main; main(orders)"
 )
 
@@ -139,7 +140,13 @@ class WorkerProcess:
         return dict(self._converse({"order": "open"}, lambda info: None, cancel)["plan"])
 
     def run(
-        self, job: Job, *, on_step: Callable[[StepInfo], None], cancel: CancelToken, name: str = RESULT_NAME
+        self,
+        job: Job,
+        *,
+        on_step: Callable[[StepInfo], None],
+        cancel: CancelToken,
+        name: str = RESULT_NAME,
+        write: bool = True,
     ) -> JobOutcome:
         """Carry out a job into its folder, as files `name.*`, on a pipeline that is opened as the job states it.
 
@@ -156,6 +163,7 @@ class WorkerProcess:
             "options": job.request.stated,
             "folder": str(job.folder.resolve()),
             "name": name,
+            "write": write,
         }
         report = self._converse(order, on_step, cancel)
         files = {kind: job.folder / Path(path).name for kind, path in report["files"].items()}
@@ -178,7 +186,8 @@ class WorkerProcess:
                 child.send({"order": "cancel", "job": order.get("job", "")})
                 give_up = time.monotonic() + self.patience
             if give_up is not None and time.monotonic() > give_up:
-                _log.warning("The cancelled job did not end within %g s: its process is ended", self.patience)
+                if "job" in order:
+                    _log.warning("The cancelled job did not end within %g s: its process is ended", self.patience)
                 self.close()
                 raise Cancelled("The job was cancelled.")
             try:

@@ -140,6 +140,16 @@ def _prepare_for_heic(source: str | Path | bytes) -> None:
     register_heif_opener(thumbnails=False)
 
 
+def check_frame(size: tuple[int, int], frame: tuple[int, int]) -> None:
+    """Raise InvalidInputError unless a picture has the size (width, height) of the view that it was painted over."""
+    if tuple(size) != tuple(frame):
+        raise InvalidInputError(
+            f"The edited picture has {size[0]} x {size[1]} pixels, its view {frame[0]} x {frame[1]}: save it at the "
+            "size of the view, uncropped.",
+            field="view",
+        )
+
+
 def _check_size(picture: Image.Image, max_pixels: int) -> None:
     width, height = picture.size
     if width * height > max_pixels:

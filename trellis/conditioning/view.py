@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trellis.conditioning.pictures import check_frame
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras
 
@@ -40,12 +41,7 @@ class PictureView:
 
     def check_size(self, size: tuple[int, int]) -> None:
         """Raise InvalidInputError unless a picture of `size` is of this frame."""
-        if tuple(size) != self.size:
-            raise InvalidInputError(
-                f"The edited picture has {size[0]} x {size[1]} pixels, its view {self.size[0]} x {self.size[1]}: save "
-                "it at the size of the view, uncropped.",
-                field="view",
-            )
+        check_frame(size, self.size)
 
     def to_dict(self) -> dict[str, Any]:
         """The view as numbers, for `from_dict`, also by way of JSON."""

@@ -106,7 +106,7 @@ def get_model(
     Interrupted, it goes on the next time. Models go to `runtime.model_folder`, u2net to where rembg looks. Progress is
     told in megabytes; cancelling stops within a piece of one. Raises InvalidInputError for another name,
     CheckpointError for a repository of several models, LicenceError before a licence is accepted that must be,
-    FetchError when something is not to be had, does not fit or is damaged.
+    FetchError when something is not to be had, does not fit, cannot be written or is damaged.
     """
     progress = progress or Progress()
     names = known_names()
@@ -121,16 +121,18 @@ def get_model(
     require_licence(registry.licence_of(name), runtime, model=name)
     if runtime.offline:
         raise FetchError(f"{name} cannot be fetched in offline mode (--offline, HF_HUB_OFFLINE).")
-    if name == U2NET:
-        target = matting_model_path()
-        return [_carry_out(Download(name, target.parent, ((u2net, target),)), progress)]
-    root = runtime.model_folder
+    root = matting_model_path().parent if name == U2NET else runtime.model_folder
     if root is None:
         raise FetchError("There is no folder for models; set TRELLIS_MODELS to one.")
-    downloads = [_plan(name, root, runtime, progress)]
-    downloads += [_plan(supporting, root, runtime, progress) for supporting in downloads[0].supporting]
-    require_space(root, sum(missing_bytes(download.files) for download in downloads))
-    return [_carry_out(download, progress) for download in downloads]
+    try:
+        if name == U2NET:
+            return [_carry_out(Download(name, root, ((u2net, matting_model_path()),)), progress)]
+        downloads = [_plan(name, root, runtime, progress)]
+        downloads += [_plan(supporting, root, runtime, progress) for supporting in downloads[0].supporting]
+        require_space(root, sum(missing_bytes(download.files) for download in downloads))
+        return [_carry_out(download, progress) for download in downloads]
+    except OSError as error:
+        raise FetchError(f"{name} cannot be kept in {root} ({error.strerror}): see to that folder.") from error
 
 
 def _plan(name: str, root: Path, runtime: ModelFiles, progress: Progress) -> Download:

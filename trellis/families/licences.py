@@ -23,7 +23,10 @@ def accepted_on(licence: Licence, files: ModelFiles) -> str | None:
 
 
 def accept_licence(name: str, files: ModelFiles) -> Licence:
-    """Keep that the terms of this name, or those of a model of this name, are accepted; raises InvalidInputError."""
+    """Keep that the terms of this name, or those of a model of this name, are accepted; raises InvalidInputError.
+
+    That is also where it cannot be kept.
+    """
     known = registry.licences()
     licence = known.get(name) or registry.licence_of(name)
     if licence is None:
@@ -33,7 +36,11 @@ def accept_licence(name: str, files: ModelFiles) -> Licence:
     if accepted_on(licence, files) is None:
         entry = {"title": licence.title, "accepted": datetime.now(UTC).date().isoformat()}
         record = json.dumps(_kept(files) | {licence.name: entry}, indent=2) + "\n"
-        write_bytes(files.model_folder / LICENCES_FILE, record.encode())
+        try:
+            write_bytes(files.model_folder / LICENCES_FILE, record.encode())
+        except OSError as error:
+            message = f"It cannot be kept in {files.model_folder} ({error.strerror}): see to that folder."
+            raise InvalidInputError(message) from error
     return licence
 
 

@@ -29,7 +29,13 @@ class PipelineTool:
         return {}
 
     def run(
-        self, job: Job, *, on_step: Callable[[StepInfo], None], cancel: CancelToken, name: str = RESULT_NAME
+        self,
+        job: Job,
+        *,
+        on_step: Callable[[StepInfo], None],
+        cancel: CancelToken,
+        name: str = RESULT_NAME,
+        write: bool = True,
     ) -> JobOutcome:
         progress = Progress(on_step, cancel)
         setup = ({} if job.model == self._model else {"model": job.model}) | job.request.setup
@@ -41,7 +47,7 @@ class PipelineTool:
             progress.report(Stage.OPEN, 1, 1)
         source = job.pictures if job.prompt is None else job.prompt
         options: dict[str, Any] = {"request": job.request, "folder": job.folder, "name": name, "keep": True}
-        options |= {"asset": job.asset, "mesh": job.mesh}
+        options |= {"asset": job.asset, "mesh": job.mesh, "write": write}
         return generate_files(self._pipeline, source, progress=progress, **options)
 
     def close(self) -> None:
@@ -65,8 +71,16 @@ def fake_source(folder: Path, **setup: Any) -> PipelineSource:
 
 
 def start_workers(
-    sources: Sequence[PipelineSource], folder: Path, *, patience: float = CANCEL_PATIENCE, idle_seconds: float = 0.0
+    sources: Sequence[PipelineSource],
+    folder: Path,
+    *,
+    writers: Sequence[PipelineSource] = (),
+    patience: float = CANCEL_PATIENCE,
+    idle_seconds: float = 0.0,
 ) -> Engine:
-    """An engine on a worker process for each source."""
-    tools = [WorkerProcess(source, patience=patience) for source in sources]
-    return Engine(Executor(tools, idle_seconds=idle_seconds), folder, models=named("fake"))
+    """An engine on a worker process for each source, and on one for each of `writers` that writes files alone."""
+    executor, writing = (
+        Executor([WorkerProcess(source, patience=patience) for source in some], idle_seconds=idle_seconds)
+        for some in (sources, writers)
+    )
+    return Engine(executor, folder, models=named("fake"), writers=writing)

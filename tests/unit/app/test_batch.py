@@ -188,6 +188,11 @@ def test_names_below_folders_and_of_a_list(tmp_path: Path) -> None:
     assert [item.name for item in listed] == ["text", "a"]  # a file that is named is taken as it is
 
 
+def test_photographs_of_phones_are_pictures(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").touch()
+    assert [item.name for item in find_pictures([tmp_path], tmp_path / "out")] == ["IMG_1"]
+
+
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="missing"):
         find_pictures([tmp_path / "missing"], tmp_path / "out")

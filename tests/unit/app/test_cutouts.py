@@ -11,6 +11,7 @@ from PIL import Image
 from trellis.app.picture_reader import PictureReader, ReadPicture
 from trellis.app.ui import cutouts
 from trellis.app.ui.cutouts import CutoutTable, must_fetch, offered_ways
+from trellis.conditioning.matting import GRABCUT_NOTE
 from trellis.errors import FetchError, TrellisError
 from trellis.runtime import ModelFiles
 
@@ -67,3 +68,8 @@ def test_the_network_is_fetched_when_it_is_chosen(tmp_path: Path, monkeypatch: p
         assert len(asked) == 1
     finally:
         reader.close()
+
+
+def test_the_remark_on_a_cut_out_speaks_of_the_page(tmp_path: Path) -> None:
+    panel = cutouts.cutouts_panel([ReadPicture(tmp_path / "a.png", (GRABCUT_NOTE,))])
+    assert "models get" not in panel and "under Background removal" in panel

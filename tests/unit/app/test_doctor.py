@@ -34,6 +34,13 @@ def test_diagnosis_of_a_cpu() -> None:
         "builtin",
     ):
         assert part in text
+    assert found.presets == (
+        "trellis: fastest 7.25, balanced 5.25, sequential 3.5, minimal 3, prototype 3.5; auto is fastest here",
+        "hunyuan, hunyuan-turbo: fastest 6, balanced 4, sequential 3.5, minimal 3, prototype 3.5; auto is fastest here",
+        "hunyuan-mini, hunyuan-mini-turbo: fastest 5, balanced 4, sequential 3.5, minimal 3, prototype 3.5; "
+        "auto is fastest here",
+    )
+    assert all(line in text for line in found.presets)
     plan = "\n".join(found.plan)
     for untrue in ("stays on the graphics card", "captured", "triton", "varlen"):  # of a machine without a card
         assert untrue not in plan

@@ -71,18 +71,21 @@ def test_a_new_texture_keeps_the_kind_of_file(tmp_path: Path, mesh: Path, pipeli
         ("variant MESH", "Give --picture or --prompt"),
         ("variant MESH --picture PICTURE --prompt x", "Give --picture or --prompt"),
         ("variant MESH --picture none.png", "no picture file none.png"),
-        ("variant none.glb --picture PICTURE", "no file none.glb"),
-        ("variant NOTE --picture PICTURE", "one of .glb, .gltf, .obj, .ply, .stl"),
+        ("variant MESH --picture FOLDER", "is a folder: give one picture in it"),
+        ("variant none.glb --picture PICTURE", "none.glb is not there"),
+        ("variant FOLDER --picture PICTURE", "is a folder: give a mesh file in it"),
+        ("variant NOTE --picture PICTURE", "note.txt is no mesh file, which end in .glb, .gltf, .obj, .ply, .stl"),
         ("variant MESH --picture PICTURE --strength 0", "strength must be a number from 0.05 to 1"),
         ("edit MESH --picture PICTURE", "edit needs a box"),
         ("edit MESH --picture PICTURE --box 1,2,3", "six numbers"),
         ("edit MESH --picture PICTURE --box -0.5,0,0,-0.6,1,1", "the first corner below the second"),
         ("edit MESH --picture PICTURE --box 0,0,0,1,1,1 --remove", "neither --picture nor --prompt"),
         ("edit MESH --picture PICTURE --box 0,0,0,1,1,1 --view NOTE", "cannot be read as a view"),
+        ("edit MESH --picture PICTURE --box 0,0,0,1,1,1 --view VIEW", "its view 9 x 9: save it at the size"),
         ("retexture STORED --picture PICTURE", "is no mesh file"),
         ("encode STORED", "is an asset already"),
         ("decode MESH", "is no stored asset"),
-        ("encode NOTE", "one of .glb, .gltf, .obj, .ply, .stl"),
+        ("encode NOTE", "end in .glb, .gltf, .obj, .ply, .stl"),
     ],
 )
 def test_refusals_are_one_sentence(
@@ -90,7 +93,9 @@ def test_refusals_are_one_sentence(
 ) -> None:
     (tmp_path / "note.txt").write_text("{")
     (tmp_path / "a.safetensors").write_text("5")
+    (tmp_path / "view.json").write_text('{"size": [9, 9], "box": [0, 0, 9, 9], "camera": null}')
     names = {"MESH": mesh, "PICTURE": PICTURE, "NOTE": tmp_path / "note.txt", "STORED": tmp_path / "a.safetensors"}
+    names |= {"FOLDER": tmp_path, "VIEW": tmp_path / "view.json"}
     assert run(tmp_path, *(names.get(word, word) for word in line.split())) == 1
     message = capsys.readouterr().err.strip()
     assert message.startswith("error: ") and said in message and "\n" not in message

@@ -185,6 +185,7 @@ def test_every_text_of_the_page_has_its_translations() -> None:
         assert not missing, (language, missing)
         for english, translated in table.items():
             assert translated.strip() and english.count("{") == translated.count("{"), (language, english)
+            assert "models get" not in english, "the page has buttons for what its notes advise"
 
 
 def test_a_result_that_does_not_look_like_its_picture_is_not_called_done() -> None:

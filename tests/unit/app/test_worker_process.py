@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from trellis.app.engine import Engine
 from trellis.app.jobs import CUT_OFF, GOES_ON, Job, JobState
 from trellis.app.presets import PRESETS
 from trellis.app.request import read_request
-from trellis.app.worker_process import CANCEL_PATIENCE
+from trellis.app.worker_process import BOOT, CANCEL_PATIENCE
 
 EVERY_STEP = [(stage, step + 1) for stage, total in STAGES for step in range(total)]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -263,8 +264,6 @@ def test_memory_that_ran_out_goes_with_its_process(start: Callable[..., Engine],
 
 @posix
 def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
-    import subprocess
-
     script = (
         "import sys, time, os; from pathlib import Path\n"
         "from tests.unit.app.engines import fake_source, start_workers\n"
@@ -287,6 +286,12 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
         parent.kill()
         parent.wait()
     wait_until(lambda: not alive(worker))
+
+
+def test_a_process_whose_parent_ended_before_its_first_order_says_nothing() -> None:
+    for given in ("", json.dumps(sys.path) + "\n"):
+        done = subprocess.run([sys.executable, "-c", BOOT], input=given, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
 
 
 def test_two_workers_carry_out_two_jobs_at_once(start: Callable[..., Engine], control: Control) -> None:

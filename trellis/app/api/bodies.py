@@ -1,11 +1,12 @@
 """Reading what clients send: JSON and forms, up to a limit, piece by piece, with errors that name the field.
 
 A body is put on disk as it comes, and only one request's is taken apart at a time (`Jobs.reading`): what is in memory
-does not grow with the number of clients.
+does not grow with the number of clients, nor, where they are long, with pictures and meshes.
 """
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.json_limits import MOST_VALUES, has_too_many_values
+from trellis.app.long_texts import LONG, LongText, find_long_texts, taken_out
 from trellis.app.storage import storing
 
 MAX_FIELDS = 256
@@ -26,7 +28,8 @@ MAX_FILES = MAX_PICTURES + 2  # a mesh, and one picture more than a job takes, s
 IN_MEMORY = 2**15  # longer bodies are on disk
 MOST_HELD = 2**30  # bytes of all bodies on disk
 PIECE = 2**18
-TEXT_SHARE = 2  # text takes up to three times its size while it is read: so much shorter than files it must be
+MOST_TEXT = 2**25  # bytes, without the long texts of JSON; it takes up to three times its size while it is read
+MOST_ESCAPED_TEXT = 2**23  # bytes of a form in one text, of which each escape takes up to forty times its size
 DRAIN_FACTOR = 4  # a body over the limit is read on up to so many times the limit, so that the client hears the answer
 
 
@@ -55,12 +58,12 @@ async def limited_stream(request: Request, limit: int) -> AsyncGenerator[bytes, 
 
 @asynccontextmanager
 async def received(request: Request, limit: int) -> AsyncIterator[IO[bytes]]:
-    """The whole body as a file: at most `limit` bytes, and fewer where it is text (TEXT_SHARE).
+    """The whole body as a file: at most `limit` bytes, and MOST_ESCAPED_TEXT of a form in one text.
 
     Raises StorageError, also out of its body, where there is no room for that.
     """
-    if media_type(request) != "multipart/form-data":
-        limit //= TEXT_SHARE
+    if media_type(request) == "application/x-www-form-urlencoded":
+        limit = min(limit, MOST_ESCAPED_TEXT)
     with storing(Path(gettempdir())), SpooledTemporaryFile(max_size=IN_MEMORY) as body, _Held() as held:
         async for piece in limited_stream(request, limit):
             held.add(len(piece))
@@ -97,19 +100,35 @@ async def read_json(body: IO[bytes]) -> dict[str, Any]:
 
 def parse_json(body: IO[bytes]) -> dict[str, Any]:
     """See `read_json`."""
+    data, texts = _without_long_texts(body)
     try:
-        value = json.loads(_text_of(body), parse_constant=_refuse_constant)
+        value = json.loads(_text_of(data), parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ApiError(400, "The JSON of the request is nested too deeply.") from error
     except ValueError as error:  # also bytes that are no Unicode, and integers of thousands of digits
         raise ApiError(400, f"The body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise ApiError(422, f"The body must be a JSON object, not {type(value).__name__}.")
-    return value
+    return {name: _with_texts(item, texts) for name, item in value.items()} if texts else value
 
 
-def _text_of(body: IO[bytes]) -> str:
-    data = body.read()
+def _without_long_texts(body: IO[bytes]) -> tuple[bytes, dict[str, LongText]]:
+    """The bytes of a JSON body and, by what stands there in their place, its long texts; raises ApiError 413."""
+    size = body.seek(0, os.SEEK_END)
+    texts = find_long_texts(body) if size > LONG else []
+    if size - sum(text.end - text.begin for text in texts) > MOST_TEXT:
+        raise ApiError(413, f"Without pictures and mesh, the request is larger than {MOST_TEXT >> 20} MB.")
+    return taken_out(body, texts)
+
+
+def _with_texts(value: Any, texts: dict[str, LongText]) -> Any:
+    """A value of an object with its long texts, also those of a list, in their places."""
+    if isinstance(value, list):
+        return [texts.get(item, item) if isinstance(item, str) else item for item in value]
+    return texts.get(value, value) if isinstance(value, str) else value
+
+
+def _text_of(data: bytes) -> str:
     if has_too_many_values(data):
         raise ApiError(400, f"The JSON of the request has more than {MOST_VALUES} values.")
     return data.decode(json.detect_encoding(data), "surrogatepass")
@@ -134,17 +153,29 @@ def is_form(request: Request) -> bool:
 
 
 @asynccontextmanager
-async def opened_form(request: Request, body: IO[bytes], limit: int) -> AsyncIterator[FormData]:
+async def opened_form(request: Request, body: IO[bytes]) -> AsyncIterator[FormData]:
     """The fields and files of a form, closed afterwards; raises ApiError for anything else."""
-    form = await _read_form(request, body, limit)
+    form = await _read_form(request, body)
     try:
         yield form
     finally:
         await form.close()
 
 
-async def _read_form(request: Request, body: IO[bytes], limit: int) -> FormData:
+class _BoundedParser(MultiPartParser):
+    """Takes no more than MOST_TEXT for all its fields, which are in memory; files are on disk."""
 
+    _text = 0
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._current_part.file is None:
+            self._text += end - start
+            if self._text > MOST_TEXT:
+                raise MultiPartException(f"its texts are larger than {MOST_TEXT >> 20} MB; send files.")
+        super().on_part_data(data, start, end)
+
+
+async def _read_form(request: Request, body: IO[bytes]) -> FormData:
     async def stream() -> AsyncGenerator[bytes, None]:
         while piece := body.read(PIECE):
             yield piece
@@ -154,15 +185,15 @@ async def _read_form(request: Request, body: IO[bytes], limit: int) -> FormData:
     parser: MultiPartParser | FormParser
     try:
         if media_type(request) == "multipart/form-data":
-            parser = MultiPartParser(
+            parser = _BoundedParser(
                 request.headers,
                 stream(),
                 max_files=MAX_FILES,
                 max_fields=MAX_FIELDS,
-                max_part_size=limit // TEXT_SHARE,
+                max_part_size=MOST_TEXT,
             )
         elif media_type(request) == "application/x-www-form-urlencoded":
-            parser = FormParser(request.headers, stream(), max_fields=MAX_FIELDS, max_part_size=limit)
+            parser = FormParser(request.headers, stream(), max_fields=MAX_FIELDS, max_part_size=MOST_ESCAPED_TEXT)
         else:
             raise ApiError(415, "Send a form: multipart/form-data or application/x-www-form-urlencoded.")
         parser.spool_max_size = IN_MEMORY  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from starlette.routing import compile_path
 
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError, LicenceError, TrellisError
+from trellis.errors import Cancelled, InvalidInputError, LicenceError, TrellisError
 
 RETRY_SECONDS = "5"
 
@@ -77,6 +77,10 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(InvalidInputError)
     async def invalid_input(_: Request, error: InvalidInputError) -> Response:
         return error_response(422, str(error), error.field)
+
+    @app.exception_handler(TrellisError)
+    async def failed(_: Request, error: TrellisError) -> Response:
+        return error_response(503 if isinstance(error, Cancelled) else 500, str(error))
 
     @app.exception_handler(HTTPException)
     async def of_framework(request: Request, error: HTTPException) -> Response:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from trellis.app.engine import Engine
 from trellis.app.job_sources import Models
 from trellis.app.jobs import Job
-from trellis.app.mesh_reader import ReadMesh, check_mesh, keep_mesh
+from trellis.app.mesh_reader import ReadMesh, keep_mesh
 from trellis.app.picture_reader import Content, PictureReader, ReadPicture
 from trellis.app.request import JobRequest
 from trellis.app.views import asset_view
@@ -37,7 +37,6 @@ class Jobs:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.reading = asyncio.Lock()  # whoever takes a request's body apart holds it
-        self._trying = asyncio.Semaphore(1)  # a mesh that is tried takes minutes and gigabytes at worst
         self._drawing = asyncio.Semaphore(1)
         self._submitting = asyncio.Semaphore(2)  # the rest of the threads stays free for short work
 
@@ -79,8 +78,7 @@ class Jobs:
     async def check_mesh(self, source: Source, *, up: str = "auto") -> None:
         """Try the mesh of a source, if it has one; see `trellis.app.mesh_reader.check_mesh`."""
         if source.mesh is not None:
-            async with self._trying:
-                await run_in_threadpool(partial(check_mesh, source.mesh, up=up))
+            await asyncio.wrap_future(self.engine.meshes.check(source.mesh, up=up))
 
     async def picture(self, asset: Path, **side: Any) -> tuple[bytes, dict[str, Any]]:
         """A view of a kept asset; see `trellis.app.views.asset_view`."""

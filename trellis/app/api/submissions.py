@@ -15,6 +15,7 @@ from trellis.app.api.numbers import parse_number
 from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.boxes import read_box
+from trellis.app.long_texts import LongText
 from trellis.app.mesh_reader import ReadMesh, mesh_ending
 from trellis.app.picture_reader import Content
 from trellis.app.request import JobRequest, operation_of, read_request
@@ -47,9 +48,9 @@ async def _taken_apart(request: Request, body: IO[bytes], jobs: Jobs, settings: 
     if is_json(request):
         values = await read_json(body)
         pictures = _texts(values.pop("pictures", []))
-        mesh = _text("mesh", values.pop("mesh")) if "mesh" in values else None
+        mesh = _base64("mesh", values.pop("mesh")) if "mesh" in values else None
         return await _checked(values, pictures, mesh, jobs, settings)
-    async with opened_form(request, body, settings.max_upload_bytes) as form:
+    async with opened_form(request, body) as form:
         files = [(f"pictures[{index}]", file) for index, file in enumerate(file_field(form, "pictures"))]
         values = form_values(form)
         meshes = file_field(form, "mesh")
@@ -83,13 +84,17 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-def _texts(value: object) -> list[tuple[str, str]]:
+def _texts(value: object) -> list[tuple[str, Content]]:
     if not isinstance(value, list):
         raise FieldError("pictures", "pictures must be a list of base64 texts.")
-    for index, item in enumerate(value):
-        if not isinstance(item, str) or not item:
-            raise FieldError(f"pictures[{index}]", f"pictures[{index}] must be a base64 text.")
-    return [(f"pictures[{index}]", item) for index, item in enumerate(value)]
+    fields = [f"pictures[{index}]" for index in range(len(value))]
+    return [(field, _base64(field, item or None)) for field, item in zip(fields, value, strict=True)]
+
+
+def _base64(field: str, value: object) -> str | LongText:
+    if not isinstance(value, str | LongText):
+        raise FieldError(field, f"{field} must be a base64 text.")
+    return value
 
 
 def form_values(form: FormData) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from trellis.app.picture_reader import CutOutError, Drawn, PictureReader, ReadPi
 from trellis.app.storage import storing
 from trellis.app.ui.fragments import message_panel
 from trellis.app.ui.uploads import keep, uploaded_file
+from trellis.conditioning.matting import GRABCUT_NOTE
 from trellis.errors import InvalidInputError
 from trellis.families.acquire import U2NET, U2NET_FILE, get_model
 from trellis.runtime import ModelFiles, matting_model_path
@@ -25,6 +26,11 @@ WAYS = {  # of `trellis.conditioning.BACKGROUND_MODES`
     "alpha": "Own transparency",
     "whole": "Whole picture",
 }
+# In place of GRABCUT_NOTE, which speaks of a command.
+GRABCUT_ADVICE = (
+    "The background was removed by the built-in GrabCut, which suits plain backgrounds; for photographs choose another "
+    "way under Background removal, draw a box around the object, or use a picture with a transparent background."
+)
 EDIT_NOTE = "Click a cut-out to draw a box around the object, brush or crop."
 
 
@@ -150,7 +156,8 @@ def cutouts_panel(cutouts: Sequence[ReadPicture]) -> str:
         f'<img src="{cutout.thumbnail}" alt="Cut-out {index + 1}"></button>'
         for index, cutout in enumerate(cutouts)
     )
-    remarks = dict.fromkeys([*(note for cutout in cutouts for note in cutout.notes), EDIT_NOTE])
+    said = [GRABCUT_ADVICE if note == GRABCUT_NOTE else note for cutout in cutouts for note in cutout.notes]
+    remarks = dict.fromkeys([*said, EDIT_NOTE])
     notes = "".join(f"<p>{escape(note)}</p>" for note in remarks)
     return f'<div class="cutouts" data-state="ready"><div class="cutout-row">{pictures}</div>{notes}</div>'
 

@@ -1,9 +1,13 @@
 """The web application of the page: our own routes for results and the viewer, then Gradio, on one port."""
 
 import asyncio
+import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import gradio
@@ -29,8 +33,10 @@ from trellis.encoding.options import LARGEST_FILE
 from trellis.errors import InvalidInputError
 
 STATIC = Path(__file__).parent / "static"
+PACKAGE = Path(__file__).parents[2]
 MOST_UPLOAD = LARGEST_FILE  # bytes of one upload; several photographs that are dropped together need less
 MOST_SESSIONS = 256  # whose values Gradio keeps, about 0.2 MB each
+_log = logging.getLogger(__name__)
 MEDIA_TYPES = {
     ".glb": "model/gltf-binary",
     ".mp4": "video/mp4",
@@ -129,6 +135,7 @@ def create_app(
     # A page that is mounted is not launched, and Gradio opens any file that a client names before it is.
     page.has_launched = True
     page.state_session_capacity = MOST_SESSIONS
+    gradio.queueing.traceback = cast(Any, SimpleNamespace(print_exc=tell_failure))
     page._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize  # else a table of all events so far is made after each
     return gradio.mount_gradio_app(
         app,
@@ -148,6 +155,15 @@ def create_app(
         enable_monitoring=False,
         show_error=True,
     )
+
+
+def tell_failure() -> None:
+    """Log what an event came to: with the way there, unless only Gradio saw it, which refuses what no page sends."""
+    error = sys.exception()
+    assert error is not None
+    frames = traceback.extract_tb(error.__traceback__)
+    own = any(Path(frame.filename).is_relative_to(PACKAGE) for frame in frames)
+    _log.error("An event of the page failed (%s)", type(error).__name__, exc_info=own)
 
 
 def _add_own_files(app: FastAPI, example_model: Path | None) -> None:

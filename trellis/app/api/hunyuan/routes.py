@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from trellis.app.api.hunyuan.options import KINDS, NUMBERS, UNUSED
 from trellis.app.api.hunyuan.server import GLB_TYPE, HunyuanServer
 from trellis.app.api.openapi import ERRORS, PICTURE_TEXT, file_answer, request_body
+from trellis.app.result_file import ResultTexts
 
 FAILURES = ERRORS[400] | ERRORS[403] | ERRORS[413] | ERRORS[422] | ERRORS[503] | ERRORS[507]
 ANSWERS = file_answer(GLB_TYPE) | FAILURES | ERRORS[499] | ERRORS[500]  # of POST /generate, to these clients alone
@@ -47,10 +48,10 @@ def hunyuan_routes(server: HunyuanServer) -> APIRouter:
         """Begin to generate a model; answers at once."""
         return Sent(uid=await server.submit(await server.receive(request), request))
 
-    @router.get("/status/{uid}", responses=ERRORS[404], response_model_exclude_none=True)
-    async def status(uid: str) -> Progress:
+    @router.get("/status/{uid}", response_model=Progress, responses=ERRORS[404], response_model_exclude_none=True)
+    async def status(uid: str) -> dict[str, str] | ResultTexts:
         """Tell how far a generation is; the model comes with it when it is completed."""
-        return Progress(**await server.status(uid))  # type: ignore[arg-type] # pydantic checks the word
+        return await server.status(uid)
 
     return router
 

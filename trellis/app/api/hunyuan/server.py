@@ -1,11 +1,9 @@
 """What clients of Hunyuan3D's server ask for, as jobs of the engine."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 
 from trellis.app.api.bodies import read_json, received
 from trellis.app.api.errors import ApiError, FieldError
@@ -16,7 +14,9 @@ from trellis.app.api.pictures import read_pictures
 from trellis.app.api.settings import ApiSettings
 from trellis.app.api.submissions import Submission
 from trellis.app.jobs import Job, JobState
-from trellis.app.result_file import ResultFile
+from trellis.app.long_texts import LongText
+from trellis.app.picture_reader import Content
+from trellis.app.result_file import ResultFile, ResultTexts
 from trellis.errors import InvalidInputError
 from trellis.stages import Stage
 
@@ -37,8 +37,10 @@ class HunyuanServer:
 
     async def read(self, values: Mapping[str, object]) -> Submission:
         """The checked submission that an object states, its pictures read and its mesh kept; as `receive`."""
-        image, text, mesh = (_text(values, name) for name in SOURCES)
-        models, pictures = self._jobs.models, [] if image is None else [("image", image)]
+        image, text, mesh = (_given(values, name) for name in SOURCES)
+        if isinstance(text, LongText):
+            raise FieldError("text", "text is too long.")
+        models, pictures = self._jobs.models, list[tuple[str, Content]]([] if image is None else [("image", image)])
         if mesh is None:
             model = models.choose(None, prompt=text, pictures=len(pictures))
             job: Any = generation_request(values, takes=models.options.get(model, ()))
@@ -73,27 +75,27 @@ class HunyuanServer:
             raise ApiError(500, view.message)
         return ResultFile(view.files["glb"], media_type=GLB_TYPE, filename="model.glb")
 
-    async def status(self, job_id: str) -> dict[str, str]:
+    async def status(self, job_id: str) -> dict[str, str] | ResultTexts:
         """How far a generation is; with the model once it is there. Raises UnknownJobError."""
         view = await self._jobs.view(job_id)
         if view.state is JobState.DONE and "glb" in view.files:
-            return {"status": "completed", "model_base64": await run_in_threadpool(_base64, view)}
+            return _completed(view)
         if view.state.final:
             return {"status": "error", "message": view.message or "The generation ended without a GLB."}
         texturing = bool(view.stages) and view.stages[-1].stage in TEXTURING
         return {"status": "texturing" if texturing else "processing"}
 
 
-def _text(values: Mapping[str, object], name: str) -> str | None:
+def _given(values: Mapping[str, object], name: str) -> str | LongText | None:
     """A text of an object, None where it is missing or empty; raises FieldError."""
     value = values.get(name)
-    if value is not None and not isinstance(value, str):
+    if not isinstance(value, str | LongText | None):
         raise FieldError(name, f"{name} must be a text.")
     return value or None
 
 
-def _base64(view: Job) -> str:
+def _completed(view: Job) -> ResultTexts:
     try:
-        return base64.b64encode(view.files["glb"].read_bytes()).decode("ascii")
+        return ResultTexts([view.files["glb"]], before=b'{"status":"completed","model_base64":', after=b"}")
     except FileNotFoundError as error:
         raise ApiError(404, "This result does not exist any more.") from error

@@ -8,7 +8,6 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, PlainTextResponse
-from starlette.concurrency import run_in_threadpool
 
 from trellis.app.api.bodies import read_json, received
 from trellis.app.api.errors import ApiError, FieldError
@@ -33,8 +32,10 @@ from trellis.app.api.stableprojectorz.single_generation import (
 from trellis.app.api.stableprojectorz.tiles import LONGEST, PaintedTiles
 from trellis.app.api.submissions import Submission
 from trellis.app.job_sources import MAX_PICTURES
+from trellis.app.long_texts import LongText
 from trellis.app.mesh_reader import mesh_ending
-from trellis.app.result_file import ResultFile
+from trellis.app.picture_reader import Content
+from trellis.app.result_file import ResultFile, ResultTexts
 from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError, TrellisError
 
@@ -80,7 +81,7 @@ def desktop_routes(jobs: Jobs, slot: Slot, settings: ApiSettings, hunyuan: Hunyu
         found = await slot.interrupt()
         return Interrupt(status="interrupt_requested" if found else "no_generation_in_progress")
 
-    _add_downloads(router, slot)
+    _add_downloads(router, jobs, slot)
     return router
 
 
@@ -118,7 +119,7 @@ async def outcome_of(work: Awaitable[Submission]) -> Submission | TrellisError:
         return error
 
 
-def _add_downloads(router: APIRouter, slot: Slot) -> None:
+def _add_downloads(router: APIRouter, jobs: Jobs, slot: Slot) -> None:
     @router.get(MODEL_URL, response_class=FileResponse, responses=ERRORS[404] | file_answer("model/gltf-binary"))
     async def model() -> FileResponse:
         """Fetch the model of the last finished generation (GLB)."""
@@ -127,14 +128,14 @@ def _add_downloads(router: APIRouter, slot: Slot) -> None:
         slot.fetched()
         return download(slot.model, "model/gltf-binary", "model.glb")
 
-    @router.get(TEXTURE_URL, responses=ERRORS[404])
-    async def textures() -> Textures:
+    @router.get(TEXTURE_URL, response_model=Textures, responses=ERRORS[404])
+    async def textures() -> ResultTexts:
         """Fetch the textures of the last retextured mesh."""
         found = slot.textures
         if found is None or not all(path.is_file() for path in found.files):
             raise ApiError(404, "Texture not found")
         slot.fetched()
-        return Textures(albedo_tex_list=await run_in_threadpool(found.as_texts))
+        return ResultTexts(await found.paths(jobs.pictures), before=b'{"albedo_tex_list":[', after=b"]}")
 
     @router.get(
         "/download/preview/{kind}",
@@ -184,7 +185,7 @@ async def read_work(values: Mapping[str, object], jobs: Jobs, settings: ApiSetti
         await read_pictures(jobs.pictures, texts, max_pixels=settings.max_picture_pixels, longest=LONGEST)
         for texts in (_tile_texts(values, "albedo_textures_udims"), _tile_texts(values, "painted_mask_udims"))
     ]
-    mesh = await jobs.keep_mesh(_text(values, "mesh_3d") or "", ending)
+    mesh = await jobs.keep_mesh(_base64(values, "mesh_3d") or "", ending)
     return Work(request, Source(pictures, prompt, model, mesh=mesh), painted=PaintedTiles(*tiles))
 
 
@@ -204,10 +205,10 @@ def mesh_extension(values: Mapping[str, object]) -> str:
     return f"mesh{mesh_ending(f'mesh.{ending}')}"
 
 
-def _tile_texts(values: Mapping[str, object], key: str) -> list[tuple[str, str]]:
+def _tile_texts(values: Mapping[str, object], key: str) -> list[tuple[str, Content]]:
     """(field, base64) of every tile's picture."""
     given = values.get(key) or []
-    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+    if not isinstance(given, list) or not all(isinstance(item, str | LongText) for item in given):
         raise FieldError(key, f"{key} must be a list of base64 pictures.")
     if len(given) > MAX_PICTURES:
         raise FieldError(key, f"{key} must hold at most {MAX_PICTURES} pictures.")
@@ -222,16 +223,22 @@ def _text(values: Mapping[str, object], key: str) -> str | None:
     return value
 
 
-def _picture_texts(value: object) -> list[tuple[str, str]]:
+def _base64(values: Mapping[str, object], key: str) -> str | LongText | None:
+    """The base64 text of an element; None where there is none."""
+    value = values.get(key)
+    return value if isinstance(value, LongText) else _text(values, key)
+
+
+def _picture_texts(value: object) -> list[tuple[str, Content]]:
     """(field, base64) of every filled slot of the picture element."""
-    if isinstance(value, str):
+    if isinstance(value, str | LongText):
         value = [value]
     if not isinstance(value, list):
         raise FieldError(PICTURES_KEY, f"{PICTURES_KEY} must be a list of base64 pictures.")
-    texts = []
+    texts: list[tuple[str, Content]] = []
     for index, item in enumerate(value):
         field = f"{PICTURES_KEY}[{index}]"
-        if not isinstance(item, str) and item is not None:
+        if not isinstance(item, str | LongText | None):
             raise FieldError(field, f"{field} must be a base64 text.")
         if item:
             texts.append((field, item))

@@ -76,7 +76,7 @@ async def read_work(
 ) -> Work:
     """The checked request and pictures of a form; raises ApiError naming the field."""
     limit = settings.max_upload_bytes
-    async with received(request, limit) as body, jobs.reading, opened_form(request, body, limit) as form:
+    async with received(request, limit) as body, jobs.reading, opened_form(request, body) as form:
         values = {name: text_field(form, name) for name in (*FORM, "output_format")}
         options = form_request(values, preview=preview)
         contents = _contents(form, fields)

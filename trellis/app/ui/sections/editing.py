@@ -10,7 +10,7 @@ import gradio as gr
 
 from trellis.app.generation import file_name
 from trellis.app.json_limits import has_too_many_values
-from trellis.app.mesh_reader import ReadMesh, check_mesh, keep_mesh, mesh_ending
+from trellis.app.mesh_reader import ReadMesh, keep_mesh, mesh_ending
 from trellis.app.request import AssetRequest, JobRequest, draw_seed, read_request
 from trellis.app.ui.sections.jobs import Jobs
 from trellis.app.ui.sections.pictures import picture_paths
@@ -118,17 +118,16 @@ class Editing:
             path = uploaded_file(str(mesh), engine.pictures.folder)
             mesh_ending(path.name)
             kept = await asyncio.to_thread(self._kept, path)
+            await asyncio.wrap_future(engine.meshes.check(kept))
             return {"mesh": kept.path, "name": path.stem}, kept
         if session.finished is None:
             raise InvalidInputError(NO_SOURCE)
         return {"source": session.finished[0], "name": session.finished[1]}, None
 
     def _kept(self, path: Path) -> ReadMesh:
-        """A mesh file of the upload folder, tried by a child."""
+        """A mesh file of the upload folder."""
         with path.open("rb") as file:
-            kept = keep_mesh(file, path.name, self._studio.engine.uploads)
-        check_mesh(kept)
-        return kept
+            return keep_mesh(file, path.name, self._studio.engine.uploads)
 
     def _files(self, session: Session, source: dict[str, Any]) -> dict[str, Any]:
         """The files are those of the source, where it says which."""

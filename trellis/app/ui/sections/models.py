@@ -10,7 +10,9 @@ import gradio as gr
 from trellis.app.machine_options import DEMO_MODEL
 from trellis.app.model_choices import ModelChoice, described
 from trellis.app.model_fetch import ModelFetches
+from trellis.app.ui.fragments import message_panel
 from trellis.app.ui.studio import POLL_SECONDS, QUIET, Part, Studio, Updates
+from trellis.errors import InvalidInputError
 from trellis.families.catalogue import model_licence
 from trellis.families.family import Licence
 from trellis.families.licences import accept_licence, accepted_on
@@ -91,7 +93,11 @@ class Models:
         if terms is not None:
             if event._data.get("accepted") is not True:
                 return
-            await asyncio.to_thread(accept_licence, terms.name, self._files)
+            try:
+                await asyncio.to_thread(accept_licence, terms.name, self._files)
+            except InvalidInputError as error:
+                yield {self._bar: message_panel(str(error))}
+                return
         if not self._models[wanted].fetch_bytes:
             yield self._shown(wanted)
             return
