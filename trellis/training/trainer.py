@@ -91,7 +91,7 @@ class Trainer:
         self.ema = Ema(stage.modules, settings.ema)
         self.position = Position()
         self._writer = state.Writer(folder, settings.save_every)
-        self._stopped = False
+        self._stopped, self._saved = False, -1
         self._window: tuple[float, float, float] | None = None
 
     def stop(self) -> None:
@@ -202,11 +202,12 @@ class Trainer:
             progress.report(stages.Stage.TRAIN, min(position.step, settings.steps), settings.steps)
 
     def _must_end(self, deadline: float | None) -> bool:
-        """Whether any process was asked to stop, or the time is up."""
-        over = self._stopped or (deadline is not None and time.monotonic() > deadline)
+        """Whether any process was asked to stop, of which all hear, or the time is up."""
+        late = deadline is not None and time.monotonic() > deadline
         if self.processes.count > 1:
-            over = bool(self.processes.mean(torch.tensor(float(over), device=self.device)) > 0)
-        return over
+            flags = torch.tensor([self._stopped, late], dtype=torch.float32, device=self.device)
+            self._stopped, late = (self.processes.mean(flags) > 0).tolist()
+        return self._stopped or late
 
     def _step(self) -> dict[str, Tensor]:
         """One step; the sums of its parts' loss and numbers, and the norm of the gradients."""
@@ -278,7 +279,10 @@ class Trainer:
                 log.picture(name, picture, self.position.step)
 
     def save(self) -> None:
-        """Keep the state of the step that is done."""
+        """Keep the state of the step that is done, unless it is kept already."""
+        if self._saved == self.position.step:
+            return
+        self._saved = self.position.step
         rest: dict[str, Any] = {
             "step": self.position.step,
             "seconds": self.position.seconds,
