@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.browser.serving import free_port
 from tests.contract.sources import ROOT
 from tests.unit.app.waiting import wait_until
 from trellis.app import serve
+from trellis.app.executor import Executor
 from trellis.app.history import HistoryLimits
 from trellis.app.serve import further_tools, listen
 from trellis.app.server_options import NEW_TOKEN, add_server_options, settings_from
@@ -162,12 +164,14 @@ def test_the_server_s_own_process_imports_nothing_heavy() -> None:
 
 
 def test_more_devices_get_a_process_each() -> None:
-    options = parsed("--device", "cuda", "--preset", "minimal")
-    assert further_tools(options, {}) == further_tools(options, {"devices": 1}) == []
-    more = further_tools(options, {"devices": 3})
+    options, told = parsed("--device", "cuda", "--preset", "minimal"), list[Mapping[str, Any]]()
+    writers = Executor([], further_tools=lambda plan: [told.append(plan)][:0])
+    assert further_tools(options, writers, {}) == further_tools(options, writers, {"devices": 1}) == []
+    assert told == [{}]  # the writers hear of the first plan, once
+    more = further_tools(options, writers, {"devices": 3})
     assert [tool.source.options["index"] for tool in more] == [1, 2]
     assert all(tool.source.options["preset"] == "minimal" for tool in more)
-    assert len(further_tools(parsed("--workers", "2"), {"devices": 4})) == 1
+    assert len(further_tools(parsed("--workers", "2"), writers, {"devices": 4})) == 1
 
 
 @pytest.mark.parametrize(
