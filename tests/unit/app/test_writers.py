@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.app.engines import fake_source, start_workers
 from tests.unit.app.fakes import PICTURE
-from tests.unit.app.process_fakes import Control
+from tests.unit.app.process_fakes import CANCEL_ARRIVED, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app.batch import Batch, BatchItem
 from trellis.app.engine import Engine
@@ -93,6 +93,7 @@ def test_a_job_whose_files_are_written_or_wait_for_it_can_be_cancelled(
     wait_until(lambda: "texture 2" in control.lines())
     for job_id in ids[:2]:
         engine.cancel(job_id)
+    wait_until(lambda: CANCEL_ARRIVED in control.lines())  # in the process, before it goes on
     control.set()
     assert ended(engine, *ids) == [JobState.CANCELLED, JobState.CANCELLED, JobState.DONE]
     assert not any(path.suffix == ".glb" for job_id in ids[:2] for path in engine.view(job_id).folder.iterdir())
