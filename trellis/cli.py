@@ -174,23 +174,27 @@ def sources_from(parsed: argparse.Namespace) -> dict[str, list[Path] | str]:
 def run_batch(parsed: argparse.Namespace) -> int:
     """Make the assets that are not there yet; 0 when all are there, SOME_FAILED when some could not be made."""
     from trellis.app.batch import FAILED, Batch, find_pictures
+    from trellis.app.executor import Executor
     from trellis.app.worker_process import PipelineSource, WorkerProcess
-    from trellis.app.writers import MakerWithWriters, writing_processes
+    from trellis.app.writers import writing_processes
 
     request = request_from(parsed)
     items = find_pictures(parsed.sources, parsed.output, recursive=parsed.recursive)
     check_start(parsed, PICTURES)
     source = PipelineSource(options=asdict(MachineOptions.from_arguments(parsed)))
-    tool = MakerWithWriters(WorkerProcess(source), partial(writing_processes, source))
+    executor = Executor([WorkerProcess(source)])
+    writers = Executor([], further_tools=partial(writing_processes, source))
     try:
-        batch = Batch(items, parsed.output, request=request, model=parsed.model, tool=tool)
+        batch = Batch(items, parsed.output, request=request, model=parsed.model, executor=executor, writers=writers)
         remaining = batch.remaining()
         print(f"{len(items)} pictures, {len(items) - len(remaining)} of them done already.")
         if remaining:
-            tool.open(CancelToken())  # what is wrong with the model is told once
-        make_all(batch, remaining, at_once=tool.jobs_at_once)
+            # What is wrong with the model is told once.
+            writers.learn(executor.carry_out(lambda process: process.open(CancelToken())))
+        make_all(batch, remaining, at_once=1 + 2 * len(writers.tools))
     finally:
-        tool.close()
+        executor.close()
+        writers.close()
     failed = [entry for entry in batch.entries if entry.state == FAILED]
     batch.tidy()
     for entry in failed:

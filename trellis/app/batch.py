@@ -12,12 +12,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trellis.app.executor import Tool
+from trellis.app.executor import Executor, Tool
 from trellis.app.failures import explain
-from trellis.app.jobs import Job
+from trellis.app.jobs import Job, JobOutcome
 from trellis.app.request import JobRequest
 from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
@@ -111,14 +112,16 @@ class Batch:
         *,
         request: JobRequest,
         model: str,
-        tool: Tool,
+        executor: Executor,
+        writers: Executor,
     ) -> None:
         self.items = tuple(items)
         self.manifest = folder / MANIFEST_FILE
         self._folder = folder
         self._request = request
         self._model = model
-        self._tool = tool
+        self._executor = executor
+        self._writers = writers
         self._noting = threading.Lock()
         self._entries = self._read()
         for item in self.items:
@@ -139,7 +142,7 @@ class Batch:
     ) -> BatchEntry:
         """Make one asset and note in the manifest what came of it; whatever is wrong with it becomes its message.
 
-        As many may be made at once, each in a thread, as the tool allows. Raises only Cancelled, and BatchError when
+        Several may be made at once, each in a thread. Raises only Cancelled, and BatchError when
         the manifest itself cannot be written.
         """
         started = time.monotonic()
@@ -166,7 +169,13 @@ class Batch:
         aside = self._work_folder(item) / self._recipe(digest)[:16]  # another recipe never meets this one's asset
         aside.mkdir(parents=True, exist_ok=True)
         job = Job(folder=aside, model=self._model, pictures=(item.picture,), request=self._request)
-        outcome = self._tool.run(job, on_step=on_step, cancel=cancel, name=Path(item.name).name)
+
+        def work(tool: Tool, *, write: bool) -> JobOutcome:
+            return tool.run(job, on_step=on_step, cancel=cancel, name=Path(item.name).name, write=write)
+
+        outcome = self._executor.carry_out(partial(work, write=not self._writers.tools))
+        if not outcome.files:
+            outcome = replace(self._writers.carry_out(partial(work, write=True)), plan=outcome.plan)
         place = self._folder / Path(item.name).parent
         place.mkdir(parents=True, exist_ok=True)
         made = {}

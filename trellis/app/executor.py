@@ -1,11 +1,12 @@
 """Who carries out what, and in which order: threads with a tool each, and tasks that any of them may take."""
 
 import logging
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import Job, JobOutcome
@@ -13,6 +14,7 @@ from trellis.errors import Cancelled, TrellisError
 from trellis.progress import CancelToken, StepInfo
 
 CLOSING_PATIENCE = 2.0
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +97,12 @@ class Executor:
         with self._lock:
             self._waiting.append((task, done))
         self._hand_out()
+
+    def carry_out(self, task: Callable[[Any], T]) -> T:
+        """What a task returns or raises that waits for its turn among the others, as does the caller."""
+        ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+        self.submit(task, ended.put)
+        return ended.get().result()
 
     def open(self) -> None:
         """Open all tools now, without waiting for it; a failure is told by the first task."""

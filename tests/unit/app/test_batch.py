@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.unit.app.process_fakes import Control
 from trellis.app.batch import DONE, FAILED, MANIFEST_FILE, WAITING, WORK_FOLDER, Batch, BatchItem, find_pictures
+from trellis.app.executor import Executor
 from trellis.app.presets import PRESETS
 from trellis.app.request import GenerationRequest, read_request
 from trellis.app.worker_process import PipelineSource, WorkerProcess
@@ -54,7 +55,9 @@ def make(pictures: Path, tmp_path: Path, process: WorkerProcess) -> Make:
     def make(items: list[BatchItem] | None = None, **request: object) -> Batch:
         items = items or find_pictures([pictures], tmp_path / "out")
         chosen = GenerationRequest(formats=("glb",), **request)
-        return Batch(items, tmp_path / "out", request=chosen, model="fake", tool=process)
+        return Batch(
+            items, tmp_path / "out", request=chosen, model="fake", executor=Executor([process]), writers=Executor([])
+        )
 
     return make
 
@@ -211,7 +214,9 @@ def test_the_manifest_says_how_each_asset_was_made(
     request = read_request({"preset": "auto", "formats": ["glb"]})
 
     def start() -> Batch:
-        return Batch(items, tmp_path / "out", request=request, model="fake", tool=process)
+        return Batch(
+            items, tmp_path / "out", request=request, model="fake", executor=Executor([process]), writers=Executor([])
+        )
 
     batch = start()
     assert run(batch) == [DONE]

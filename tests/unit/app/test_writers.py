@@ -14,12 +14,12 @@ from tests.unit.app.process_fakes import CANCEL_ARRIVED, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app.batch import Batch, BatchItem
 from trellis.app.engine import Engine
+from trellis.app.executor import Executor
 from trellis.app.jobs import CUT_OFF, JobState
 from trellis.app.presets import GIB
 from trellis.app.request import read_request
 from trellis.app.worker_process import PipelineSource, WorkerProcess
-from trellis.app.writers import MakerWithWriters, writing_processes
-from trellis.progress import CancelToken
+from trellis.app.writers import writing_processes
 
 
 @pytest.fixture
@@ -112,19 +112,20 @@ def test_the_end_of_the_program_tells_of_jobs_whose_files_wait(start: Callable[.
 def test_of_a_batch_too(control: Control, tmp_path: Path) -> None:
     items = [BatchItem(PICTURE, name) for name in "abcd"]
     source = fake_source(tmp_path)
-    tool = MakerWithWriters(WorkerProcess(source), lambda plan: [WorkerProcess(source) for _ in range(2)])
+    executor, writers = (Executor([WorkerProcess(source) for _ in range(count)]) for count in (1, 2))
     control.set(stage="texture", step=2, fault="wait")
-    batch = Batch(items, tmp_path / "out", request=read_request({"formats": ["glb"]}), model="fake", tool=tool)
+    request = read_request({"formats": ["glb"]})
+    batch = Batch(items, tmp_path / "out", request=request, model="fake", executor=executor, writers=writers)
     try:
-        tool.open(CancelToken())
-        with ThreadPoolExecutor(tool.jobs_at_once) as threads:
+        with ThreadPoolExecutor(4) as threads:
             entries = [threads.submit(batch.carry_out, item) for item in items]
             wait_until(lambda: sum(line.startswith("generate") for line in control.lines()) == 4)
             assert not any(entry.done() for entry in entries)
             control.set()
         assert [entry.result().state for entry in entries] == ["done"] * 4
     finally:
-        tool.close()
+        executor.close()
+        writers.close()
     assert {path.name for path in (tmp_path / "out").glob("*.glb")} == {"a.glb", "b.glb", "c.glb", "d.glb"}
 
 
@@ -142,3 +143,4 @@ def test_as_many_as_there_is_room_for(plan: dict[str, Any], count: int, monkeypa
     monkeypatch.setattr("psutil.cpu_count", lambda: 16)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100 * GIB))
     assert len(writing_processes(PipelineSource(), plan)) == count
+    assert writing_processes(PipelineSource(options={"memory_limit": 12.0}), plan) == []
