@@ -39,11 +39,11 @@ class ScenePipeline(ImageTo3D):
 
     scene: Scene
 
-    def decode_occupancy(self, latent: Tensor) -> Tensor:
-        """The scene's voxels."""
-        occupied = torch.zeros_like(super().decode_occupancy(latent))
-        occupied[self.scene.voxels.long().unbind(1)] = True
-        return occupied
+    def decode_numbers(self, latent: Tensor) -> Tensor:
+        """Those of the scene's voxels."""
+        numbers = torch.full_like(super().decode_numbers(latent), -1)
+        numbers[self.scene.voxels.long().unbind(1)] = 1
+        return numbers
 
     def decode_mesh_features(self, latent: SparseTensor) -> SparseTensor:
         """The scene's surface."""
