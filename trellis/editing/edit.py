@@ -35,7 +35,7 @@ T = TypeVar("T", GaussianCloud, RadianceField)
 logger = logging.getLogger(__name__)
 
 MOST_RESAMPLE = 10
-DRAWN, AGREES = 4, 0.95  # structures that are drawn at most, until an outline agrees so far with the picture's
+DRAWN, AGREES = 4, 0.8  # structures that are drawn at most, until an outline agrees so far with the picture's
 NOT_REMOVABLE = "The region holds nothing of the object, so there is nothing to remove: move it onto the object."
 ONE_OF = "An edit takes a picture, or a prompt, or remove: one of them."
 OTHER_SIZE = (

@@ -14,17 +14,19 @@ from trellis.geometry.cameras import Cameras
 from trellis.ops.rasterize.radiance_fields import camera_rays
 
 Shift = tuple[float, float]  # voxels to the right and down in the picture
-STEPS = (0.0, -0.5, 0.5, -1.0, 1.0)
-SHIFTS: Sequence[Shift] = [(right, down) for right in STEPS for down in STEPS]  # that are tried, none at all first
+STEPS = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5)
+SHIFTS: Sequence[Shift] = [(right, down) for right in STEPS for down in STEPS]
+NEARER = 0.02  # what the agreement must gain for a voxel of shift  # that are tried, none at all first
 SOLID, SOFTNESS = 0.57, 0.12  # what of a voxel, between its neighbours, covers a pixel; and how gradually it does
 
 
 @dataclass(frozen=True)
 class Outline:
-    """Of the pixels that what is in the region decides on: wanted [P]: 1 where the picture shows the object, and half a voxel
-    around it, because the voxels of a surface reach so far beyond; places [P, N, 3]: points along the rays, from -1 to
-    1 in the cube. occupied [R, R, R]: the voxels of the object, of which those in `region` [R, R, R] are to be new;
-    across [2, 3]: the directions to the right and down in the picture.
+    """What a picture shows, of the pixels that the new part decides on, and not what is kept.
+
+    wanted [P]: 1 where the object is, and half a voxel around it, because the voxels of a surface reach so far beyond;
+    places [P, N, 3]: points along the rays, from -1 to 1 in the cube; occupied [R, R, R]: the voxels of the object, of
+    which those in `region` [R, R, R] are to be new; across [2, 3]: the directions to the right and down in the picture.
     """
 
     wanted: Tensor
@@ -51,13 +53,14 @@ class Outline:
         return cls(shown[near], places[near], occupied.clone(), region.clone(), camera.extrinsics[0, :2, :3].clone())
 
     def place(self, numbers: Tensor) -> tuple[Shift, float]:
-        """The one of SHIFTS with which the outline of `numbers` [R, R, R], above 0 inside, agrees best; and how far.
+        """The one of SHIFTS with which the outline of `numbers` [R, R, R], above 0 inside, agrees best, and how far it
+        does; of two that are nearly alike the smaller one.
 
         A model takes the object of a picture to be in its middle, and in an edit it is where the source is.
         """
-        found = [(self.agreement(self.moved(numbers, shift) > 0), shift) for shift in SHIFTS]
-        most = max(agreement for agreement, _ in found)
-        return next(shift for agreement, shift in found if agreement == most), most
+        found = {shift: self.agreement(self.moved(numbers, shift) > 0) for shift in SHIFTS}
+        best = max(SHIFTS, key=lambda shift: found[shift] - NEARER * (abs(shift[0]) + abs(shift[1])))
+        return best, found[best]
 
     def moved(self, numbers: Tensor, shift: Shift) -> Tensor:
         """`numbers` [R, R, R], moved by `shift`."""

@@ -118,12 +118,12 @@ def sampled(stages: Any, *, camera: bool, progress: Progress) -> Tensor:
 def test_structures_are_drawn_until_one_agrees_and_the_best_is_taken() -> None:
     told = list[StepInfo]()
     progress = Progress(told.append)
-    good, none = Stages([0.1, 0.0, 0.2, 0.3]), Stages([0.3, 0.1, 0.2, 0.4])
+    good, none = Stages([0.2, 0.0, 0.2, 0.3]), Stages([0.3, 0.2, 0.25, 0.4])
     assert torch.equal(sampled(good, camera=True, progress=progress), ball(0.3))
     assert (good.drawn, good.fitted) == (2, [1])
     assert [step.step / step.total for step in told] == [1 / DRAWN, 2 / DRAWN]
     middle = (sampled(none, camera=True, progress=progress).nonzero() + 0.5).mean(0) / SIDE - 0.5
-    assert 0.1 - 1.5 / SIDE < float(middle[0]) < 0.1, "the nearest, a voxel nearer"
+    assert 0.2 - 2.2 / SIDE < float(middle[0]) < 0.2 - 0.5 / SIDE, "the nearest, and nearer still"
     assert (none.drawn, none.fitted) == (DRAWN, [1])
 
 
