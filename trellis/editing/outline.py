@@ -16,7 +16,7 @@ from trellis.ops.rasterize.radiance_fields import camera_rays
 Shift = tuple[float, float]  # voxels to the right and down in the picture
 STEPS = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5)
 SHIFTS: Sequence[Shift] = [(right, down) for right in STEPS for down in STEPS]
-NEARER = 0.02  # what the agreement must gain for a voxel of shift  # that are tried, none at all first
+NEARER = 0.02  # what the agreement must gain for a voxel of shift
 SOLID, SOFTNESS = 0.57, 0.12  # what of a voxel, between its neighbours, covers a pixel; and how gradually it does
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import editing
-from trellis.editing import outline
+from trellis import model_stages
+from trellis.editing import edit, outline
 
 
 def test_operations_are_measured_beside_a_generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outline, "SHIFTS", [(0.0, 0.0)])  # as many as there are take long on a 64^3 grid
+    for place, name, less in ((outline, "SHIFTS", [(0.0, 0.0)]), (edit, "DRAWN", 1), (model_stages, "FIT_STEPS", 1)):
+        monkeypatch.setattr(place, name, less)  # all of them take long on a 64^3 grid
     arguments = ["--device", "cpu", "--scale", "tiny", "--repeats", "1", "--steps", "1", "--precision", "float32"]
     assert editing.main([*arguments, "--output", str(tmp_path)]) == 0
     [rows] = json.loads((tmp_path / "editing.json").read_text()).values()
