@@ -8,9 +8,9 @@ import sys
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to end: 0 then, 2 for arguments that cannot be used."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C while libraries are imported leaves no traceback
-    from trellis.app.command_parser import STARTER, CommandParser
+    from trellis.app.command_parser import CommandParser
     from trellis.app.server_options import add_server_options
-    from trellis.errors import TrellisError
+    from trellis.errors import STARTER, TrellisError
 
     parser = CommandParser(
         prog=f"{STARTER} ui",

@@ -6,6 +6,7 @@ picture to Gaussians and mesh; the source's textured surface is at hand, as it i
 
 import argparse
 import json
+import math
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -22,15 +23,20 @@ from benchmarks.released import SCALES, Scene, corner_distances, make_scene, ran
 from trellis.app.presets import PRESETS
 from trellis.asset import Asset
 from trellis.atomic import write_bytes
+from trellis.conditioning.view import PictureView
 from trellis.editing.boxes import Box
 from trellis.encoding.source_mesh import Material, SourceMesh
+from trellis.geometry.cameras import orbit_cameras
 from trellis.kept import FileSurface
 from trellis.memory import MemoryPlan
 from trellis.pipeline import ImageTo3D
+from trellis.rendering.mesh import rasterize_mesh
+from trellis.representations import Mesh
 from trellis.runtime import Runtime, allocated_bytes, device_name, peak_allocated_bytes, reset_peak_memory
 from trellis.sparse import SparseTensor
 
 GIB = 2**30
+VIEW = 512  # pixels
 REGION = Box((-0.5, 0.1, -0.5), (0.5, 0.5, 0.5))  # the upper third of the object
 
 
@@ -39,11 +45,11 @@ class ScenePipeline(ImageTo3D):
 
     scene: Scene
 
-    def decode_occupancy(self, latent: Tensor) -> Tensor:
-        """The scene's voxels."""
-        occupied = torch.zeros_like(super().decode_occupancy(latent))
-        occupied[self.scene.voxels.long().unbind(1)] = True
-        return occupied
+    def decode_numbers(self, latent: Tensor) -> Tensor:
+        """Those of the scene's voxels."""
+        numbers = torch.full_like(super().decode_numbers(latent), -1)
+        numbers[self.scene.voxels.long().unbind(1)] = 1
+        return numbers
 
     def decode_mesh_features(self, latent: SparseTensor) -> SparseTensor:
         """The scene's surface."""
@@ -76,14 +82,29 @@ def with_surface(asset: Asset) -> Asset:
     return replace(asset, surface=FileSurface(surface))
 
 
+def views(mesh: Mesh) -> tuple[Image.Image, Image.Image, PictureView]:
+    """A picture of the mesh, another one with something where there is nothing, and the view that both are of."""
+    camera = orbit_cameras([math.radians(200)], [math.radians(20)], fov_degrees=50)
+    covered = rasterize_mesh(mesh, camera, size=VIEW).mask
+    picture = Image.new("RGBA", (VIEW, VIEW), (0, 0, 0, 0))
+    picture.paste((200, 120, 60, 255), mask=Image.fromarray(covered.cpu().numpy().astype("uint8") * 255))
+    other = picture.copy()
+    ImageDraw.Draw(other).rectangle((0, 0, VIEW // 3, VIEW // 3), fill=(60, 120, 200, 255))
+    return picture, other, PictureView((VIEW, VIEW), (0, 0, VIEW, VIEW), camera)
+
+
 def operations(pipeline: ImageTo3D) -> dict[str, Callable[[], Any]]:
     """What is measured; the asset that is edited is made beforehand."""
     picture = object_picture()
     source = with_surface(pipeline(picture))
+    assert source.mesh is not None
+    alike, other, view = views(source.mesh)
     return {
         "generate": lambda: pipeline(picture),
         "variant": lambda: pipeline.variant(source, picture),
         "edit": lambda: pipeline.edit(source, picture, region=REGION),
+        "edit of a view": lambda: pipeline.edit(source, alike, region=REGION, view=view),
+        "edit of a view, several drawn": lambda: pipeline.edit(source, other, region=REGION, view=view),
         "remove": lambda: pipeline.edit(source, region=REGION, remove=True),
     }
 
@@ -99,7 +120,7 @@ def measure(pipeline: ImageTo3D, repeats: int) -> list[dict[str, Any]]:
         rows.append({"operation": name, "seconds": seconds, "peak": peak_allocated_bytes(device), "before": before})
         median, usual = (statistics.median(row["seconds"]) for row in (rows[-1], rows[0]))
         print(
-            f"{name:9} {median:7.3f} s, {median / usual:5.2f} of a generation, peak {rows[-1]['peak'] / GIB:6.3f} GiB "
+            f"{name:30} {median:7.3f} s, {median / usual:5.2f} of a generation, peak {rows[-1]['peak'] / GIB:6.3f} GiB "
             f"({before / GIB:.3f} before)",
             flush=True,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from trellis import __version__
 from trellis.app.command_options import add_options, check_start, request_from
-from trellis.app.command_parser import STARTER, CommandParser
+from trellis.app.command_parser import CommandParser
 from trellis.app.dataset_command import add_dataset_command
 from trellis.app.edit_commands import STORED, add_edit_commands
 from trellis.app.generation import file_name
@@ -23,7 +23,7 @@ from trellis.app.models_command import add_models_options, fetch_models, models_
 from trellis.app.request import GenerationRequest, SetupOptions
 from trellis.app.server_options import add_server_options
 from trellis.app.terminal import ProgressBars, peak_memory_line, print_likeness, print_summary
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import STARTER, InvalidInputError, TrellisError
 from trellis.families.family import PICTURES, TEXT
 from trellis.options import MESH, SHAPE
 from trellis.progress import CancelToken

@@ -1,7 +1,10 @@
 """Every error this library raises on purpose: its message says what happened and what to do."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+STARTER = "run.bat" if sys.platform == "win32" else "run.sh"  # the program that people call, as messages name it
 
 
 class TrellisError(Exception):

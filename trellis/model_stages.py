@@ -124,11 +124,15 @@ class ModelStages:
 
     def decode_occupancy(self, latent: Tensor) -> Tensor:
         """Bool [1, R, R, R]: the voxels that are occupied."""
+        return self.decode_numbers(latent) > 0
+
+    def decode_numbers(self, latent: Tensor) -> Tensor:
+        """[1, R, R, R]: the structure decoder's numbers, which are above 0 where a voxel is occupied."""
 
         def work(decoder: StructureDecoder, effort: Effort) -> Tensor:
             return decoder(latent.to(effort.device))
 
-        return self.host.run("sparse_structure_decoder", work, values=itself)[:, 0] > 0
+        return self.host.run("sparse_structure_decoder", work, values=itself)[:, 0]
 
     def fit_structure(self, latent: Tensor, free: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """A latent grid [1, C, r, r, r], moved where `free` a little down the gradient of `loss`.

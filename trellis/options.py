@@ -174,7 +174,10 @@ class Options(BaseModel):
         name = str(problem["loc"][0])
         known = cls.options()
         allowed = known[name].describe() if name in known else problem.get("ctx", {}).get("expected", "as documented")
-        return InvalidInputError(f"{name} must be {allowed}, not {shown(values[name])}.", field=name)
+        meant = ""
+        if name in known and problem["type"] == "literal_error" and isinstance(problem["input"], str):
+            meant = did_you_mean(problem["input"], map(str, known[name].values))
+        return InvalidInputError(f"{name} must be {allowed}, not {shown(values[name])}.{meant}", field=name)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values fit for JSON."""

@@ -8,8 +8,6 @@ from typing import Any, NoReturn
 
 from trellis.errors import did_you_mean
 
-STARTER = "run.bat" if sys.platform == "win32" else "run.sh"
-
 
 class HelpWithDefaults(argparse.HelpFormatter):
     """Ends the help of every option with its default, where the help does not tell it in words."""

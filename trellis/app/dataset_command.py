@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trellis.app.command_parser import STARTER, CommandParser
+from trellis.app.command_parser import CommandParser
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
 from trellis.app.output_folder import check_writable
 from trellis.app.storage import storing
 from trellis.app.terminal import ProgressBars
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import STARTER, InvalidInputError, TrellisError
 from trellis.runtime import share_of_job
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from trellis.app.command_options import add_options, check_start, request_from
-from trellis.app.command_parser import STARTER
 from trellis.app.job_sources import check_start as check_sources
 from trellis.app.job_sources import is_steered
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
@@ -25,7 +24,7 @@ from trellis.app.request import (
 from trellis.app.terminal import ProgressBars, peak_memory_line, print_summary
 from trellis.atomic import write_bytes, written_aside
 from trellis.encoding.options import MESH_FORMATS, MeshOptions
-from trellis.errors import InvalidInputError
+from trellis.errors import STARTER, InvalidInputError
 from trellis.families.family import PICTURES, TEXT
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from trellis.errors import InvalidInputError
+from trellis.errors import STARTER, InvalidInputError
 from trellis.families.acquire import U2NET, get_model, known_names
 from trellis.families.catalogue import list_models, model_refusal, supporting_folder
 from trellis.families.licences import accept_licence
@@ -53,7 +53,7 @@ def fetch_models(
     Raises InvalidInputError for no or another name, LicenceError, FetchError when a model is not to be had.
     """
     if not parsed.names and parsed.accept_licence is None:
-        raise InvalidInputError(f"models get needs a name: {', '.join(known_names())}.")
+        raise InvalidInputError(f"{STARTER} models get needs a name: {', '.join(known_names())}.")
     lines = []
     if parsed.accept_licence is not None:
         licence = accept_licence(parsed.accept_licence, files)

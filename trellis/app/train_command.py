@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trellis.app.command_parser import STARTER, CommandParser
+from trellis.app.command_parser import CommandParser
 from trellis.app.output_folder import check_writable
 from trellis.app.storage import storing
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import STARTER, InvalidInputError, TrellisError
 from trellis.runtime import DEVICES, Runtime
 
 if TYPE_CHECKING:  # the networks' libraries take seconds to import, which --help does without

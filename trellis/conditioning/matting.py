@@ -4,15 +4,16 @@ import numpy as np
 from PIL import Image
 
 from trellis.conditioning.marks import ADD, REMOVE, Marks
-from trellis.errors import InvalidInputError
+from trellis.errors import STARTER, InvalidInputError
 from trellis.runtime import ModelFiles, matting_model_path
 
 U2NET_SIDE = 320  # pixels of the network's square input
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures that it learned from
 BACKGROUND_MODES = ("auto", "alpha", "rembg", "grabcut", "whole")
+FETCH_IT = f"“{STARTER} models get u2net”"
 GRABCUT_NOTE = (
     "The background was removed by the built-in GrabCut, which suits plain backgrounds; "
-    "for photographs fetch the network u2net once (“models get u2net”) or use a picture with a transparent background."
+    f"for photographs fetch the network u2net once ({FETCH_IT}) or use a picture with a transparent background."
 )
 
 
@@ -84,13 +85,13 @@ def _remove_with_u2net(color: Image.Image, runtime: ModelFiles) -> Image.Image:
 
     path = matting_model_path()
     if not path.is_file():
-        way = "put it there" if runtime.offline else "fetch it once with “models get u2net”"
+        way = "put it there" if runtime.offline else f"fetch it once with {FETCH_IT}"
         reason = ", which may not be fetched in offline mode" if runtime.offline else ""
         raise InvalidInputError(f"rembg needs its network {path}{reason}: {way}, or choose 'grabcut'.")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except (Fail, InvalidArgument, InvalidProtobuf) as error:
-        raise InvalidInputError(f"{path} is damaged: delete it and fetch it again with “models get u2net”.") from error
+        raise InvalidInputError(f"{path} is damaged: delete it and fetch it again with {FETCH_IT}.") from error
     pixels = np.asarray(color.resize((U2NET_SIDE, U2NET_SIDE), Image.Resampling.LANCZOS))
     scaled = (pixels / max(pixels.max(), 1e-6) - IMAGE_MEAN) / IMAGE_STD
     batch = scaled.transpose(2, 0, 1)[None].astype(np.float32)

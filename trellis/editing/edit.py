@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -34,7 +35,7 @@ T = TypeVar("T", GaussianCloud, RadianceField)
 logger = logging.getLogger(__name__)
 
 MOST_RESAMPLE = 10
-DRAWN, AGREES = 4, 0.95  # structures that are drawn at most, until an outline agrees so far with the picture's
+DRAWN, AGREES = 4, 0.8  # structures that are drawn at most, until an outline agrees so far with the picture's
 NOT_REMOVABLE = "The region holds nothing of the object, so there is nothing to remove: move it onto the object."
 ONE_OF = "An edit takes a picture, or a prompt, or remove: one of them."
 OTHER_SIZE = (
@@ -190,30 +191,31 @@ def _sampled_occupancy(
     moved a little towards it.
     """
     assert given.condition is not None
-    source = torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0))
-    known = stages.encode_structure(source)
+    known = stages.encode_structure(torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0)))
     free = edited_cells(part.mask, known.shape[-1])[None, None].to(known.device)
+    draw = partial(
+        stages.sample_structure,
+        given.condition,
+        options.structure_sampler,
+        generator,
+        options.multi_image,
+        speed=options.speed,
+        known=Known(known, ~free, options.resample),
+    )
     outline = given.outline(part)
-    best, most = known, -1.0
-    for turn in range(1 if outline is None else DRAWN):
-        latent = stages.sample_structure(
-            given.condition,
-            options.structure_sampler,
-            generator,
-            options.multi_image,
-            progress if outline is None else _of_turns(progress, turn),
-            options.speed,
-            known=Known(known, ~free, options.resample),
-        )
-        agreement = 0.0 if outline is None else outline.agreement(stages.decode_occupancy(latent)[0])
+    if outline is None:
+        return stages.decode_occupancy(draw(progress=progress))[0].cpu()
+    best, shift, most = known, (0.0, 0.0), -1.0
+    for turn in range(DRAWN):
+        latent = draw(progress=_of_turns(progress, turn))
+        place, agreement = outline.place(stages.decode_numbers(latent)[0])
         if agreement > most:
-            best, most = latent, agreement
+            best, shift, most = latent, place, agreement
         if most >= AGREES:
             break
-    if outline is not None:
-        logger.info("The outline agrees to %.3f with the picture's.", most)
-        best = stages.fit_structure(best, free, lambda logits: outline.loss(torch.sigmoid(logits)))
-    return stages.decode_occupancy(best)[0].cpu()
+    logger.info("The outline agrees to %.3f with the picture's, moved by %s voxels.", most, shift)
+    best = stages.fit_structure(best, free, lambda numbers: outline.loss(torch.sigmoid(outline.moved(numbers, shift))))
+    return (outline.moved(stages.decode_numbers(best)[0], shift) > 0).cpu()
 
 
 def _of_turns(progress: Progress, turn: int) -> Progress:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trellis.atomic import write_bytes
-from trellis.errors import InvalidInputError, LicenceError, did_you_mean
+from trellis.errors import STARTER, InvalidInputError, LicenceError, did_you_mean
 from trellis.families import registry
 from trellis.families.family import Licence
 from trellis.runtime import ModelFiles
@@ -57,7 +57,7 @@ def licence_refusal(licence: Licence | None, files: ModelFiles, *, model: str) -
         return None
     return (
         f"{model} is under the {licence.title}, which nobody has accepted here. {' '.join(licence.terms)} "
-        f"To accept it, choose the model on the page, or run: models get --accept-licence {licence.name}."
+        f"To accept it, choose the model on the page, or run: {STARTER} models get --accept-licence {licence.name}."
     )
 
 

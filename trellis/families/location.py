@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from trellis.errors import CheckpointError, FetchError, did_you_mean
+from trellis.errors import STARTER, CheckpointError, FetchError, did_you_mean
 from trellis.families.family import ModelDescription, ModelFamily, NeededFile, publication
 from trellis.runtime import ModelFiles
 
@@ -87,7 +87,7 @@ class ModelLocation:
         here = "offline: only the local cache was searched" if self.runtime.offline else "not on this machine"
         return FetchError(
             f"{path} of {' or '.join(self.repositories)} cannot be had ({here}). "
-            f"Fetch the model with: models get {self.name}."
+            f"Fetch the model with: {STARTER} models get {self.name}."
         )
 
 

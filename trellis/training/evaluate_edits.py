@@ -289,6 +289,7 @@ def encoding_rows(pipeline: TrellisPipeline, folder: Path) -> list[Row]:
         rows += [
             Row(f"encode, decode, {kind}: IoU", found.iou, 0.98),
             Row(f"{kind}: F at 0.02", found.near, 0.97),
+            Row(f"{kind}: F at 0.02 of the surface that files show", found.seen, 0.97),
             Row(f"{kind}: F at 0.05", found.far, 0.99),
             Row(f"{kind}: pictures of the mesh, dB", found.mesh, 32),
             Row(f"{kind}: pictures of the Gaussians, dB", found.gaussians, 28),

@@ -15,7 +15,7 @@ from installer import __main__ as starter
 from installer import setup
 from tests.contract.sources import ROOT
 from trellis import cli
-from trellis.app.command_parser import STARTER
+from trellis.errors import STARTER
 
 PICTURE = Path(__file__).parent / "picture.png"
 COMMANDS = (

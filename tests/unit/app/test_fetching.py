@@ -13,7 +13,7 @@ from tests.unit.families.test_acquire import ENCODER, FIRST, MODEL, SECOND, hub,
 from trellis.app.jobs import Job, JobState
 from trellis.app.model_fetch import ModelFetches
 from trellis.app.request import GenerationRequest
-from trellis.errors import Cancelled, FetchError
+from trellis.errors import STARTER, Cancelled, FetchError
 from trellis.families.acquire import obtain_model
 from trellis.families.hunyuan_family import LICENCE
 from trellis.families.trellis_family import NANO_FOLDER
@@ -41,7 +41,7 @@ def test_nothing_is_fetched_unasked(hub: FakeHub, runtime: Runtime) -> None:
     assert obtain_model("nano", runtime=runtime).local == NANO_FOLDER
     location = obtain_model(FIRST, runtime=Runtime(offline=True, model_folder=runtime.model_folder))
     assert hub.asked == []
-    with pytest.raises(FetchError, match=f"pipeline.json of {FIRST}.*offline.*models get {FIRST}"):
+    with pytest.raises(FetchError, match=f"pipeline.json of {FIRST}.*offline.*{STARTER} models get {FIRST}"):
         location.describe()
 
 

@@ -55,6 +55,14 @@ def test_bad_values_name_their_field(name: str, value: object) -> None:
         read_request({name: value})
 
 
+def test_a_misspelt_value_is_told_with_what_was_meant() -> None:
+    for name, value, meant in (("speed", "fastset", "fastest"), ("formats", ("glb", "plyy"), "ply")):
+        with pytest.raises(InvalidInputError, match=rf"^{name} must be.* Did you mean {meant}\?$"):
+            read_request({name: value})
+    with pytest.raises(InvalidInputError, match=r"512, 1024, 2048, 4096, not 7\.$"):
+        read_request({"texture_size": 7})
+
+
 def test_an_unknown_option_lists_the_known_ones() -> None:
     with pytest.raises(InvalidInputError, match=r"'sede'.*structure_steps, .*seed"):
         read_request({"sede": 1})

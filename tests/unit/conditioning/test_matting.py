@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from trellis.conditioning import cut_out
-from trellis.errors import InvalidInputError
+from trellis.errors import STARTER, InvalidInputError
 from trellis.runtime import ModelFiles
 
 
@@ -76,7 +76,9 @@ def test_the_package_rembg_is_not_needed(network: Path, monkeypatch: pytest.Monk
     assert cut_out(Image.new("RGB", (8, 8)), background="rembg", runtime=ModelFiles())[1] == "rembg"
 
 
-@pytest.mark.parametrize(("offline", "words"), [(True, r"u2net\.onnx.*offline.*grabcut"), (False, "models get u2net")])
+@pytest.mark.parametrize(
+    ("offline", "words"), [(True, r"u2net\.onnx.*offline.*grabcut"), (False, f"{STARTER} models get u2net")]
+)
 def test_a_missing_network_says_what_to_do(
     offline: bool, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

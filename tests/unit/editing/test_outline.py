@@ -56,11 +56,29 @@ def test_what_is_kept_counts_as_it_is() -> None:
     half = torch.zeros_like(EVERYWHERE)
     half[16:] = True
     joined = outline(ball(0.3), half)
-    assert joined.agreement(ball(0.3)) == outline().agreement(ball(0.3))
+    assert joined.agreement(ball(0.3)) > 0.96
     assert joined.agreement(NOTHING) < 0.7
+    top = torch.zeros_like(EVERYWHERE)
+    top[..., 25:] = True
+    small = outline(ball(0.3), top)
+    assert small.agreement(ball(0.3)) > 0.8
+    assert small.agreement(NOTHING) < 0.1, "what the rest covers does not count"
     grid = ball(0.3, x=1 / SIDE).float().requires_grad_()
     [slope] = torch.autograd.grad(joined.loss(grid), grid)
     assert bool(slope[half].any()) and not bool(slope[~half].any())
+
+
+def test_what_lies_beside_the_picture_is_moved_in_its_plane() -> None:
+    right, down = CAMERA.extrinsics[0, :2, :3] / SIDE
+    assert abs(float(down[2])) * SIDE > 0.9, "as good as downwards"
+    beside = ball(0.3, x=float(right[0])).float() - 0.5
+    shift, agreement = outline().place(beside)
+    assert shift == (-1.0, 0.0) and agreement > outline().agreement(beside > 0) + 0.02
+    lower = outline().moved(ball(0.3).float(), (0.0, 1.0))
+    places = lower.nonzero()
+    moved = (places * lower[lower > 0, None]).sum(0) / lower.sum() / SIDE - (SIDE - 1) / 2 / SIDE
+    assert torch.allclose(moved, down, atol=0.1 / SIDE)
+    assert outline().place(ball(0.3).float() - 0.5)[0] == (0.0, 0.0)
 
 
 class Stages:
@@ -74,11 +92,14 @@ class Stages:
 
     def sample_structure(self, *given: Any, **options: Any) -> Tensor:
         self.drawn += 1
-        given[4].report(Stage.STRUCTURE, 1, 1)
+        options["progress"].report(Stage.STRUCTURE, 1, 1)
         return torch.full((1, 8, 8, 8, 8), float(self.drawn - 1))
 
+    def decode_numbers(self, latent: Tensor) -> Tensor:
+        return ball(0.3, x=self.places[int(latent[0, 0, 0, 0, 0])])[None].float() - 0.5
+
     def decode_occupancy(self, latent: Tensor) -> Tensor:
-        return ball(0.3, x=self.places[int(latent[0, 0, 0, 0, 0])])[None]
+        return self.decode_numbers(latent) > 0
 
     def fit_structure(self, latent: Tensor, free: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         self.fitted.append(int(latent[0, 0, 0, 0, 0]))
@@ -97,11 +118,12 @@ def sampled(stages: Any, *, camera: bool, progress: Progress) -> Tensor:
 def test_structures_are_drawn_until_one_agrees_and_the_best_is_taken() -> None:
     told = list[StepInfo]()
     progress = Progress(told.append)
-    good, none = Stages([0.1, 0.0, 0.2, 0.3]), Stages([0.3, 0.1, 0.2, 0.4])
+    good, none = Stages([0.2, 0.0, 0.2, 0.3]), Stages([0.3, 0.2, 0.25, 0.4])
     assert torch.equal(sampled(good, camera=True, progress=progress), ball(0.3))
     assert (good.drawn, good.fitted) == (2, [1])
     assert [step.step / step.total for step in told] == [1 / DRAWN, 2 / DRAWN]
-    assert torch.equal(sampled(none, camera=True, progress=progress), ball(0.3, x=0.1))
+    middle = (sampled(none, camera=True, progress=progress).nonzero() + 0.5).mean(0) / SIDE - 0.5
+    assert 0.2 - 2.2 / SIDE < float(middle[0]) < 0.2 - 0.5 / SIDE, "the nearest, and nearer still"
     assert (none.drawn, none.fitted) == (DRAWN, [1])
 
 

@@ -22,7 +22,7 @@ from trellis.app.request import EditRequest, EncodeRequest, VariantRequest
 from trellis.asset import Asset
 from trellis.dataset.meshes import training_mesh
 from trellis.encoding.load import load_mesh
-from trellis.errors import CheckpointError, FetchError, InvalidInputError, LicenceError
+from trellis.errors import STARTER, CheckpointError, FetchError, InvalidInputError, LicenceError
 from trellis.export.glb import write_glb
 from trellis.families import acquire, registry
 from trellis.families.catalogue import list_models, model_licence, model_refusal, resolve_model
@@ -146,7 +146,7 @@ def test_folders_that_are_no_models_are_told_of_in_words(files: ModelFiles) -> N
     (folder / "config.yaml").write_text("model: [", encoding="utf-8")
     with pytest.raises(CheckpointError, match="cannot be read as YAML"):
         open_model("broken", runtime=runtime)
-    with pytest.raises(FetchError, match=f"models get {NAME}"):
+    with pytest.raises(FetchError, match=f"{STARTER} models get {NAME}"):
         resolve_model(NAME, runtime=dataclasses.replace(files, offline=True)).describe()
 
 
