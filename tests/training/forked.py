@@ -1,4 +1,4 @@
-"""`train.py` in processes that are forked from one that has imported what it needs: the imports take most of the time."""
+"""`train.py` in processes that are forked from one that has its imports, which take most of the time."""
 
 import os
 import signal
