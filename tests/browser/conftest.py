@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL, served
 from tests.browser.site import COLORS, Site
@@ -17,6 +17,10 @@ const getContext = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
   return kind.startsWith("webgl") ? null : getContext.call(this, kind, ...more);
 };"""
+# A model that turns is drawn all the time, which takes a core with software WebGL.
+STILL: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
+# Of one session after another: its cache keeps the page's scripts, which to fetch and compile takes half of a start.
+_shared: list[BrowserContext] = []
 SCREENSHOTS = Path("outputs/screenshots")  # ignored by git
 
 
@@ -25,6 +29,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SOFTWARE_WEBGL))
         yield chromium
+        _shared.clear()
         chromium.close()
 
 
@@ -42,15 +47,16 @@ def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
     Where no test looks at the model, the page has no WebGL: to start it takes a third of a page's processor time.
     """
     contexts, outside, faults = [], [], []
+    usual = _shared.pop() if _shared else browser.new_context(**STILL)
 
     def _open(address: str, *, webgl: bool = False, **options: Any) -> Page:
-        # A model that turns is drawn all the time, which takes a core with software WebGL.
-        still: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
-        context = browser.new_context(**still | options)
-        contexts.append(context)
-        if not webgl:
-            context.add_init_script(WITHOUT_WEBGL)
+        context = usual
+        if usual.pages or not options.keys() <= {"viewport"}:
+            contexts.append(context := browser.new_context(**STILL | options))
         page = context.new_page()
+        page.set_viewport_size(options.get("viewport", STILL["viewport"]))
+        if not webgl:
+            page.add_init_script(WITHOUT_WEBGL)
         page.set_default_timeout(180_000)  # only a failing test waits so long
         page.on("request", lambda request: _note_outside(request.url, address, outside))
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -61,8 +67,21 @@ def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
     yield _open
     for context in contexts:
         context.close()
+    _forget(usual)
+    _shared.append(usual)
     assert outside == []
     assert faults == []
+
+
+def _forget(context: BrowserContext) -> None:
+    """Make the next page that of a new session: nothing is left but the cache."""
+    context.clear_cookies()
+    context.clear_permissions()
+    for page in context.pages:
+        origin = page.evaluate("location.origin")
+        kinds = "cookies,local_storage,indexeddb,service_workers,cache_storage"
+        context.new_cdp_session(page).send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": kinds})
+        page.close()
 
 
 @pytest.fixture(scope="module")

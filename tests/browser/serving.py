@@ -14,6 +14,9 @@ CHROMIUM = "/usr/bin/chromium"
 SOFTWARE_WEBGL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader-webgl", "--enable-unsafe-swiftshader")
 
 
+_left: list[int] = []  # ports of servers that have ended: at its old address a browser knows a page's scripts
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -23,7 +26,7 @@ def free_port() -> int:
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The address of `app`, served until the block ends."""
-    port = free_port()
+    port = _left.pop() if _left else free_port()
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
     )
@@ -38,3 +41,4 @@ def served(app: FastAPI) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(timeout=15)
+        _left.append(port)

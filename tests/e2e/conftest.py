@@ -1,6 +1,6 @@
 """The embedded model, opened once, and one asset of it with its files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from trellis import Asset, ImageTo3D, Runtime
 from trellis.export.projection import VIEWS
 
 MODEL = "nano"
-STEPS = 4
+STEPS = 2
 TEXTURE_SIZE = 512
 FRAMES = 4
 PREVIEW_SIZE = 256
@@ -41,11 +41,13 @@ def result(pipeline: ImageTo3D, picture: Path, tmp_path_factory: pytest.TempPath
     return Result(asset, asset.save(tmp_path_factory.mktemp("result"), **FAST))
 
 
-@pytest.fixture
-def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that look at a save's steps or at equal bytes, not at how good a texture is."""
-    for mode in ("fast", "best"):
-        monkeypatch.setitem(VIEWS[mode], "cpu", (9, 128))
+@pytest.fixture(scope="session", autouse=True)
+def few_views() -> Iterator[None]:
+    """Enough for steps, equal bytes, and colours of whole objects; how good a texture is, other tests look at."""
+    with pytest.MonkeyPatch.context() as patch:
+        for mode in ("fast", "best"):
+            patch.setitem(VIEWS[mode], "cpu", (9, 192))
+        yield
 
 
 def make_asset(pipeline: ImageTo3D, picture: Path | Sequence[Path], *, seed: int) -> Asset:

@@ -21,7 +21,7 @@ FRONT = np.pi
 
 @pytest.fixture(scope="module")
 def mug(pipeline: ImageTo3D) -> Asset:
-    asset = pipeline(EXAMPLES / "mug.png", seed=1, structure_steps=6, latent_steps=6)
+    asset = pipeline(EXAMPLES / "mug.png", seed=1, structure_steps=4, latent_steps=4)
     cutout = np.asarray(asset.prepared[0].cutout).astype(float) / 255
     wanted = cutout[cutout[..., 3] > 0.9][:, :3].mean(0)
     assert wanted[0] - wanted[1:].max() > 0.2  # the picture's mug is brown
@@ -77,14 +77,14 @@ def test_an_asset_is_like_its_own_picture_and_not_like_another(mug: Asset, tmp_p
 
 
 def test_an_aeroplane_is_wide_and_low(pipeline: ImageTo3D) -> None:
-    asset = pipeline(EXAMPLES / "aeroplane.png", seed=1, structure_steps=6, latent_steps=2, representations=("mesh",))
+    asset = pipeline(EXAMPLES / "aeroplane.png", seed=1, structure_steps=4, latent_steps=2, representations=("mesh",))
     assert asset.mesh is not None
     size = asset.mesh.vertices.amax(0) - asset.mesh.vertices.amin(0)
     assert size[2] < 0.6 * max(size[0], size[1])
 
 
 def test_the_asset_is_one_solid_thing_in_the_middle(pipeline: ImageTo3D) -> None:
-    asset = pipeline(EXAMPLES / "snowman.png", seed=1, structure_steps=6, latent_steps=2, representations=("mesh",))
+    asset = pipeline(EXAMPLES / "snowman.png", seed=1, structure_steps=4, latent_steps=2, representations=("mesh",))
     assert asset.mesh is not None
     cameras = orbit_cameras([FRONT, FRONT + np.pi / 2], [0.2, 0.2])
     mask = render_mesh(asset.mesh, cameras, size=96, supersampling=1).mask

@@ -26,7 +26,6 @@ def test_a_file_takes_the_colours_of_a_picture_of_it(pipeline: ImageTo3D, tmp_pa
         assert found[name] >= goal and found[f"{name}_before"] < goal - 6, found
 
 
-@pytest.mark.usefixtures("few_views")
 def test_a_job_retextures_a_mesh_and_the_same_one_the_same_bytes(pipeline: ImageTo3D, tmp_path: Path) -> None:
     request = read_request({"operation": "retexture", "latent_steps": 2, "texture_size": 512, "seed": 3})
     written, stages = [], set[Stage]()

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.conftest import MODEL
 from tests.unit.app.engines import PipelineTool
 from trellis import ImageTo3D
@@ -13,7 +11,6 @@ from trellis.progress import CancelToken, StepInfo
 from trellis.stages import Stage
 
 
-@pytest.mark.usefixtures("few_views")
 def test_a_job_of_all_files_reports_the_stages_of_the_table(pipeline: ImageTo3D, picture: Path, tmp_path: Path) -> None:
     values = {"structure_steps": 2, "latent_steps": 2, "texture_size": 512, "preview_frames": 2, "preview_size": 256}
     values |= {"faces": 2000, "texture_mode": "best", "normal_map": True}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.forked import ForkedTraining
 from tests.training.tiny import tiny_config
 from trellis.errors import InvalidInputError
 from trellis.training.config import config_values
@@ -43,11 +44,19 @@ def command(plan: Path, folder: Path, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
+def run_forked(options: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The plan's exit status; a terminated run's processes are those of a user, these are started in less time."""
+    monkeypatch.setattr("trellis.training.nano.subprocess.Popen", ForkedTraining)
+    monkeypatch.setattr("trellis.training.nano._POLL", 0.1)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return main(options)
+
+
 @pytest.mark.slow
-def test_whole_plan_makes_a_model(tmp_path: Path) -> None:
+def test_whole_plan_makes_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
     options = command(plan, output, "--seconds", "500")
-    status = subprocess.run([sys.executable, "-m", "trellis.training.nano", *options], cwd=ROOT).returncode
+    status = run_forked(options, monkeypatch)
     log = (output / LOG_FILE).read_text()
     assert status == 0, log
     assert (output / MODEL_FOLDER / "pipeline.json").is_file()
@@ -58,10 +67,12 @@ def test_whole_plan_makes_a_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_with_a_second_device_the_structure_flow_goes_on_beside_the_latent_vae(model: Path, tmp_path: Path) -> None:
+def test_with_a_second_device_the_structure_flow_goes_on_beside_the_latent_vae(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, output = tiny_plan(tmp_path / "plan", steps=3), tmp_path / "run"
     options = command(plan, output, "--seconds", "500", "--start-from", str(model), "--device", "cpu:0", "cpu")
-    assert subprocess.run([sys.executable, "-m", "trellis.training.nano", *options], cwd=ROOT).returncode == 0
+    assert run_forked(options, monkeypatch) == 0
     log = (output / LOG_FILE).read_text()
     begun = {name: f"nano start {name} on {device}:" for name, device in PLACES.items()}
     assert all(line in log for line in begun.values()) and "start structure_vae" not in log

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 
@@ -189,7 +190,7 @@ def _try_spconv(runtime: Runtime) -> str:
     coords, feats, weight, bias, exact = _convolution_trial(runtime)
     if not spconv_adapter.is_usable(feats):
         raise TrellisError(_not_for(runtime))
-    options = {"coords": coords, "resolution": 4, "batch_size": 1, "algorithm": runtime.spconv_algo}
+    options: dict[str, Any] = {"coords": coords, "resolution": 4, "batch_size": 1, "algorithm": runtime.spconv_algo}
     return _compare(
         lambda: spconv_adapter.convolve(feats, weight, bias=bias, indices={}, **options),
         exact,

@@ -57,7 +57,7 @@ class ShapeEncoder(nn.Module):
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Convert all weights."""
-        self.backbone.to(dtype=dtype)  # type: ignore[call-arg]
+        self.backbone.to(dtype=dtype)
 
     def forward(self, pictures: Tensor, sides: tuple[int, ...] = ()) -> Tensor:
         """Tokens float32 [1, V T, C] of pictures [V, 3, S, S] in 0..1 of one object, one after the other.

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from trellis.ops.eager import eager
+
 T = TypeVar("T")
 
 
@@ -106,7 +108,7 @@ def _segment_sum(tokens: Tensor, segments: Segments) -> Tensor:
         return segments.membership(tokens.dtype) @ tokens
 
 
-@torch.compiler.disable
+@eager
 def expand_segments(table: Tensor, segments: Segments) -> Tensor:
     """Per-segment rows [segments, C] -> per-token rows [total, C]."""
     if len(segments) == 1:
@@ -114,7 +116,7 @@ def expand_segments(table: Tensor, segments: Segments) -> Tensor:
     return _Expand.apply(table, segments)
 
 
-@torch.compiler.disable
+@eager
 def sum_segments(tokens: Tensor, segments: Segments) -> Tensor:
     """Sum of tokens [total, C] over each segment -> [segments, C]."""
     return _Sum.apply(tokens, segments)

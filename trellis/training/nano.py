@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError, TrellisError
 from trellis.training.assemble import assemble
 from trellis.training.config import TrainConfig, config_values, read_config
@@ -143,7 +145,7 @@ class Driver:
         parts = [f"data_{part}" for part in range(plan.processes)]
         path = self._write_config("flows", config)
         for part, name in enumerate(parts):
-            options = ["--make-data", f"{part}/{plan.processes}", "--threads", "2"]
+            options = ["--make-data", f"{part}/{plan.processes}", *_threads(2)]
             self._launch(name, path, *options, device=device)
         while any(self._alive(name) for name in parts) and time.monotonic() < until:
             self._pause()
@@ -177,7 +179,7 @@ class Driver:
             logger.warning("no time is left for %s", stage)
             return
         config = self.configs[stage] if init is None else dataclasses.replace(self.configs[stage], init=init)
-        options = ["--within", f"{within:.1f}", "--threads", "4"]
+        options = ["--within", f"{within:.1f}", *_threads(4)]
         self._launch(stage, self._write_config(stage, config), *options, device=device or self.devices[0])
 
     def _write_config(self, stage: str, config: TrainConfig) -> Path:
@@ -247,6 +249,11 @@ class Driver:
             return False
         logger.info("model assembled: %d bytes, after %.0f s", sum(sizes.values()), time.monotonic() - self.began)
         return True
+
+
+def _threads(most: int) -> list[str]:
+    """The option of a process that shares the machine's processors with others."""
+    return ["--threads", str(min(most, torch.get_num_threads()))]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from trellis.conditioning import ImageEncoder
 from trellis.conditioning.image_encoder import IMAGENET_MEAN, IMAGENET_STD
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models import Network, create_model, initialize_for_training, load_model, save_model
+from trellis.ops.eager import compile_rest
 from trellis.training.config import ModelConfig, TrainConfig
 
 IMAGE_ENCODER = "image_encoder"
@@ -127,7 +128,7 @@ def _initialize_image_encoder(backbone: Any) -> None:
 
 def compiled(network: nn.Module, *, wanted: bool) -> Callable[..., Any]:
     """The network for training steps of one fixed shape, compiled if `wanted`; metrics call the network itself."""
-    return torch.compile(network) if wanted else network
+    return compile_rest(network) if wanted else network
 
 
 def image_tokens(encoder: ImageEncoder, pictures: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from trellis.errors import MissingDependencyError
 from trellis.ops.attention import varlen
+from trellis.ops.eager import eager
 from trellis.ops.segments import Segments
 
 # Release 2 is compiled when it is installed; 4 compiles its kernels at the first call, and shares the first's name.
@@ -42,7 +42,7 @@ def package() -> ModuleType:
     )
 
 
-@torch.compiler.disable
+@eager
 def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
     """See `trellis.ops.attention.packed_attention`.
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trellis.ops.eager import eager
 from trellis.ops.segments import Segments
 
 BUCKET = 64  # segments whose lengths round up to the same multiple share one padded batch
@@ -24,7 +25,7 @@ def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments:
     return _attend_ragged(q, k, v, q_segments, k_segments)
 
 
-@torch.compiler.disable
+@eager
 def _attend_ragged(q: Tensor, k: Tensor, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
     if q_segments is k_segments and q.device.type != "cpu" and len(q_segments.runs()) > MAX_RUNS:
         return _attend_padded(q, k, v, q_segments)

@@ -5,11 +5,12 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from trellis.ops.eager import eager
 from trellis.ops.segments import Segments
 from trellis.runtime import has_flash_attention
 
 
-@torch.compiler.disable
+@eager
 def is_usable(q: Tensor) -> bool:
     """Half precision (also by autocast) on a GPU that has the kernel, head width a multiple of 8 up to 256."""
     return is_half_on_gpu(q) and find_spec("torch.nn.attention.varlen") is not None
@@ -24,7 +25,7 @@ def is_half_on_gpu(q: Tensor) -> bool:
     return dtype in (torch.float16, torch.bfloat16) and has_flash_attention(q.device)
 
 
-@torch.compiler.disable
+@eager
 def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
     """See `trellis.ops.attention.packed_attention`."""
     from torch.nn.attention.varlen import varlen_attn  # torch >= 2.10

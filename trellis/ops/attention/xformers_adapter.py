@@ -5,10 +5,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-import torch
 from torch import Tensor
 
 from trellis.errors import MissingDependencyError
+from trellis.ops.eager import eager
 from trellis.ops.segments import Segments
 
 
@@ -32,7 +32,7 @@ def package() -> ModuleType:
     )
 
 
-@torch.compiler.disable
+@eager
 def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
     """See `trellis.ops.attention.packed_attention`.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trellis.errors import InvalidInputError, MissingDependencyError
+from trellis.ops.eager import eager
 from trellis.ops.fastest import fastest, shell_of_voxels
 
 # Names of the environment variable SPCONV_ALGO -> spconv's own (auto: spconv chooses).
@@ -31,7 +32,7 @@ def is_usable(feats: Tensor) -> bool:
     return known and feats.device.type != "cpu" and not torch.is_grad_enabled()
 
 
-@torch.compiler.disable
+@eager
 def convolve(
     feats: Tensor,
     weight: Tensor,
