@@ -28,6 +28,7 @@ class Tool(str):
     """Is its name; notes when it is opened and closed."""
 
     patience = 100.0
+    at_once = 1
 
     def __new__(cls, name: str, log: Log | None = None) -> "Tool":
         tool = str.__new__(cls, name)
