@@ -2,22 +2,26 @@
 
     python benchmarks/training.py --config configs/generation/ss_flow_img_dit_L_16l8_fp16.json --steps 30
 
-Data are random, in a folder of their own, with `--voxels` voxels an object; the picture encoder is one with random
-weights of the published size, unless `--encoder` names another. Several cards: run it under torch's launcher.
+Data are random, in a folder of their own, with `--voxels` voxels an object; the encoder of pictures or texts is one
+with random weights of the published size, unless `--encoder` names another (of pictures). Several cards: run it
+under torch's launcher.
 """
 
 import argparse
 import hashlib
+import io
 import json
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from trellis.dataset.layout import CONDITIONED, LATENT, STRUCTURE, VOXELIZED, DataFolder, write_arrays, write_voxels
 from trellis.dataset.records import CAPTIONS, COUNT, KEY, build_metadata
@@ -41,6 +45,7 @@ DINO_LARGE = {
     "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "mlp_ratio": 4, "image_size": 518,
     "patch_size": 14, "num_register_tokens": 4, "num_channels": 3,
 }  # fmt: skip
+CLIP_LARGE = {"width": 768, "layers": 12, "heads": 12, "positions": 77}
 
 
 def main() -> None:
@@ -77,6 +82,8 @@ def measure(
             network["args"]["use_checkpoint"] = True
     if "image_cond_model" in args:
         args["image_cond_model"] = picture_encoder(options.encoder or random_encoder(folder))
+    elif "text_cond_model" in args:
+        args["text_cond_model"] = random_text_encoder(folder)
     config = parse_released(values)
     random_data(folder / "data", config, {} if model is None else model["args"], options.objects, options.voxels)
     half = half_precision("auto", config.trainer.fp16_mode, device)
@@ -87,7 +94,7 @@ def measure(
         if number == WARM_UP:
             synchronize(device)
             began, waited, peak = time.perf_counter(), stage.loader.waited, 0
-        trainer._step()
+        numbers = trainer._step()
         peak = max(peak, peak_allocated_bytes(device)) if number >= WARM_UP else 0
         trainer.position.step += 1
     synchronize(device)
@@ -101,6 +108,7 @@ def measure(
         "objects_a_second": options.steps * stage.batch_size / seconds,
         "waiting_share": (stage.loader.waited - waited) / seconds,
         "peak_gib": peak / 2**30,
+        "last_loss": processes.mean(numbers["loss"].detach().float()).item(),
     }
 
 
@@ -108,6 +116,30 @@ def random_encoder(folder: Path) -> Path:
     """A picture encoder of the published size with random weights."""
     save_network(build_image_encoder(DINO_LARGE), folder, "image_encoder")
     return folder / "image_encoder"
+
+
+def random_text_encoder(folder: Path) -> str:
+    """A text encoder of the published size with random weights, and a tokenizer of single letters."""
+    letters = [*ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase)]
+    ends = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
+    tokens = {token: number for number, token in enumerate([*letters, *ends.values()])}
+    rest = {"unk_token": ends["eos_token"], "pad_token": ends["eos_token"], "model_max_length": CLIP_LARGE["positions"]}
+    target = folder / "text_encoder"
+    CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokens),
+            hidden_size=CLIP_LARGE["width"],
+            intermediate_size=4 * CLIP_LARGE["width"],
+            num_hidden_layers=CLIP_LARGE["layers"],
+            num_attention_heads=CLIP_LARGE["heads"],
+            max_position_embeddings=CLIP_LARGE["positions"],
+            eos_token_id=len(tokens) - 1,
+        )
+    ).save_pretrained(target)
+    (target / "vocab.json").write_text(json.dumps(tokens))
+    (target / "merges.txt").write_text("#version: 0.2\n")
+    (target / "tokenizer_config.json").write_text(json.dumps(ends | rest | {"tokenizer_class": "CLIPTokenizer"}))
+    return str(target)
 
 
 def picture_encoder(folder: Path) -> dict[str, Any]:
@@ -123,7 +155,8 @@ def random_data(
     folder, data, random = DataFolder(root), config.data, np.random.default_rng(0)
     rows: dict[str, dict[str, str]] = {}
     side, channels = sizes.get("resolution") or data.resolution, sizes.get("in_channels", 8)
-    picture = Image.fromarray(random.integers(0, 256, (1024, 1024, 4), np.uint8) | np.array([0, 0, 0, 255], np.uint8))
+    picture = io.BytesIO()
+    shaded_ball(1024).save(picture, format="WEBP", lossless=True, method=2)
     for number in range(count):
         sha = hashlib.sha256(str(number).encode()).hexdigest()
         rows[sha] = {KEY: sha, CAPTIONS: '["a chair of oak with a woven seat"]'}
@@ -141,13 +174,21 @@ def random_data(
         if isinstance(data, PictureArgs):
             pictures = folder.path(CONDITIONED, sha)
             pictures.mkdir(parents=True)
-            picture.save(pictures / "000.webp", lossless=True, quality=0, method=0)
+            (pictures / "000.webp").write_bytes(picture.getvalue())
             (pictures / "transforms.json").write_text('{"frames": [{"file_path": "000.webp"}]}', encoding="utf-8")
     statistics = {"mean": [0.0] * channels, "std": [1.0] * channels}
     for column in folder.columns():
         if column.startswith(LATENT):
             (folder.folder(column) / "stats.json").write_text(json.dumps(statistics), encoding="utf-8")
     build_metadata(folder, rows)
+
+
+def shaded_ball(side: int) -> Image.Image:
+    """A cut-out object, about as costly to decode as a rendered one."""
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    height = np.sqrt(np.clip(0.7 - x**2 - y**2, 0, None))
+    pixels = np.stack([0.5 + 0.5 * x, height, 0.5 + 0.5 * np.sin(40 * y), height > 0], 2)
+    return Image.fromarray((pixels * 255).astype(np.uint8))
 
 
 if __name__ == "__main__":

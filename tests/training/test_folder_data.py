@@ -1,6 +1,7 @@
 """What of a data folder is trained on: which objects, their pictures and texts, and draws that steps alone decide."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trellis.dataset.records import CAPTIONS
 from trellis.errors import InvalidInputError
 from trellis.runtime import Runtime
 from trellis.training.conditions import PictureCondition, TextCondition
-from trellis.training.folder_data import find_objects, held_out_part, read_occupancy, read_pictures
+from trellis.training.folder_data import find_objects, held_out_part, read_occupancy, read_picture, read_pictures
 from trellis.training.processes import Processes
 from trellis.training.released_config import PictureArgs, parse_released
 from trellis.training.run import RunOptions, train_released
@@ -76,7 +77,7 @@ def test_held_out_objects_are_those_with_low_shas(data: Path) -> None:
 
 def test_pictures_are_framed_by_all_that_is_seen(data: Path, tmp_path: Path) -> None:
     source = find_objects([data], [CONDITIONED], least_score=0, most_voxels=None)[0][0]
-    pictures = read_pictures(source, views=3, size=32, draws=draws(0))
+    pictures = read_pictures(source, views=3, draws=draws(0), read=partial(read_picture, size=32))
     assert pictures.shape == (3, 3, 32, 32) and pictures.dtype == torch.uint8
     heights = (pictures.amax(1) > 40).any(2).sum(1)
     assert int(heights.min()) >= 25 and int(heights.max()) <= 29  # 32 / 1.2, of what is 37 to 40 of 64 high
@@ -86,12 +87,12 @@ def test_pictures_are_framed_by_all_that_is_seen(data: Path, tmp_path: Path) -> 
     faint[16:48, 16:48] = [255, 255, 255, 8]  # as glass is drawn
     for path in source.folder.path(CONDITIONED, source.sha).glob("*.png"):
         Image.fromarray(faint).save(path)
-    assert read_pictures(source, views=1, size=32, draws=draws(0)).any()
+    assert read_pictures(source, views=1, draws=draws(0), read=partial(read_picture, size=32)).any()
     with pytest.raises(InvalidInputError, match="condition_views is 4"):
-        read_pictures(source, views=4, size=32, draws=draws(0))
+        read_pictures(source, views=4, draws=draws(0), read=partial(read_picture, size=32))
     next(source.folder.path(CONDITIONED, source.sha).glob("*.png")).write_bytes(b"torn")
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        read_pictures(source, views=3, size=32, draws=draws(0))
+        read_pictures(source, views=3, draws=draws(0), read=partial(read_picture, size=32))
 
 
 def test_several_views_are_one_condition_and_none_is_zeros(data: Path, encoder: dict[str, Any]) -> None:

@@ -28,6 +28,14 @@ _GAUSSIANS = {
     "perturb_offset": True, "voxel_size": 1.5, "num_gaussians": 2, "2d_filter_kernel_size": 0.1,
     "3d_filter_kernel_size": 0.0009, "scaling_bias": 0.004, "opacity_bias": 0.1, "scaling_activation": "softplus",
 }  # fmt: skip
+EYES = ((0.0, 2.0, 0.5), (-1.0, -1.6, 0.7), (0.0, -0.1, 2.0))  # of the pictures: behind, before, above
+
+
+def camera_at(eye: Sequence[float]) -> list[list[float]]:
+    """A transform_matrix of transforms.json with its camera in a place; it looks nowhere in particular."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = eye
+    return matrix.tolist()
 
 
 def make_data(
@@ -53,7 +61,7 @@ def make_data(
             pixels = np.zeros((64, 64, 4), np.uint8)
             pixels[10 + view : 50, 20:40] = [*random.integers(0, 255, 3), 255]
             Image.fromarray(pixels).save(pictures / f"{view:03d}.png")
-        frames = [{"file_path": f"{view:03d}.png"} for view in range(3)]
+        frames = [{"file_path": f"{view:03d}.png", "transform_matrix": camera_at(eye)} for view, eye in enumerate(EYES)]
         (pictures / "transforms.json").write_text(json.dumps({"frames": frames}))
         score = "" if number == numbers[-1] else str(3 + number)
         rows[sha] = {KEY: sha, SCORE: score, CAPTIONS: '["a thing"]', COUNT: str(len(coords))}

@@ -37,8 +37,12 @@ class TrainingSet:
 
 
 def picture_features(generator: BatchGenerator, pictures: Tensor) -> Tensor:
-    """Unit vectors [B, 2 C]: the class token and the mean of the others."""
-    tokens = torch.cat([generator.encode(part) for part in pictures.split(_CHUNK)])
+    """Unit vectors [B, 2 C] of framed pictures uint8 [B, 3, S, S]; see `token_features`."""
+    return token_features(torch.cat([generator.encode(part) for part in pictures.split(_CHUNK)]))
+
+
+def token_features(tokens: Tensor) -> Tensor:
+    """Unit vectors [B, 2 C] of condition tokens [B, L, C]: the class token and the mean of the others."""
     return torch.nn.functional.normalize(torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1), dim=1)
 
 

@@ -1,5 +1,6 @@
 """Which objects a step is trained on, by which process and in which part: even by the number of their voxels."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from trellis.training.processes import Processes
 from trellis.training.randomness import mix
 
 S = TypeVar("S")
-_THREADS = 4
+_THREADS = min(16, os.cpu_count() or 1)  # of a process; most of reading is decoding pictures
 _AHEAD = 2  # steps that are read before they are asked for
 
 

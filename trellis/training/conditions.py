@@ -1,6 +1,7 @@
 """What a flow is trained under: pictures or captions of an object, and the frozen encoder that reads them."""
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,8 +10,10 @@ from torch import Tensor
 
 from trellis.conditioning import ImageEncoder, TextEncoder
 from trellis.runtime import Runtime
-from trellis.training.folder_data import TrainingObject, read_pictures
+from trellis.training.folder_data import TrainingObject, read_picture, read_pictures
 from trellis.training.released_config import PictureArgs
+
+_KEPT_BYTES = 2**31  # of framed pictures, which are small beside the files that they are read from
 
 
 class TrainingCondition(Protocol):
@@ -29,11 +32,13 @@ class PictureCondition:
     ) -> None:
         """reference: see `ImageEncoder.from_pretrained`; a path is an absolute one."""
         self._args, self._device = args, device
+        kept = _KEPT_BYTES // (3 * args.image_size**2)
+        self._read = lru_cache(kept)(partial(read_picture, size=args.image_size))
         self._encoder = ImageEncoder.from_pretrained(reference, Path(), runtime).to(device).requires_grad_(False)
 
     def read(self, source: TrainingObject, draws: torch.Generator) -> Tensor:
         """uint8 [views, 3, S, S]."""
-        return read_pictures(source, views=self._args.condition_views, size=self._args.image_size, draws=draws)
+        return read_pictures(source, views=self._args.condition_views, draws=draws, read=self._read)
 
     @torch.no_grad()
     def tokens(self, conditions: Sequence[Tensor], dropped: Sequence[bool]) -> Tensor:

@@ -1,9 +1,10 @@
 """The objects of data folders in the published layout, and what of them is trained on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,20 +136,35 @@ def read_statistics(roots: Sequence[Path], column: str) -> LatentStatistics:
         ) from error
 
 
-def read_pictures(source: TrainingObject, *, views: int, size: int, draws: torch.Generator) -> Tensor:
-    """Random condition pictures of an object, framed on black: uint8 [views, 3, size, size].
+def read_pictures(
+    source: TrainingObject, *, views: int, draws: torch.Generator, read: Callable[[Path], Tensor]
+) -> Tensor:
+    """Random condition pictures of an object, one after the other, as `read` gives them (see `read_picture`).
 
-    The box is that of alpha > 0, times 1.2. Raises InvalidInputError for pictures that are missing or damaged.
+    Raises InvalidInputError for pictures that are missing or damaged.
     """
     folder = source.folder.path(CONDITIONED, source.sha)
+    names = [str(frame["file_path"]) for frame in read_frames(source)]
+    if len(names) < views:
+        raise InvalidInputError(f"{folder} has {len(names)} pictures, condition_views is {views}.")
+    numbers = torch.randperm(len(names), generator=draws)[:views].tolist()
+    return torch.stack([read(folder / names[number]) for number in numbers])
+
+
+def read_frames(source: TrainingObject) -> list[dict[str, Any]]:
+    """The condition pictures' names and cameras, as transforms.json states them. Raises InvalidInputError."""
+    path = source.folder.path(CONDITIONED, source.sha) / CAMERAS
     try:
-        names = [str(frame["file_path"]) for frame in json.loads((folder / CAMERAS).read_bytes())["frames"]]
-        if len(names) < views:
-            raise InvalidInputError(f"{folder} has {len(names)} pictures, condition_views is {views}.")
-        framed = []
-        for number in torch.randperm(len(names), generator=draws)[:views].tolist():
-            with Image.open(folder / names[number]) as picture:
-                framed.append(frame_object(picture.convert("RGBA"), size, above=0)[0])
-    except (*DAMAGED_PICTURE, KeyError, TypeError) as error:
-        raise InvalidInputError(f"The pictures in {folder} cannot be read: {error}.") from error
-    return torch.from_numpy(np.stack(framed)).permute(0, 3, 1, 2)
+        return list(json.loads(path.read_bytes())["frames"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}.") from error
+
+
+def read_picture(path: Path, size: int) -> Tensor:
+    """A condition picture framed on black, uint8 [3, size, size]: the box of alpha > 0, times 1.2."""
+    try:
+        with Image.open(path) as picture:
+            framed = frame_object(picture.convert("RGBA"), size, above=0)[0]
+    except DAMAGED_PICTURE as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}.") from error
+    return torch.from_numpy(framed).permute(2, 0, 1)

@@ -125,12 +125,17 @@ class BatchGenerator:
         return self.encoder(pictures.to(self.device).float() / 255)
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor, *, seed: int) -> Generated:
-        cond = self.encode(pictures)
+    def structure(self, cond: Tensor, *, seed: int) -> Tensor:
+        """Occupied voxels bool [B, R, R, R] for condition tokens [B, L, Cc]."""
         latent = sample_structure(
             self.networks["sparse_structure_flow_model"], cond, sampler=self.config.structure_sampler, seed=seed
         )
-        dense = self.networks["sparse_structure_decoder"](latent)[:, 0] > 0
+        return self.networks["sparse_structure_decoder"](latent)[:, 0] > 0
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor, *, seed: int) -> Generated:
+        cond = self.encode(pictures)
+        dense = self.structure(cond, seed=seed)
         filled = dense.flatten(1).any(1).nonzero().squeeze(1)
         meshes: list[Mesh | None] = [None] * len(pictures)
         gaussians: list[GaussianCloud | None] = [None] * len(pictures)

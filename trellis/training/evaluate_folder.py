@@ -1,0 +1,112 @@
+"""Measure what a model makes of the objects of a data folder, beside the nearest of those that it was trained on.
+
+`python -m trellis.training.evaluate_folder --model runs/model --data_dir test --known data --output report.json`
+"""
+
+import argparse
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trellis.dataset.layout import CONDITIONED, VOXELIZED
+from trellis.errors import TrellisError
+from trellis.runtime import DEVICES, Runtime
+from trellis.training import baselines, metrics
+from trellis.training.evaluate import NANO_FOLDER
+from trellis.training.folder_data import TrainingObject, find_objects, read_frames, read_occupancy, read_picture
+from trellis.training.generate import BatchGenerator
+from trellis.training.trainer import write_json
+
+# Where most people stand who take a picture of a thing: before it, a little above and to one side.
+_YAW, _PITCH = math.radians(30), math.radians(20)
+_BATCH = 32
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(folder: Path, tested: Path, known: Path, *, device: torch.device, seed: int = 0) -> dict[str, Any]:
+    """IoU of occupied voxels from one picture of each object in `tested`: means by method, and each object's.
+
+    Methods: the model; of the objects in `known` the one whose picture is nearest by
+    features, and the one that overlaps best, which no search could beat. Raises InvalidInputError, CheckpointError.
+    """
+    generator = BatchGenerator(folder, device)
+    sources, others = _objects(tested), _objects(known)
+    tokens, truth = _tokens(sources, generator), _grids(sources, generator)
+    candidates = _grids(others, generator)
+    found = torch.cat([generator.structure(part.to(device), seed=seed).cpu() for part in tokens.split(_BATCH)])
+    nearest = baselines.nearest(baselines.token_features(tokens), baselines.token_features(_tokens(others, generator)))
+    best = torch.stack([metrics.voxel_iou(one.expand_as(candidates), candidates).max() for one in truth])
+    scores = {
+        "model": metrics.voxel_iou(found, truth),
+        "nearest_features": metrics.voxel_iou(candidates[nearest], truth),
+        "best_known": best,
+    }
+    return {
+        "objects": len(sources),
+        "known": len(others),
+        "summary": {name: round(values.mean().item(), 4) for name, values in scores.items()},
+        "each": [
+            {"sha256": source.sha} | {name: round(values[index].item(), 4) for name, values in scores.items()}
+            for index, source in enumerate(sources)
+        ],
+    }
+
+
+def _objects(root: Path) -> list[TrainingObject]:
+    return find_objects([root], [VOXELIZED, CONDITIONED], least_score=0, most_voxels=None)[0]
+
+
+def _tokens(sources: list[TrainingObject], generator: BatchGenerator) -> Tensor:
+    """Condition tokens of one picture of each object, on the CPU."""
+    size = int(generator.encoder.image_size)
+    pictures = torch.stack([read_picture(front_picture(source), size) for source in sources])
+    return torch.cat([generator.encode(part).cpu() for part in pictures.split(_BATCH)])
+
+
+def _grids(sources: list[TrainingObject], generator: BatchGenerator) -> Tensor:
+    return torch.cat([read_occupancy(source, generator.resolution) for source in sources])
+
+
+def front_picture(source: TrainingObject) -> Path:
+    """The condition picture of an object that was taken nearest to where people stand."""
+    # The front is towards -y; either side of it counts.
+    place = torch.tensor([math.sin(_YAW) * math.cos(_PITCH), -math.cos(_YAW) * math.cos(_PITCH), math.sin(_PITCH)])
+
+    def along(frame: dict[str, Any]) -> float:
+        eye = torch.tensor(frame["transform_matrix"])[:3, 3]
+        eye[0] = eye[0].abs()
+        return float(eye @ place / eye.norm())
+
+    frame = max(read_frames(source), key=along)
+    return source.folder.path(CONDITIONED, source.sha) / frame["file_path"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0: the report is written; 1: an error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=NANO_FOLDER, help="folder of a model with its own image encoder")
+    parser.add_argument("--data_dir", type=Path, required=True, help="objects that the model was never trained on")
+    parser.add_argument("--known", type=Path, required=True, help="objects that the nearest one is looked for in")
+    parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
+    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        runtime = Runtime.detect(device=chosen.device)
+        report = evaluate(chosen.model, chosen.data_dir, chosen.known, device=runtime.device)
+    except TrellisError as error:
+        logger.error("%s", error)
+        return 1
+    write_json(chosen.output, report)
+    logger.info("%d objects, %d known: %s", report["objects"], report["known"], report["summary"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
