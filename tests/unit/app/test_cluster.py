@@ -26,7 +26,6 @@ from trellis.app.request import read_request
 from trellis.errors import MissingDependencyError
 from trellis.runtime import secure_ray
 
-
 NODE = {"include_log_monitor": False}  # one process less of each node
 
 

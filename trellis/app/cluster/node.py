@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,6 +25,7 @@ from trellis.errors import TrellisError
 from trellis.progress import CancelToken, StepInfo
 
 Files = dict[str, NDArray[np.uint8]]  # contents by name; Ray hands arrays on without copying them
+REPORT_SECONDS = 0.1  # steps in between are passed over
 
 _log = logging.getLogger(__name__)
 
@@ -74,37 +75,43 @@ class NodeWorker:
     def open(self, call: str) -> Iterator[Any]:
         """Open the model ahead; yields what `run` does."""
         with TemporaryDirectory(prefix=f"trellis-{os.getpid()}-") as folder:
-            yield from self._watched(call, Path(folder), self._open)
+            yield from self._watched(call, Path(folder), self._open, keep=False)
 
     def run(self, call: str, job: Job, files: Files, name: str, keep: bool) -> Iterator[Any]:
         """Carry out a job that starts from `files` and writes files `name.*`.
 
-        Yields at its begin None, then every StepInfo, first looks at the asset as Files, and at last either a report of
-        `describe` or (outcome, its files, how many jobs may be here at once). keep: they include the asset itself.
+        Yields at its begin None, then now and then a list of the last StepInfo of each stage, first looks at the asset
+        as Files, and at last either a report of `describe` or (outcome, its files, how many jobs may be here at once).
+        keep: they include the asset itself.
         """
         with TemporaryDirectory(prefix=f"trellis-{os.getpid()}-") as place:
             folder = Path(place)
             for file, content in files.items():
                 content.tofile(folder / file)
             work = partial(self._make, moved(job, folder), name)
-            yield from self._watched(call, folder, work, KEPT_FILE if keep else "")
+            yield from self._watched(call, folder, work, keep=keep)
 
     def _watched(
-        self, call: str, folder: Path, work: Callable[[CancelToken, Any], JobOutcome], *others: str
+        self, call: str, folder: Path, work: Callable[[CancelToken, Any], JobOutcome], *, keep: bool
     ) -> Iterator[Any]:
-        reports: SimpleQueue[StepInfo | None] = SimpleQueue()
+        reports: SimpleQueue[StepInfo] = SimpleQueue()
         cancel = self._calls[call] = CancelToken()
         looks = [FRAMED_FILE, DRAFT_FILE]
         try:
             yield None
             made = self._threads.submit(work, cancel, reports.put)
-            made.add_done_callback(lambda _: reports.put(None))
-            while (info := reports.get()) is not None:
-                yield info
+            while not made.done():
+                wait([made], timeout=REPORT_SECONDS)
+                latest = {}
+                while not reports.empty():
+                    info = reports.get()
+                    latest[info.label] = info
+                if latest:
+                    yield list(latest.values())
                 if seen := _read(folder, looks):
                     yield seen
                     looks = [look for look in looks if look not in seen]
-            yield self._ended(made, folder, [*looks, *filter(None, others)])
+            yield self._ended(made, folder, [*looks, KEPT_FILE] if keep else looks)
         finally:
             del self._calls[call]
 

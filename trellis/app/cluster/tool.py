@@ -95,8 +95,9 @@ class NodeTool:
         try:
             for report in self._reports(actor, method, arguments, cancel):
                 begun, self.false_starts = True, 0
-                if isinstance(report, StepInfo):
-                    on_step(report)
+                if isinstance(report, list):
+                    for info in report:
+                        on_step(info)
                 elif isinstance(report, tuple):
                     outcome, files, self._room = report
                     self.at_once = self._room
