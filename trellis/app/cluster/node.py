@@ -69,8 +69,8 @@ class NodeWorker:
         self._calls: dict[str, CancelToken] = {}
 
     def cancel(self, call: str) -> None:
-        """Stop what a call is about at its next step."""
-        self._calls.get(call, CancelToken()).cancel()
+        """Stop what a call is about at its next step, also one that has not arrived yet."""
+        self._calls.setdefault(call, CancelToken()).cancel()
 
     def open(self, call: str) -> Iterator[Any]:
         """Open the model ahead; yields what `run` does."""
@@ -95,7 +95,7 @@ class NodeWorker:
         self, call: str, folder: Path, work: Callable[[CancelToken, Any], JobOutcome], *, keep: bool
     ) -> Iterator[Any]:
         reports: SimpleQueue[StepInfo] = SimpleQueue()
-        cancel = self._calls[call] = CancelToken()
+        cancel = self._calls.setdefault(call, CancelToken())
         looks = [FRAMED_FILE, DRAFT_FILE]
         try:
             yield None

@@ -137,7 +137,7 @@ class NodeTool:
             if cancel.cancelled and not told:
                 actor.cancel.remote(call)
                 told = time.monotonic()
-            if told and time.monotonic() > told + self.patience:
+            if told and (not begun or time.monotonic() > told + self.patience):
                 raise Cancelled("The job was cancelled.")
             if not begun and time.monotonic() > asked + START_SECONDS:
                 raise GetTimeoutError("No worker has started; its accelerator may be in use.")
