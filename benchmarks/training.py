@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -45,7 +46,10 @@ DINO_LARGE = {
     "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "mlp_ratio": 4, "image_size": 518,
     "patch_size": 14, "num_register_tokens": 4, "num_channels": 3,
 }  # fmt: skip
-CLIP_LARGE = {"width": 768, "layers": 12, "heads": 12, "positions": 77}
+CLIP_LARGE = {
+    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "max_position_embeddings": 77,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -61,8 +65,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="where it computes")
     options = parser.parse_args()
     runtime = Runtime.detect(device=options.device)
-    with joined(runtime.device) as (processes, device), tempfile.TemporaryDirectory() as folder:
-        report = measure(options, Path(folder), processes, device)
+    with joined(runtime.device) as (processes, device), tempfile.TemporaryDirectory() as own:
+        report = measure(options, Path(agreed(own, processes)), processes, device)
+        agreed(None, processes)  # the first one's folder stays until all have ended
         if processes.leads:
             print(json.dumps(report, indent=2))
 
@@ -80,12 +85,18 @@ def measure(
         args.pop("elastic", None)
         for network in values["models"].values():
             network["args"]["use_checkpoint"] = True
+    encoder = options.encoder or folder / "encoder"
+    if options.encoder is None and processes.leads:
+        write_encoder(encoder, pictures="image_cond_model" in args)
+    agreed(None, processes)
     if "image_cond_model" in args:
-        args["image_cond_model"] = picture_encoder(options.encoder or random_encoder(folder))
+        args["image_cond_model"] = picture_encoder(encoder)
     elif "text_cond_model" in args:
-        args["text_cond_model"] = random_text_encoder(folder)
+        args["text_cond_model"] = str(encoder)
     config = parse_released(values)
-    random_data(folder / "data", config, {} if model is None else model["args"], options.objects, options.voxels)
+    if processes.leads:
+        random_data(folder / "data", config, {} if model is None else model["args"], options.objects, options.voxels)
+    agreed(None, processes)
     half = half_precision("auto", config.trainer.fp16_mode, device)
     around = Surroundings(device, processes, half, Runtime(device=device, offline=True), [folder / "data"])
     stage = create_released(config, around)
@@ -112,34 +123,31 @@ def measure(
     }
 
 
-def random_encoder(folder: Path) -> Path:
-    """A picture encoder of the published size with random weights."""
-    save_network(build_image_encoder(DINO_LARGE), folder, "image_encoder")
-    return folder / "image_encoder"
+def agreed(value: Any, processes: Processes) -> Any:
+    """The first process's value, when all have come here."""
+    values = [value]
+    if processes.count > 1:
+        dist.broadcast_object_list(values)
+        dist.barrier()
+    return values[0]
 
 
-def random_text_encoder(folder: Path) -> str:
-    """A text encoder of the published size with random weights, and a tokenizer of single letters."""
+def write_encoder(folder: Path, *, pictures: bool) -> None:
+    """An encoder of pictures or texts of the published size with random weights; its tokens are single letters."""
+    torch.manual_seed(0)
+    if pictures:
+        save_network(build_image_encoder(DINO_LARGE), folder.parent, folder.name)
+        return
     letters = [*ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase)]
     ends = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
     tokens = {token: number for number, token in enumerate([*letters, *ends.values()])}
-    rest = {"unk_token": ends["eos_token"], "pad_token": ends["eos_token"], "model_max_length": CLIP_LARGE["positions"]}
-    target = folder / "text_encoder"
-    CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokens),
-            hidden_size=CLIP_LARGE["width"],
-            intermediate_size=4 * CLIP_LARGE["width"],
-            num_hidden_layers=CLIP_LARGE["layers"],
-            num_attention_heads=CLIP_LARGE["heads"],
-            max_position_embeddings=CLIP_LARGE["positions"],
-            eos_token_id=len(tokens) - 1,
-        )
-    ).save_pretrained(target)
-    (target / "vocab.json").write_text(json.dumps(tokens))
-    (target / "merges.txt").write_text("#version: 0.2\n")
-    (target / "tokenizer_config.json").write_text(json.dumps(ends | rest | {"tokenizer_class": "CLIPTokenizer"}))
-    return str(target)
+    numbers = {"bos_token_id": len(letters), "eos_token_id": len(letters) + 1, "pad_token_id": len(letters) + 1}
+    CLIPTextModel(CLIPTextConfig(**CLIP_LARGE, **numbers, vocab_size=len(tokens))).save_pretrained(folder)
+    rest = {"unk_token": ends["eos_token"], "pad_token": ends["eos_token"], "tokenizer_class": "CLIPTokenizer"}
+    length = {"model_max_length": CLIP_LARGE["max_position_embeddings"]}
+    (folder / "vocab.json").write_text(json.dumps(tokens))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps(ends | rest | length))
 
 
 def picture_encoder(folder: Path) -> dict[str, Any]:
@@ -161,8 +169,7 @@ def random_data(
         sha = hashlib.sha256(str(number).encode()).hexdigest()
         rows[sha] = {KEY: sha, CAPTIONS: '["a chair of oak with a woven seat"]'}
         if not isinstance(data, StructureLatentArgs):
-            places = random.choice(side**3, min(int(random.integers(*voxels)), side**3 // 2), replace=False)
-            coords = np.stack(np.unravel_index(np.sort(places), (side,) * 3), 1)
+            coords = sheet(side, min(int(random.integers(*voxels)), side**3 // 2), random)
             rows[sha][COUNT] = str(len(coords))
             write_voxels(folder.path(VOXELIZED, sha), coords, side)
             if isinstance(data, LatentArgs):
@@ -181,6 +188,17 @@ def random_data(
         if column.startswith(LATENT):
             (folder.folder(column) / "stats.json").write_text(json.dumps(statistics), encoding="utf-8")
     build_metadata(folder, rows)
+
+
+def sheet(side: int, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` voxels [count, 3] of a grid along a winding surface (a gyroid), as dense as those of real objects.
+
+    The more there are, the more windings: a surface touches about 1.5 voxels for each unit of its area.
+    """
+    period = 1.5 * 3.09 * side**3 / count
+    x, y, z = np.indices((side,) * 3) * (2 * np.pi / period) + random.uniform(0, 2 * np.pi, 3)[:, None, None, None]
+    height = np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x)
+    return np.stack(np.unravel_index(np.sort(np.abs(height).ravel().argsort()[:count]), (side,) * 3), 1)
 
 
 def shaded_ball(side: int) -> Image.Image:
