@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from installer.machine import Gpu, Machine
+from installer.requirements import CLUSTER_FILE, read_pins
 
 XFORMERS = "xformers==0.0.35"  # one wheel for torch 2.10 and newer, built with CUDA 12
 # Wheels that compile their kernels at the first use, by a compiler of NVIDIA's that comes along.
@@ -21,6 +23,8 @@ SPCONV = {
     "spconv-cu118": ("2.3.8", 520, ((3, 10), (3, 13))),
 }
 SPCONV_CARDS = ((5, 0), (9, 0))
+CLUSTER = "cluster"  # the one that works without a GPU
+RAY = f"ray=={read_pins(Path(__file__).parents[1] / CLUSTER_FILE)['ray']}"
 COMPILER = "is compiled on this machine, which needs NVIDIA's nvcc and, on Windows, Visual Studio's C++ compiler"
 
 
@@ -46,6 +50,7 @@ class _Source:
 
 
 SOURCES = {
+    CLUSTER: _Source("Apache-2.0 (Ray)", RAY, use="many machines"),
     "xformers": _Source("BSD-3-Clause", use="attention"),
     "spconv": _Source("Apache-2.0", use="sparse convolution"),
     "flash-attn": _Source("BSD-3-Clause", "flash-attn", compiled=True, isolated=False, use="attention"),
@@ -67,7 +72,7 @@ def choose_extras(machine: Machine, build: str) -> tuple[Extra, ...]:
     chosen = []
     for name in EXTRAS:
         source = SOURCES[name]
-        if build == "cpu":
+        if build == "cpu" and name != CLUSTER:
             chosen.append(Extra(name, source.licence, None, "it needs an NVIDIA GPU"))
         elif name == "spconv":
             chosen.append(_spconv(machine, source))

@@ -11,6 +11,7 @@ from installer.errors import InstallError
 TORCH_FILE = "requirements_1.txt"
 MAIN_FILE = "requirements_2.txt"
 DEV_FILE = "requirements_dev.txt"
+CLUSTER_FILE = "requirements_cluster.txt"
 
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9.!+]+)\s*(?:;[^#]*)?(?:#.*)?")
 

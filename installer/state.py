@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 GROUPS = {
     "main": (requirements.TORCH_FILE, requirements.MAIN_FILE),
-    "dev": (requirements.TORCH_FILE, requirements.MAIN_FILE, requirements.DEV_FILE),
+    "dev": (requirements.TORCH_FILE, requirements.MAIN_FILE, requirements.DEV_FILE, requirements.CLUSTER_FILE),
 }
 
 

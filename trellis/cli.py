@@ -5,14 +5,17 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trellis import __version__
+from trellis.app.cluster.options import ClusterOptions, add_cluster_options
 from trellis.app.command_options import add_options, check_start, request_from
 from trellis.app.command_parser import CommandParser
 from trellis.app.dataset_command import add_dataset_command
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from trellis.app.batch import Batch, BatchItem
 
 SOME_FAILED = 3  # exit status of `batch`
+MOST_AT_ONCE = 1024  # assets of a batch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +88,7 @@ def build_parser() -> CommandParser:
     add = add_result_options(batch).add_argument
     add("--recursive", action="store_true", help="pictures of folders in the folders too")
     add_machine_options(batch)
+    add_cluster_options(batch)
     batch.set_defaults(run=run_batch, operation=GenerationRequest)
 
     server = commands.add_parser(
@@ -174,6 +179,7 @@ def sources_from(parsed: argparse.Namespace) -> dict[str, list[Path] | str]:
 def run_batch(parsed: argparse.Namespace) -> int:
     """Make the assets that are not there yet; 0 when all are there, SOME_FAILED when some could not be made."""
     from trellis.app.batch import FAILED, Batch, find_pictures
+    from trellis.app.cluster.crew import cluster_executor
     from trellis.app.executor import Executor
     from trellis.app.worker_process import PipelineSource, WorkerProcess
     from trellis.app.writers import writing_processes
@@ -181,20 +187,23 @@ def run_batch(parsed: argparse.Namespace) -> int:
     request = request_from(parsed)
     items = find_pictures(parsed.sources, parsed.output, recursive=parsed.recursive)
     check_start(parsed, PICTURES)
+    cluster = ClusterOptions.from_arguments(parsed)
     source = PipelineSource(options=asdict(MachineOptions.from_arguments(parsed)))
-    executor = Executor([WorkerProcess(source)])
-    writers = Executor([], further_tools=partial(writing_processes, source))
-    try:
+    with ExitStack() as stack:
+        if cluster is None:
+            executor = Executor([WorkerProcess(source)])
+        else:
+            executor = stack.enter_context(cluster_executor(cluster, source, keep=False))
+        writers = Executor([], further_tools=None if cluster else partial(writing_processes, source))
+        for one in (writers, executor):
+            stack.callback(one.close)
         batch = Batch(items, parsed.output, request=request, model=parsed.model, executor=executor, writers=writers)
         remaining = batch.remaining()
         print(f"{len(items)} pictures, {len(items) - len(remaining)} of them done already.")
         if remaining:
             # What is wrong with the model is told once.
             writers.learn(executor.carry_out(lambda process: process.open(CancelToken())))
-        make_all(batch, remaining, at_once=1 + 2 * len(writers.tools))
-    finally:
-        executor.close()
-        writers.close()
+        make_all(batch, remaining, room=lambda: executor.room + 2 * len(writers.tools))
     failed = [entry for entry in batch.entries if entry.state == FAILED]
     batch.tidy()
     for entry in failed:
@@ -203,28 +212,29 @@ def run_batch(parsed: argparse.Namespace) -> int:
     return SOME_FAILED if failed else 0
 
 
-def make_all(batch: "Batch", items: "Sequence[BatchItem]", *, at_once: int) -> None:
-    """Make the assets of a batch, so many at once, and print what came of each."""
+def make_all(batch: "Batch", items: "Sequence[BatchItem]", *, room: Callable[[], int]) -> None:
+    """Make the assets of a batch, as many at once as there is `room` for, and print what came of each."""
     cancel = CancelToken()
 
     def make(index: int, item: "BatchItem") -> None:
         print(f"[{index + 1}/{len(items)}] {item.picture}")
         with ProgressBars() as progress:
-            entry = batch.carry_out(item, on_step=progress.tell if at_once == 1 else None, cancel=cancel)
+            entry = batch.carry_out(item, on_step=progress.tell if room() == 1 else None, cancel=cancel)
         print(f"  {item.name}: {entry.state}, {entry.seconds:.1f} s {entry.message}".rstrip())
         print_likeness(entry.likeness)
 
-    threads = ThreadPoolExecutor(at_once)
+    threads, made = ThreadPoolExecutor(MOST_AT_ONCE), set[Future[None]]()
+    waiting = deque(enumerate(items))
     try:
-        made = [threads.submit(make, index, item) for index, item in enumerate(items)]
-        while wait(made, timeout=0.5, return_when=FIRST_EXCEPTION).not_done:  # on Windows Ctrl+C is heard between waits
-            if any(one.done() and one.exception() for one in made):
-                break
+        while waiting or made:
+            while waiting and len(made) < max(1, room()):
+                made.add(threads.submit(make, *waiting.popleft()))
+            done, made = wait(made, timeout=0.5, return_when=FIRST_COMPLETED)  # on Windows Ctrl+C is heard in between
+            for one in done:
+                one.result()
     finally:
         cancel.cancel()
-        threads.shutdown(cancel_futures=True)
-    for one in made:
-        one.result()
+        threads.shutdown()
 
 
 def run_serve(parsed: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -183,6 +184,20 @@ def check_machine_options(device: str, precision: str | None) -> None:
 def name_upload_folder(folder: Path) -> None:
     """Have Gradio keep its files here: it asks the environment, and takes every file there for an upload."""
     os.environ["GRADIO_TEMP_DIR"] = str(folder.absolute())
+
+
+def secure_ray(*, local: bool) -> None:
+    """Have Ray ask everybody for a token and tell nobody what runs here; where `local`, it listens here alone.
+
+    It asks the environment when it is imported.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if local:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # its only word for that, on every system
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        root = str(Path(__file__).resolve().parents[1])  # its processes find the program
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
 
 
 def matting_model_path() -> Path:

@@ -148,7 +148,7 @@ def without_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("TRELLIS_", "TORCH_"))}
 
 
-@pytest.mark.parametrize("profile", TARGETS)
+@pytest.mark.parametrize("profile", (*TARGETS, "cluster"))
 def test_compose_reads_the_file(profile: str) -> None:
     config = compose(ROOT, "--profile", profile, "config")
     assert f"trellis-desktop:{profile}" in config

@@ -58,7 +58,7 @@ def start(command: list[str]) -> None:
         parse(arguments)
     elif name == "exec" and arguments[0] == "python":
         run_python(arguments[1:])
-    elif name == "exec" and arguments[0] == "uv":  # it comes with the environment
+    elif name == "exec" and arguments[0] in ("uv", "ray"):  # they come with the environment
         raise ArgumentsRead
     elif COMMANDS[name].runs:
         program, *before = COMMANDS[name].runs

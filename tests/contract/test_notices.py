@@ -12,7 +12,7 @@ from installer.extras import EXTRAS, SOURCES
 
 ROOT = Path(__file__).parents[2]
 NOTICES = (ROOT / "THIRD_PARTY_NOTICES.md").read_text(encoding="utf-8")
-FILES = ("requirements_1.txt", "requirements_2.txt", "requirements_dev.txt")
+FILES = ("requirements_1.txt", "requirements_2.txt", "requirements_dev.txt", "requirements_cluster.txt")
 COPYLEFT = re.compile(r"\bA?L?GPL\b|\bMPL\b|Mozilla Public|General Public|TOST", re.IGNORECASE)
 
 

@@ -5,7 +5,7 @@ from importlib import metadata
 
 import pytest
 
-from installer.requirements import DEV_FILE, MAIN_FILE, TORCH_FILE, normalised, read_pins
+from installer.requirements import CLUSTER_FILE, DEV_FILE, MAIN_FILE, TORCH_FILE, normalised, read_pins
 from tests.contract.sources import ROOT, imported_modules, product_files, python_files
 
 # distributions whose module has another name
@@ -14,6 +14,7 @@ MODULES = {
     "imageio-ffmpeg": "imageio_ffmpeg",
     "opencv-python-headless": "cv2",
     "pi-heif": "pi_heif",
+    "prometheus-client": "prometheus_client",
     "pillow": "PIL",
     "pyyaml": "yaml",
     "pytest-xdist": "xdist",
@@ -24,13 +25,13 @@ MODULES = {
 INDIRECT = {
     "msvc-runtime": "torch needs it on Windows",
 }
-OPTIONAL = {"xformers", "spconv", "nvdiffrast", "kaolin", "flash_attn", "gsplat", "torchsparse", "triton"}
+OPTIONAL = {"xformers", "spconv", "nvdiffrast", "kaolin", "flash_attn", "gsplat", "torchsparse", "triton", "ray"}
 INSIDE_BLENDER = {"bpy", "mathutils"}
 OWN = {"trellis", "installer", "extensions", "tests", "benchmarks"}
 
 
 def test_pins_are_installed() -> None:
-    for file in (TORCH_FILE, MAIN_FILE, DEV_FILE):
+    for file in (TORCH_FILE, MAIN_FILE, DEV_FILE, CLUSTER_FILE):
         for name, version in read_pins(ROOT / file).items():
             if name == "msvc-runtime" and sys.platform != "win32":
                 continue
@@ -39,7 +40,7 @@ def test_pins_are_installed() -> None:
 
 
 def test_each_distribution_is_pinned_once() -> None:
-    names = [name for file in (TORCH_FILE, MAIN_FILE, DEV_FILE) for name in read_pins(ROOT / file)]
+    names = [name for file in (TORCH_FILE, MAIN_FILE, DEV_FILE, CLUSTER_FILE) for name in read_pins(ROOT / file)]
     assert len(names) == len(set(names)) > 20
 
 

@@ -116,6 +116,7 @@ def make_world(place: Path, uv: str) -> World:
     )
     (world.root / "requirements_1.txt").write_text("torch==2.13.0\n")
     (world.root / "requirements_2.txt").write_text("apple==1.0\nwarp-lang==1.19.0\n")
+    (world.root / "requirements_cluster.txt").write_text("ray==1.0\n")
     (world.root / "trellis").mkdir()
     (world.root / "trellis" / "__main__.py").write_text("import sys, torch, apple; print('made', sys.argv[1:])\n")
     world.offer("index", "torch", "2.13.0", needs=["nvidia-cublas"])

@@ -262,4 +262,11 @@ def test_uninstall_leaves_the_programs_files(installed: World) -> None:
     assert installed.version("torch") is not None
     assert installed.run("uninstall", "--yes")[0] == 0
     left = {path.name for path in installed.root.iterdir()}
-    assert left == {"run.sh", "installer", "trellis", "requirements_1.txt", "requirements_2.txt"}
+    assert left == {
+        "run.sh",
+        "installer",
+        "trellis",
+        "requirements_1.txt",
+        "requirements_2.txt",
+        "requirements_cluster.txt",
+    }

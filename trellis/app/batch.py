@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from trellis.app.executor import Executor, Tool
 from trellis.app.failures import explain
 from trellis.app.jobs import Job, JobOutcome
 from trellis.app.request import JobRequest
+from trellis.app.writers import carry_out_apart
 from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.progress import CancelToken, StepInfo
@@ -173,9 +173,7 @@ class Batch:
         def work(tool: Tool, *, write: bool) -> JobOutcome:
             return tool.run(job, on_step=on_step, cancel=cancel, name=Path(item.name).name, write=write)
 
-        outcome = self._executor.carry_out(partial(work, write=not self._writers.tools))
-        if not outcome.files:
-            outcome = replace(self._writers.carry_out(partial(work, write=True)), plan=outcome.plan)
+        outcome = carry_out_apart(self._executor, self._writers, work)
         place = self._folder / Path(item.name).parent
         place.mkdir(parents=True, exist_ok=True)
         made = {}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trellis.app.executor import Executor, Tool
-from trellis.app.failures import explain
+from trellis.app.failures import WorkerDiedError, explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.job_sources import STARTS, Models, check_start, check_view, from_source, source_notes
 from trellis.app.jobs import ASKED, CUT_OFF, GOES_ON, LONGEST_NAME, Job, JobOutcome, JobState, new_folder
@@ -71,9 +71,9 @@ class Engine:
 
     Every job has a folder under `folder`, named by its id, with its pictures, `request.json`, the result files and
     `result.json`. Jobs of earlier starts are read back from there, as far as the limits of the history let them stay,
-    and those that waited go on. `models` are those that jobs may ask for; `pictures` and `meshes` read what clients
-    send. Where `writers` have tools, these write the files, while the executor's make the next asset. All methods may
-    be called from any thread and return at once.
+    and those that waited go on, as do those that had begun where the executor repeats jobs. `models` are those that
+    jobs may ask for; `pictures` and `meshes` read what clients send. Where `writers` have tools, these write the files,
+    while the executor's make the next asset. All methods may be called from any thread and return at once.
     """
 
     def __init__(
@@ -92,10 +92,11 @@ class Engine:
         self.uploads = folder / UPLOADS
         self.pictures = PictureReader(self.uploads)
         self.meshes = MeshReader()
+        self.spent: dict[str, float] = {}  # seconds by stage, of jobs that ended in this start
         self._folder = folder
         self._queue_limit = queue_limit
         self._history = history or HistoryLimits()
-        self._entries = {job.id: _Entry(job) for job in restore_jobs(folder)}
+        self._entries = {job.id: _Entry(job) for job in restore_jobs(folder, executor.repeats)}
         self._latest = max((entry.job.created for entry in self._entries.values()), default=0.0)
         self._lock = threading.RLock()
         self._submitting = threading.Lock()
@@ -214,8 +215,8 @@ class Engine:
         self._hand_in(entry)
         return job.id
 
-    def _hand_in(self, entry: _Entry) -> None:
-        self.executor.submit(partial(self._run, entry), partial(self._settle, entry))
+    def _hand_in(self, entry: _Entry, *, first: bool = False) -> None:
+        self.executor.submit(partial(self._run, entry), partial(self._settle, entry), first=first)
 
     def view(self, job_id: str) -> Job:
         """The job at this moment; raises UnknownJobError."""
@@ -298,9 +299,8 @@ class Engine:
                 if entry.discarded is not None:
                     entry.discarded.cancel()  # the next start deletes it
             for entry in self._unfinished():
-                if entry.job.state is JobState.QUEUED:
+                if entry.job.state is JobState.QUEUED or (self.executor.repeats and not entry.cancel.cancelled):
                     entry.job = entry.job.changed(state=JobState.FAILED, message=GOES_ON)  # and not recorded
-                    continue
                 entry.cut_off = entry.cut_off or not entry.cancel.cancelled
                 entry.cancel.cancel()
         self.pictures.close()
@@ -365,8 +365,9 @@ class Engine:
         with self._lock:
             if self._closed:
                 raise QueueFullError("The program is shutting down.")
-            if len(self._unfinished()) >= self._queue_limit:
-                raise QueueFullError(f"{self._queue_limit} jobs are waiting already; try again in a moment.")
+            limit = self._queue_limit + max(0, self.executor.room - 1)  # and one for each that can run beside the first
+            if len(self._unfinished()) >= limit:
+                raise QueueFullError(f"{limit} jobs are waiting already; try again in a moment.")
 
     def _run(self, entry: _Entry, tool: Tool) -> JobOutcome:
         with self._lock:
@@ -403,8 +404,15 @@ class Engine:
                 return
             elif error is None or isinstance(error, Cancelled):
                 self._end_early(entry)
+            elif isinstance(error, WorkerDiedError) and entry.job.repeated + error.begun <= self.executor.repeats:
+                _log.warning("Job %s is carried out again: %s", entry.job.id, error)
+                entry.job = entry.job.again(begun=error.begun)
+                self._hand_in(entry, first=True)
+                return
             else:
                 entry.job = entry.job.ended(JobState.FAILED, message=explain(error))
+            for stage, seconds in entry.job.spent.items():
+                self.spent[stage] = self.spent.get(stage, 0.0) + seconds
             if entry.removed:
                 self._delete(entry)
             self._give_up_assets(KEPT_ASSETS)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+from trellis.app.failures import WorkerDiedError
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import Job, JobOutcome
 from trellis.errors import Cancelled, TrellisError
 from trellis.progress import CancelToken, StepInfo
 
 CLOSING_PATIENCE = 2.0
+MOST_AT_ONCE = 64  # jobs of one tool
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -22,11 +24,12 @@ _log = logging.getLogger(__name__)
 class Tool(Protocol):
     """Carries out jobs: a worker process, a function in a test, a machine elsewhere.
 
-    `open`, `run` and `close` are called from one thread at a time. `patience` is how many seconds a cancelled job may
-    take to end by itself, before the tool ends it by force.
+    `open` and `close` are called while nothing else is, `run` for `at_once` jobs side by side, none while that is 0.
+    `patience` is how many seconds a cancelled job may take to end by itself, before the tool ends it by force.
     """
 
     patience: float
+    at_once: int
 
     def open(self, cancel: CancelToken) -> dict[str, Any]:
         """Make ready for the first job; says how the model was opened (`resolved_plan`).
@@ -57,17 +60,18 @@ Done = Callable[["Future[Any]"], None]
 
 
 class _Member:
-    def __init__(self, tool: Tool) -> None:
+    def __init__(self, tool: Tool, threads: int = 1) -> None:
         self.tool = tool
-        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="executor")
+        self.thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="executor")
         self.load = 0
 
 
 class Executor:
-    """Carries out tasks in the order they came, each in the thread of the first tool that is free.
+    """Carries out tasks in the order they came, each with the first tool that has the least to do.
 
     After `idle_seconds` without a task the tools are closed (0: never). `further_tools` says, once it is known how the
-    first tool opened its model, which ones there are besides.
+    first tool opened its model, which ones there are besides. `repeats`: how often a job whose tool died under it is
+    carried out again.
     """
 
     def __init__(
@@ -76,7 +80,9 @@ class Executor:
         *,
         idle_seconds: float = 0.0,
         further_tools: Callable[[Mapping[str, Any]], Sequence[Tool]] | None = None,
+        repeats: int = 0,
     ) -> None:
+        self.repeats = repeats
         self.plan: Mapping[str, Any] = {}  # how the model was opened last
         self.opening = False  # before any task asks for it: `plan` is not known yet, but will be
         self._members = [_Member(tool) for tool in tools]
@@ -92,17 +98,41 @@ class Executor:
     def tools(self) -> list[Any]:
         return [member.tool for member in self._members]
 
-    def submit(self, task: Task, done: Done) -> None:
-        """Have a task carried out once, with any tool; `done` then hears of its end, in any thread."""
+    @property
+    def room(self) -> int:
+        """How many tasks can be carried out side by side."""
+        return sum(tool.at_once for tool in self.tools)
+
+    @property
+    def wanted(self) -> int:
+        """How many tasks wait or are carried out."""
+        return len(self._waiting) + sum(member.load for member in list(self._members))
+
+    def submit(self, task: Task, done: Done, *, first: bool = False) -> None:
+        """Have a task carried out once, with any tool; `done` then hears of its end, in any thread.
+
+        first: before all that wait.
+        """
         with self._lock:
-            self._waiting.append((task, done))
-        self._hand_out()
+            (self._waiting.appendleft if first else self._waiting.append)((task, done))
+        self.hand_out()
 
     def carry_out(self, task: Callable[[Any], T]) -> T:
-        """What a task returns or raises that waits for its turn among the others, as does the caller."""
+        """What a task returns or raises that waits for its turn among the others, as does the caller.
+
+        While its tool dies under it, it is carried out `repeats` times more.
+        """
         ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
-        self.submit(task, ended.put)
-        return ended.get().result()
+        died: list[bool] = []
+        while True:
+            self.submit(task, ended.put, first=bool(died))
+            future = ended.get()
+            error = future.exception()
+            if not isinstance(error, WorkerDiedError):
+                return future.result()
+            died.append(error.begun)
+            if sum(died) > self.repeats:
+                raise error
 
     def open(self) -> None:
         """Open all tools now, without waiting for it; a failure is told by the first task."""
@@ -120,6 +150,28 @@ class Executor:
             with self._lock:
                 self._members.append(member)
             self._begin(member, self._open, _log_failure)
+
+    def add(self, tool: Tool) -> None:
+        """One tool more, which is made ready by its first task, and may change how much it does at once."""
+        with self._lock:
+            self._members.append(_Member(tool, threads=MOST_AT_ONCE))
+        self.hand_out()
+
+    def remove(self, tool: Tool) -> None:
+        """One tool less; what it is about ends as it will."""
+        with self._lock:
+            [gone] = [member for member in self._members if member.tool is tool]
+            self._members.remove(gone)
+        gone.thread.shutdown(wait=False)
+
+    def rest(self, tool: Tool) -> None:
+        """Close a tool that has nothing to do, until its next task."""
+        with self._lock:
+            idle = [member for member in self._members if member.tool is tool and not member.load]
+            for member in idle:
+                member.load = 1
+        for member in idle:
+            self._begin(member, _close, _log_failure)
 
     def close(self) -> None:
         """Wait for what goes on to end, with little patience, and close the tools; what waits is dropped."""
@@ -150,13 +202,17 @@ class Executor:
         for member in members:
             self._begin(member, task, _log_failure)
 
-    def _hand_out(self) -> None:
+    def hand_out(self) -> None:
+        """Have what waits carried out by tools that have room."""
         begun = []
         with self._lock:
-            for member in self._members:
-                if self._waiting and member.load == 0:
-                    member.load = 1
-                    begun.append((member, *self._waiting.popleft()))
+            while self._waiting:
+                free = [member for member in self._members if member.load < member.tool.at_once]
+                if not free:
+                    break
+                member = min(free, key=lambda member: member.load)
+                member.load += 1
+                begun.append((member, *self._waiting.popleft()))
         for one in begun:  # without the lock: `done` may be called at once
             self._begin(*one)
 
@@ -169,7 +225,7 @@ class Executor:
                     member.load -= 1
                 if task is not _close:
                     self._rest_later(self._idle_seconds)
-                self._hand_out()
+                self.hand_out()
 
         if not self._closed:
             self._rest_later(0)

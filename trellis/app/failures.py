@@ -10,6 +10,14 @@ class JobFailedError(TrellisError):
     """The worker reported that a job failed; the message is fit for people."""
 
 
+class WorkerDiedError(TrellisError):
+    """What did the work ended in the middle of a job, or (`begun` is false) before it had begun with it."""
+
+    def __init__(self, message: str, *, begun: bool = True) -> None:
+        super().__init__(message)
+        self.begun = begun
+
+
 def explain(error: BaseException) -> str:
     """One sentence for people; the log has the rest."""
     if isinstance(error, TrellisError):
@@ -27,6 +35,8 @@ def describe(error: BaseException) -> dict[str, Any]:
         kind = "input"
     elif is_out_of_memory(error):
         kind = "memory"
+    elif isinstance(error, WorkerDiedError):
+        kind = "died"
     else:
         kind = "other"
     return {"report": "failed", "kind": kind, "message": explain(error)}
@@ -34,5 +44,11 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 def failure(report: dict[str, Any]) -> Exception:
     """The error that a report of `describe` is about."""
-    kinds = {"cancelled": Cancelled, "input": InvalidInputError, "memory": MemoryError, "other": JobFailedError}
+    kinds = {
+        "cancelled": Cancelled,
+        "input": InvalidInputError,
+        "memory": MemoryError,
+        "died": WorkerDiedError,
+        "other": JobFailedError,
+    }
     return kinds[report["kind"]](report["message"])

@@ -32,10 +32,10 @@ class HistoryLimits:
                 raise InvalidInputError(f"The history's {name} must be at least 0, not {getattr(self, name)}.")
 
 
-def restore_jobs(root: Path) -> list[Job]:
+def restore_jobs(root: Path, repeats: int = 0) -> list[Job]:
     """The jobs whose folders are under `root`, the oldest first; what cannot be read is left alone and logged.
 
-    Those that were discarded in an earlier start are deleted.
+    Those that were discarded in an earlier start are deleted; `repeats`: see `Job.restore`.
     """
     if not root.is_dir():
         return []
@@ -47,7 +47,7 @@ def restore_jobs(root: Path) -> list[Job]:
             shutil.rmtree(folder, ignore_errors=True)
             continue
         try:
-            jobs.append(Job.restore(folder))
+            jobs.append(Job.restore(folder, repeats))
         except InvalidInputError as error:
             _log.warning("A job of an earlier start is passed over: %s", error)
     return sorted(jobs, key=lambda job: job.created)

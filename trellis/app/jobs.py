@@ -32,8 +32,9 @@ REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 ASKED = {"model", "pictures", "prompt", "source", "asset", "mesh", "name", "owner", "created", "request"}
 TOLD = {"state", "message", "notes", "likeness", "outside", "notice", "files", "took", "stages", "spent", "plan"}
+TOLD |= {"repeated"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
-GOES_ON = "The program ended before this job began: it goes on when the program is started again."
+GOES_ON = "The program ended before this job was done: it goes on when the program is started again."
 LONGEST_NAME = 80  # characters
 CLIENT_OWNER = "client "  # begins the owner of a job that a program asked for, before the address it called from
 
@@ -92,7 +93,8 @@ class Job(BaseModel):
     from, in place of pictures. `stages` are the last steps of every stage seen so far, in order, and `spent` the
     seconds that each took; `message` is one sentence for people when the job failed or was cancelled; `notes` are
     remarks on a result; `likeness`, `outside`, `notice` are as in `JobOutcome`; `files` its files by kind; `plan` is
-    how the model was opened for it. `ahead` counts the jobs before it in the queue.
+    how the model was opened for it; `repeated` how often it was begun again after its worker had died. `ahead` counts
+    the jobs before it in the queue.
     """
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
@@ -123,6 +125,7 @@ class Job(BaseModel):
     stages: _Steps = ()
     spent: dict[str, float] = {}
     plan: dict[str, Any] = {}
+    repeated: int = 0
 
     # What is true only while the program runs; times are those of time.monotonic().
     ahead: int = 0
@@ -229,6 +232,10 @@ class Job(BaseModel):
             job.record()
         return job
 
+    def again(self, *, begun: bool = True) -> "Job":
+        """The job as it waits to be carried out once more, from its beginning; begun: a worker had begun with it."""
+        return self.changed(state=JobState.QUEUED, repeated=self.repeated + begun, stages=(), spent={})
+
     def stepped(self, info: StepInfo) -> "Job":
         """The job after a step."""
         now, stage = time.monotonic(), str(info.stage)
@@ -302,8 +309,9 @@ class Job(BaseModel):
             write_bytes(self.folder / name, (json.dumps(record, indent=2) + "\n").encode())
 
     @classmethod
-    def restore(cls, folder: Path) -> "Job":
-        """The job of a folder that an earlier start left; one that had begun, but not ended, has failed.
+    def restore(cls, folder: Path, repeats: int = 0) -> "Job":
+        """The job of a folder that an earlier start left; one that had begun, but not ended, waits again if it may be
+        repeated so often, else it has failed.
 
         Raises InvalidInputError for a folder whose records cannot be read.
         """
@@ -320,8 +328,9 @@ class Job(BaseModel):
             job = cls.model_validate({"created": folder.stat().st_mtime, **record, "folder": folder})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInputError(f"The records in {folder} are not those of a job: {error}") from error
-        cut_off = job.state is JobState.RUNNING
-        return job.changed(state=JobState.FAILED, message=CUT_OFF) if cut_off else job
+        if job.state is not JobState.RUNNING:
+            return job
+        return job.again() if job.repeated < repeats else job.changed(state=JobState.FAILED, message=CUT_OFF)
 
 
 def _read_steps(values: Sequence[Mapping[str, Any]]) -> list[StepInfo]:

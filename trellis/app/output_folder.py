@@ -69,6 +69,11 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.glob("*/.*"):
         if JOB_FOLDER.fullmatch(path.parent.name) and UNFINISHED_FILE.fullmatch(path.name):
             _remove(path)
+    remove_abandoned_work()
+
+
+def remove_abandoned_work() -> None:
+    """Remove temporary folders of killed processes."""
     for path in Path(tempfile.gettempdir()).glob("trellis-*"):
         work = WORK_FOLDER.fullmatch(path.name)
         if work is not None and not psutil.pid_exists(int(work[1])):

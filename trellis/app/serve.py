@@ -10,6 +10,7 @@ import threading
 import webbrowser
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from types import FrameType
@@ -23,6 +24,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from trellis.app.api.application import create_api
 from trellis.app.api.late_page import LatePage
 from trellis.app.api.settings import ApiSettings
+from trellis.app.cluster.crew import cluster_executor
+from trellis.app.cluster.options import ClusterOptions
 from trellis.app.engine import Engine
 from trellis.app.executor import Executor
 from trellis.app.job_sources import Models
@@ -51,10 +54,10 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     """Serve until the process is told to end; 0 then.
 
     Raises InvalidInputError for arguments that cannot be used, CheckpointError for a name of no model, LicenceError for
-    one whose licence nobody has accepted. `arguments` are those of `add_server_options`. The address is taken before
-    anything else, so that a second start says at once that the port is in use; then the folder of the results, which
-    one server uses at a time. This process imports nothing that takes long (torch, say) before it answers, and only the
-    page's libraries at all: its work is done in worker processes.
+    one whose licence nobody has accepted, ClusterError for a cluster that cannot be joined. `arguments` are those of
+    `add_server_options`. The address is taken before anything else, so that a second start says at once that the port
+    is in use; then the folder of the results, which one server uses at a time. This process imports nothing that takes
+    long (torch, say) before it answers, and only the page's libraries at all: its work is done in worker processes.
     """
     configure_logging(logging.DEBUG if arguments.verbose else logging.INFO)
     settings = settings_from(arguments)
@@ -63,14 +66,15 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
     resolve_model(arguments.model, runtime=files)  # raises for a name that no model can have
     require_licence(model_licence(arguments.model, files), files, model=arguments.model)
     models = offered_models(arguments.model, files)
-    with listen(settings.host, settings.port) as listener, claimed(arguments.output):
+    cluster = ClusterOptions.from_arguments(arguments)
+    with listen(settings.host, settings.port) as listener, claimed(arguments.output), ExitStack() as stack:
         source, idle = pipeline_source(arguments), 60 * arguments.idle
         writers = Executor([], idle_seconds=idle, further_tools=partial(writing_processes, source))
-        executor = Executor(
-            [WorkerProcess(source)],
-            idle_seconds=idle,
-            further_tools=partial(further_tools, arguments, writers),
-        )
+        if cluster is None:
+            further = partial(further_tools, arguments, writers)
+            executor = Executor([WorkerProcess(source)], idle_seconds=idle, further_tools=further)
+        else:
+            executor = stack.enter_context(cluster_executor(cluster, source, idle_seconds=idle, keep=True))
         names = Models(
             tuple(dict.fromkeys((arguments.model, *(choice.name for choice in models)))),
             of_texts=frozenset(choice.name for choice in models if choice.takes_text),
@@ -81,7 +85,7 @@ def serve(arguments: argparse.Namespace, *, open_browser: bool = False) -> int:
         )
         engine = Engine(executor, arguments.output, models=names, writers=writers, history=history_limits(arguments))
         try:
-            if not arguments.no_preload:
+            if cluster is None and not arguments.no_preload:
                 executor.open()
             page = None if arguments.no_page else LatePage(partial(_page, engine, models, files))
             app = create_api(engine, settings, page=page)

@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from trellis.app.api.settings import DEFAULT_HOST, DEFAULT_PORT, MAX_UPLOAD_BYTES, ApiSettings
+from trellis.app.cluster.options import add_cluster_options
 from trellis.app.history import HistoryLimits
 from trellis.app.machine_options import add_machine_options
 from trellis.app.worker_process import IDLE_SECONDS
@@ -29,6 +30,8 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     add("--allow-name", action="append", default=[], metavar="NAME", help="another host name that requests may address")
     add("--allow-origin", action="append", default=[], metavar="URL", help="a site whose pages may call the interface")
     add("--max-upload", type=int, default=MAX_UPLOAD_BYTES >> 20, metavar="MB", help="limit of one request")
+    metrics = "GET /metrics, for Prometheus, although other computers are served (default: on this computer alone)"
+    add("--metrics", action="store_true", help=metrics)
     add("--no-page", action="store_true", help="only the interface for programs")
 
     add = parser.add_argument_group("Results").add_argument
@@ -42,12 +45,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     add("--keep-gb", type=float, default=limits.gigabytes, metavar="GB", help=size)
 
     add_machine_options(parser)
+    add_cluster_options(parser)
     add = parser.add_argument_group("Program").add_argument
     minutes = IDLE_SECONDS / 60
     idle = f"after so long without a job, weights leave memory (default: {minutes:g}; 0: never)"
     add("--idle", type=float, default=minutes, metavar="MINUTES", help=idle)
-    workers = "worker processes, at most one a GPU (default: 0, one for each)"
-    add("--workers", type=int, default=0, metavar="N", help=workers)
     add("--no-preload", action="store_true", help="open the model with the first job, not at the start")
     add("--verbose", action="store_true", help="tell what happens inside, every request included")
 
@@ -78,4 +80,5 @@ def settings_from(arguments: argparse.Namespace) -> ApiSettings:
         names=tuple(arguments.allow_name),
         origins=tuple(arguments.allow_origin),
         max_upload_bytes=arguments.max_upload << 20,
+        metrics=arguments.metrics,
     )

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trellis.app.failures import failure
+from trellis.app.failures import WorkerDiedError, failure
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import Job, JobOutcome
-from trellis.errors import Cancelled, TrellisError
+from trellis.errors import Cancelled
 from trellis.progress import CancelToken, StepInfo
 
 POLL_SECONDS = 0.05
@@ -36,10 +36,6 @@ BOOT = (
 Report = dict[str, Any]
 
 _log = logging.getLogger(__name__)
-
-
-class WorkerDiedError(TrellisError):
-    """The worker process ended in the middle of a job."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +116,8 @@ class WorkerProcess:
     `run`, `open` and `close` are called from one thread at a time. `patience` is how many seconds a cancelled job may
     take to end by itself before its process is killed.
     """
+
+    at_once = 1
 
     def __init__(self, source: PipelineSource, *, patience: float = CANCEL_PATIENCE) -> None:
         self.patience = patience

@@ -18,6 +18,8 @@ from trellis.stages import Stage
 class PipelineTool:
     """A tool without a process: `load` opens a pipeline with what a job states besides `model`, the tool's own."""
 
+    at_once = 1
+
     def __init__(self, load: Callable[..., Any], model: str) -> None:
         self.patience = 0.0
         self._load = load

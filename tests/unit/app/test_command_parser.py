@@ -109,6 +109,8 @@ def test_a_misspelt_command_of_the_starter(capsys: pytest.CaptureFixture[str]) -
         (["generate"], f"{STARTER} generate PICTURE..."),
         (["models", "get", "TRELLIS-image-lrge"], "Did you mean TRELLIS-image-large?"),
         (["serve", "--port", "0", "--model", "TRELLIS-image-lrge"], "Did you mean TRELLIS-image-large?"),
+        (["batch", str(PICTURE), "--worker-cpus", "2"], "give --cluster too"),
+        (["batch", str(PICTURE), "--cluster", "local", "--workers", "-1"], "must be at least 1"),
     ],
 )
 def test_what_cannot_work_is_told_before_anything_is_loaded(words: list[str], expected: str, tmp_path: Path) -> None:

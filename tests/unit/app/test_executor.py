@@ -3,11 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+
+import pytest
 
 from tests.unit.app.waiting import PATIENCE, wait_until
 from trellis.app.executor import CLOSING_PATIENCE, Executor
+from trellis.app.failures import WorkerDiedError
 from trellis.progress import CancelToken
 
 Log = list[tuple[str, str]]
@@ -28,6 +31,7 @@ class Tool(str):
     """Is its name; notes when it is opened and closed."""
 
     patience = 100.0
+    at_once = 1
 
     def __new__(cls, name: str, log: Log | None = None) -> "Tool":
         tool = str.__new__(cls, name)
@@ -120,6 +124,48 @@ def test_a_failing_task_costs_nobody_his_turn() -> None:
     executor.submit(fail, lambda future: ends.append(type(future.exception())))
     executor.submit(lambda tool: tool, lambda future: ends.append(future.result()))
     wait_until(lambda: ends == [ValueError, "a"])
+    executor.close()
+
+
+def test_what_dies_is_carried_out_again_twice_at_most() -> None:
+    executor, deaths, log = Executor([], repeats=2), [True, False, True], Log()
+
+    def die(tool: Tool) -> str:
+        log.append(("die", tool))
+        if deaths:
+            raise WorkerDiedError("gone", begun=deaths.pop())
+        return "alive"
+
+    later = ThreadPoolExecutor(1).submit(executor.carry_out, die)
+    executor.add(Tool("a"))
+    assert later.result() == "alive" and log == [("die", "a")] * 4
+    deaths.extend([True] * 4)
+    with pytest.raises(WorkerDiedError):
+        executor.carry_out(die)
+    assert len(deaths) == 1
+    executor.close()
+
+
+def test_a_tool_takes_as_much_as_it_has_room_for_and_the_one_with_least_to_do_is_asked_first() -> None:
+    gate, log = threading.Event(), Log()
+    executor, wide, gone = Executor([]), Tool("wide"), Tool("gone")
+    wide.at_once = 3
+    for tool in (wide, gone):
+        executor.add(tool)
+    assert executor.room == 4
+    for name in "abcd":
+        executor.submit(noting(log, name, gate), ignore)
+    wait_until(lambda: len(log) == 4)
+    assert sorted(tool for _, tool in log) == ["gone", "wide", "wide", "wide"] and executor.wanted == 4
+    executor.remove(gone)
+    executor.submit(noting(log, "e"), ignore)
+    executor.rest(wide)  # it has something to do
+    assert len(log) == 4 and not wide.log
+    gate.set()
+    wait_until(lambda: executor.wanted == 0)
+    assert log[4] == ("e", "wide")
+    executor.rest(wide)
+    wait_until(lambda: wide.log == [("close", "wide")])
     executor.close()
 
 

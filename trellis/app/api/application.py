@@ -20,6 +20,7 @@ from trellis.app.api.hunyuan.server import HunyuanServer
 from trellis.app.api.job_routes import job_routes
 from trellis.app.api.jobs import Jobs
 from trellis.app.api.late_page import LatePage
+from trellis.app.api.metrics import metrics_route
 from trellis.app.api.model_routes import model_routes
 from trellis.app.api.openapi import ERRORS
 from trellis.app.api.settings import ApiSettings
@@ -73,6 +74,8 @@ def create_api(engine: Engine, settings: ApiSettings, *, page: LatePage | None =
         legacy_routes(jobs, slot, settings),
     ):
         app.include_router(router)
+    if settings.local or settings.metrics:
+        app.include_router(metrics_route(engine))
     _add_documentation(app)
     if page is not None:
         app.mount("/", page)

@@ -24,7 +24,7 @@ class ApiSettings:
     token, every request must bring it, or the `operator_token`, whose bearer sees the jobs of all. `names` are host
     names, besides this computer's own, that requests may address; `origins` are sites whose pages may call the server
     (CORS), none by default. `busy_seconds` is how long a client without job ids waits for its turn, `body_seconds` how
-    long a request may send next to nothing.
+    long a request may send next to nothing. `metrics`: GET /metrics is there although other computers are served.
     """
 
     host: str = DEFAULT_HOST
@@ -38,6 +38,7 @@ class ApiSettings:
     max_picture_pixels: int = MAX_PIXELS
     busy_seconds: float = BUSY_SECONDS
     body_seconds: float = BODY_SECONDS
+    metrics: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
