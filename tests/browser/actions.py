@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, TimeoutError
 
 from tests.unit.app.waiting import PATIENCE
 
 BRIGHTEST = "Math.max(...getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number))"
+
+VIEWER_STATE = """[...document.querySelectorAll("#viewer .tv-pane")].map(
+  (pane) => [pane.dataset.kind, pane.dataset.state, pane.innerText].join(" | ")).join(" || ")"""
 
 
 def click(page: Page, selector: str) -> None:
@@ -71,7 +74,10 @@ def wait_for_model(
 
     Drawn is what has at least this share of pixels, and another picture than `unlike`, of what was shown before.
     """
-    page.wait_for_selector(f".tv-pane[data-kind={kind}][data-state=ready]")
+    try:
+        page.wait_for_selector(f".tv-pane[data-kind={kind}][data-state=ready]")
+    except TimeoutError as error:
+        raise AssertionError(f"the viewer: {page.evaluate(VIEWER_STATE)}") from error
     deadline = time.monotonic() + PATIENCE
     while True:
         pixels = viewer_pixels(page)

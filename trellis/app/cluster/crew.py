@@ -56,9 +56,8 @@ def joined(address: str) -> Iterator[None]:
         from ray.exceptions import RayError
     except ImportError as error:
         raise MissingDependencyError("A cluster needs Ray: run `setup --extra cluster` on every machine.") from error
-    options = {"include_dashboard": False} if address == LOCAL else {}
     try:
-        ray.init(address, logging_level=logging.WARNING, **options)
+        ray.init(address, logging_level=logging.WARNING, include_dashboard=False if address == LOCAL else None)
     except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ClusterError(f"The cluster {address} cannot be joined: {reason} (docs/cluster.md tells how).") from error
