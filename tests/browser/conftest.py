@@ -1,5 +1,6 @@
 """One Chromium for all tests; every page fails its test when it asks anything of another server."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,8 @@ def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
             page.add_init_script(WITHOUT_WEBGL)
         page.set_default_timeout(180_000)  # only a failing test waits so long
         page.on("request", lambda request: _note_outside(request.url, address, outside))
-        page.on("console", lambda message: print(f"{message.type}: {message.text}"))  # shown where a test fails
+        # Shown where a test fails.
+        page.on("console", lambda message: sys.stdout.write(f"{message.type}: {message.text}\n"))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address)
         page.wait_for_selector("#viewer .tv-pane", state="attached")
