@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from trellis.dataset.cameras import condition_cameras, multiview_cameras
+from trellis.dataset.cameras import condition_cameras
 from trellis.dataset.layout import (
     CONDITIONED,
     LATENT,
@@ -29,6 +29,7 @@ from trellis.encoding.local_features import FEATURES
 from trellis.encoding.source_mesh import normalize_mesh
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
+from trellis.geometry.cameras import multiview_cameras
 from trellis.opening import Pipeline
 from trellis.pipeline import TrellisPipeline
 from trellis.progress import Progress
