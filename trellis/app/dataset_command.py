@@ -211,7 +211,7 @@ def run_step(name: str) -> int:
 
 def _one_step(name: str, parsed: argparse.Namespace) -> int:
     from trellis.dataset.latent_statistics import write_statistics
-    from trellis.dataset.layout import CONDITIONED, LATENT, RENDERED, STRUCTURE, VOXELIZED, DataFolder
+    from trellis.dataset.layout import CONDITIONED, FEATURE, LATENT, RENDERED, STRUCTURE, VOXELIZED, DataFolder
     from trellis.dataset.records import build_metadata
 
     folder = DataFolder(parsed.output_dir)
@@ -227,6 +227,7 @@ def _one_step(name: str, parsed: argparse.Namespace) -> int:
         return 0
     columns = {
         "voxelize": VOXELIZED,
+        "extract_feature": FEATURE,
         "encode_latent": LATENT,
         "encode_ss_latent": STRUCTURE,
         "render_cond": CONDITIONED,

@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from trellis.dataset.cameras import condition_cameras
 from trellis.dataset.layout import (
     CONDITIONED,
+    FEATURE,
     LATENT,
     RENDERED,
     STRUCTURE,
@@ -24,15 +28,18 @@ from trellis.dataset.layout import (
 from trellis.dataset.meshes import refuse_marked, training_mesh
 from trellis.dataset.pictures import CONDITION_SIZE, VIEW_SIZE, write_pictures
 from trellis.dataset.records import COUNT, KEY, PLACE, Row, add_failure, append, drop_failures, failures
+from trellis.editing.from_mesh import image_features_of
 from trellis.encoding.encode import cube_side
 from trellis.encoding.local_features import FEATURES
 from trellis.encoding.source_mesh import normalize_mesh
+from trellis.encoding.voxelize import voxelize
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
 from trellis.geometry.cameras import multiview_cameras
 from trellis.opening import Pipeline
 from trellis.pipeline import TrellisPipeline
 from trellis.progress import Progress
+from trellis.sparse import SparseTensor
 
 logger = logging.getLogger(__name__)
 
@@ -89,13 +96,16 @@ class ModelStep:
     def __init__(
         self, name: str, columns: Sequence[str], *, folder: DataFolder, model: TrellisPipeline, views: int, threads: int
     ) -> None:
-        """columns: VOXELIZED, CONDITIONED, RENDERED, LATENT or STRUCTURE; the last two are named after the encoders.
-
-        views: pictures an object.
+        """columns: VOXELIZED, CONDITIONED, RENDERED, FEATURE, LATENT or STRUCTURE; the last three are named after the
+        encoders. views: pictures an object. Raises CheckpointError for features of a model that reads none.
         """
         self.name, self.folder, self.model, self.views, self.threads = name, folder, model, views, threads
         self.side = cube_side(model.host.config("slat_encoder").in_channels)
-        named = model_columns(model)
+        named = self._named = model_columns(model)
+        if FEATURE in columns and named[FEATURE].endswith(LOCAL):
+            raise CheckpointError(
+                f"{model.name} reads no pictures of a mesh: go on with encode_latent, without features."
+            )
         self.columns = [named.get(column, column) for column in columns]
 
     @torch.inference_mode()
@@ -115,6 +125,17 @@ class ModelStep:
                 write_pictures(folder, placed, cameras, size=VIEW_SIZE, threads=self.threads, with_mesh=True)
 
     def _encode(self, path: Path, sha: str, missing: Sequence[str]) -> None:
+        features = self.folder.path(self._named[FEATURE], sha)
+        if self.columns == [self._named[FEATURE]]:
+            mesh = normalize_mesh(training_mesh(path), side=self.side).mesh.to(self.model.runtime.device)
+            coords = voxelize(mesh, self.model.host.config("slat_encoder").resolution)
+            tokens = image_features_of(self.model, mesh, coords, progress=Progress())
+            write_arrays(features, indices=coords.cpu().byte().numpy(), patchtokens=tokens.cpu().half().numpy())
+            return
+        if self.columns == [self._named[LATENT]] and features.is_file():
+            coords, latent = self._encode_features(features)
+            write_arrays(self.folder.path(self.columns[0], sha), feats=latent.cpu().numpy(), coords=coords)
+            return
         asset = self.model.load_mesh(path, front="0", progress=Progress())
         refuse_marked(asset.notice, path)
         coords = asset.coords.cpu()
@@ -128,6 +149,16 @@ class ModelStep:
                 mean = self.model.encode_structure(torch.nn.functional.pad(coords, (1, 0)))
                 write_arrays(file, mean=mean[0].float().cpu().numpy())
 
+    def _encode_features(self, path: Path) -> tuple[NDArray, Tensor]:
+        """Voxels uint8 [N, 3] and latents [N, C] of what `extract_feature` has written."""
+        device = self.model.runtime.device
+        with np.load(path) as stored:
+            indices, tokens = stored["indices"], torch.from_numpy(stored["patchtokens"]).float()
+        coords = torch.nn.functional.pad(torch.from_numpy(indices).int(), (1, 0)).to(device)
+        resolution = self.model.host.config("slat_encoder").resolution
+        features = SparseTensor.create(tokens.to(device), coords, resolution=resolution, batch_size=1)
+        return indices, self.model.encode_latent(features)
+
 
 def encoding_model(model: Pipeline) -> TrellisPipeline:
     """The model, if it has the encoders that make latents; else raises CheckpointError."""
@@ -137,7 +168,7 @@ def encoding_model(model: Pipeline) -> TrellisPipeline:
 
 
 def model_columns(model: TrellisPipeline) -> dict[str, str]:
-    """The columns of an opened model's latents, by LATENT and STRUCTURE.
+    """The columns of an opened model's features and latents, by FEATURE, LATENT and STRUCTURE.
 
     Published encoders are known by their files' names, those of a model's own folder by its name too.
     """
@@ -149,7 +180,11 @@ def model_columns(model: TrellisPipeline) -> dict[str, str]:
         own = stem.parent.name == ENCODER_FOLDER
         names[role] = f"{Path(model.name).name}_{stem.name}" if own else stem.name  # a folder's name, not its path
     latent, structure = names["slat_encoder"], names["sparse_structure_encoder"]
-    return {LATENT: f"{LATENT}{features}_{latent}", STRUCTURE: f"{STRUCTURE}{structure}"}
+    return {
+        FEATURE: f"{FEATURE}{features}",
+        LATENT: f"{LATENT}{features}_{latent}",
+        STRUCTURE: f"{STRUCTURE}{structure}",
+    }
 
 
 def carry_out(
