@@ -133,8 +133,8 @@ class ModelStep:
             write_arrays(features, indices=coords.cpu().byte().numpy(), patchtokens=tokens.cpu().half().numpy())
             return
         if self.columns == [self._named[LATENT]] and features.is_file():
-            coords, latent = self._encode_features(features)
-            write_arrays(self.folder.path(self.columns[0], sha), feats=latent.cpu().numpy(), coords=coords)
+            indices, latent = self._encode_features(features)
+            write_arrays(self.folder.path(self.columns[0], sha), feats=latent.cpu().numpy(), coords=indices)
             return
         asset = self.model.load_mesh(path, front="0", progress=Progress())
         refuse_marked(asset.notice, path)
