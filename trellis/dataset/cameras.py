@@ -29,20 +29,24 @@ def condition_cameras(count: int, sha: str) -> Cameras:
     return Cameras(torch.cat([c.extrinsics for c in cameras]), torch.cat([c.intrinsics for c in cameras]))
 
 
-def transforms(cameras: Cameras, names: Sequence[str], to_cube: Similarity) -> dict[str, Any]:
-    """The content of transforms.json: cameras to the world, which look along -z with y up, and where the object is."""
+def frames(cameras: Cameras, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The frames of transforms.json: cameras to the world, which look along -z with y up."""
     matrices = torch.linalg.inv(cameras.extrinsics.double())
     matrices[:, :, 1:3] *= -1
-    frames = [
+    return [
         {"file_path": name, "camera_angle_x": float(field), "transform_matrix": matrix.tolist()}
         for name, field, matrix in zip(names, cameras.fov, matrices, strict=True)
     ]
+
+
+def transforms(cameras: Cameras, names: Sequence[str], to_cube: Similarity, renderer: str = RENDERER) -> dict[str, Any]:
+    """The content of transforms.json: the frames, where the object is, and what drew it."""
     return {
         "aabb": [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]],
         "scale": to_cube.scale,
         "offset": list(to_cube.shift),
-        "renderer": RENDERER,
-        "frames": frames,
+        "renderer": renderer,
+        "frames": frames(cameras, names),
     }
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trellis.dataset.cameras import condition_cameras
+from trellis.dataset.blender import Blender
+from trellis.dataset.cameras import RENDERER, condition_cameras
 from trellis.dataset.layout import (
     CONDITIONED,
     FEATURE,
@@ -26,16 +27,16 @@ from trellis.dataset.layout import (
     write_voxels,
 )
 from trellis.dataset.meshes import refuse_marked, training_mesh
-from trellis.dataset.pictures import CONDITION_SIZE, VIEW_SIZE, write_pictures
+from trellis.dataset.pictures import CONDITION_SIZE, VIEW_SIZE, studio_pictures, write_pictures
 from trellis.dataset.records import COUNT, KEY, PLACE, Row, add_failure, append, drop_failures, failures
 from trellis.editing.from_mesh import image_features_of
 from trellis.encoding.encode import cube_side
 from trellis.encoding.local_features import FEATURES
-from trellis.encoding.source_mesh import normalize_mesh
+from trellis.encoding.source_mesh import NormalizedMesh, normalize_mesh
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
-from trellis.geometry.cameras import multiview_cameras
+from trellis.geometry.cameras import Cameras, multiview_cameras
 from trellis.opening import Pipeline
 from trellis.pipeline import TrellisPipeline
 from trellis.progress import Progress
@@ -94,12 +95,22 @@ class ModelStep:
     """Voxels, latents and condition pictures of a mesh file as a model's encoders know it."""
 
     def __init__(
-        self, name: str, columns: Sequence[str], *, folder: DataFolder, model: TrellisPipeline, views: int, threads: int
+        self,
+        name: str,
+        columns: Sequence[str],
+        *,
+        folder: DataFolder,
+        model: TrellisPipeline,
+        views: int,
+        threads: int,
+        blender: Blender | None = None,
     ) -> None:
         """columns: VOXELIZED, CONDITIONED, RENDERED, FEATURE, LATENT or STRUCTURE; the last three are named after the
-        encoders. views: pictures an object. Raises CheckpointError for features of a model that reads none.
+        encoders. views: pictures an object. blender: draws them. Raises CheckpointError for features of a model
+        that reads none.
         """
         self.name, self.folder, self.model, self.views, self.threads = name, folder, model, views, threads
+        self.blender = blender
         self.side = cube_side(model.host.config("slat_encoder").in_channels)
         named = self._named = model_columns(model)
         if FEATURE in columns and named[FEATURE].endswith(LOCAL):
@@ -116,13 +127,20 @@ class ModelStep:
             self._encode(path, sha, missing)
         if CONDITIONED in missing or RENDERED in missing:
             placed = normalize_mesh(training_mesh(path), side=self.side)
-            placed = replace(placed, mesh=placed.mesh.to(self.model.runtime.device))
             if CONDITIONED in missing:
-                cameras, folder = condition_cameras(self.views, sha), self.folder.path(CONDITIONED, sha)
-                write_pictures(folder, placed, cameras, size=CONDITION_SIZE, threads=self.threads)
+                self._draw(path, placed, condition_cameras(self.views, sha), self.folder.path(CONDITIONED, sha))
             if RENDERED in missing:
-                cameras, folder = multiview_cameras(self.views, sha), self.folder.path(RENDERED, sha)
-                write_pictures(folder, placed, cameras, size=VIEW_SIZE, threads=self.threads, with_mesh=True)
+                self._draw(path, placed, multiview_cameras(self.views, sha), self.folder.path(RENDERED, sha))
+
+    def _draw(self, path: Path, placed: NormalizedMesh, cameras: Cameras, folder: Path) -> None:
+        multiview = folder.parent == self.folder.folder(RENDERED)
+        size, mesh = VIEW_SIZE if multiview else CONDITION_SIZE, placed.mesh if multiview else None
+        if self.blender is None:
+            pictures = studio_pictures(placed.mesh.to(self.model.runtime.device), cameras, size=size)
+            name = RENDERER
+        else:
+            pictures, name = self.blender.draw(path, cameras, size=size, side=self.side), self.blender.version
+        write_pictures(folder, pictures, cameras, placed.to_cube, threads=self.threads, renderer=name, mesh=mesh)
 
     def _encode(self, path: Path, sha: str, missing: Sequence[str]) -> None:
         features = self.folder.path(self._named[FEATURE], sha)

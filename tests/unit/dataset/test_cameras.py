@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from trellis.dataset.cameras import condition_cameras, frame_fault, transforms
-from trellis.dataset.pictures import write_pictures
+from trellis.dataset.pictures import studio_pictures, write_pictures
 from trellis.encoding.load import load_mesh
 from trellis.encoding.source_mesh import normalize_mesh
 
@@ -46,7 +46,9 @@ def test_pictures_show_the_object_where_the_cameras_say(tmp_path: Path) -> None:
     folder = tmp_path / SHA
     folder.mkdir()
     (folder / "left.webp").write_bytes(b"of a killed process")
-    write_pictures(folder, placed, condition_cameras(2, SHA), size=96, threads=1, with_mesh=True)
+    cameras = condition_cameras(2, SHA)
+    drawn = studio_pictures(placed.mesh, cameras, size=96)
+    write_pictures(folder, drawn, cameras, placed.to_cube, threads=1, mesh=placed.mesh)
     stated = json.loads((folder / "transforms.json").read_text())
     assert sorted(path.name for path in folder.iterdir()) == ["000.webp", "001.webp", "mesh.ply", "transforms.json"]
     shape = load_mesh(folder / "mesh.ply", up="z")
