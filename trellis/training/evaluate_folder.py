@@ -15,9 +15,9 @@ from torch import Tensor
 
 from trellis.dataset.layout import CONDITIONED, VOXELIZED
 from trellis.errors import TrellisError
+from trellis.families.trellis_family import NANO_FOLDER
 from trellis.runtime import DEVICES, Runtime
 from trellis.training import baselines, metrics
-from trellis.training.evaluate import NANO_FOLDER
 from trellis.training.folder_data import TrainingObject, find_objects, read_frames, read_occupancy, read_picture
 from trellis.training.generate import BatchGenerator
 from trellis.training.trainer import write_json
