@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Options:
     """count: objects of known families; left_out: of each family left out of training; fine: with fine patterns;
-    known: training objects that the nearest-neighbour baselines search; rendered: objects of each set whose pictures
-    are compared (of those with fine patterns all).
+    known: training objects that the nearest-neighbour baselines search (0: without these); rendered: objects of each
+    set whose pictures are compared, in whole batches (of those with fine patterns all).
     """
 
     count: int = 200
@@ -63,8 +63,8 @@ def evaluate(folder: Path, options: Options, *, device: torch.device) -> dict[st
     data = data_settings(folder)
     generator = BatchGenerator(folder, device, steps=options.steps, cfg_strength=options.cfg_strength)
     began = time.monotonic()
-    known = baselines.training_set(data, generator, options.known)
-    logger.info("%d training objects for the baselines: %.0f s", len(known.dense), time.monotonic() - began)
+    known = baselines.training_set(data, generator, options.known) if options.known else None
+    logger.info("training objects for the baselines: %.0f s", time.monotonic() - began)
     rows: list[dict[str, Any]] = []
     for chosen in held_out_sets(known=options.count, left_out=options.left_out, fine=options.fine):
         if not len(chosen.seeds):
@@ -102,8 +102,8 @@ def data_settings(folder: Path) -> DataConfig:
 
 
 def _measure(
-    objects: ObjectBatch, group: str, *, generator: BatchGenerator, known: baselines.TrainingSet, data: DataConfig,
-    seed: int, render: bool
+    objects: ObjectBatch, group: str, *, generator: BatchGenerator, known: baselines.TrainingSet | None,
+    data: DataConfig, seed: int, render: bool
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Scores of every method for a batch of objects."""
     dense = occupancy(objects, resolution=data.resolution)
@@ -116,11 +116,11 @@ def _measure(
     empty = dense.new_zeros(0, 3, dtype=torch.float32)
     found = [empty if mesh is None else metrics.sample_mesh(mesh, generator=draw) for mesh in meshes]
     shapes = {"model": (made.dense, found)}
-    features = baselines.picture_features(generator, framed)
-    by_feature = baselines.nearest(features, known.features)
-    by_pixel = baselines.nearest(baselines.picture_pixels(framed), known.pixels)
-    shapes["nearest_features"] = known.shapes(by_feature, seed=seed)
-    shapes["nearest_pixels"] = known.shapes(by_pixel, seed=seed)
+    if known is not None:
+        by_feature = baselines.nearest(baselines.picture_features(generator, framed), known.features)
+        by_pixel = baselines.nearest(baselines.picture_pixels(framed), known.pixels)
+        shapes["nearest_features"] = known.shapes(by_feature, seed=seed)
+        shapes["nearest_pixels"] = known.shapes(by_pixel, seed=seed)
     solids = [baselines.extruded_silhouette(image[..., 3].float() / 255, seed=seed) for image in pictures.images[:, 0]]
     shapes["extruded_silhouette"] = (
         torch.stack([baselines.shell_of_points(p, data.resolution) for p in solids]),
@@ -199,7 +199,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=200, help="held-out objects of known families")
     parser.add_argument("--left-out", type=int, default=20, help="objects of each family left out of training")
     parser.add_argument("--fine", type=int, default=40, help="objects with fine patterns")
-    parser.add_argument("--known", type=int, default=8192, help="training objects the baselines search")
+    parser.add_argument("--known", type=int, default=8192, help="training objects the baselines search, 0: none")
     parser.add_argument("--rendered", type=int, default=40, help="objects of a set whose pictures are compared")
     parser.add_argument("--furniture", type=Path, metavar="DIR", help="data folder of models never trained on")
     parser.add_argument("--known-furniture", type=Path, metavar="DIR", help="data folder that the nearest one is of")

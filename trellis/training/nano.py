@@ -274,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, required=True, help="time for everything")
     parser.add_argument("--start-from", type=Path, metavar="MODEL", help="model folder whose weights are the start")
     parser.add_argument("--device", nargs="+", default=["auto"], help="the second, if any, works beside the latent VAE")
-    parser.add_argument("--meshes", type=Path, metavar="DIR", help="data folder whose meshes the flows see too")
+    parser.add_argument("--meshes", default="", metavar="DIR", help="data folder whose meshes the flows see too")
     parser.add_argument("--without", nargs="+", default=[], metavar="KIND", help="leave out families, kinds of generic "
         f"programs ({', '.join(KINDS)}), all `families` or `{MESHES}`")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -286,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         driver = Driver(
             read_plan(options.plan), options.plan.parent, options.output_dir.resolve(), seconds=options.seconds,
-            devices=options.device, meshes=str(options.meshes.resolve()) if options.meshes else "",
+            devices=options.device, meshes=options.meshes,
             left_out=options.without,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
