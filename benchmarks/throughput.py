@@ -188,7 +188,11 @@ def carry_out(engine: Engine, count: int, picture: Path, options: argparse.Names
     """So many jobs with seeds in a row, ended."""
     requests = [read_request(FILES | {"seed": seed, "preview_frames": options.frames}) for seed in range(count)]
     ids = [engine.submit(request, [picture]) for request in requests]
-    while not all(engine.view(job_id).state.final for job_id in ids):
+    began, done = time.monotonic(), 0
+    while done < count:
+        before, done = done, sum(engine.view(job_id).state.final for job_id in ids)
+        if done > before:
+            print(f"  {done} of {count} after {time.monotonic() - began:.1f} s", flush=True)
         time.sleep(0.02)
     jobs = [engine.view(job_id) for job_id in ids]
     failed = [job.message for job in jobs if job.state is not JobState.DONE]
@@ -221,7 +225,9 @@ def measure(options: argparse.Namespace, picture: Path) -> dict[str, Any]:
     else:
         source = PipelineSource(options={"device": options.device, "precision": options.precision, "offline": True})
     with ExitStack() as stack:
+        began = time.monotonic()
         executor, count = open_tools(stack, options, source)
+        print(f"opened after {time.monotonic() - began:.1f} s; first {1 + count} jobs to warm up", flush=True)
         writers = Executor([WorkerProcess(source) for _ in range(0 if options.cluster else count)])
         engine = Engine(
             executor,

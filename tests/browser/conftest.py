@@ -1,5 +1,6 @@
 """One Chromium for all tests; every page fails its test when it asks anything of another server."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ STILL: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "reduced_mo
 # Of one session after another: its cache keeps the page's scripts, which to fetch and compile takes half of a start.
 _shared: list[BrowserContext] = []
 SCREENSHOTS = Path("outputs/screenshots")  # ignored by git
+
+_log = logging.getLogger(__name__)  # shown where a test fails
 
 
 @pytest.fixture(scope="package")  # closed before the other tests: software WebGL takes a core
@@ -59,7 +62,7 @@ def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
             page.add_init_script(WITHOUT_WEBGL)
         page.set_default_timeout(180_000)  # only a failing test waits so long
         page.on("request", lambda request: _note_outside(request.url, address, outside))
-        page.on("console", lambda message: print(f"{message.type}: {message.text}"))  # shown where a test fails
+        page.on("console", lambda message: _log.warning("%s: %s", message.type, message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address)
         page.wait_for_selector("#viewer .tv-pane", state="attached")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from tests.browser.actions import wait_while
 from tests.browser.conftest import opened_pages
@@ -301,6 +301,46 @@ def test_a_file_that_is_not_there_is_said_so_and_the_next_is_shown(page: Page) -
     page.evaluate("viewer.show(null)")
     page.wait_for_selector(".tv-message >> text=Your model appears here")
     assert not page.is_visible(".tv-tools") and not page.is_visible(".tv-facts")
+
+
+def test_a_server_that_falls_silent_is_told_and_asked_again(page: Page) -> None:
+    held: list[Route] = []
+    page.evaluate("window.setTimeout = (real => (f, time) => real(f, time === 60000 ? 50 : time))(setTimeout)")
+    page.route("**/open.glb", lambda route: held.append(route), times=1)
+    page.evaluate("viewer.show({ glb: '/files/open.glb' })")
+    page.wait_for_selector(".tv-message >> text=could not be loaded")
+    page.click(".tv-message button")
+    page.wait_for_selector(".tv-pane[data-state=ready]")
+    assert "10 faces" in page.inner_text(".tv-facts")
+
+
+def test_what_still_loads_says_nothing_over_what_is_shown(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/open.glb", lambda route: held.append(route), times=1)
+    page.evaluate("viewer.show({ glb: '/files/open.glb', ply: '/files/box.ply' })")
+    page.wait_for_selector(".tv-message >> text=Loading the model")
+    choose_mode(page, "gaussians")
+    held[0].continue_()
+    page.wait_for_function("viewer.box")  # the mesh is here, and not shown
+    assert page.get_attribute(".tv-pane", "data-state") == "ready" and page.inner_text(".tv-message") == ""
+    choose_mode(page, "textured")
+    assert "10 faces" in page.inner_text(".tv-facts")
+
+
+def test_a_lost_graphics_card_is_told_and_the_view_comes_back(page: Page) -> None:
+    before = saved_picture(page)
+    page.evaluate(
+        """() => {
+          window.card = document.querySelector(".tv-canvas").getContext("webgl2").getExtension("WEBGL_lose_context");
+          card.loseContext();
+        }"""
+    )
+    page.wait_for_selector(".tv-message >> text=The graphics card stopped answering")
+    page.evaluate("card.restoreContext()")
+    page.wait_for_selector(".tv-pane[data-state=ready]")
+    assert np.abs(saved_picture(page).astype(int) - before).mean() < 0.5
+    choose_mode(page, "gaussians")
+    wait_while(page, lambda: len(saved_opaque(page)) < 1000)
 
 
 def test_a_mesh_of_many_faces_is_studied_without_holding_the_page_up(page: Page, models: Path, address: str) -> None:

@@ -42,10 +42,17 @@ def add_dataset_command(commands: Any) -> None:
     add("--check", type=Path, metavar="DIR", help="only tell whether a data folder can be trained on (default: no)")
     add("--captions", type=Path, metavar="CSV", help="a table of file_identifier (or sha256) and captions, a JSON list "
         "each (default: none)")  # fmt: skip
-    add("--num_views", type=int, default=VIEWS["render_cond"], metavar="N", help="condition pictures an object")
+    _add_picture_options(parser, VIEWS["render_cond"])
     add_step_options(parser, output_required=False)
     add_machine_options(parser)
     parser.set_defaults(run=run_dataset)
+
+
+def _add_picture_options(parser: argparse.ArgumentParser, views: int) -> None:
+    add = parser.add_argument_group("Pictures").add_argument
+    add("--num_views", type=int, default=views, metavar="N", help="pictures an object")
+    add("--blender", metavar="PROGRAM", help="Blender, or a Python with its module bpy, draws them (default: this "
+        "program's own renderer)")  # fmt: skip
 
 
 def add_step_options(parser: argparse.ArgumentParser, *, output_required: bool) -> None:
@@ -96,20 +103,23 @@ def _local_rows(source: Path, output: Path, captions: Path | None) -> dict[str, 
 
 def _carried_out(parsed: argparse.Namespace, name: str, columns: tuple[str, ...], given: dict[str, "Row"]) -> int:
     """Carry a step out on what metadata.csv and `given` name, and bring the tables up to date."""
+    from trellis.dataset.blender import Blender
     from trellis.dataset.latent_statistics import write_statistics
     from trellis.dataset.layout import LATENT, DataFolder
     from trellis.dataset.prepare import ModelStep, Share, carry_out, encoding_model, settle
     from trellis.dataset.records import build_metadata
 
-    views, threads = getattr(parsed, "num_views", 1), parsed.max_workers
+    views, threads, program = getattr(parsed, "num_views", 1), parsed.max_workers, getattr(parsed, "blender", None)
     if views < 1 or threads < 1:
         raise InvalidInputError(f"num_views and max_workers must be at least 1, not {views} and {threads}.")
     share = Share(*share_of_job(parsed.rank, parsed.world_size))
     check_writable(parsed.output_dir)
+    blender = None if program is None else Blender.find(program)
     folder = DataFolder(parsed.output_dir)
     with ProgressBars() as progress:  # of a model that has to be fetched
         pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
-    step = ModelStep(name, columns, folder=folder, model=encoding_model(pipeline), views=views, threads=threads)
+    model = encoding_model(pipeline)
+    step = ModelStep(name, columns, folder=folder, model=model, views=views, threads=threads, blender=blender)
     with storing(parsed.output_dir):
         rows = _chosen(parsed, build_metadata(folder, given, merge=False))
         count = carry_out(step, rows, folder, share=share, retry=parsed.retry, tell=_teller())
@@ -195,7 +205,7 @@ def run_step(name: str) -> int:
     elif name == "stat_latent":
         parser.add_argument("--num_samples", type=int, default=50_000, metavar="N", help="objects that are counted")
     elif name in VIEWS:
-        parser.add_argument("--num_views", type=int, default=VIEWS[name], metavar="N", help="pictures an object")
+        _add_picture_options(parser, VIEWS[name])
     add_machine_options(parser)
     parsed = parser.parse_args()
     try:
@@ -211,7 +221,7 @@ def run_step(name: str) -> int:
 
 def _one_step(name: str, parsed: argparse.Namespace) -> int:
     from trellis.dataset.latent_statistics import write_statistics
-    from trellis.dataset.layout import CONDITIONED, LATENT, RENDERED, STRUCTURE, VOXELIZED, DataFolder
+    from trellis.dataset.layout import CONDITIONED, FEATURE, LATENT, RENDERED, STRUCTURE, VOXELIZED, DataFolder
     from trellis.dataset.records import build_metadata
 
     folder = DataFolder(parsed.output_dir)
@@ -227,6 +237,7 @@ def _one_step(name: str, parsed: argparse.Namespace) -> int:
         return 0
     columns = {
         "voxelize": VOXELIZED,
+        "extract_feature": FEATURE,
         "encode_latent": LATENT,
         "encode_ss_latent": STRUCTURE,
         "render_cond": CONDITIONED,

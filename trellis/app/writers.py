@@ -30,15 +30,16 @@ def writing_processes(
 ) -> list[WorkerProcess]:
     """Processes that write the files of assets while another makes the next ones on the first accelerator.
 
-    As many as `cores` (default: all), RAM and that accelerator have room for (`plan`: see `resolved_plan`). None on a
-    CPU, where they would take the cores of what they wait for, and none where networks leave the accelerator to save
-    its memory, or where it has a limit, which each process would have for itself.
+    As many as `cores` (default: all that this process may use), RAM and that accelerator have room for (`plan`: see
+    `resolved_plan`). None on a CPU, where they would take the cores of what they wait for, and none where
+    networks leave the accelerator to save its memory, or where it has a limit, which each process would have for
+    itself.
     """
     limited = source.options.get("memory_limit") is not None
     if limited or plan.get("residency") != "keep" or plan.get("peak_device_memory") is None:
         return []
     count = min(
-        (cores or psutil.cpu_count() or 1) // CORES_A_WRITER,
+        (cores or len(psutil.Process().cpu_affinity())) // CORES_A_WRITER,
         psutil.virtual_memory().available // RAM_A_WRITER,
         (plan["free_memory"] - GENERATION_BYTES) // DEVICE_A_WRITER,
     )

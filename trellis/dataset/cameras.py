@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trellis.geometry.cameras import Cameras, orbit_cameras
-from trellis.geometry.hammersley import radical_inverse
+from trellis.geometry.cameras import Cameras, orbit_cameras, training_view_angles
 from trellis.geometry.similarity import Similarity
 
 RENDERER = "trellis-desktop studio"
@@ -17,59 +16,37 @@ WIDEST, NARROWEST = math.radians(70), math.radians(10)  # fields of view of cond
 REACH = math.sqrt(3) / 2  # half the unit cube's diagonal: what a picture holds, whatever its field of view
 
 
-def view_angles(count: int, draws: random.Random) -> list[tuple[float, float]]:
-    """Yaw and pitch of `count` views all around, a quarter from below: Hammersley points from a random start."""
-    across, around = draws.random(), draws.random()
-    views = []
-    for index in range(count):
-        u = (index + across) / count
-        u = 2 * u if u < 0.25 else 2 * u / 3 + 1 / 3
-        pitch = math.acos(1 - 2 * u) - math.pi / 2
-        views.append((2 * math.pi * (radical_inverse(2, index) + around), pitch))
-    return views
-
-
 def condition_cameras(count: int, sha: str) -> Cameras:
     """Cameras of an object's condition pictures: 1 / radius^2 is uniform, the cube just fits; the sha is the seed."""
     draws = random.Random(f"condition {sha}")
-    angles = view_angles(count, draws)
+    angles = training_view_angles(count, draws)
     nearest, farthest = (REACH / math.sin(field / 2) for field in (WIDEST, NARROWEST))
     cameras = []
     for yaw, pitch in angles:
         radius = draws.uniform(1 / farthest**2, 1 / nearest**2) ** -0.5
-        cameras.append(_camera(yaw, pitch, radius, 2 * math.asin(REACH / radius)))
-    return _joined(cameras)
-
-
-def multiview_cameras(count: int, sha: str) -> Cameras:
-    """Cameras of the views that an encoder's features come from: 2 away with 40 degrees; the sha is the seed."""
-    draws = random.Random(f"views {sha}")
-    return _joined([_camera(yaw, pitch, 2.0, math.radians(40)) for yaw, pitch in view_angles(count, draws)])
-
-
-def _camera(yaw: float, pitch: float, radius: float, field: float) -> Cameras:
-    # Published yaws count from x to y, ours from y to x.
-    return orbit_cameras([math.pi / 2 - yaw], [pitch], radius=radius, fov_degrees=math.degrees(field))
-
-
-def _joined(cameras: Sequence[Cameras]) -> Cameras:
+        field = math.degrees(2 * math.asin(REACH / radius))
+        cameras.append(orbit_cameras([yaw], [pitch], radius=radius, fov_degrees=field))
     return Cameras(torch.cat([c.extrinsics for c in cameras]), torch.cat([c.intrinsics for c in cameras]))
 
 
-def transforms(cameras: Cameras, names: Sequence[str], to_cube: Similarity) -> dict[str, Any]:
-    """The content of transforms.json: cameras to the world, which look along -z with y up, and where the object is."""
+def frames(cameras: Cameras, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The frames of transforms.json: cameras to the world, which look along -z with y up."""
     matrices = torch.linalg.inv(cameras.extrinsics.double())
     matrices[:, :, 1:3] *= -1
-    frames = [
+    return [
         {"file_path": name, "camera_angle_x": float(field), "transform_matrix": matrix.tolist()}
         for name, field, matrix in zip(names, cameras.fov, matrices, strict=True)
     ]
+
+
+def transforms(cameras: Cameras, names: Sequence[str], to_cube: Similarity, renderer: str = RENDERER) -> dict[str, Any]:
+    """The content of transforms.json: the frames, where the object is, and what drew it."""
     return {
         "aabb": [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]],
         "scale": to_cube.scale,
         "offset": list(to_cube.shift),
-        "renderer": RENDERER,
-        "frames": frames,
+        "renderer": renderer,
+        "frames": frames(cameras, names),
     }
 
 

@@ -1,7 +1,8 @@
-"""Pictures of an object for training, and the cameras that took them."""
+"""Pictures of an object for training, and the files of them with the cameras that took them."""
 
 import shutil
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,39 +11,54 @@ from PIL import Image
 from torch import Tensor
 
 from trellis.atomic import write_bytes, written_aside
-from trellis.dataset.cameras import transforms
+from trellis.dataset.cameras import RENDERER, transforms
 from trellis.dataset.layout import CAMERAS, MESH, write_json
-from trellis.encoding.source_mesh import NormalizedMesh, SourceMesh
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.encoding.views import render_views
 from trellis.export.ply_file import ply_bytes
 from trellis.geometry.cameras import Cameras
+from trellis.geometry.similarity import Similarity
 from trellis.progress import Progress
 
 CONDITION_SIZE, VIEW_SIZE = 1024, 512  # pixels
 
 
-def write_pictures(
-    folder: Path, placed: NormalizedMesh, cameras: Cameras, *, size: int, threads: int, with_mesh: bool = False
-) -> None:
-    """Write lossless pictures of a mesh in the unit cube under the published lights, and their transforms.json last.
+def studio_pictures(mesh: SourceMesh, cameras: Cameras, *, size: int) -> Iterator[Tensor]:
+    """Pictures uint8 [size, size, 4], straight RGBA, of a mesh in the unit cube under the published lights.
 
-    with_mesh: write its triangles too, as mesh.ply. What a killed process left in the folder is removed first. There is
-    one sample a pixel, as encoders see half of the size.
+    There is one sample a pixel, as encoders see half of the size.
+    """
+    for camera in cameras:
+        view = render_views(mesh, camera, size=size, supersampling=1, shading="studio", progress=Progress())
+        yield _pixels(view.color[0], view.alpha[0])
+
+
+def write_pictures(
+    folder: Path,
+    pictures: Iterable[Tensor],
+    cameras: Cameras,
+    to_cube: Similarity,
+    *,
+    threads: int,
+    renderer: str = RENDERER,
+    mesh: SourceMesh | None = None,
+) -> None:
+    """Write pictures uint8 [H, W, 4] of an object without loss, the triangles of `mesh`, and transforms.json last.
+
+    What a killed process left in the folder is removed first.
     """
     if folder.exists():
         shutil.rmtree(folder)
     names = [f"{index:03d}.webp" for index in range(len(cameras))]
-    written: list[Future[None]] = []
     with ThreadPoolExecutor(threads) as pool:
-        for name, camera in zip(names, cameras):
-            view = render_views(placed.mesh, camera, size=size, supersampling=1, shading="studio", progress=Progress())
-            pixels = _pixels(view.color[0], view.alpha[0])
-            written.append(pool.submit(_write_picture, folder / name, pixels))
+        written = [
+            pool.submit(_write_picture, folder / name, pixels) for name, pixels in zip(names, pictures, strict=True)
+        ]
     for each in written:
         each.result()
-    if with_mesh:
-        write_bytes(folder / MESH, _mesh_bytes(placed.mesh))
-    write_json(folder / CAMERAS, transforms(cameras, names, placed.to_cube))
+    if mesh is not None:
+        write_bytes(folder / MESH, _mesh_bytes(mesh))
+    write_json(folder / CAMERAS, transforms(cameras, names, to_cube, renderer))
 
 
 def _mesh_bytes(mesh: SourceMesh) -> bytes:

@@ -3,15 +3,20 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from trellis.dataset.cameras import condition_cameras, multiview_cameras
+from trellis.dataset.blender import Blender
+from trellis.dataset.cameras import RENDERER, condition_cameras
 from trellis.dataset.layout import (
     CONDITIONED,
+    FEATURE,
     LATENT,
     RENDERED,
     STRUCTURE,
@@ -22,16 +27,20 @@ from trellis.dataset.layout import (
     write_voxels,
 )
 from trellis.dataset.meshes import refuse_marked, training_mesh
-from trellis.dataset.pictures import CONDITION_SIZE, VIEW_SIZE, write_pictures
+from trellis.dataset.pictures import CONDITION_SIZE, VIEW_SIZE, studio_pictures, write_pictures
 from trellis.dataset.records import COUNT, KEY, PLACE, Row, add_failure, append, drop_failures, failures
+from trellis.editing.from_mesh import image_features_of
 from trellis.encoding.encode import cube_side
 from trellis.encoding.local_features import FEATURES
-from trellis.encoding.source_mesh import normalize_mesh
+from trellis.encoding.source_mesh import NormalizedMesh, normalize_mesh
+from trellis.encoding.voxelize import voxelize
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
+from trellis.geometry.cameras import Cameras, multiview_cameras
 from trellis.opening import Pipeline
 from trellis.pipeline import TrellisPipeline
 from trellis.progress import Progress
+from trellis.sparse import SparseTensor
 
 logger = logging.getLogger(__name__)
 
@@ -86,15 +95,28 @@ class ModelStep:
     """Voxels, latents and condition pictures of a mesh file as a model's encoders know it."""
 
     def __init__(
-        self, name: str, columns: Sequence[str], *, folder: DataFolder, model: TrellisPipeline, views: int, threads: int
+        self,
+        name: str,
+        columns: Sequence[str],
+        *,
+        folder: DataFolder,
+        model: TrellisPipeline,
+        views: int,
+        threads: int,
+        blender: Blender | None = None,
     ) -> None:
-        """columns: VOXELIZED, CONDITIONED, RENDERED, LATENT or STRUCTURE; the last two are named after the encoders.
-
-        views: pictures an object.
+        """columns: VOXELIZED, CONDITIONED, RENDERED, FEATURE, LATENT or STRUCTURE; the last three are named after the
+        encoders. views: pictures an object. blender: draws them. Raises CheckpointError for features of a model
+        that reads none.
         """
         self.name, self.folder, self.model, self.views, self.threads = name, folder, model, views, threads
+        self.blender = blender
         self.side = cube_side(model.host.config("slat_encoder").in_channels)
-        named = model_columns(model)
+        named = self._named = model_columns(model)
+        if FEATURE in columns and named[FEATURE].endswith(LOCAL):
+            raise CheckpointError(
+                f"{model.name} reads no pictures of a mesh: go on with encode_latent, without features."
+            )
         self.columns = [named.get(column, column) for column in columns]
 
     @torch.inference_mode()
@@ -105,15 +127,33 @@ class ModelStep:
             self._encode(path, sha, missing)
         if CONDITIONED in missing or RENDERED in missing:
             placed = normalize_mesh(training_mesh(path), side=self.side)
-            placed = replace(placed, mesh=placed.mesh.to(self.model.runtime.device))
             if CONDITIONED in missing:
-                cameras, folder = condition_cameras(self.views, sha), self.folder.path(CONDITIONED, sha)
-                write_pictures(folder, placed, cameras, size=CONDITION_SIZE, threads=self.threads)
+                self._draw(path, placed, condition_cameras(self.views, sha), self.folder.path(CONDITIONED, sha))
             if RENDERED in missing:
-                cameras, folder = multiview_cameras(self.views, sha), self.folder.path(RENDERED, sha)
-                write_pictures(folder, placed, cameras, size=VIEW_SIZE, threads=self.threads, with_mesh=True)
+                self._draw(path, placed, multiview_cameras(self.views, sha), self.folder.path(RENDERED, sha))
+
+    def _draw(self, path: Path, placed: NormalizedMesh, cameras: Cameras, folder: Path) -> None:
+        multiview = folder.parent == self.folder.folder(RENDERED)
+        size, mesh = VIEW_SIZE if multiview else CONDITION_SIZE, placed.mesh if multiview else None
+        if self.blender is None:
+            pictures = studio_pictures(placed.mesh.to(self.model.runtime.device), cameras, size=size)
+            name = RENDERER
+        else:
+            pictures, name = self.blender.draw(path, cameras, size=size, side=self.side), self.blender.version
+        write_pictures(folder, pictures, cameras, placed.to_cube, threads=self.threads, renderer=name, mesh=mesh)
 
     def _encode(self, path: Path, sha: str, missing: Sequence[str]) -> None:
+        features = self.folder.path(self._named[FEATURE], sha)
+        if self.columns == [self._named[FEATURE]]:
+            mesh = normalize_mesh(training_mesh(path), side=self.side).mesh.to(self.model.runtime.device)
+            coords = voxelize(mesh, self.model.host.config("slat_encoder").resolution)
+            tokens = image_features_of(self.model, mesh, coords, progress=Progress())
+            write_arrays(features, indices=coords.cpu().byte().numpy(), patchtokens=tokens.cpu().half().numpy())
+            return
+        if self.columns == [self._named[LATENT]] and features.is_file():
+            indices, latent = self._encode_features(features)
+            write_arrays(self.folder.path(self.columns[0], sha), feats=latent.cpu().numpy(), coords=indices)
+            return
         asset = self.model.load_mesh(path, front="0", progress=Progress())
         refuse_marked(asset.notice, path)
         coords = asset.coords.cpu()
@@ -127,6 +167,16 @@ class ModelStep:
                 mean = self.model.encode_structure(torch.nn.functional.pad(coords, (1, 0)))
                 write_arrays(file, mean=mean[0].float().cpu().numpy())
 
+    def _encode_features(self, path: Path) -> tuple[NDArray, Tensor]:
+        """Voxels uint8 [N, 3] and latents [N, C] of what `extract_feature` has written."""
+        device = self.model.runtime.device
+        with np.load(path) as stored:
+            indices, tokens = stored["indices"], torch.from_numpy(stored["patchtokens"]).float()
+        coords = torch.nn.functional.pad(torch.from_numpy(indices).int(), (1, 0)).to(device)
+        resolution = self.model.host.config("slat_encoder").resolution
+        features = SparseTensor.create(tokens.to(device), coords, resolution=resolution, batch_size=1)
+        return indices, self.model.encode_latent(features)
+
 
 def encoding_model(model: Pipeline) -> TrellisPipeline:
     """The model, if it has the encoders that make latents; else raises CheckpointError."""
@@ -136,7 +186,7 @@ def encoding_model(model: Pipeline) -> TrellisPipeline:
 
 
 def model_columns(model: TrellisPipeline) -> dict[str, str]:
-    """The columns of an opened model's latents, by LATENT and STRUCTURE.
+    """The columns of an opened model's features and latents, by FEATURE, LATENT and STRUCTURE.
 
     Published encoders are known by their files' names, those of a model's own folder by its name too.
     """
@@ -148,7 +198,11 @@ def model_columns(model: TrellisPipeline) -> dict[str, str]:
         own = stem.parent.name == ENCODER_FOLDER
         names[role] = f"{Path(model.name).name}_{stem.name}" if own else stem.name  # a folder's name, not its path
     latent, structure = names["slat_encoder"], names["sparse_structure_encoder"]
-    return {LATENT: f"{LATENT}{features}_{latent}", STRUCTURE: f"{STRUCTURE}{structure}"}
+    return {
+        FEATURE: f"{FEATURE}{features}",
+        LATENT: f"{LATENT}{features}_{latent}",
+        STRUCTURE: f"{STRUCTURE}{structure}",
+    }
 
 
 def carry_out(

@@ -59,7 +59,7 @@ def asset_of_mesh(
     encoder = stages.host.config("slat_encoder")
 
     def image_features(placed: SourceMesh, coords: Tensor) -> Tensor:
-        return _image_features(stages, placed, coords, encoder.in_channels, encoder.resolution, views, progress)
+        return image_features_of(stages, placed, coords, views=views, progress=progress)
 
     voxels, to_cube, notes = encoder_input(
         mesh,
@@ -98,10 +98,15 @@ def turned(mesh: SourceMesh, turns: int) -> SourceMesh:
     return mesh if turns == 0 else replace(mesh, vertices=turn.apply(mesh.vertices), normals=normals)
 
 
-def _image_features(
-    stages: ModelStages, mesh: SourceMesh, coords: Tensor, width: int, resolution: int, views: int, progress: Progress
+def image_features_of(
+    stages: ModelStages, mesh: SourceMesh, coords: Tensor, *, views: int = VIEWS, progress: Progress
 ) -> Tensor:
-    """Mean features [N, width] of the voxels in pictures of a mesh in the unit cube."""
+    """What a published encoder reads of voxels [N, 3]: image features [N, k] of a mesh in the unit cube.
+
+    Raises CheckpointError where the model has no image encoder, or its latent encoder reads something else.
+    """
+    config = stages.host.config("slat_encoder")
+    width = config.in_channels
     if PICTURES not in stages.inputs:
         raise CheckpointError(
             f"{stages.name} names no image encoder, so its encoder's input of {width} numbers cannot be made: encode "
@@ -117,8 +122,8 @@ def _image_features(
                 "(of its image encoder)."
             )
         return view_features(
-            mesh.to(effort.device), coords.to(effort.device), images, resolution=resolution, views=views,
-            progress=progress,
+            mesh.to(effort.device), coords.to(effort.device), images, resolution=config.resolution,
+            views=views, progress=progress,
         )  # fmt: skip
 
     return stages.host.run(ENCODER_ROLE, work)

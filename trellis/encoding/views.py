@@ -14,17 +14,15 @@ from trellis.encoding.lights import studio_light
 from trellis.encoding.sampling import face_normals
 from trellis.encoding.source_mesh import SourceMesh, linear_from_srgb, srgb_from_linear
 from trellis.errors import InvalidInputError
-from trellis.geometry.cameras import Cameras, uniform_cameras
+from trellis.geometry.cameras import Cameras, multiview_cameras
 from trellis.ops.rasterize import TriangleSamples, rendering_device
 from trellis.progress import Progress
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
 from trellis.stages import Stage
 
-SHADINGS = ("none", "headlight", "studio")
-FEATURE_NORMS = ("none", "layer")
+SHADINGS = ("none", "studio")
 VIEWS = 150  # of the published training data
-_AMBIENT = 0.35
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def render_views(
 ) -> ViewImages:
     """Render a loaded mesh into V square pictures of `size` pixels, on the mesh's device; both sides are drawn.
 
-    shading: `none` (the stored colours), `headlight`, or `studio`, the published lights on the normals of the file's
+    shading: `none` (the stored colours) or `studio`, the published lights on the normals of the file's
     corners where it states them (`trellis.encoding.lights`). supersampling: samples a pixel side, 1..8. Only the
     nearest surface is seen: nothing shows through a transparent one. Raises InvalidInputError for unusable options.
     """
@@ -82,15 +80,11 @@ def _channels(mesh: SourceMesh, normals: Tensor, samples: TriangleSamples, camer
     mask = samples.mask
     face = samples.face_id[mask].long()
     colors = surface_colors(mesh, face, samples.barycentric[mask])
-    rotation = camera.extrinsics[0, :3, :3]
     weights = samples.barycentric[mask][..., None]
     place = (mesh.corners(face) * weights).sum(1)
     towards = F.normalize(camera.positions - place, dim=1)
     cosine = (normals[face] * towards).sum(1, keepdim=True)
     facing = torch.where(cosine < 0, -normals[face], normals[face])
-    if shading == "headlight":
-        light = _AMBIENT + (1 - _AMBIENT) * (facing @ -rotation[2]).clamp_min(0)[:, None]
-        colors = torch.cat([colors[:, :3] * light, colors[:, 3:]], 1)
     if shading == "studio":
         smooth = facing if mesh.normals is None else _smooth_normals(mesh.normals[face], weights, facing)
         lit = linear_from_srgb(colors[:, :3]) * studio_light(place, smooth)
@@ -108,14 +102,10 @@ def _smooth_normals(corners: Tensor, weights: Tensor, facing: Tensor) -> Tensor:
     return torch.where((mixed == 0).all(1, keepdim=True), facing, mixed)
 
 
-def patch_features(encoder: ImageEncoder, pictures: Tensor, *, norm: str = "none") -> Tensor:
-    """Features [V, C, h, w] of the patches of square `pictures` [V, 3, S, S] (0..1), after the encoder's last layer.
-
-    norm: `none`, before any final norm, or `layer`, through the LayerNorm without affine that conditions get.
-    Raises InvalidInputError for an unknown norm or pictures of another size than the encoder's.
+def patch_features(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
+    """Features [V, C, h, w] of the patches of square `pictures` [V, 3, S, S] (0..1), after the encoder's last layer and
+    before its norm. Raises InvalidInputError for pictures of another size than the encoder's.
     """
-    if norm not in FEATURE_NORMS:
-        raise InvalidInputError(f"Unknown norm {norm!r}; choose one of {', '.join(FEATURE_NORMS)}.")
     if pictures.shape[-1] != encoder.image_size or pictures.shape[-2] != encoder.image_size:
         raise InvalidInputError(
             f"The image encoder takes {encoder.image_size} pixels, not {list(pictures.shape[-2:])}."
@@ -123,28 +113,22 @@ def patch_features(encoder: ImageEncoder, pictures: Tensor, *, norm: str = "none
     backbone: Any = encoder.backbone
     mean, std = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     tokens = backbone((pictures - mean) / std, output_hidden_states=True).hidden_states[-1].float()
-    if norm == "layer":
-        tokens = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-5)
     side = encoder.image_size // backbone.config.patch_size
     patches = tokens[:, 1 + backbone.config.num_register_tokens :]
     return patches.transpose(1, 2).reshape(len(pictures), -1, side, side)
 
 
-def project_features(features: Tensor, cameras: Cameras, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums [n, C] over V views of `features` [V, C, h, w] where `points` [n, 3] project to, and counts [n].
+def project_features(features: Tensor, cameras: Cameras, points: Tensor) -> Tensor:
+    """Sums [n, C] over V views of `features` [V, C, h, w] where `points` [n, 3], in front of all cameras, project to.
 
-    Bilinear between patch centres; a view counts where the point lies in front of it and within its frame. Points are
-    not tested for being hidden: the mean over many views is what the encoder was trained on.
+    Bilinear between patch centres, and zero outside of the frame. Points are not tested for being hidden: so it was for
+    the encoder that was trained on this.
     """
     placed = cameras.to(points.device)
     camera = points[None] @ placed.extrinsics[:, :3, :3].transpose(1, 2) + placed.extrinsics[:, None, :3, 3]
-    z = camera[..., 2:]
-    pixel = camera @ placed.intrinsics.transpose(1, 2) / z.clamp_min(1e-6)
-    seen = (z[..., 0] > 0) & ((pixel[..., :2] >= 0) & (pixel[..., :2] <= 1)).all(-1)
-    values = F.grid_sample(
-        features, pixel[:, :, None, :2] * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
-    )[..., 0]
-    return (values * seen[:, None]).sum(0).T, seen.sum(0)
+    pixel = (camera @ placed.intrinsics.transpose(1, 2))[:, :, None, :2] / camera[:, :, None, 2:]
+    values = F.grid_sample(features, pixel * 2 - 1, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return values[..., 0].sum(0).T
 
 
 def view_features(
@@ -154,27 +138,23 @@ def view_features(
     *,
     resolution: int,
     views: int = VIEWS,
-    norm: str = "none",
     progress: Progress | None = None,
 ) -> Tensor:
-    """Mean features [N, C] of voxels `coords` [N, 3] over `views` pictures from all around, on the encoder's device.
+    """Features [N, C] of voxels `coords` [N, 3], the mean of `views` pictures, on the encoder's device.
 
-    The mesh lies in the unit cube; cameras stand 2 away with 40 degrees, spread evenly. Source:
-    docs/developer/model-facts.md, section 11. Raises InvalidInputError when there are no views or a voxel is in none.
+    The mesh lies in the unit cube. Cameras, lights and the division by all views, in whose frame a voxel need not be,
+    are those that the published encoder was trained with. Source: docs/developer/model-facts.md, section 11. Raises
+    InvalidInputError when there are no views.
     """
     if views < 1:
         raise InvalidInputError(f"At least one view is needed, not {views}.")
     progress = progress or Progress()
-    cameras = uniform_cameras(views)
+    cameras = multiview_cameras(views, "")
     device = next(encoder.parameters()).device
     points = ((coords.to(device).float() + 0.5) / resolution) - 0.5
-    total, count = torch.zeros(0, device=device), torch.zeros(len(points), device=device)
+    total = torch.zeros((), device=device)
     for index in progress.steps(Stage.VIEWS, views):
         camera = cameras[index : index + 1]
-        picture = render_views(mesh, camera, size=encoder.image_size, shading="headlight").color.to(device)
-        values, seen = project_features(patch_features(encoder, picture, norm=norm), camera, points)
-        total = values if index == 0 else total + values
-        count = count + seen
-    if not (count > 0).all():
-        raise InvalidInputError("Some voxels lie in no view: use more views.")
-    return total / count[:, None]
+        picture = render_views(mesh, camera, size=encoder.image_size, shading="studio").color.to(device)
+        total = total + project_features(patch_features(encoder, picture), camera, points)
+    return total / views

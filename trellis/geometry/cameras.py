@@ -4,6 +4,7 @@ World is z-up, the object lies in [-0.5, 0.5]^3 and its front is -y (docs/develo
 """
 
 import math
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -100,7 +101,20 @@ def uniform_view_angles(count: int) -> list[tuple[float, float]]:
     return views
 
 
-def uniform_cameras(count: int, *, radius: float = 2.0, fov_degrees: float = 40.0) -> Cameras:
-    """`count` cameras spread evenly over the sphere, looking at the origin."""
-    yaws, pitches = zip(*uniform_view_angles(count))
-    return orbit_cameras(yaws, pitches, radius=radius, fov_degrees=fov_degrees)
+def training_view_angles(count: int, draws: random.Random) -> list[tuple[float, float]]:
+    """Yaw and pitch of `count` published training views, a quarter from below: Hammersley points, randomly begun."""
+    across, around = draws.random(), draws.random()
+    views = []
+    for index in range(count):
+        u = (index + across) / count
+        u = 2 * u if u < 0.25 else 2 * u / 3 + 1 / 3
+        # Published yaws count from x to y, ours from y to x.
+        yaw = math.pi / 2 - 2 * math.pi * (radical_inverse(2, index) + around)
+        views.append((yaw, math.acos(1 - 2 * u) - math.pi / 2))
+    return views
+
+
+def multiview_cameras(count: int, seed: str) -> Cameras:
+    """Cameras of the views that a published encoder's features come from: 2 away with 40 degrees."""
+    yaws, pitches = zip(*training_view_angles(count, random.Random(f"views {seed}")))
+    return orbit_cameras(yaws, pitches, radius=2.0, fov_degrees=40.0)

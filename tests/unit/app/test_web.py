@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio
 import pytest
 from fastapi.testclient import TestClient
 
@@ -63,6 +64,13 @@ def test_results_are_served_by_their_id(client: TestClient, engine: Engine) -> N
     answer = client.get(f"/results/{job_id}/asset.glb")
     assert answer.status_code == 200 and answer.headers["content-type"] == "model/gltf-binary"
     assert answer.content[:4] == b"glTF"
+
+
+def test_a_value_that_a_busy_page_has_not_shown_is_not_changed_by_the_next(client: TestClient) -> None:
+    """The browser carries edits out in the value before: deleting its keys would take the model from the viewer."""
+    files, skip = {"glb": "/results/a/asset.glb", "name": "a"}, {"__type__": "update"}
+    assert gradio.utils.diff(files, skip) == [["replace", [], skip]]
+    assert gradio.utils.diff(files, dict(files)) == []
 
 
 def test_only_results_are_served(client: TestClient, engine: Engine) -> None:

@@ -140,7 +140,7 @@ def test_of_a_batch_too(control: Control, tmp_path: Path) -> None:
     ],
 )
 def test_as_many_as_there_is_room_for(plan: dict[str, Any], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("psutil.cpu_count", lambda: 16)
+    monkeypatch.setattr("psutil.Process.cpu_affinity", lambda process: list(range(16)))
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100 * GIB))
     assert len(writing_processes(PipelineSource(), plan)) == count
     assert writing_processes(PipelineSource(options={"memory_limit": 12.0}), plan) == []

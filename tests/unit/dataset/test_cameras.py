@@ -8,27 +8,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trellis.dataset.cameras import condition_cameras, frame_fault, multiview_cameras, transforms, view_angles
-from trellis.dataset.pictures import write_pictures
+from trellis.dataset.cameras import condition_cameras, frame_fault, transforms
+from trellis.dataset.pictures import studio_pictures, write_pictures
 from trellis.encoding.load import load_mesh
 from trellis.encoding.source_mesh import normalize_mesh
 
 CRATE = Path(__file__).parent / "models" / "crate" / "crate.obj"
 SHA = "ab" * 32
-
-
-class Fixed:
-    """Draws that are known."""
-
-    def random(self) -> float:
-        return 0.5
-
-
-def test_a_quarter_looks_from_below() -> None:
-    pitches = [pitch for _, pitch in view_angles(40, Fixed())]  # type: ignore[arg-type]
-    assert sum(pitch < 0 for pitch in pitches) == 10
-    yaw, pitch = view_angles(2, Fixed())[1]  # type: ignore[arg-type]
-    assert math.isclose(pitch, math.acos(1 - 2 * (1.5 / 3 + 1 / 3)) - math.pi / 2) and math.isclose(yaw, 2 * math.pi)
 
 
 def test_condition_cameras_hold_the_cube_and_depend_on_the_object() -> None:
@@ -42,12 +28,6 @@ def test_condition_cameras_hold_the_cube_and_depend_on_the_object() -> None:
     assert 0.4 < (radius**-2 > (low + high) / 2).float().mean() < 0.6
     assert torch.equal(cameras.extrinsics, condition_cameras(200, SHA).extrinsics)
     assert not torch.equal(cameras.extrinsics, condition_cameras(200, "cd" * 32).extrinsics)
-
-
-def test_views_stand_two_away() -> None:
-    cameras = multiview_cameras(5, SHA)
-    assert torch.allclose(cameras.positions.norm(dim=1), torch.tensor(2.0), atol=1e-5)
-    assert torch.allclose(torch.rad2deg(cameras.fov), torch.tensor(40.0), atol=1e-3)
 
 
 def test_matrices_look_along_minus_z_with_y_up() -> None:
@@ -66,7 +46,9 @@ def test_pictures_show_the_object_where_the_cameras_say(tmp_path: Path) -> None:
     folder = tmp_path / SHA
     folder.mkdir()
     (folder / "left.webp").write_bytes(b"of a killed process")
-    write_pictures(folder, placed, condition_cameras(2, SHA), size=96, threads=1, with_mesh=True)
+    cameras = condition_cameras(2, SHA)
+    drawn = studio_pictures(placed.mesh, cameras, size=96)
+    write_pictures(folder, drawn, cameras, placed.to_cube, threads=1, mesh=placed.mesh)
     stated = json.loads((folder / "transforms.json").read_text())
     assert sorted(path.name for path in folder.iterdir()) == ["000.webp", "001.webp", "mesh.ply", "transforms.json"]
     shape = load_mesh(folder / "mesh.ply", up="z")

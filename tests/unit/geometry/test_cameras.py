@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trellis.geometry.axes import from_gltf_frame, to_gltf_frame, to_viewer_frame
-from trellis.geometry.cameras import orbit_cameras, turntable_cameras, uniform_cameras
+from trellis.geometry.cameras import multiview_cameras, orbit_cameras, training_view_angles, turntable_cameras
 from trellis.geometry.rotations import quaternion_multiply, quaternion_to_matrix
 
 
@@ -29,8 +29,24 @@ def test_turntable_starts_at_the_front() -> None:
     assert len(list(cameras)) == 8
 
 
-def test_uniform_cameras_surround_the_object() -> None:
-    assert uniform_cameras(64).positions.mean(0).norm() < 0.15
+class Fixed:
+    """Draws that are known."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+def test_a_quarter_looks_from_below() -> None:
+    pitches = [pitch for _, pitch in training_view_angles(40, Fixed())]  # type: ignore[arg-type]
+    assert sum(pitch < 0 for pitch in pitches) == 10
+    yaw, pitch = training_view_angles(2, Fixed())[1]  # type: ignore[arg-type]
+    assert math.isclose(pitch, math.acos(1 - 2 * (1.5 / 3 + 1 / 3)) - math.pi / 2) and math.isclose(yaw, -1.5 * math.pi)
+
+
+def test_views_stand_two_away() -> None:
+    cameras = multiview_cameras(5, "an object")
+    assert torch.allclose(cameras.positions.norm(dim=1), torch.tensor(2.0), atol=1e-5)
+    assert torch.allclose(torch.rad2deg(cameras.fov), torch.tensor(40.0), atol=1e-3)
 
 
 def test_axis_maps_are_inverse_rotations() -> None:

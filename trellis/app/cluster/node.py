@@ -100,8 +100,9 @@ class NodeWorker:
         try:
             yield None
             made = self._threads.submit(work, cancel, reports.put)
-            while not made.done():
-                wait([made], timeout=REPORT_SECONDS)
+            ended = False
+            while not ended:
+                ended = bool(wait([made], timeout=REPORT_SECONDS).done)  # before the last reports are read
                 latest = {}
                 while not reports.empty():
                     info = reports.get()

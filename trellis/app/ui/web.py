@@ -136,6 +136,7 @@ def create_app(
     page.has_launched = True
     page.state_session_capacity = MOST_SESSIONS
     gradio.queueing.traceback = cast(Any, SimpleNamespace(print_exc=tell_failure))
+    gradio.utils.diff = whole_changes
     page._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize  # else a table of all events so far is made after each
     return gradio.mount_gradio_app(
         app,
@@ -155,6 +156,14 @@ def create_app(
         enable_monitoring=False,
         show_error=True,
     )
+
+
+def whole_changes(old: object, new: object) -> list[list[Any]]:
+    """The edits that turn a value of the page into the next: none, or all of it at once.
+
+    Gradio's own edits reach into the value before: a busy page, which has not shown that yet, never shows it.
+    """
+    return [] if old == new else [["replace", [], new]]
 
 
 def tell_failure() -> None:

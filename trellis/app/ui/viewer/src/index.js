@@ -11,13 +11,20 @@ import css from "./viewer.css";
 
 document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
 
+const LOST =
+  "The graphics card stopped answering. If the model does not come back, load the page again. The download buttons still work.";
 const MESH_MODES = ["textured", "clay", "wireframe", "normals", "uv"];
 
 function mount(element) {
   const pane = new Pane(element);
   let stage;
   try {
-    stage = new Stage(pane.canvas, { onGrab: () => pane.setRotating(false), onTooSlow: () => pane.setRotating(false) });
+    stage = new Stage(pane.canvas, {
+      onGrab: () => pane.setRotating(false),
+      onTooSlow: () => pane.setRotating(false),
+      onLost: () => pane.say(LOST),
+      onBack: () => show(files),
+    });
   } catch (error) {
     console.error(error);
     pane.say("This browser cannot show 3D (WebGL is off). The download buttons still work.");
@@ -28,14 +35,20 @@ function mount(element) {
   let modes = [];
   let latest = 0; // a later request wins over one that is still loading
   let turn = 0; // of the files
+  let loading = {}; // by kind, of these files
+  let wanted; // the kind that is to be seen
 
   async function setMode(mode) {
     const mine = ++latest;
     const first = !stage.shown; // nothing of these files has been seen yet
+    const kind = (wanted = mode === "gaussians" ? "gaussians" : "mesh");
+    const those = loading;
     pane.select(mode);
     try {
-      const kind = mode === "gaussians" ? "gaussians" : "mesh";
-      if (!stage.models[kind]) await load(kind);
+      if (!stage.models[kind]) {
+        pane.say("Loading the model…");
+        await (those[kind] ??= load(kind));
+      }
       if (mine !== latest) return;
       if (mode === "wireframe" && stage.models.mesh.facts.unpaired === undefined) {
         pane.say("Finding the edges…");
@@ -48,7 +61,8 @@ function mount(element) {
       pane.say("");
     } catch (error) {
       console.error(error);
-      if (mine === latest) pane.say("The model could not be loaded. The download buttons still work.");
+      delete those[kind];
+      if (mine === latest) pane.say("The model could not be loaded. The download buttons still work.", () => setMode(mode));
     }
   }
 
@@ -56,13 +70,11 @@ function mount(element) {
   async function load(kind) {
     const mine = turn;
     const address = kind === "gaussians" ? files.ply : files.glb;
-    pane.say("Loading the model…");
     const bytes = await fetchBytes(address, (share) => {
-      if (mine === turn && share < 1) pane.say(`Loading the model… ${Math.round(100 * share)} %`);
+      if (mine === turn && wanted === kind) pane.say(`Loading the model…${share < 1 ? ` ${Math.round(100 * share)} %` : ""}`);
     });
-    if (mine === turn) pane.say("Loading the model…");
     const model = await (kind === "gaussians" ? readGaussians : readMesh)(bytes, stage.slow);
-    if (mine !== turn || stage.models[kind]) return release(model);
+    if (mine !== turn) return release(model);
     stage.put(kind, model);
     if (kind === "gaussians") return;
     pane.offer(modes, model.camera && files.picture);
@@ -110,6 +122,25 @@ function mount(element) {
   pane.on("picture", savePicture);
   stage.setRotating(pane.marked("rotate"));
 
+  function show(next) {
+    turn += 1;
+    files = next;
+    loading = {};
+    modes = [...(next?.glb ? MESH_MODES : []), ...(next?.ply ? ["gaussians"] : [])];
+    pane.offer(modes, null);
+    pane.offerBefore(Boolean(next?.before && next.glb));
+    stage.clear();
+    pane.tell([]);
+    pane.tellScale("");
+    if (modes.length) {
+      element.scrollIntoView({ block: "nearest", behavior: "smooth" }); // on a phone it is below the fold
+      setMode(modes.includes(element.dataset.shown) ? element.dataset.shown : modes[0]);
+    } else {
+      latest += 1;
+      pane.say("Your model appears here");
+    }
+  }
+
   return {
     boxes: new Boxes(stage, (values, chosen) => element.dispatchEvent(new CustomEvent("boxes", { bubbles: true, detail: { values, chosen } }))),
     boxesOf,
@@ -117,23 +148,7 @@ function mount(element) {
     get box() {
       return stage.models.mesh ? [stage.models.mesh.box.min.toArray(), stage.models.mesh.box.max.toArray()] : null;
     },
-    show(next) {
-      turn += 1;
-      files = next;
-      modes = [...(next?.glb ? MESH_MODES : []), ...(next?.ply ? ["gaussians"] : [])];
-      pane.offer(modes, null);
-      pane.offerBefore(Boolean(next?.before && next.glb));
-      stage.clear();
-      pane.tell([]);
-      pane.tellScale("");
-      if (modes.length) {
-        element.scrollIntoView({ block: "nearest", behavior: "smooth" }); // on a phone it is below the fold
-        setMode(modes.includes(element.dataset.shown) ? element.dataset.shown : modes[0]);
-      } else {
-        latest += 1;
-        pane.say("Your model appears here");
-      }
-    },
+    show,
   };
 }
 

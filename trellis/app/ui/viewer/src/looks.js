@@ -12,10 +12,8 @@ const LINES = 0x10151d;
 // what has no colours of its own is lit from the camera.
 export class Lights {
   constructor(renderer, scene, camera) {
-    const filter = new THREE.PMREMGenerator(renderer);
-    this.studio = filter.fromScene(new RoomEnvironment(), 0.04, 0.1, 100, { size: STUDIO_SIZE }).texture;
-    filter.dispose();
     this.scene = scene;
+    this.furnish(renderer);
     this.head = new THREE.DirectionalLight(0xffffff, 2.2);
     this.head.position.set(0.3, 0.4, 1);
     camera.add(this.head, this.head.target);
@@ -23,6 +21,13 @@ export class Lights {
     this.sun = new THREE.DirectionalLight(0xfff1dc, 3.4);
     this.sky = new THREE.HemisphereLight(0xcfe2ff, 0x6b5f55, 1.1);
     scene.add(this.fill, this.sun, this.sky);
+  }
+
+  // Draws the studio, which is nowhere but in the graphics card.
+  furnish(renderer) {
+    const filter = new THREE.PMREMGenerator(renderer);
+    this.studio = filter.fromScene(new RoomEnvironment(), 0.04, 0.1, 100, { size: STUDIO_SIZE }).texture;
+    filter.dispose();
   }
 
   // angle: degrees about the vertical axis.

@@ -8,12 +8,22 @@ import { coarsenAside, findEdgesAside } from "./topology.js";
 // What a machine without a graphics card draws at most, a few times a second.
 const MOST_FACES = 120_000;
 const MOST_GAUSSIANS = 15_000;
+const SILENCE = 60_000; // milliseconds without a byte
 const COARSE_CELLS = 96; // along the longest side
 
-// The bytes of a file; onShare hears which part of them is here.
-export function fetchBytes(address, onShare) {
+// The bytes of a file; onShare hears which part of them is here. A server that falls silent is given up.
+export async function fetchBytes(address, onShare) {
   const loader = new THREE.FileLoader().setResponseType("arraybuffer");
-  return loader.loadAsync(address, ({ loaded, total }) => total && onShare(loaded / total));
+  let silence = setTimeout(() => loader.abort(), SILENCE);
+  try {
+    return await loader.loadAsync(address, ({ loaded, total }) => {
+      clearTimeout(silence);
+      silence = setTimeout(() => loader.abort(), SILENCE);
+      if (total) onShare(loaded / total);
+    });
+  } finally {
+    clearTimeout(silence);
+  }
 }
 
 // A textured mesh: { root, parts, facts, box, camera }. `camera` is where the input picture was taken from, or null.

@@ -257,8 +257,10 @@ export class Pane {
     else this.element.requestFullscreen();
   }
 
-  say(text) {
+  // again: what is offered beside the text, if anything.
+  say(text, again) {
     this.message.textContent = text;
+    if (again) this.message.append(Object.assign(document.createElement("button"), { type: "button", textContent: "Try again", onclick: again }));
     this.element.dataset.state = text ? "message" : "ready";
   }
 

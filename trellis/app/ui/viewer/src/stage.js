@@ -14,7 +14,7 @@ const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i; // they draw on 
 const SETTLED = 250; // milliseconds without a move
 
 export class Stage {
-  constructor(canvas, { onGrab, onTooSlow }) {
+  constructor(canvas, { onGrab, onTooSlow, onLost, onBack }) {
     this.canvas = canvas;
     this.slow = drawsOnProcessor();
     this.renderer = new THREE.WebGLRenderer({ canvas, alpha: true, antialias: !this.slow });
@@ -46,6 +46,13 @@ export class Stage {
     this.controls.addEventListener("change", () => this.redraw());
     this.controls.addEventListener("start", onGrab);
 
+    canvas.addEventListener("webglcontextlost", onLost);
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.needSpark(false);
+      this.spark = undefined;
+      this.lights.furnish(this.renderer);
+      onBack();
+    });
     new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
     new IntersectionObserver(([entry]) => {
       this.visible = entry.isIntersecting;
