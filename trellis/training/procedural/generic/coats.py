@@ -28,7 +28,7 @@ def contrasting(b: Builder, color: Tensor) -> Tensor:
     """A colour of the palette [B, 3], or the light or dark one where that would hardly be seen on `color`."""
     p = b.palette
     other = b.pick(p.second, p.accent, p.light, p.dark)
-    close = (other - color).abs().amax(-1, keepdim=True) < 0.25
+    close = (other - color).abs().amax(-1, keepdim=True) < 0.35
     bright = color.mean(-1, keepdim=True) > 0.5
     return torch.where(close, torch.where(bright, p.dark, p.light), other)
 

@@ -67,6 +67,7 @@ def wires(b: Builder) -> None:
     b.torus(size, r, coats[0], array=(2, pitch, turns), rotate=lean, present=spring)
     b.cylinder(size * 1.2, 0.05, coats[1], at=(0, 0, pitch * turns / 2), present=spring & b.chance(0.5))
     b.cylinder(size * 1.2, 0.05, coats[1], at=(0, 0, -pitch * turns / 2), present=spring & b.chance(0.5))
+    b.capsule(pitch * turns / 2, r, coats[0], radial=(b.integer(1, 4), size), present=spring)
     h, bars = b.uniform(0.4, 0.9), b.integer(4, 10)
     b.capsule(h, r, coats[0], radial=(bars, size), present=cage)
     b.torus(size, r * 1.2, coats[1], at=(0, 0, h), present=cage)
