@@ -2,22 +2,24 @@
 
 For meshes and clouds of growing size: seconds until they are shown, the longest time for which the page does not
 answer meanwhile, and frames a second while the pointer turns them. What draws is told first: the processor, or with
-`--gpu` the graphics card.
+`--gpu` the graphics card. It needs Chromium, and what `./run.sh test` installs.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from playwright.sync_api import Page, sync_playwright
 
 from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL, served
-from tests.browser.viewer_bench import bench_app
 from trellis.export.glb import write_glb
 from trellis.export.ply import write_gaussian_ply
 from trellis.representations import GaussianCloud, TexturedMesh
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 MODELS = {"glb": (100_000, 500_000, 2_000_000), "ply": (100_000, 1_000_000)}  # faces, Gaussians
 WARM_SECONDS, SECONDS = 2, 8  # of turning
@@ -99,7 +101,7 @@ def write_models(folder: Path) -> list[Path]:
     return paths
 
 
-def measure(page: Page, address: str, path: Path) -> dict[str, float | str]:
+def measure(page: "Page", address: str, path: Path) -> dict[str, float | str]:
     """Show one file on a page of its own, and turn it."""
     page.goto(address)
     page.wait_for_timeout(1000)
@@ -133,6 +135,11 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true", help="let Chromium draw with the graphics card")
     parser.add_argument("--output", type=Path, default=Path("outputs/viewer"), help="where the models are kept")
     options = parser.parse_args()
+
+    from playwright.sync_api import sync_playwright
+
+    from tests.browser.viewer_bench import bench_app
+
     flags = ["--no-sandbox", "--ignore-gpu-blocklist"] if options.gpu else list(SOFTWARE_WEBGL)
     paths = write_models(options.output)
     with sync_playwright() as playwright, served(bench_app(options.output)) as address:

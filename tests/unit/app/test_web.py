@@ -73,6 +73,11 @@ def test_a_value_that_a_busy_page_has_not_shown_is_not_changed_by_the_next(clien
     assert gradio.utils.diff(files, dict(files)) == []
 
 
+def test_a_page_at_rest_keeps_no_connection(client: TestClient) -> None:
+    """A browser has six for all pages of a server: with one for each page the fifth never opened."""
+    assert client.get("/config").json()["connect_heartbeat"] is False
+
+
 def test_only_results_are_served(client: TestClient, engine: Engine) -> None:
     job_id = finished_job(engine)
     for name in ("request.json", "picture_0.png", "..%2F..%2Fsecret", "asset.obj", "%2Fetc%2Fpasswd", "asset.glb%00"):

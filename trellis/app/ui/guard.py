@@ -24,10 +24,10 @@ from trellis.errors import InvalidInputError, TrellisError
 
 API = "/gradio_api"
 JOIN, FILE = f"{API}/queue/join", f"{API}/file="
-STREAMS = (f"{API}/queue/data", f"{API}/heartbeat/")
+STREAM = f"{API}/queue/data"
 GETS = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static|svelte|results)/.+"
-    rf"|/\w+\.js|/example\.glb|{API}/(info/?|theme\.css|startup-events|queue/data|queue/status|upload_progress|app_id/?|heartbeat/\w+|file=.+)"
+    rf"|/\w+\.js|/example\.glb|{API}/(info/?|theme\.css|startup-events|queue/data|queue/status|upload_progress|app_id/?|file=.+)"
 )
 SESSION = re.compile(r"[0-9A-Za-z_-]{1,64}")
 MOST_BODY = 1 << 20  # bytes of an event: pictures come by upload
@@ -153,7 +153,7 @@ class PageGuard:
             uploaded_file(named, self._uploads)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, client: str) -> None:
-        if not scope["path"].startswith(STREAMS):
+        if not scope["path"].startswith(STREAM):
             await self.app(scope, receive, send)
             return
         if self._streams[client] >= MOST_STREAMS:

@@ -138,7 +138,7 @@ def create_app(
     gradio.queueing.traceback = cast(Any, SimpleNamespace(print_exc=tell_failure))
     gradio.utils.diff = whole_changes
     page._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize  # else a table of all events so far is made after each
-    return gradio.mount_gradio_app(
+    gradio.mount_gradio_app(
         app,
         page,
         path="/",
@@ -156,6 +156,9 @@ def create_app(
         enable_monitoring=False,
         show_error=True,
     )
+    # A stream that every page would keep open: browsers have six connections for all pages of a server.
+    page.config["connect_heartbeat"] = False
+    return app
 
 
 def whole_changes(old: object, new: object) -> list[list[Any]]:
