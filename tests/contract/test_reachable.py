@@ -21,6 +21,7 @@ PROGRAMS = (
     "trellis/training/nano.py",
     "trellis/training/assemble.py",
     "trellis/training/evaluate.py",
+    "trellis/training/furniture.py",
     "trellis/training/evaluate_folder.py",
     "trellis/training/evaluate_retexture.py",
     "trellis/training/evaluate_edits.py",

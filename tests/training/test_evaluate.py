@@ -34,13 +34,13 @@ def test_report_of_a_tiny_model(
     monkeypatch.setattr(baselines, "_CHUNK", 2)
     caplog.set_level("INFO")
     output = tmp_path / "report.json"
-    sizes = ["--count", "2", "--left-out", "1", "--known", "6", "--steps", "2"]
+    sizes = ["--count", "2", "--left-out", "1", "--fine", "1", "--known", "6", "--steps", "2"]
     assert main(["--model", str(model), "--device", "cpu", "--output", str(output), *sizes]) == 0
     report = json.loads(output.read_text())
     assert set(report) == {"settings", "counts", "summary", "families", "objects"}
     assert report["settings"]["structure_sampler"]["steps"] == 2
-    assert report["counts"] == {"held_out": 2, "left_out_family": 1}
-    assert set(report["summary"]) == {"held_out", "left_out_family"}
+    assert report["counts"] == {"held_out": 2, "left_out_family": 5, "fine_patterns": 1}
+    assert set(report["summary"]) == set(report["counts"])
     for methods in report["summary"].values():
         assert set(methods) == set(METHODS)
         for method, scores in methods.items():
@@ -48,9 +48,9 @@ def test_report_of_a_tiny_model(
             assert all(math.isfinite(value) for value in scores.values())
             assert 0 <= scores["iou"] <= 1 and 0 <= scores["f_score"] <= 1 and 0 < scores["chamfer"] < 1.8
     assert report["families"]["windmill"]["objects"] == 1
-    assert sum(family["objects"] for family in report["families"].values()) == 3
+    assert sum(family["objects"] for family in report["families"].values()) == 8
     assert [row["seed"] for row in report["objects"][:2]] == [HELD_OUT_SEEDS.start, HELD_OUT_SEEDS.start + 1]
-    assert len({row["iou"] for row in report["objects"]}) == 3, "every object has a score of its own"
+    assert len({row["iou"] for row in report["objects"]}) == 8, "every object has a score of its own"
     held_out = report["summary"]["held_out"]
     assert len({held_out[method]["chamfer"] for method in METHODS}) >= 3
     assert held_out["model"]["psnr_mesh_input"] != held_out["model"]["psnr_mesh_behind"]

@@ -24,8 +24,8 @@ from trellis.training.procedural import (
 from trellis.training.procedural.builder import Builder, Slots
 from trellis.training.procedural.draws import Draws
 from trellis.training.procedural.evaluate import distances
-from trellis.training.procedural.pictures import draw_cameras
 from trellis.training.procedural.primitives import support
+from trellis.training.procedural.viewpoints import draw_cameras
 
 SEEDS = range(HELD_OUT_SEEDS.start + 10, HELD_OUT_SEEDS.start + 14)
 

@@ -53,7 +53,7 @@ def picture_pixels(pictures: Tensor) -> Tensor:
 
 def training_set(config: DataConfig, generator: BatchGenerator, count: int) -> TrainingSet:
     """The first `count` training objects (rounded up to whole chunks), with one picture each."""
-    settings = replace(config, chunk=_CHUNK)
+    settings = replace(config, chunk=_CHUNK, meshes="")
     features, pixels, grids = [], [], []
     for number in range(-(-count // _CHUNK)):
         objects = sample_chunk(settings, number, generator.device)

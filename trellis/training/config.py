@@ -37,7 +37,8 @@ class DataConfig:
     hold_out: families never trained on;
     detailed: objects of a chunk that also carry structured latents (0: all of them);
     refresh_every: steps between two chunk replacements (0: never); seed: start of the training seeds;
-    held_out_objects: objects of the metrics printed while training.
+    held_out_objects: objects of the metrics printed while training;
+    meshes: a data folder whose meshes take turns with the families, in the data of flows (empty: none).
     """
 
     __pydantic_config__ = _EXACT
@@ -54,6 +55,7 @@ class DataConfig:
     refresh_every: int = 0
     seed: int = 0
     held_out_objects: int = 64
+    meshes: str = ""
 
 
 @dataclass(frozen=True)

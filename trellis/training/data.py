@@ -1,36 +1,63 @@
 """Which objects a stage trains on and which it is measured with."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.training.config import DataConfig
-from trellis.training.procedural import FAMILIES, HELD_OUT_SEEDS, ObjectBatch, render_pictures, sample_objects
+from trellis.training.procedural import FAMILIES, HELD_OUT_SEEDS, PROGRAMS, ObjectBatch, render_pictures, sample_objects
+from trellis.training.procedural.generic import KINDS
+from trellis.training.procedural.photographs import soft
+
+MESHES = "meshes"  # the kind of data that is no family
 
 
 def training_families(config: DataConfig) -> list[str]:
     """The chosen families but those held out. Raises InvalidInputError for an unknown one, or when none is left."""
     for key, names in (("families", config.families), ("hold_out", config.hold_out)):
-        unknown = sorted(set(names) - set(FAMILIES))
+        unknown = sorted(set(names) - set(PROGRAMS))
         if unknown:
-            raise InvalidInputError(f"Unknown families {unknown} in data.{key}; choose from {', '.join(FAMILIES)}.")
-    chosen = [name for name in config.families or FAMILIES if name not in config.hold_out]
+            raise InvalidInputError(f"Unknown families {unknown} in data.{key}; choose from {', '.join(PROGRAMS)}.")
+    chosen = [name for name in config.families or PROGRAMS if name not in config.hold_out]
     if not chosen:
         raise InvalidInputError("data.hold_out leaves no family to train on.")
     return chosen
+
+
+def without(config: DataConfig, kinds: Sequence[str]) -> DataConfig:
+    """The data without some families, kinds of generic programs (KINDS), all families ("families") or MESHES."""
+    groups = KINDS | {"families": tuple(FAMILIES), MESHES: ()}
+    names = [name for kind in kinds for name in groups.get(kind, (kind,))]
+    meshes = "" if MESHES in kinds else config.meshes
+    return replace(config, hold_out=(*config.hold_out, *names), meshes=meshes)
+
+
+def training_kinds(config: DataConfig) -> list[str]:
+    """What chunks are made of in turn: families, and MESHES where there are some."""
+    return training_families(config) + [MESHES] * bool(config.meshes)
+
+
+def chunk_kind(config: DataConfig, number: int) -> str:
+    """What chunk `number` is made of."""
+    kinds = training_kinds(config)
+    return kinds[number % len(kinds)]
 
 
 def sample_chunk(config: DataConfig, number: int, device: torch.device) -> ObjectBatch:
     """The training objects of chunk `number`, all of one family; the families take turns.
 
     Every family is a program of its own: a chunk of one costs an accelerator a thirtieth of the kernel launches of a
-    mixed chunk, and a pool of many chunks is as mixed.
+    mixed chunk, and a pool of many chunks is as mixed. Raises InvalidInputError for a chunk of meshes.
     """
-    families = training_families(config)
+    kind = chunk_kind(config, number)
+    if kind == MESHES:
+        raise InvalidInputError("data.meshes is for the stages structure_flow and flows; leave it out of others.")
     first = config.seed + number * config.chunk
     seeds = torch.arange(first, first + config.chunk)
-    return sample_objects(seeds, [families[number % len(families)]], device=device)
+    return sample_objects(seeds, [kind], device=device)
 
 
 def held_out_batch(config: DataConfig, device: torch.device, *, count: int | None = None) -> ObjectBatch:
@@ -41,19 +68,19 @@ def held_out_batch(config: DataConfig, device: torch.device, *, count: int | Non
 
 
 def condition_pictures(
-    objects: ObjectBatch, dense: Tensor, *, views: int, size: int, seed: int = 0, supersampling: int = 2
-) -> Tensor:
-    """Framed pictures on black as the image encoder reads them: uint8 [B, V, 3, size, size]."""
-    rgba = render_pictures(objects, views=views, size=size, seed=seed, dense=dense, supersampling=supersampling).images
-    return on_black(rgba)
+    objects: ObjectBatch, dense: Tensor, *, views: int, size: int, seed: int = 0, supersampling: int = 2,
+    photographs: float = 0.0
+) -> Tensor:  # fmt: skip
+    """Framed pictures on black as the image encoder reads them: uint8 [B, V, 3, size, size]; see `render_pictures`."""
+    pictures = render_pictures(
+        objects, views=views, size=size, seed=seed, dense=dense, supersampling=supersampling, photographs=photographs
+    )
+    return on_black(pictures.images)
 
 
 def soften(pictures: Tensor, chosen: Tensor) -> Tensor:
     """Blur the chosen pictures [B, 3, H, W] by a 3 x 3 binomial: rendered edges are harder than reduced photos'."""
-    line = pictures.new_tensor([0.25, 0.5, 0.25])
-    kernel = (line[:, None] * line).expand(3, 1, 3, 3)
-    blurred = F.conv2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
-    return torch.where(chosen.view(-1, 1, 1, 1), blurred, pictures)
+    return torch.where(chosen.view(-1, 1, 1, 1), soft(pictures), pictures)
 
 
 def on_black(rgba: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Measure a model on objects it never saw, beside baselines.
 
-`python -m trellis.training.evaluate --model assets/models/trellis-nano --count 200 --output report.json`
+`python -m trellis.training.evaluate --model assets/models/trellis-nano --furniture test --known-furniture known`
+measures everything: the fixed sets of `held_out`, real models out of data folders, and the time of a picture.
 """
 
 import argparse
@@ -8,16 +9,15 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from trellis.errors import CheckpointError, TrellisError
 from trellis.export.clean import clean
+from trellis.families.trellis_family import NANO_FOLDER
 from trellis.geometry.cameras import Cameras
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import render_mesh
@@ -25,15 +25,16 @@ from trellis.representations import GaussianCloud, Mesh
 from trellis.runtime import DEVICES, Runtime
 from trellis.training import baselines, metrics, truth
 from trellis.training.config import DataConfig, parse_config
-from trellis.training.data import on_black, training_families
+from trellis.training.data import on_black
+from trellis.training.evaluate_folder import evaluate as evaluate_folder
 from trellis.training.generate import BatchGenerator
-from trellis.training.procedural import HELD_OUT_SEEDS, ObjectBatch, occupancy, render_pictures, sample_objects
+from trellis.training.held_out import held_out_sets
+from trellis.training.picture_time import time_pictures
+from trellis.training.procedural import ObjectBatch, occupancy, render_pictures, sample_objects
 from trellis.training.report import Scores, make_report, text
 from trellis.training.start import SETTINGS_FILE
 from trellis.training.trainer import write_json
 
-NANO_FOLDER = Path("assets/models/trellis-nano")
-LEFT_OUT_SEED = 1 << 20  # offset of the left-out families' seeds from the first held-out one
 VIEW_SIZE = 128
 _BATCH = 20
 
@@ -42,14 +43,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """count: objects of known families; left_out: objects of the families left out of training; known: training
-    objects that the nearest-neighbour baselines search; rendered: objects whose pictures are compared.
+    """count: objects of known families; left_out: of each family left out of training; fine: with fine patterns;
+    known: training objects that the nearest-neighbour baselines search (0: without these); rendered: objects of each
+    set whose pictures are compared, in whole batches (of those with fine patterns all).
     """
 
     count: int = 200
     left_out: int = 20
+    fine: int = 40
     known: int = 8192
-    rendered: int = 10_000
+    rendered: int = 40
     seed: int = 0
     steps: int | None = None
     cfg_strength: float | None = None
@@ -60,14 +63,18 @@ def evaluate(folder: Path, options: Options, *, device: torch.device) -> dict[st
     data = data_settings(folder)
     generator = BatchGenerator(folder, device, steps=options.steps, cfg_strength=options.cfg_strength)
     began = time.monotonic()
-    known = baselines.training_set(data, generator, options.known)
-    logger.info("%d training objects for the baselines: %.0f s", len(known.dense), time.monotonic() - began)
+    known = baselines.training_set(data, generator, options.known) if options.known else None
+    logger.info("training objects for the baselines: %.0f s", time.monotonic() - began)
     rows: list[dict[str, Any]] = []
-    for group, seeds, families in _groups(data, options):
-        objects = sample_objects(seeds, families, device=device)
-        for part in objects.split(_BATCH):
-            wanted = len(rows) < options.rendered
-            rows += _measure(part, group, generator=generator, known=known, data=data, seed=options.seed, render=wanted)
+    for chosen in held_out_sets(known=options.count, left_out=options.left_out, fine=options.fine):
+        if not len(chosen.seeds):
+            continue
+        objects = sample_objects(chosen.seeds, chosen.programs, device=device)
+        for number, part in enumerate(objects.split(_BATCH)):
+            wanted = chosen.group == "fine_patterns" or number * _BATCH < options.rendered
+            rows += _measure(
+                part, chosen.group, generator=generator, known=known, data=data, seed=options.seed, render=wanted
+            )
             logger.info("%d objects: %.0f s", len(rows), time.monotonic() - began)
     return make_report(rows, _settings(options, generator))
 
@@ -77,6 +84,7 @@ def _settings(options: Options, generator: BatchGenerator) -> dict[str, Any]:
     return {
         "held_out_objects": options.count,
         "left_out_objects": options.left_out,
+        "fine_objects": options.fine,
         "training_objects_searched": options.known,
         "seed": options.seed,
         "structure_sampler": generator.config.structure_sampler.to_dict()["params"],
@@ -93,17 +101,9 @@ def data_settings(folder: Path) -> DataConfig:
     return parse_config(json.loads(path.read_text(encoding="utf-8"))["flows"]).data
 
 
-def _groups(data: DataConfig, options: Options) -> Iterable[tuple[str, Tensor, list[str]]]:
-    first = HELD_OUT_SEEDS.start
-    yield "held_out", torch.arange(first, first + options.count), training_families(data)
-    if data.hold_out and options.left_out:
-        start = first + LEFT_OUT_SEED
-        yield "left_out_family", torch.arange(start, start + options.left_out), list(data.hold_out)
-
-
 def _measure(
-    objects: ObjectBatch, group: str, *, generator: BatchGenerator, known: baselines.TrainingSet, data: DataConfig,
-    seed: int, render: bool
+    objects: ObjectBatch, group: str, *, generator: BatchGenerator, known: baselines.TrainingSet | None,
+    data: DataConfig, seed: int, render: bool
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Scores of every method for a batch of objects."""
     dense = occupancy(objects, resolution=data.resolution)
@@ -116,11 +116,11 @@ def _measure(
     empty = dense.new_zeros(0, 3, dtype=torch.float32)
     found = [empty if mesh is None else metrics.sample_mesh(mesh, generator=draw) for mesh in meshes]
     shapes = {"model": (made.dense, found)}
-    features = baselines.picture_features(generator, framed)
-    by_feature = baselines.nearest(features, known.features)
-    by_pixel = baselines.nearest(baselines.picture_pixels(framed), known.pixels)
-    shapes["nearest_features"] = known.shapes(by_feature, seed=seed)
-    shapes["nearest_pixels"] = known.shapes(by_pixel, seed=seed)
+    if known is not None:
+        by_feature = baselines.nearest(baselines.picture_features(generator, framed), known.features)
+        by_pixel = baselines.nearest(baselines.picture_pixels(framed), known.pixels)
+        shapes["nearest_features"] = known.shapes(by_feature, seed=seed)
+        shapes["nearest_pixels"] = known.shapes(by_pixel, seed=seed)
     solids = [baselines.extruded_silhouette(image[..., 3].float() / 255, seed=seed) for image in pictures.images[:, 0]]
     shapes["extruded_silhouette"] = (
         torch.stack([baselines.shell_of_points(p, data.resolution) for p in solids]),
@@ -166,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options(
         count=chosen.count,
         left_out=chosen.left_out,
+        fine=chosen.fine,
         known=chosen.known,
         rendered=chosen.rendered,
         steps=chosen.steps,
@@ -174,6 +175,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         runtime = Runtime.detect(device=chosen.device)
         report = evaluate(chosen.model, options, device=runtime.device)
+        if chosen.furniture is not None:
+            report["furniture"] = evaluate_folder(
+                chosen.model, chosen.furniture, chosen.known_furniture, device=runtime.device
+            )
+            logger.info("furniture: %s", report["furniture"]["summary"])
+        if chosen.timed:
+            report["seconds"] = time_pictures(chosen.model, count=chosen.timed)
+            logger.info("seconds a picture: %s", report["seconds"])
     except TrellisError as error:
         logger.error("%s", error)
         return 1
@@ -188,9 +197,13 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--model", type=Path, default=NANO_FOLDER, help="model folder made by trellis.training.assemble"
     )
     parser.add_argument("--count", type=int, default=200, help="held-out objects of known families")
-    parser.add_argument("--left-out", type=int, default=20, help="objects of the families left out of training")
-    parser.add_argument("--known", type=int, default=8192, help="training objects the baselines search")
-    parser.add_argument("--rendered", type=int, default=10_000, help="objects whose pictures are compared")
+    parser.add_argument("--left-out", type=int, default=20, help="objects of each family left out of training")
+    parser.add_argument("--fine", type=int, default=40, help="objects with fine patterns")
+    parser.add_argument("--known", type=int, default=8192, help="training objects the baselines search, 0: none")
+    parser.add_argument("--rendered", type=int, default=40, help="objects of a set whose pictures are compared")
+    parser.add_argument("--furniture", type=Path, metavar="DIR", help="data folder of models never trained on")
+    parser.add_argument("--known-furniture", type=Path, metavar="DIR", help="data folder that the nearest one is of")
+    parser.add_argument("--timed", type=int, default=0, help="example pictures to time on two CPU cores, up to 16")
     parser.add_argument("--steps", type=int, help="sampling steps instead of the model's own")
     parser.add_argument("--cfg-strength", type=float, help="guidance instead of the model's own")
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")

@@ -53,7 +53,8 @@ from trellis.training.procedural import (
     voxel_features,
 )
 from trellis.training.procedural.joined import JoinedBatch
-from trellis.training.procedural.pictures import draw_cameras, frame_objects, picture_draws
+from trellis.training.procedural.pictures import frame_objects, picture_draws
+from trellis.training.procedural.viewpoints import draw_cameras
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def make_edit(pipeline: TrellisPipeline, family: str, pair: int, height: float) 
     outer, inner = (sample_objects([FIRST + 2 * pair + i], [family]) for i in (0, 1))
     joined = JoinedBatch.create(outer, inner, torch.tensor([[[-0.5, -0.5, height], [0.5, 0.5, 0.5]]]))
     dense = occupancy(outer)
-    framed = frame_objects(outer, draw_cameras(picture_draws(outer, 1, 0)), dense)
+    framed = frame_objects(outer, draw_cameras(picture_draws(outer.seeds, 1, 0)), dense)
     wide = framed.intrinsics.clone()
     wide[:, :2] *= WINDOW / PICTURE
     wide[:, :2, 2] += (1 - WINDOW / PICTURE) / 2

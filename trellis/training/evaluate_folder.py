@@ -15,9 +15,9 @@ from torch import Tensor
 
 from trellis.dataset.layout import CONDITIONED, VOXELIZED
 from trellis.errors import TrellisError
+from trellis.families.trellis_family import NANO_FOLDER
 from trellis.runtime import DEVICES, Runtime
 from trellis.training import baselines, metrics
-from trellis.training.evaluate import NANO_FOLDER
 from trellis.training.folder_data import TrainingObject, find_objects, read_frames, read_occupancy, read_picture
 from trellis.training.generate import BatchGenerator
 from trellis.training.trainer import write_json
@@ -29,24 +29,22 @@ _BATCH = 32
 logger = logging.getLogger(__name__)
 
 
-def evaluate(folder: Path, tested: Path, known: Path, *, device: torch.device, seed: int = 0) -> dict[str, Any]:
+def evaluate(folder: Path, tested: Path, known: Path | None, *, device: torch.device, seed: int = 0) -> dict[str, Any]:
     """IoU of occupied voxels from one picture of each object in `tested`: means by method, and each object's.
 
-    Methods: the model; of the objects in `known` the one whose picture is nearest by
+    Methods: the model; of the objects in `known`, if given, the one whose picture is nearest by
     features, and the one that overlaps best, which no search could beat. Raises InvalidInputError, CheckpointError.
     """
     generator = BatchGenerator(folder, device)
-    sources, others = _objects(tested), _objects(known)
+    sources, others = _objects(tested), [] if known is None else _objects(known)
     tokens, truth = _tokens(sources, generator), _grids(sources, generator)
-    candidates = _grids(others, generator)
     found = torch.cat([generator.structure(part.to(device), seed=seed).cpu() for part in tokens.split(_BATCH)])
-    nearest = baselines.nearest(baselines.token_features(tokens), baselines.token_features(_tokens(others, generator)))
-    best = torch.stack([metrics.voxel_iou(one.expand_as(candidates), candidates).max() for one in truth])
-    scores = {
-        "model": metrics.voxel_iou(found, truth),
-        "nearest_features": metrics.voxel_iou(candidates[nearest], truth),
-        "best_known": best,
-    }
+    scores = {"model": metrics.voxel_iou(found, truth)}
+    if others:
+        candidates, features = _grids(others, generator), baselines.token_features(_tokens(others, generator))
+        nearest = baselines.nearest(baselines.token_features(tokens), features)
+        best = torch.stack([metrics.voxel_iou(one.expand_as(candidates), candidates).max() for one in truth])
+        scores |= {"nearest_features": metrics.voxel_iou(candidates[nearest], truth), "best_known": best}
     return {
         "objects": len(sources),
         "known": len(others),

@@ -25,7 +25,8 @@ import torch
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError, TrellisError
 from trellis.training.assemble import assemble
 from trellis.training.config import TrainConfig, config_values, read_config
-from trellis.training.data import training_families
+from trellis.training.data import MESHES, training_kinds, without
+from trellis.training.procedural.generic import KINDS
 from trellis.training.stages.flow_data import finished_chunks
 from trellis.training.start import adopt_model, started
 from trellis.training.trainer import write_json
@@ -74,12 +75,21 @@ def read_plan(path: Path) -> Plan:
 class Driver:
     """One run of a plan in `folder`."""
 
-    def __init__(self, plan: Plan, configs: Path, folder: Path, *, seconds: float, devices: Sequence[str]) -> None:
+    def __init__(
+        self, plan: Plan, configs: Path, folder: Path, *, seconds: float, devices: Sequence[str], meshes: str = "",
+        left_out: Sequence[str] = ()
+    ) -> None:  # fmt: skip
+        """meshes: of the flows' data; left_out: what no stage is trained on, see `data.without`."""
         self.plan, self.folder, self.devices = plan, folder, devices
         self.began = time.monotonic()
         self.end = self.began + seconds
         self.seconds = seconds
         self.configs = {stage: read_config(configs / name) for stage, name in plan.stages.items()}
+        for stage, config in self.configs.items():
+            data = (
+                config.data if stage in VAES else dataclasses.replace(config.data, meshes=meshes or config.data.meshes)
+            )
+            self.configs[stage] = dataclasses.replace(config, data=without(data, left_out))
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopped = False
         self._assembled = 0.0
@@ -152,9 +162,9 @@ class Driver:
         for name in parts:
             self._kill(name)
         count = finished_chunks(config, self.folder / DATA_FOLDER)
-        families = len(training_families(config.data))
+        kinds = len(training_kinds(config.data))
         wanted = config.data.objects // config.data.chunk
-        usable = min(wanted, count // families * families or count)
+        usable = min(wanted, count // kinds * kinds or count)
         logger.info("data: %d of %d chunks after %.0f s", count, wanted, time.monotonic() - self.began)
         if not usable:
             raise CheckpointError(f"No data could be made; see {self.folder / LOG_FILE}.")
@@ -264,6 +274,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, required=True, help="time for everything")
     parser.add_argument("--start-from", type=Path, metavar="MODEL", help="model folder whose weights are the start")
     parser.add_argument("--device", nargs="+", default=["auto"], help="the second, if any, works beside the latent VAE")
+    parser.add_argument("--meshes", default="", metavar="DIR", help="data folder whose meshes the flows see too")
+    parser.add_argument("--without", nargs="+", default=[], metavar="KIND", help="leave out families, kinds of generic "
+        f"programs ({', '.join(KINDS)}), all `families` or `{MESHES}`")  # fmt: skip
     options = parser.parse_args(arguments)
     options.output_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
@@ -273,7 +286,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         driver = Driver(
             read_plan(options.plan), options.plan.parent, options.output_dir.resolve(), seconds=options.seconds,
-            devices=options.device,
+            devices=options.device, meshes=options.meshes,
+            left_out=options.without,
         )  # fmt: skip
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())

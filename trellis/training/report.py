@@ -27,12 +27,13 @@ def make_report(rows: list[Row], settings: dict[str, Any]) -> dict[str, Any]:
     """Settings, means by group and method, means of the model by family, and every object's main scores."""
     groups = sorted({row["group"] for row in rows})
     families = sorted({row["family"] for row in rows})
+    methods = [method for method in METHODS if all(method in row for row in rows)]
     chosen = {group: [row for row in rows if row["group"] == group] for group in groups}
     table = {name: [row for row in rows if row["family"] == name] for name in families}
     return {
         "settings": settings,
         "counts": {group: len(part) for group, part in chosen.items()},
-        "summary": {group: {method: mean_scores(part, method) for method in METHODS} for group, part in chosen.items()},
+        "summary": {group: {method: mean_scores(part, method) for method in methods} for group, part in chosen.items()},
         "families": {name: {"objects": len(part), **mean_scores(part, "model")} for name, part in table.items()},
         "objects": [
             {key: row[key] for key in ("group", "family", "seed")}

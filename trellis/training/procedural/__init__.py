@@ -1,7 +1,7 @@
 """Endless procedural objects: families of signed-distance parts with exact geometry, colours and pictures."""
 
 from trellis.training.procedural.families import FAMILIES
-from trellis.training.procedural.objects import HELD_OUT_SEEDS, TRAINING_SEEDS, ObjectBatch, sample_objects
+from trellis.training.procedural.objects import HELD_OUT_SEEDS, PROGRAMS, TRAINING_SEEDS, ObjectBatch, sample_objects
 from trellis.training.procedural.pictures import Pictures, render_pictures, render_views
 from trellis.training.procedural.voxels import (
     VOXEL_FEATURES,
@@ -11,7 +11,7 @@ from trellis.training.procedural.voxels import (
 )
 
 __all__ = [
-    "FAMILIES", "HELD_OUT_SEEDS", "TRAINING_SEEDS", "VOXEL_FEATURES", "ObjectBatch", "Pictures",
+    "FAMILIES", "HELD_OUT_SEEDS", "PROGRAMS", "TRAINING_SEEDS", "VOXEL_FEATURES", "ObjectBatch", "Pictures",
     "occupancy", "occupied_coords", "render_pictures", "render_views", "sample_objects",
     "voxel_features",
 ]  # fmt: skip

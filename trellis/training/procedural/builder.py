@@ -110,7 +110,7 @@ class Builder:
         *,
         axis: int | None = 2,
         chance: float = 0.5,
-        period: tuple[float, float] = (0.3, 0.7),
+        period: tuple[Number, Number] = (0.3, 0.7),
         gloss: float = 0.2,
         kinds: tuple[int, ...] | None = None,
     ) -> Tensor:

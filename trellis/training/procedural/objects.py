@@ -15,9 +15,11 @@ from trellis.training.procedural import fused
 from trellis.training.procedural.builder import Builder, Slots
 from trellis.training.procedural.draws import Draws, hash_integers
 from trellis.training.procedural.families import FAMILIES
+from trellis.training.procedural.generic import GENERIC
 
 TRAINING_SEEDS = range(0, 1 << 31)
 HELD_OUT_SEEDS = range(1 << 31, 1 << 32)
+PROGRAMS = FAMILIES | GENERIC
 _NORMAL_STEP = 1e-3
 _TETRAHEDRON = ((1.0, -1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, 1.0, -1.0), (1.0, 1.0, 1.0))
 
@@ -181,15 +183,15 @@ def sample_objects(
     device: torch.device | str = "cpu",
     chunk_points: int | None = None,
 ) -> ObjectBatch:
-    """Draw one object a seed from `families` (default: all), computed on the CPU so that it is the same everywhere.
+    """Draw one object a seed from `families` (default: FAMILIES), on the CPU so that it is the same everywhere.
 
-    The family is drawn from the seed and the list of families. Raises InvalidInputError for an unknown family or no
-    seeds.
+    They are names of PROGRAMS; which one it is follows from the seed and the list. Raises InvalidInputError for an
+    unknown family or no seeds.
     """
     names = tuple(families) if families is not None else tuple(FAMILIES)
-    unknown = sorted(set(names) - set(FAMILIES))
+    unknown = sorted(set(names) - set(PROGRAMS))
     if unknown or not names:
-        raise InvalidInputError(f"Unknown families {unknown}; choose from {', '.join(FAMILIES)}.")
+        raise InvalidInputError(f"Unknown families {unknown}; choose from {', '.join(PROGRAMS)}.")
     numbers = seeds.cpu().long() if isinstance(seeds, Tensor) else torch.tensor(list(seeds), dtype=torch.int64)
     if len(numbers) == 0:
         raise InvalidInputError("No seeds given; pass at least one.")
@@ -208,5 +210,5 @@ def sample_objects(
 
 def _build(name: str, seeds: Tensor) -> Slots:
     builder = Builder(Draws(seeds, zlib.crc32(name.encode())))
-    FAMILIES[name](builder)
+    PROGRAMS[name](builder)
     return builder.slots()

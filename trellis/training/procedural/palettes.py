@@ -93,7 +93,7 @@ def patterned(
     kinds: tuple[int, ...] = (STRIPES, CHECKS, TWO_TONE, GRADIENT, DOTS),
     axis: int | None = 2,
     chance: float = 0.5,
-    period: tuple[float, float] = (0.3, 0.7),
+    period: tuple[float | Tensor, float | Tensor] = (0.3, 0.7),
     gloss: float = 0.2,
 ) -> Tensor:
     """Material rows that carry one of `kinds` with probability `chance`, else plain `color`.

@@ -1,15 +1,17 @@
 """Pictures of procedural objects by sphere tracing, framed as the image conditioning frames its input."""
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from trellis.geometry.cameras import Cameras, look_at
+from trellis.geometry.cameras import Cameras
 from trellis.training.procedural.draws import Draws
 from trellis.training.procedural.objects import ObjectBatch
+from trellis.training.procedural.photographs import everyday_cameras, everyday_lights, loosened, photographed
+from trellis.training.procedural.viewpoints import Lights, draw_cameras, draw_lights, neutral_lights
 from trellis.training.procedural.voxels import _padded_nonzero, grid_centres, occupancy
 
 CROP_SCALE = 1.2  # the conditioning crop: a square of 1.2 x the longer side of the alpha box
@@ -26,58 +28,10 @@ class Pictures:
     cameras: Cameras
 
 
-@dataclass(frozen=True)
-class Lights:
-    """Light of B*V pictures: direction towards the key light [n, 3], its colour and the sky's and ground's [n, 3]."""
-
-    direction: Tensor
-    key: Tensor
-    sky: Tensor
-    ground: Tensor
-    exposure: Tensor
-
-
-def picture_draws(batch: ObjectBatch, views: int, seed: int) -> Draws:
-    """The random numbers of `views` pictures an object."""
-    numbers = batch.seeds[:, None] * 1_000_003 + torch.arange(views) * 7919 + seed * 104_729
-    return Draws(numbers.flatten(), 77)
-
-
-def draw_cameras(draws: Draws) -> Cameras:
-    """Random orbit cameras: yaw within 75 degrees of the front, elevation -10..40, field of view 20..50 degrees."""
-    yaw = math.pi + draws.uniform(-75, 75).deg2rad()
-    pitch = draws.uniform(-10, 40).deg2rad()
-    fov = draws.uniform(20, 50).deg2rad()
-    radius = 0.75 / (fov / 2).sin() * draws.uniform(0.95, 1.15)
-    eyes = radius[:, None] * torch.stack([yaw.sin() * pitch.cos(), yaw.cos() * pitch.cos(), pitch.sin()], 1)
-    up = torch.tensor([0.0, 0.0, 1.0]).expand_as(eyes)
-    intrinsics = torch.zeros(len(draws), 3, 3)
-    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = 0.5 / (fov / 2).tan()
-    intrinsics[:, 0, 2] = intrinsics[:, 1, 2] = 0.5
-    intrinsics[:, 2, 2] = 1
-    return Cameras(look_at(eyes, torch.zeros_like(eyes), up), intrinsics)
-
-
-def draw_lights(draws: Draws, cameras: Cameras) -> Lights:
-    """Key light from the camera's upper half space, tinted sky and ground light, exposure 0.85..1.2."""
-    side, above = draws.uniform(-1.1, 1.1), draws.uniform(0.3, 1.3)
-    right, down, forward = cameras.extrinsics[:, :3, :3].unbind(1)
-    direction = normalize(
-        side[:, None] * right - above[:, None] * down - draws.uniform(0.4, 1.1)[:, None] * forward, dim=-1
-    )
-    warmth = draws.uniform(-0.06, 0.06)
-    key = torch.stack([1 + warmth, torch.ones_like(warmth), 1 - warmth], -1) * draws.uniform(0.55, 0.85)[:, None]
-    sky = torch.stack([1 - warmth, torch.ones_like(warmth), 1 + warmth], -1) * draws.uniform(0.4, 0.6)[:, None]
-    ground = sky * draws.uniform(0.45, 0.8)[:, None]
-    return Lights(direction, key, sky, ground, draws.uniform(0.85, 1.2))
-
-
-def neutral_lights(cameras: Cameras) -> Lights:
-    """One fixed light over the camera's left shoulder for every view."""
-    right, down, forward = cameras.extrinsics[:, :3, :3].cpu().unbind(1)
-    direction = normalize(-0.6 * right - 0.9 * down - 0.8 * forward, dim=-1)
-    white = torch.ones_like(direction)
-    return Lights(direction, 0.7 * white, 0.5 * white, 0.33 * white, torch.ones(len(direction)))
+def picture_draws(seeds: Tensor, views: int, seed: int, *, salt: int = 77) -> Draws:
+    """The random numbers of `views` pictures of each object of `seeds` [B]."""
+    numbers = seeds[:, None] * 1_000_003 + torch.arange(views) * 7919 + seed * 104_729
+    return Draws(numbers.flatten(), salt)
 
 
 def frame_objects(batch: ObjectBatch, cameras: Cameras, dense: Tensor) -> Cameras:
@@ -91,10 +45,15 @@ def frame_objects(batch: ObjectBatch, cameras: Cameras, dense: Tensor) -> Camera
     index, valid = _padded_nonzero(dense.flatten(1))
     points = batch.project(grid_centres(resolution, device=dense.device)[index])
     owner = torch.arange(len(batch), device=dense.device).repeat_interleave(views)
-    local = points[owner] @ cameras.extrinsics[:, :3, :3].transpose(1, 2) + cameras.extrinsics[:, None, :3, 3]
+    return frame_points(cameras, points[owner], valid[owner])
+
+
+def frame_points(cameras: Cameras, points: Tensor, valid: Tensor) -> Cameras:
+    """Narrow each of n cameras to the square that the conditioning crop cuts around the `valid` [n, K] of `points`."""
+    local = points @ cameras.extrinsics[:, :3, :3].transpose(1, 2) + cameras.extrinsics[:, None, :3, 3]
     focal = cameras.intrinsics[:, 0, 0][:, None, None]
     image = local[..., :2] / local[..., 2:].clamp_min(0.05) * focal + 0.5
-    outside = ~valid[owner][..., None]
+    outside = ~valid[..., None]
     low = image.masked_fill(outside, torch.inf).amin(1)
     high = image.masked_fill(outside, -torch.inf).amax(1)
     side = CROP_SCALE * (high - low).amax(1)
@@ -206,7 +165,7 @@ def _render_window(batch: ObjectBatch, cameras: Cameras, size: int, lights: Ligh
     return image[:, :-1].reshape(count, -1, size, size, 4)
 
 
-def _downsample(image: Tensor, factor: int) -> Tensor:
+def downsample(image: Tensor, factor: int) -> Tensor:
     """Mean of factor^2 samples of straight RGBA [B, V, H, W, 4], colours weighted by alpha."""
     if factor == 1:
         return image
@@ -245,7 +204,7 @@ def render_views(
         lit = Lights(light.direction[window], light.key[window], light.sky[window], light.ground[window],
                      light.exposure[window])  # fmt: skip
         image = _render_window(part, seen, size * supersampling, lit)
-        result[rows.to(batch.device)] = (_downsample(image, supersampling) * 255).round().to(torch.uint8)
+        result[rows.to(batch.device)] = (downsample(image, supersampling) * 255).round().to(torch.uint8)
     return result
 
 
@@ -257,20 +216,52 @@ def render_pictures(
     seed: int = 0,
     supersampling: int = 1,
     dense: Tensor | None = None,
+    photographs: float = 0.0,
 ) -> Pictures:
     """Random conditioning pictures of every object (see `draw_cameras`, `draw_lights`), framed by the crop window.
 
     A picture depends on the object's seed, the view's number and `seed`. `dense` [B, R, R, R] saves computing the
-    occupancy again.
+    occupancy again; photographs: the share of pictures that are as people take them and cut them out.
     """
-    draws = picture_draws(batch, views, seed)
+    shell = occupancy(batch) if dense is None else dense
+
+    def frame(cameras: Cameras) -> Cameras:
+        windows = cameras.to(batch.device)
+        intrinsics = windows.intrinsics.clone()
+        for rows, part in batch.by_family(max(1, batch.chunk_points * 4 // (2500 * (1 + views)))):
+            window = _view_rows(rows, views).to(batch.device)
+            framed = frame_objects(part, _take_cameras(windows, window), shell[rows.to(shell.device)])
+            intrinsics[window] = framed.intrinsics
+        return Cameras(windows.extrinsics, intrinsics)
+
+    def render(windows: Cameras, lights: Lights) -> Tensor:
+        return render_views(batch, windows, size=size, supersampling=supersampling, lights=lights).flatten(0, 1)
+
+    images, windows = take_pictures(batch.seeds, frame, render, views=views, seed=seed, photographs=photographs)
+    return Pictures(images.unflatten(0, (len(batch), views)), windows)
+
+
+def take_pictures(
+    seeds: Tensor, frame: Callable[[Cameras], Cameras], render: Callable[[Cameras, Lights], Tensor], *,
+    views: int, seed: int, photographs: float
+) -> tuple[Tensor, Cameras]:  # fmt: skip
+    """Pictures uint8 [B*V, S, S, 4] of the objects of `seeds` [B], and their cameras; see `render_pictures`.
+
+    frame: narrows cameras to their objects; render: makes the pictures of B*V cameras.
+    """
+    draws, everyday = (picture_draws(seeds, views, seed, salt=salt) for salt in (77, 78))
     cameras = draw_cameras(draws)
     lights = draw_lights(draws, cameras)
-    shell = occupancy(batch) if dense is None else dense
-    windows = Cameras(cameras.extrinsics.to(batch.device), cameras.intrinsics.to(batch.device))
-    for rows, part in batch.by_family(max(1, batch.chunk_points * 4 // (2500 * (1 + views)))):
-        window = _view_rows(rows, views).to(batch.device)
-        framed = frame_objects(part, _take_cameras(windows, window), shell[rows.to(shell.device)])
-        windows.intrinsics[window] = framed.intrinsics
-    images = render_views(batch, windows, size=size, supersampling=supersampling, lights=lights)
-    return Pictures(images, windows)
+    taken = everyday.chance(photographs)
+    cameras = Cameras(*_chosen(taken, everyday_cameras(everyday), cameras))
+    lights = Lights(*_chosen(taken, everyday_lights(everyday), lights))
+    windows = loosened(frame(cameras), everyday, taken)
+    return photographed(render(windows, lights), everyday, taken), windows
+
+
+def _chosen(rows: Tensor, first: Cameras | Lights, second: Cameras | Lights) -> list[Tensor]:
+    """The fields of `first` where `rows` [n] is true, else those of `second`."""
+    return [
+        torch.where(rows.view(-1, *[1] * (one.ndim - 1)), one, other)
+        for one, other in zip(vars(first).values(), vars(second).values())
+    ]

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from trellis.training.config import TrainConfig
-from trellis.training.data import condition_pictures, sample_chunk
+from trellis.training.data import MESHES, chunk_kind, condition_pictures, sample_chunk
+from trellis.training.mesh_data import mesh_chunk
 from trellis.training.pool import Chunk, cache_folder, cached, chunk_path
 from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
 
+PICTURE_OPTIONS = ("supersampling", "photographs")
 PIECE = 64  # objects whose voxels are worked on at once
 
 logger = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ logger = logging.getLogger(__name__)
 def source_folder(config: TrainConfig, cache: Path | None) -> Path | None:
     """Where chunks are kept: the same for all stages whose objects and pictures are the same, however many."""
     data = replace(config.data, objects=0, held_out_objects=0, refresh_every=0)
-    return cache_folder(cache, "flows", data, config.options.get("supersampling", 1))
+    return cache_folder(cache, "flows", data, *(config.options.get(name) for name in PICTURE_OPTIONS))
 
 
 def source_chunks(
@@ -54,16 +56,19 @@ def finished_chunks(config: TrainConfig, cache: Path) -> int:
 def _make_chunk(config: TrainConfig, number: int, device: torch.device) -> dict[str, Tensor]:
     """dense bool [n, r, r, r], pictures uint8 [n, V, 3, S, S], voxel_features float16 of the detailed objects."""
     data = config.data
+    samples, photographs = int(config.options.get("supersampling", 1)), config.options.get("photographs", 0.0)
+    if chunk_kind(data, number) == MESHES:
+        return mesh_chunk(data, number, device, samples=samples, photographs=photographs)
     objects = sample_chunk(data, number, device)
     dense = occupancy(objects, resolution=data.resolution)
     feats = [
         voxel_features(part, occupied_coords(dense[rows]), resolution=data.resolution).half()
         for part, rows in _pieces(objects, data.detailed or len(objects))
     ]
-    samples = int(config.options.get("supersampling", 1))
     pictures = condition_pictures(
-        objects, dense, views=data.pictures, size=data.picture_size, seed=data.seed, supersampling=samples
-    )
+        objects, dense, views=data.pictures, size=data.picture_size, seed=data.seed, supersampling=samples,
+        photographs=photographs,
+    )  # fmt: skip
     return {"dense": dense, "pictures": pictures, "voxel_features": torch.cat(feats)}
 
 

@@ -28,7 +28,7 @@ from trellis.training.networks import (
 from trellis.training.pool import Chunk, Pool, PoolStage
 from trellis.training.procedural import occupancy, occupied_coords
 from trellis.training.randomness import step_generator
-from trellis.training.stages.flow_data import PIECE, source_chunks
+from trellis.training.stages.flow_data import PICTURE_OPTIONS, PIECE, source_chunks
 from trellis.training.start import NORMALIZATION_FILE
 
 STRUCTURE, LATENT = "sparse_structure_flow_model", "slat_flow_model"
@@ -39,11 +39,12 @@ class StructureFlow(PoolStage):
     """Image encoder and structure flow on the structure VAE's latents; needs no latent VAE.
 
     Loss weights: structure. Options: drop (probability of no condition), soften (share of pictures that are blurred a
-    little), cfg_strength and sampling_steps (of the metrics), supersampling (of the pictures).
+    little), cfg_strength and sampling_steps (of the metrics), supersampling (of the pictures), photographs (share of
+    them that have the cameras, the light and the faults of photographs).
     """
 
     roles: tuple[str, ...] = (IMAGE_ENCODER, STRUCTURE)
-    options = frozenset({"drop", "cfg_strength", "sampling_steps", "supersampling", "soften"})
+    options = frozenset({"drop", "cfg_strength", "sampling_steps", "soften", *PICTURE_OPTIONS})
     sources: tuple[str, ...] = ("dense", "pictures")
 
     def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:

@@ -1,0 +1,91 @@
+"""Real meshes as data: variants of one, their turn among the families, and which models only measure."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from trellis.dataset.local import file_sha
+from trellis.dataset.records import KEY, PLACE
+from trellis.errors import InvalidInputError
+from trellis.training.config import DataConfig
+from trellis.training.data import MESHES, chunk_kind, sample_chunk, training_families, without
+from trellis.training.furniture import FREE, is_held_out, main
+from trellis.training.held_out import FINE, KNOWN, LEFT_OUT, held_out_sets
+from trellis.training.mesh_data import mesh_chunk
+from trellis.training.procedural import HELD_OUT_SEEDS, VOXEL_FEATURES
+from trellis.training.procedural.generic import KINDS
+
+CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[2]
+CRATE = ROOT / "tests" / "unit" / "dataset" / "models" / "crate" / "crate.obj"
+
+
+def test_variants_of_a_mesh(tmp_path: Path) -> None:
+    """Nine places of a chunk hold two variants, whose features are those of their voxels; a seed gives them again."""
+    (tmp_path / "metadata.csv").write_text(f"{KEY},{PLACE}\n{'0' * 64},{CRATE}\n")
+    config = DataConfig(chunk=9, detailed=3, pictures=1, picture_size=24, resolution=8, meshes=str(tmp_path))
+    chunk, again = (mesh_chunk(config, 5, CPU, samples=1, photographs=0.5) for _ in range(2))
+    assert all(torch.equal(chunk[key], again[key]) for key in chunk)
+    dense, pictures, features = chunk["dense"], chunk["pictures"], chunk["voxel_features"]
+    assert dense.shape == (9, 8, 8, 8) and pictures.shape == (9, 1, 3, 24, 24)
+    assert torch.equal(dense[0], dense[2]) and not torch.equal(dense[0], dense[1])
+    assert features.shape == (int(dense[:3].sum()), VOXEL_FEATURES.size)
+    assert torch.equal(features[: int(dense[0].sum())], features[-int(dense[2].sum()) :])
+    assert len({picture.numpy().tobytes() for picture in pictures}) == 9, "each is seen from elsewhere"
+    assert all(int(picture.max()) > 40 for picture in pictures)
+
+
+def test_meshes_take_turns_and_kinds_are_left_out() -> None:
+    config = DataConfig(families=("mug", "letter", "sign"), chunk=2, meshes="somewhere")
+    assert [chunk_kind(config, number) for number in range(5)] == ["mug", "letter", "sign", MESHES, "mug"]
+    with pytest.raises(InvalidInputError, match=r"data\.meshes"):
+        sample_chunk(config, 3, CPU)
+    left = without(config, ["letters", MESHES])
+    assert training_families(left) == ["mug"] and not left.meshes
+    assert training_families(without(config, ["families"])) == ["letter", "sign"]
+    assert set(KINDS["stacks"]).isdisjoint(training_families(without(DataConfig(), ["stacks"])))
+    with pytest.raises(InvalidInputError, match="submarine"):
+        training_families(without(config, ["submarine"]))
+
+
+def test_held_out_sets_are_fixed_and_no_configuration_trains_on_the_families_left_out() -> None:
+    sets = list(held_out_sets(known=200, left_out=20, fine=40))
+    assert [(one.group, len(one.seeds)) for one in sets] == [
+        ("held_out", 200), *[("left_out_family", 20)] * 5, ("fine_patterns", 40)
+    ]  # fmt: skip
+    assert all(int(one.seeds.min()) >= HELD_OUT_SEEDS.start for one in sets)
+    assert sets[0].programs == KNOWN and [one.programs for one in sets[1:6]] == [(name,) for name in LEFT_OUT]
+    assert sets[6].programs == (FINE,) and int(sets[1].seeds[0]) == HELD_OUT_SEEDS.start + (1 << 20)
+    for path in (ROOT / "configs" / "nano").rglob("*.json"):
+        values = json.loads(path.read_text())
+        assert "stage" not in values or set(LEFT_OUT) <= set(values["data"]["hold_out"]), path
+
+
+def library(path: Path, models: dict[str, str]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in models.items():
+            archive.writestr(f"things/{name}/{name}.obj", text)
+
+
+def test_furniture_is_sorted_by_hash_and_licence(tmp_path: Path) -> None:
+    """Held-out models of both libraries are for tests; of the others only CC0 ones are known, the truck never."""
+    texts = {f"m{index}": f"v 0 0 {index}\nv 1 0 0\nv 0 1 0\nf 1 2 3\n" for index in range(30)}
+    package, single = tmp_path / "package", tmp_path / "one.obj"
+    package.mkdir()
+    held = set()
+    for name, text in texts.items():
+        single.write_text(text)
+        if is_held_out(file_sha(single)):
+            held.add(name)
+    assert held and len(held) < len(texts)
+    kept = next(text for name, text in texts.items() if name not in held)
+    library(package / FREE, texts | {"truck": kept})
+    library(package / "Scopia.sh3f", texts)
+    assert main(["--package", str(package), "--output", str(tmp_path / "out")]) == 0
+    found = {kind: {path.stem for path in (tmp_path / "out" / kind).rglob("*.obj")} for kind in ("known", "test")}
+    assert found == {"known": set(texts) - held, "test": held}
+    assert {path.name for path in (tmp_path / "out" / "test").iterdir()} == {Path(FREE).stem, "Scopia"}
+    assert main(["--package", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
