@@ -1,7 +1,10 @@
 """Time and memory of a variant and an edit beside a generation: `python -m benchmarks.editing --device cuda`.
 
 Networks of the released shapes with random weights, an object of 20,232 voxels, the whole of each operation from the
-picture to Gaussians and mesh; the source's textured surface is at hand, as it is where the source has a GLB.
+picture to Gaussians and mesh; the source's textured surface is at hand, as it is where the source has a GLB. The
+decoded structure is that object whatever a picture shows, so of two views one agrees with it, and one structure is
+drawn, and the other never does, and all are. For the table of docs/editing.md:
+`python -m benchmarks.editing --device cuda --preset fastest --preset minimal --output DIR`.
 """
 
 import argparse
