@@ -108,6 +108,11 @@ def test_the_same_shape_in_new_files_at_two_clicks(
     last = site.pipeline.saves[-1]
     assert (last["faces"], last["texture_size"], last["formats"]) == (20000, 2048, ("glb", "obj", "ply", "mp4"))
 
+    click(page, "#history .entry:nth-child(3) [data-act=open]")  # the first one brings its own files back
+    page.wait_for_selector("#history .entry:nth-child(3)[aria-current=true]")
+    page.wait_for_selector(".offer [data-value='1024'][aria-pressed=true]")
+    assert page.locator(".offer [aria-pressed=true]").count() == 1 and not page.is_visible("#again")
+
 
 def test_a_newcomer_needs_two_clicks_for_an_example_and_three_for_a_picture(
     site: Site, pictures: list[Path], open_page: Callable[..., Page]

@@ -29,7 +29,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": HelpWithDefaults, **terms})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As in the base class; an option that nobody knows is told first, by the command that it was given to."""
+        """As in the base class, and nothing is left over: the command that words were given to tells what is wrong."""
         known = [option for action in self._actions for option in action.option_strings]
         args = self._with_numbers(sys.argv[1:] if args is None else args)
         for word in args:
@@ -38,7 +38,12 @@ class CommandParser(argparse.ArgumentParser):
                 break  # what follows are no options, or those of another command
             if name.startswith("--") and not any(option.startswith(name) for option in known):
                 self.error(f"There is no option {name}.{did_you_mean(name, known)}")
-        return super().parse_known_args(args, namespace)
+        parsed, left = super().parse_known_args(args, namespace)
+        if left and left[0].startswith("-"):
+            self.error(f"There is no option {left[0]}.")
+        if left:
+            self.error(f"There is no place for {left[0]}; several values of an option are written with commas.")
+        return parsed, left
 
     def _with_numbers(self, words: Sequence[str]) -> list[str]:
         """The words with `--option -1,2` as `--option=-1,2`: argparse takes the first for two options."""

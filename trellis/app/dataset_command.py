@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trellis.app.cluster.options import ClusterOptions, add_cluster_options
 from trellis.app.command_parser import CommandParser
 from trellis.app.machine_options import MachineOptions, add_machine_options, open_pipeline
 from trellis.app.output_folder import check_writable
@@ -45,6 +47,7 @@ def add_dataset_command(commands: Any) -> None:
     _add_picture_options(parser, VIEWS["render_cond"])
     add_step_options(parser, output_required=False)
     add_machine_options(parser)
+    add_cluster_options(parser)
     parser.set_defaults(run=run_dataset)
 
 
@@ -77,12 +80,23 @@ def run_dataset(parsed: argparse.Namespace) -> int:
         if parsed.source is not None:
             raise InvalidInputError("--check works on a data folder alone: leave FOLDER out.")
         return run_check(parsed.check)
+    cluster = ClusterOptions.from_arguments(parsed)
     if parsed.source is None or parsed.output_dir is None:
         raise InvalidInputError(f"Give the folder of the mesh files: {STARTER} dataset FOLDER --output_dir DIR")
+    if cluster is not None:
+        if parsed.rank is not None or parsed.world_size is not None:
+            raise InvalidInputError("A cluster makes the ranks itself: leave rank and world_size out.")
+        from trellis.app.cluster.shares import run_shares
+
+        print(f"{len(run_shares(cluster, partial(_run_rank, parsed), device=parsed.device)):,} ranks have ended.")
     from trellis.dataset.layout import CONDITIONED, LATENT, STRUCTURE, VOXELIZED
 
     given = _local_rows(parsed.source, parsed.output_dir, parsed.captions)
     return _carried_out(parsed, WHOLE, (VOXELIZED, LATENT, STRUCTURE, CONDITIONED), given)
+
+
+def _run_rank(parsed: argparse.Namespace, rank: int, count: int) -> int:
+    return run_dataset(argparse.Namespace(**vars(parsed) | {"rank": rank, "world_size": count, "cluster": None}))
 
 
 def _local_rows(source: Path, output: Path, captions: Path | None) -> dict[str, "Row"]:

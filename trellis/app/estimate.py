@@ -92,6 +92,8 @@ def _work(stage: Stage, request: AssetRequest) -> float:
     """The work of a stage in numbers that can be compared between requests."""
     if stage is Stage.PREVIEW:
         return float(request.preview_frames * request.preview_size**2)
+    if stage is Stage.EXPORT:
+        return 1.0  # cleaning and unwrapping take most of it
     return 1024**2 + float(request.texture_size**2)  # part of it does not depend on the texture
 
 

@@ -120,7 +120,8 @@ def _open(source: PictureSource) -> Image.Image:
     if isinstance(file, Path) and not file.is_file():
         raise InvalidInputError(f"There is no picture file {file}.")
     _prepare_for_heic(source)
-    return Image.open(file, formats=FORMATS)
+    readers = [name for name in FORMATS if name != "HEIF" or name in Image.OPEN]  # that one may not be loaded
+    return Image.open(file, formats=readers)
 
 
 def _prepare_for_heic(source: str | Path | bytes) -> None:

@@ -84,10 +84,13 @@ class ModelLocation:
     def _absence(self, path: str) -> CheckpointError | FetchError:
         if self.local is not None:
             return CheckpointError(f"{self.local / path} is missing.")
+        models = [model for family in self.families for model in family.published.values()]
+        known = [place for model in models for place in model.repositories]
+        meant = "" if publication(self.name, self.families) else did_you_mean(self.name, known)
         here = "offline: only the local cache was searched" if self.runtime.offline else "not on this machine"
         return FetchError(
             f"{path} of {' or '.join(self.repositories)} cannot be had ({here}). "
-            f"Fetch the model with: {STARTER} models get {self.name}."
+            f"Fetch the model with: {STARTER} models get {self.name}.{meant}"
         )
 
 

@@ -1,9 +1,12 @@
 """Jobs on the nodes of a Ray cluster on this machine: results, all ways to lose a worker, cancel, restart, refusals."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,11 @@ from tests.unit.app.fakes import PICTURE
 from tests.unit.app.process_fakes import CANCEL_ARRIVED, STAGES, Control
 from tests.unit.app.waiting import wait_until
 from trellis.app.cluster import crew as crews
+from trellis.app.cluster import shares
 from trellis.app.cluster.crew import REPEATS, ClusterError, Crew, joined
 from trellis.app.cluster.node import program_version
 from trellis.app.cluster.options import LOCAL, ClusterOptions
+from trellis.app.cluster.shares import hand_out
 from trellis.app.engine import Engine, QueueFullError
 from trellis.app.executor import Executor
 from trellis.app.jobs import JobState
@@ -234,6 +239,28 @@ def test_a_cluster_of_this_machine_listens_here_alone_and_asks_for_a_token(clust
     ]
     assert listening and all(ip.endswith("127.0.0.1") for ip in listening)
     assert is_token_auth_enabled()
+
+
+def rank_that_dies_once(folder: Path, rank: int, count: int) -> int:
+    """What a rank does whose process is killed the first time."""
+    begun = folder / f"begun_{rank}"
+    if rank == 1 and not begun.exists():
+        begun.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / f"done_{rank}_of_{count}").touch()
+    return 3 * rank
+
+
+def test_ranks_are_handed_out_and_begun_again(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, options = partial(rank_that_dies_once, tmp_path), ClusterOptions(cluster.address)
+    assert hand_out(options, work, device="auto") == [0, 3]
+    assert {path.name for path in tmp_path.iterdir()} == {"begun_1", "done_0_of_2", "done_1_of_2"}
+    assert hand_out(ClusterOptions(cluster.address, workers=1), work, device="cpu") == [0]
+    with pytest.raises(ClusterError, match="no node that can work"):
+        hand_out(options, work, device="cuda")
+    monkeypatch.setattr(shares, "program_version", lambda: "0.0.1-other")
+    with pytest.raises(ClusterError, match="another version"):
+        hand_out(options, work, device="cpu")
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

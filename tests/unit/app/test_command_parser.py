@@ -79,6 +79,11 @@ def test_help_is_of_the_starter_and_tells_every_default(monkeypatch: pytest.Monk
         ("serve --prot 80", "There is no option --prot. Did you mean --port?"),
         ("serve --preset minimla", "Did you mean minimal?"),
         ("models gte nano", "Did you mean get?"),
+        ("generate a.png -o x", "There is no option -o."),
+        (
+            "doctor --device cpu cuda",
+            "There is no place for cuda; several values of an option are",
+        ),
         ("genrate a.png", "Did you mean generate?"),
     ],
 )

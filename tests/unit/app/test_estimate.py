@@ -41,7 +41,8 @@ def test_a_larger_texture_takes_longer_and_more_room(tmp_path: Path) -> None:
     job = shown(tmp_path)
     small, large = (estimate_files(job, job.request.with_files({"texture_size": size}), []) for size in (1024, 4096))
     assert small is not None and large is not None and small.seconds is not None and large.seconds is not None
-    assert large.seconds > 2 * small.seconds and large.bytes > small.bytes
+    assert large.seconds - small.seconds == pytest.approx(2.0 * 7.5)  # the texture alone
+    assert large.bytes > small.bytes
 
 
 def test_faces_count_and_what_the_job_has_not_had_is_learned_from_others(tmp_path: Path) -> None:

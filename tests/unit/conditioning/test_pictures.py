@@ -119,6 +119,12 @@ def test_unknown_background_mode_lists_the_known_ones() -> None:
         prepare_image(disc(), background="magic")
 
 
+def test_what_is_no_picture_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)  # as before the first picture of that kind
+    with pytest.raises(InvalidInputError, match=r"cannot be read as a picture \(PNG.*\): it is of no such format\.$"):
+        load_picture(b"hello")
+
+
 def test_heic_is_read() -> None:
     """A red ellipse, written by pillow-heif 1.8.1."""
     picture, notes = load_picture(HEIC)

@@ -149,13 +149,12 @@ def connect(page: gr.Blocks, parts: Sections) -> None:
     """Say what happens when something is used."""
     parts.header.connect(page)
     parts.pictures.connect()
-    parts.settings.connect(page, parts.models)
-    parts.again.connect(parts.settings)
+    filled = [parts.settings.connect(page, parts.models), parts.settings_file.connect(parts.models)]
+    parts.again.connect(parts.settings, filled)
     parts.models.connect(page)
     parts.actions.connect()
     parts.jobs.connect(page)
     parts.editing.connect(parts.jobs, parts.progress)
-    parts.settings_file.connect(parts.models)
     parts.samples.connect(parts.pictures, parts.jobs)
 
 

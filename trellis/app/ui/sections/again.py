@@ -1,5 +1,6 @@
 """Other files of the model that is shown, without sampling it again: offered beside it, with what they cost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -40,14 +41,23 @@ class Again:
         self.chips, self.button = studio.changes(chips), studio.changes(button)
         studio.usable.append(self._usable)
 
-    def connect(self, settings: Settings) -> None:
-        """Offer other files whenever the controls of the files change, and change these by the shortcuts."""
+    def connect(self, settings: Settings, filled: Sequence[Any]) -> None:
+        """Offer other files whenever somebody changes the controls of the files, and change these by the shortcuts.
+
+        `filled` are events that fill the controls. That is told once they have: changes of many controls at once come
+        in pieces and in no order.
+        """
         self._settings = settings
         shared: dict[str, Any] = {"concurrency_limit": None, **QUIET}
-        inputs, shown = settings.file_inputs, [self.chips, self.button]
-        gr.on([part.change for part in inputs], self.offer, inputs, shown, trigger_mode="always_last", **shared)
+        inputs = settings.file_inputs
+        shown = [self.chips, self.button]
+        offered = {"fn": self.offer, "inputs": inputs, "outputs": shown, "trigger_mode": "always_last", **shared}
+        changed = [part.release if isinstance(part, gr.Slider) else part.input for part in inputs]
+        gr.on(changed, **offered)
         controls = list(settings.by_name(SHOWN_FILES).values())
-        self.chips.select(self.choose, inputs, controls, trigger_mode="multiple", **shared)
+        chosen = self.chips.select(self.choose, inputs, controls, trigger_mode="multiple", **shared)
+        for event in (chosen, *filled):
+            event.then(**offered)
 
     def offer(self, browser: gr.Request, *settings: Any) -> Updates:
         """What files the controls ask for, in place of those that are shown."""

@@ -84,6 +84,7 @@ class History:
         """Bring a whole question back: pictures or text, model and options, and the result or what became of it."""
         job = self._studio.engine.view(job_id)
         updates = self._question.put(job) | self.show(session, job)
+        session.files_asked = None
         if session.job is None:
             updates |= self._progress.show(job)
         if job.state is JobState.DONE:

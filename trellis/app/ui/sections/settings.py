@@ -78,8 +78,11 @@ class Settings:
         }
         return updates | {self.seed: request.seed, self.keep_seed: keep_seed}
 
-    def connect(self, page: gr.Blocks, models: Models) -> None:
-        """Show what a choice of quality or memory preset sets, and what the chosen model takes."""
+    def connect(self, page: gr.Blocks, models: Models) -> Any:
+        """Show what a choice of quality or memory preset sets, and what the chosen model takes.
+
+        Returns the event of such a choice.
+        """
         following = [self._controls[name] for name in FOLLOWING]
         choosers = [self._controls["quality"], self._controls["preset"]]
 
@@ -90,10 +93,11 @@ class Settings:
             return self._fitted(models.choice(model), quality, preset)
 
         given = [*choosers, models.chosen]
-        gr.on([item.input for item in choosers], follow, given, following, concurrency_limit=None, **QUIET)
+        chosen = gr.on([item.input for item in choosers], follow, given, following, concurrency_limit=None, **QUIET)
         shape = [self._controls[name] for name in SHAPE_SHOWN if name not in FOLLOWING]
         fitted = [self._presets, self._shape, *shape, *following]
         gr.on([page.load, models.chosen.change], fit, given, fitted, concurrency_limit=None, **QUIET)
+        return chosen
 
     def _fitted(self, model: ModelChoice, quality: str, preset: str) -> Updates:
         """What the chosen model shows of the options that few models take, and of the presets."""

@@ -45,13 +45,13 @@ class SettingsFile:
         """Name the sections that have the settings and the models, and that which says what is wrong."""
         self._progress, self._question, self._settings, self._models = progress, question, settings, models
 
-    def connect(self, models: Models) -> None:
-        """Save and read."""
+    def connect(self, models: Models) -> Any:
+        """Save and read; returns the event of that."""
         panel, inputs = self._progress.panel, [models.chosen, *self._settings.inputs]
         saved = self._save.click(self.save, inputs, [self._text, panel], concurrency_limit=None, **QUIET)
         saved.then(None, self._text, js=SAVE_SCRIPT, **QUIET)
         outputs = [panel, *self._question.outputs]
-        self._read.upload(self.read, self._read, outputs, concurrency_limit=None, **QUIET)
+        return self._read.upload(self.read, self._read, outputs, concurrency_limit=None, **QUIET)
 
     def save(self, browser: gr.Request, model: str, *settings: Any) -> Updates:
         """The file's text, in the words of a job's record."""
