@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from trellis.dataset.layout import VOXELIZED
 from trellis.dataset.local import file_sha
 from trellis.dataset.records import KEY, PLACE
 from trellis.errors import InvalidInputError
@@ -25,7 +26,8 @@ CRATE = ROOT / "tests" / "unit" / "dataset" / "models" / "crate" / "crate.obj"
 
 def test_variants_of_a_mesh(tmp_path: Path) -> None:
     """Nine places of a chunk hold two variants, whose features are those of their voxels; a seed gives them again."""
-    (tmp_path / "metadata.csv").write_text(f"{KEY},{PLACE}\n{'0' * 64},{CRATE}\n")
+    table = f"{KEY},{PLACE},{VOXELIZED}\n{'0' * 64},{CRATE},True\n{'1' * 64},damaged.obj,\n"
+    (tmp_path / "metadata.csv").write_text(table)
     config = DataConfig(chunk=9, detailed=3, pictures=1, picture_size=24, resolution=8, meshes=str(tmp_path))
     chunk, again = (mesh_chunk(config, 5, CPU, samples=1, photographs=0.5) for _ in range(2))
     assert all(torch.equal(chunk[key], again[key]) for key in chunk)

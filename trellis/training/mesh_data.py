@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trellis.dataset.layout import DataFolder
+from trellis.dataset.layout import VOXELIZED, DataFolder
 from trellis.dataset.meshes import training_mesh
 from trellis.dataset.records import PLACE, read_metadata
 from trellis.encoding.local_features import local_features
@@ -46,9 +46,9 @@ class Recoloring:
 
 
 def mesh_files(root: Path) -> list[Path]:
-    """The mesh files of a data folder, by their sha. Raises InvalidInputError where there is none."""
+    """The mesh files of a data folder that voxels could be made of, by their sha; InvalidInputError without any."""
     rows = read_metadata(DataFolder(root))
-    found = [root / row[PLACE] for _, row in sorted(rows.items()) if row.get(PLACE)]
+    found = [root / row[PLACE] for _, row in sorted(rows.items()) if row.get(VOXELIZED) == "True"]
     if not found:
         raise InvalidInputError(
             f"{root} names no mesh files: make it with `run.sh dataset FOLDER --output_dir {root}`."
