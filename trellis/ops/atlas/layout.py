@@ -1,6 +1,5 @@
 """From faces to charts that lie flat: merge, flatten, take apart what fails, join what is left over."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +22,6 @@ from trellis.ops.atlas.validity import crossing_faces, crowded_faces, distortion
 MOST_ROUNDS = 40
 PEELS = 8  # times that overlapping faces are cut off before a chart falls in two
 FEW_LOST = 0.15  # of a chart's faces
-SHARES = 4  # of the charts, laid flat side by side; the same on every machine, so that the bytes are
 
 
 @dataclass(frozen=True)
@@ -137,33 +135,7 @@ def _components(links: Neighbours, label: Ints) -> Ints:
 def _try(
     vertices: Floats, faces: Ints, joined: Neighbours, label: Ints, options: LayoutOptions, *, peels: int
 ) -> _Trial:
-    """Lay charts flat; faces that overlap others are cut out up to `peels` times, a chart with more of them fails.
-
-    Charts do not touch each other, so a share of them at a time goes to each thread.
-    """
-    sizes = np.bincount(label)
-    share = np.minimum((np.cumsum(sizes) - 1) * SHARES // len(faces), SHARES - 1)[label]
-    flat, lost, failed = (
-        np.zeros((len(faces), 3, 2)),
-        np.zeros(len(faces), dtype=bool),
-        np.zeros(len(sizes), dtype=bool),
-    )
-
-    def lay(number: int) -> None:
-        here = share == number
-        charts, own = np.unique(label[here], return_inverse=True)
-        if len(charts):
-            trial = _try_share(vertices, faces[here], joined.among(here), own, options, peels=peels)
-            flat[here], lost[here], failed[charts] = trial.flat, trial.lost, trial.failed
-
-    with ThreadPoolExecutor(SHARES) as pool:
-        list(pool.map(lay, range(SHARES)))
-    return _Trial(flat, lost, failed)
-
-
-def _try_share(
-    vertices: Floats, faces: Ints, joined: Neighbours, label: Ints, options: LayoutOptions, *, peels: int
-) -> _Trial:
+    """Lay charts flat; faces that overlap others are cut out up to `peels` times, a chart with more of them fails."""
     source, cut = cut_vertices(faces, joined)
     points = vertices[source]
     flat = flatten(points, cut, label, iterations=options.iterations)
