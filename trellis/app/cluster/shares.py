@@ -1,5 +1,6 @@
 """Work that is divided into ranks, on the nodes of a cluster that see the same folders."""
 
+import logging
 import os
 import platform
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from pathlib import Path
 from trellis.app.cluster.crew import REPEATS, ClusterError, joined
 from trellis.app.cluster.node import program_version
 from trellis.app.cluster.options import ClusterOptions
+
+_log = logging.getLogger(__name__)
 
 Work = Callable[[int, int], int]  # (rank, ranks) -> exit status; reaches the nodes by pickle
 
@@ -26,16 +29,22 @@ def hand_out(options: ClusterOptions, work: Work, *, device: str) -> list[int]:
     """What `run_shares` does in the cluster that this process is in."""
     import ray
     from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    cards = 0 if device == "cpu" else sum(int(each.get("GPU", 0)) for each in resources)
-    if not resources or (device not in ("auto", "cpu") and not cards):
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    cards = 0 if device == "cpu" else sum(int(node["Resources"].get("GPU", 0)) for node in nodes)
+    if not nodes or (device not in ("auto", "cpu") and not cards):
         raise ClusterError("The cluster has no node that can work: join one (docs/cluster.md tells how).")
-    count = min(cards or len(resources), options.workers or 1 << 30)
-    cores = options.worker_cpus or int(min(each["CPU"] for each in resources))
-    demand = {"num_gpus": 1, "num_cpus": options.worker_cpus} if cards else {"num_cpus": cores}
-    task = ray.remote(_share).options(max_retries=REPEATS, scheduling_strategy="SPREAD", **demand)
-    asked = [task.remote(work, rank, count, program_version(), str(Path.cwd())) for rank in range(count)]
+    count = min(cards or len(nodes), options.workers or 1 << 30)
+    _log.info("%d ranks: each begins when its accelerator is free", count)
+    asked = []
+    for rank in range(count):
+        # A processor is shared with whatever else runs there; a card is waited for.
+        place = "SPREAD" if cards else NodeAffinitySchedulingStrategy(nodes[rank]["NodeID"], soft=True)
+        task = ray.remote(_share).options(
+            num_gpus=int(cards > 0), num_cpus=options.worker_cpus, max_retries=REPEATS, scheduling_strategy=place
+        )
+        asked.append(task.remote(work, rank, count, program_version(), str(Path.cwd())))
     try:
         answers = ray.get(asked)
     except RayError as error:
