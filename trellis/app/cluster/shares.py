@@ -36,7 +36,8 @@ def hand_out(options: ClusterOptions, work: Work, *, device: str) -> list[int]:
     if not nodes or (device not in ("auto", "cpu") and not cards):
         raise ClusterError("The cluster has no node that can work: join one (docs/cluster.md tells how).")
     count = min(cards or len(nodes), options.workers or 1 << 30)
-    _log.info("%d ranks: each begins when its accelerator is free", count)
+    if cards and ray.available_resources().get("GPU", 0) < count:
+        _log.warning("Others use cards of the cluster: of %d ranks, each waits until one is free.", count)
     asked = []
     for rank in range(count):
         # A processor is shared with whatever else runs there; a card is waited for.
