@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trellis.conditioning import ImageEncoder
+from trellis.conditioning.dinov2 import Dinov2, Dinov2Config, LayerScale
 from trellis.conditions import ENCODER_ROLE, PictureReader
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.models import Network, PipelineConfig, SamplerConfig, create_model
@@ -43,10 +44,7 @@ TINY: Mapping[str, Any] = {
     "slat_decoder_mesh": {"model_channels": 256, "num_blocks": 1, "num_heads": 4},
     "sparse_structure_encoder": {"channels": [8, 16, 32], "num_res_blocks": 1},
 }  # fmt: skip
-ENCODER_SIZES: Mapping[str, Mapping[str, Any]] = {
-    "released": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
-    "tiny": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
-}
+ENCODER_SIZES = {"released": (1024, 24, 16), "tiny": (32, 1, 2)}  # width, layers, heads
 SCALES = tuple(ENCODER_SIZES)
 
 
@@ -92,7 +90,7 @@ def _buffers(entry: Mapping[str, Any], scale: str, role: str) -> dict[str, Tenso
 @torch.no_grad()
 def fill(module: nn.Module, generator: torch.Generator) -> None:
     """Weights of variance 1 / inputs, gains 1, offsets 0: activations stay of order one through all blocks."""
-    norms = (LayerNorm, HeadRMSNorm, SegmentGroupNorm, nn.LayerNorm)
+    norms = (LayerNorm, HeadRMSNorm, SegmentGroupNorm, nn.LayerNorm, LayerScale)
     gains = {id(p) for m in module.modules() if isinstance(m, norms) for n, p in m.named_parameters() if n != "bias"}
     for name, parameter in module.named_parameters():
         if id(parameter) in gains:
@@ -107,11 +105,11 @@ def fill(module: nn.Module, generator: torch.Generator) -> None:
 
 def random_encoder(scale: str, *, device: torch.device) -> ImageEncoder:
     """DINOv2 with registers of the released (or a tiny) shape."""
-    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
-
-    config = Dinov2WithRegistersConfig(image_size=518, patch_size=14, num_register_tokens=4, **ENCODER_SIZES[scale])
+    config = Dinov2Config(*ENCODER_SIZES[scale], image_size=518, num_register_tokens=4)
     with torch.device(device):
-        return ImageEncoder(Dinov2WithRegistersModel(config).eval(), 518).to("cpu")
+        encoder = ImageEncoder(Dinov2(config).eval())
+    fill(encoder, torch.Generator(device).manual_seed(0))
+    return encoder.to("cpu")
 
 
 def random_pipeline(

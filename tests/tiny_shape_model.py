@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trellis.conditioning.shape_encoder import ShapeEncoder, published_weights
+from trellis.conditioning.shape_encoder import ShapeEncoder
 from trellis.conditioning.shape_picture import EncoderSizes
 from trellis.families.hunyuan_config import CONFIG_FILE
 from trellis.models.vecset_decoder import VecsetDecoder
@@ -89,7 +89,7 @@ def write_model(folder: Path, content: Mapping[str, Any], made: Mapping[str, nn.
     """Write both files of a model; returns the folder."""
     tensors = dict(UNUSED)
     for prefix, model in made.items():
-        weights = published_weights(model.backbone.state_dict()) if prefix == ENCODER else model.state_dict()
+        weights = model.backbone.state_dict() if prefix == ENCODER else model.state_dict()
         tensors |= {prefix + key: value for key, value in weights.items()}
     return write_files(folder, content, tensors)
 

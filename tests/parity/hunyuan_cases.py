@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.parity.compare import Check, UnknownCaseError, missing
-from trellis.conditioning.shape_encoder import ShapeEncoder, backbone_weights, published_weights
+from trellis.conditioning.shape_encoder import ShapeEncoder
 from trellis.conditioning.shape_picture import EncoderSizes, PictureRecipe, frame_for_shape, object_on_square
 from trellis.models.vecset_decoder import VecsetDecoder, point_waves
 from trellis.models.vecset_flow import VecsetFlow
@@ -99,8 +99,7 @@ class ShapeReferences:
         dino = self.content["configs"]["dino"]
         sizes = EncoderSizes(**{name: dino[name] for name in EncoderSizes.__dataclass_fields__ if name in dino})
         model, weights = ShapeEncoder(sizes), self.weights("conditioner", ENCODER_PREFIX)
-        assert set(published_weights(model.backbone.state_dict())) == set(weights)
-        model.backbone.load_state_dict(backbone_weights(weights))
+        model.backbone.load_state_dict(weights)
         return model.eval()
 
     @cached_property

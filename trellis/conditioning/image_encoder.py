@@ -1,7 +1,5 @@
-"""DINOv2 features of framed pictures, through `transformers`."""
+"""DINOv2 features of framed pictures."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trellis.conditioning.dinov2 import CONFIG_FILE, WEIGHTS_FILE, Dinov2, Dinov2Config
 from trellis.conditioning.framing import PreparedImage
 from trellis.errors import CheckpointError
+from trellis.nn.weight_files import check_names, names_in, read_tensors
 from trellis.runtime import Runtime
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -36,10 +36,10 @@ class ImageEncoder(nn.Module):
     of eps 1e-5 (source: docs/developer/model-facts.md, section 10).
     """
 
-    def __init__(self, backbone: nn.Module, image_size: int) -> None:
+    def __init__(self, backbone: Dinov2) -> None:
         super().__init__()
         self.backbone = backbone
-        self.image_size = image_size
+        self.image_size = backbone.config.image_size
 
     @classmethod
     def from_pretrained(cls, reference: str | dict[str, Any], folder: Path, runtime: Runtime) -> "ImageEncoder":
@@ -47,46 +47,50 @@ class ImageEncoder(nn.Module):
 
         A path is relative to the pipeline's `folder`. Raises CheckpointError when it is unknown or cannot be loaded.
         """
-        from transformers import Dinov2WithRegistersModel
-
         image_size = encoder_image_size(reference)
         if isinstance(reference, dict):
-            location = str(folder / reference["path"])
+            location = folder / reference["path"]
         else:
-            location = PUBLISHED_ENCODERS[reference][0]
-            if runtime.model_folder is not None and (runtime.model_folder / location).is_dir():
-                location = str(runtime.model_folder / location)
-        try:
-            with quiet_loading():
-                backbone = Dinov2WithRegistersModel.from_pretrained(
-                    location, local_files_only=runtime.offline, dtype=torch.float32, use_safetensors=True
-                )
-        except (OSError, ValueError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise CheckpointError(f"The image encoder {location} cannot be loaded: {reason}") from error
-        return cls(backbone.eval(), image_size)
+            location = _published_folder(PUBLISHED_ENCODERS[reference][0], runtime)
+        config = Dinov2Config.read(location / CONFIG_FILE)
+        if config.image_size != image_size:
+            raise CheckpointError(f"{location} is of pictures of {config.image_size} pixels, not of {image_size}.")
+        return cls(read_dinov2(location))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Tokens [B, 1 + registers + patches, C] float32 of pictures [B, 3, S, S] with values 0..1."""
-        mean = pictures.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-        std = pictures.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
-        output = self.backbone((pictures - mean) / std, output_hidden_states=True)
-        features = output.hidden_states[-1].float()
+        features = self.backbone(normalized(pictures)).float()
         return F.layer_norm(features, features.shape[-1:], eps=1e-5)
 
 
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Keep the bar that `transformers` draws while it loads weights out of our own output."""
-    from transformers.utils import logging
+def normalized(pictures: Tensor) -> Tensor:
+    """Pictures [B, 3, S, S] with values 0..1 as the network takes them."""
+    mean, std = (pictures.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pictures - mean) / std
 
-    was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+
+def read_dinov2(folder: Path) -> Dinov2:
+    """The network in a folder, in float32 and for evaluation; raises CheckpointError when it is missing or damaged."""
+    with torch.device("meta"):
+        network = Dinov2(Dinov2Config.read(folder / CONFIG_FILE))
+    path, expected = folder / WEIGHTS_FILE, network.state_dict()
+    check_names(path, names_in(path), set(expected))
+    network.load_state_dict(read_tensors(path, expected, torch.device("cpu")), assign=True)
+    return network.eval()
+
+
+def _published_folder(repository: str, runtime: Runtime) -> Path:
+    """Where the files of a repository are: in the folder of models, or where huggingface_hub keeps (or gets) them."""
+    if runtime.model_folder is not None and (runtime.model_folder / repository).is_dir():
+        return runtime.model_folder / repository
+    from huggingface_hub import snapshot_download
+
     try:
-        yield
-    finally:
-        if was_shown:
-            logging.enable_progress_bar()
+        files = [CONFIG_FILE, WEIGHTS_FILE]
+        return Path(snapshot_download(repository, allow_patterns=files, local_files_only=runtime.offline))
+    except (OSError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"The image encoder {repository} cannot be loaded: {reason}") from error
 
 
 def stack_pictures(prepared: list[PreparedImage], device: torch.device) -> Tensor:

@@ -1,13 +1,13 @@
 """CLIP features of prompts, through `transformers`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trellis.conditioning.image_encoder import quiet_loading
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.runtime import Runtime
 
@@ -38,7 +38,7 @@ class TextEncoder(nn.Module):
                 location = str(place / reference)
                 break
         try:
-            with quiet_loading():
+            with _quiet_loading():
                 tokenizer = AutoTokenizer.from_pretrained(location, local_files_only=runtime.offline)
                 network = CLIPTextModel.from_pretrained(
                     location, local_files_only=runtime.offline, dtype=torch.float32, use_safetensors=True
@@ -63,3 +63,17 @@ class TextEncoder(nn.Module):
         )
         device = next(self.network.parameters()).device
         return self.network(input_ids=tokens["input_ids"].to(device)).last_hidden_state.float()
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Keep the bar that `transformers` draws while it loads weights out of our own output."""
+    from transformers.utils import logging
+
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()

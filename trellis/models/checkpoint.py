@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -15,9 +14,9 @@ from trellis.errors import CheckpointError
 from trellis.models.network import Network
 from trellis.models.pipeline_config import read_json
 from trellis.models.registry import class_name_of, create_model, parse_config
+from trellis.nn.weight_files import check_names, names_in, read_tensors
 
 CPU = torch.device("cpu")
-NAMES_SHOWN = 5
 
 
 def load_model(
@@ -62,45 +61,10 @@ def _describe(path: Path, weights: Path) -> Network[Any]:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def names_in(path: Path) -> set[str]:
-    """The names of a file's tensors, of which only the header is read; raises CheckpointError for a damaged file."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return set(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or cannot be read: {error}") from error
-
-
 def _read_weights(path: Path, expected: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """The tensors of a file in the dtypes of `expected`; every name and shape must agree."""
     check_names(path, names_in(path), set(expected))
     return read_tensors(path, expected, device)
-
-
-def read_tensors(path: Path, expected: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """The tensors of a file named in `expected`, in its dtypes; raises CheckpointError for another shape."""
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            for key, tensor in expected.items():
-                shape = list(file.get_slice(key).get_shape())
-                if shape != list(tensor.shape):
-                    raise CheckpointError(f"{path}: {key} has shape {shape}, the network needs {list(tensor.shape)}.")
-            return {key: file.get_tensor(key).to(tensor.dtype) for key, tensor in expected.items()}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or cannot be read: {error}") from error
-
-
-def check_names(path: Path, found: set[str], expected: set[str]) -> None:
-    """Raise CheckpointError naming tensors that are missing or unexpected."""
-    problems = []
-    for label, names in (("missing", expected - found), ("unexpected", found - expected)):
-        if names:
-            shown = ", ".join(sorted(names)[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-            problems.append(f"{len(names)} {label} ({shown})")
-    if problems:
-        raise CheckpointError(f"{path} does not fit the network: {'; '.join(problems)}.")
 
 
 def save_model(model: Network[Any], stem: str | Path) -> None:

@@ -42,10 +42,11 @@ class GaussianDecoder(LatentTransformer[LatentDecoderConfig]):
     def __init__(self, config: LatentDecoderConfig) -> None:
         super().__init__(config, in_channels=config.latent_channels)
         count = config.representation("num_gaussians")
-        perturbation = torch.zeros(count, 3)
-        if config.representation("perturb_offset"):
-            perturbation = torch.atanh((hammersley_3d(count) * 2 - 1) / config.representation("voxel_size"))
-        self.register_buffer("offset_perturbation", perturbation)
+        with torch.device("cpu"):  # on the meta device this imports torch's compiler, seconds of a processor
+            perturbation = torch.zeros(count, 3)
+            if config.representation("perturb_offset"):
+                perturbation = torch.atanh((hammersley_3d(count) * 2 - 1) / config.representation("voxel_size"))
+            self.register_buffer("offset_perturbation", perturbation)
         self.out_layer = nn.Linear(config.model_channels, count * GAUSSIAN_VALUES)
 
     def forward(self, x: SparseTensor) -> SparseTensor:

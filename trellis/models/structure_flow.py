@@ -37,9 +37,10 @@ class StructureFlow(Network[StructureFlowConfig]):
         c, width, patch = config, config.model_channels, config.patch_size**3
         self.t_embedder = TimestepEmbedder(width)
         self.adaLN_modulation = adaptive_modulation(width) if c.share_mod else None
-        side = torch.arange(c.resolution // c.patch_size)
-        grid = torch.stack(torch.meshgrid(side, side, side, indexing="ij"), -1).reshape(-1, 3)
-        self.register_buffer("pos_emb", position_embedding(grid, width))
+        with torch.device("cpu"):  # on the meta device this imports torch's compiler, seconds of a processor
+            side = torch.arange(c.resolution // c.patch_size)
+            grid = torch.stack(torch.meshgrid(side, side, side, indexing="ij"), -1).reshape(-1, 3)
+            self.register_buffer("pos_emb", position_embedding(grid, width))
         self.input_layer = nn.Linear(c.in_channels * patch, width)
         self.blocks = flow_blocks(c)
         self.out_layer = nn.Linear(width, c.out_channels * patch)

@@ -9,8 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from trellis.errors import CheckpointError
-from trellis.models.checkpoint import CPU, check_names, names_in, read_tensors
+from trellis.models.checkpoint import CPU
 from trellis.models.vecset_sizes import WEIGHTS_FILE
+from trellis.nn.weight_files import check_names, names_in, read_tensors
 
 FLOW, DECODER, ENCODER = "model.", "vae.", "conditioner.main_image_encoder.model."
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")

@@ -270,3 +270,14 @@ def test_the_hub_is_told_nothing():
             timeout=120,
         )
         assert done.stdout.strip() == expected
+
+
+def test_opening_the_embedded_model_imports_neither_transformers_nor_the_compiler_of_torch():
+    code = (
+        "import sys; from trellis.opening import open_model; from trellis.runtime import Runtime\n"
+        "pipeline = open_model('nano', runtime=Runtime.detect(device='cpu', offline=True)); host = pipeline.host\n"
+        "for role in host.roles:\n    with host.on_device(role): pass\n"
+        "print(len(host.roles), sorted({'transformers', 'torch._dynamo', 'sympy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "9 []", done.stderr
