@@ -8,6 +8,7 @@ import logging
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -227,6 +228,7 @@ class ModelHost:
     ) -> None:
         self._loaders = dict(loaders)
         self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used last
+        self._loading: dict[str, Future[_Network]] = {}  # in another thread, before their first use
         self._device = device
         self.plan = plan or MemoryPlan()
         self._order: tuple[str, ...] = ()
@@ -240,6 +242,7 @@ class ModelHost:
         """Lend these networks of another host too, under this plan; networks that had the roles here are given up."""
         for role in roles:
             self._networks.pop(role, None)
+            self._loading.pop(role, None)
             self._loaders[role] = other._loaders[role]
             if role in other._networks:
                 self._networks[role] = other._networks.pop(role)
@@ -273,12 +276,21 @@ class ModelHost:
 
     @contextmanager
     def in_order(self, roles: Sequence[str]) -> Iterator[None]:
-        """In the body networks are used in this order: each comes while the one before works, where memory allows."""
+        """In the body networks are used in this order: each comes while the one before works, where memory allows.
+
+        Those that were never used are read from their files meanwhile, one after another.
+        """
         self._order = tuple(roles)
+        reader = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        for role in roles:
+            if role in self._loaders and role not in self._networks and role not in self._loading:
+                self._loading[role] = reader.submit(self._load, role)
         try:
             yield
         finally:
             self._order = ()
+            reader.shutdown(wait=False, cancel_futures=True)
+            self._loading = {role: future for role, future in self._loading.items() if not future.cancelled()}
             for network in self._networks.values():
                 if network.place.type == "cpu" and not network.is_away:
                     network.move(CPU)  # it was under way and is not needed
@@ -380,11 +392,14 @@ class ModelHost:
         if role not in self._loaders:
             raise InvalidInputError(f"This model has no {role!r}; it has {', '.join(self._loaders)}.")
         if role not in self._networks:
-            logger.info("loading %s", role)
-            keeps_master = self.plan.residency != "keep"
-            self._networks[role] = _Network(self._loaders[role], keeps_master=keeps_master, device=self._device)
+            coming = self._loading.pop(role, None)
+            self._networks[role] = self._load(role) if coming is None else coming.result()
         self._networks.move_to_end(role)
         return self._networks[role]
+
+    def _load(self, role: str) -> _Network:
+        logger.info("loading %s", role)
+        return _Network(self._loaders[role], keeps_master=self.plan.residency != "keep", device=self._device)
 
     def _make_room(self, role: str) -> None:
         """With a budget, take the networks off the device that were used longest ago."""

@@ -23,6 +23,7 @@ from trellis.editing.from_mesh import asset_of_mesh
 from trellis.editing.region import Region
 from trellis.editing.variant import latent_at, source_voxels
 from trellis.encoding.load import load_mesh
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.acquire import obtain_files
 from trellis.families.location import ModelLocation
@@ -108,14 +109,15 @@ class TrellisPipeline(ModelStages):
     @torch.inference_mode()
     def load_mesh(
         self,
-        path: str | Path,
+        source: str | Path | SourceMesh,
         *,
         up: str = "auto",
         front: str = "auto",
         picture: PictureSource | None = None,
         progress: Progress | None = None,
     ) -> Asset:
-        """The asset of a mesh file as the model's encoder sees it, without representations (see `represented`).
+        """The asset of a mesh, a file or one that is read already, as the model's encoder sees it, without
+        representations (see `represented`).
 
         up, front: as in `trellis.encoding.options.MeshOptions`; picture: what an automatic `front` is found with (0
         without one). Raises InvalidInputError for a file that cannot be used, CheckpointError for a model without an
@@ -123,7 +125,7 @@ class TrellisPipeline(ModelStages):
         """
         progress = progress or Progress()
         self.obtain_encoder("slat_encoder", progress)
-        return asset_of_mesh(self, path, up=up, front=front, picture=picture, progress=progress)
+        return asset_of_mesh(self, source, up=up, front=front, picture=picture, progress=progress)
 
     @torch.inference_mode()
     def represented(

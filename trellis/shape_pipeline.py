@@ -15,7 +15,7 @@ from torch import nn
 from trellis.asset import Asset
 from trellis.conditioning import PreparedImage, prepare_image
 from trellis.conditioning.pictures import PictureSource
-from trellis.conditioning.shape_encoder import ShapeEncoder, backbone_weights, published_weights
+from trellis.conditioning.shape_encoder import ShapeEncoder
 from trellis.conditioning.shape_picture import EncoderSizes
 from trellis.conditions import ENCODER_ROLE
 from trellis.encoding.source_mesh import SourceMesh
@@ -230,7 +230,6 @@ def _load_encoder(sizes: EncoderSizes, weights: Path, runtime: Runtime) -> Shape
     with torch.device("meta"):
         encoder = ShapeEncoder(sizes)
     encoder.set_precision(runtime.dtype)
-    expected = published_weights(encoder.backbone.state_dict())
-    found = vecset_files.read_section(weights, expected, prefix=vecset_files.ENCODER)
-    encoder.backbone.load_state_dict(backbone_weights(found), assign=True)
+    found = vecset_files.read_section(weights, encoder.backbone.state_dict(), prefix=vecset_files.ENCODER)
+    encoder.backbone.load_state_dict(found, assign=True)
     return encoder

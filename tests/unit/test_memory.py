@@ -1,5 +1,6 @@
 """Residency of networks: loaded once, moved as told, given back after a failure; stages that lack memory go on."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trellis import memory
-from trellis.errors import InvalidInputError
+from trellis.errors import CheckpointError, InvalidInputError
 from trellis.memory import Effort, MemoryPlan, ModelHost
 
 DEVICE = torch.device("meta")  # a device that any machine has and that is not the CPU
@@ -316,3 +317,51 @@ def test_networks_of_another_host_are_lent_under_this_plan() -> None:
     mine.adopt(newer, ["net"])
     with mine.on_device("net") as network:
         assert network is not before
+
+
+def test_networks_are_read_while_others_work() -> None:
+    read, (models, loads) = threading.Event(), host("keep")
+    load = models._loaders["second"]
+
+    def told() -> nn.Module:
+        network = load()
+        read.set()
+        return network
+
+    models._loaders["second"] = told
+    with models.in_order(("net", "second", "third")):
+        assert models.run("net", lambda model, effort: read.wait(10))
+        models.run("second", lambda model, effort: None)
+    assert loads[:2] == ["net", "second"]
+
+
+def test_what_cannot_be_read_is_told_where_it_is_used() -> None:
+    models, loads = host("keep")
+    good = models._loaders["second"]
+
+    def damaged() -> nn.Module:
+        raise CheckpointError("second is damaged.")
+
+    models._loaders["second"] = damaged
+    with pytest.raises(CheckpointError, match="damaged"), models.in_order(("net", "second")):
+        assert models.run("net", lambda model, effort: True)
+        models.run("second", lambda model, effort: None)
+    models._loaders["second"] = good
+    with models.on_device("second"):
+        assert loads == ["net", "second"]
+
+
+def test_a_stage_that_ends_early_has_no_more_networks_read() -> None:
+    go_on, (models, loads) = threading.Event(), host("keep")
+    load = models._loaders["second"]
+
+    def waits() -> nn.Module:
+        assert go_on.wait(10)
+        return load()
+
+    models._loaders["second"] = waits
+    with pytest.raises(ValueError, match="stage"), models.in_order(("net", "second", "third")):
+        models.run("net", lambda model, effort: (_ for _ in ()).throw(ValueError("stage")))
+    go_on.set()
+    models._network("second")
+    assert loads == ["net", "second"]  # not the third; the second, which had begun or not, once

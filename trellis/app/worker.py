@@ -110,8 +110,9 @@ class Worker:
         """The pipeline, opened at its first use and whenever another setup is asked for."""
         setup = self._options | setup
         if self._pipeline is None or self._setup != setup:
-            self._pipeline = None  # there may be no room for two
-            gc.collect()
+            if self._pipeline is not None:
+                self._pipeline = None  # there may be no room for two
+                gc.collect()
             progress.report(Stage.OPEN, 0, 1)
             self._pipeline, self._setup = self._load(**setup, progress=progress), setup
             progress.report(Stage.OPEN, 1, 1)

@@ -13,7 +13,7 @@ from trellis.app.presets import GIB
 from trellis.app.worker_process import PipelineSource, WorkerProcess
 
 # What a process takes that writes the files of an asset of published size, and what a generation needs beside it.
-CORES_A_WRITER, RAM_A_WRITER, DEVICE_A_WRITER, GENERATION_BYTES = 4, 4 * GIB, 3 * GIB, 8 * GIB
+CORES_A_WRITER, RAM_A_WRITER, DEVICE_A_WRITER, GENERATION_BYTES = 2.5, 4 * GIB, 3 * GIB, 8 * GIB
 
 
 def carry_out_apart(makers: Executor, writers: Executor, work: Callable[..., JobOutcome]) -> JobOutcome:
@@ -39,7 +39,7 @@ def writing_processes(
     if limited or plan.get("residency") != "keep" or plan.get("peak_device_memory") is None:
         return []
     count = min(
-        (cores or len(psutil.Process().cpu_affinity())) // CORES_A_WRITER,
+        int((cores or len(psutil.Process().cpu_affinity())) / CORES_A_WRITER),
         psutil.virtual_memory().available // RAM_A_WRITER,
         (plan["free_memory"] - GENERATION_BYTES) // DEVICE_A_WRITER,
     )

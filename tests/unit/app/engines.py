@@ -42,8 +42,9 @@ class PipelineTool:
         progress = Progress(on_step, cancel)
         setup = ({} if job.model == self._model else {"model": job.model}) | job.request.setup
         if self._pipeline is None or self._setup != setup:
-            self._pipeline = None
-            gc.collect()
+            if self._pipeline is not None:
+                self._pipeline = None
+                gc.collect()
             progress.report(Stage.OPEN, 0, 1)
             self._pipeline, self._setup = self._load(**setup), setup
             progress.report(Stage.OPEN, 1, 1)

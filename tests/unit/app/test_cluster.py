@@ -32,6 +32,7 @@ from trellis.errors import MissingDependencyError
 from trellis.runtime import secure_ray
 
 NODE = {"include_log_monitor": False}  # one process less of each node
+SYSTEM = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500}  # a node that is gone is known soon
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,9 @@ def cluster() -> Iterator[Any]:
     secure_ray(local=True)
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "no_monitor": True} | NODE)
+    made = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "no_monitor": True, "_system_config": SYSTEM} | NODE
+    )
     for _ in range(2):
         made.add_node(num_cpus=1, wait=False, **NODE)
     made.wait_for_nodes()

@@ -132,7 +132,7 @@ def test_of_a_batch_too(control: Control, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plan", "count"),
     [
-        ({"residency": "keep", "peak_device_memory": 0, "free_memory": 140 * GIB}, 4),
+        ({"residency": "keep", "peak_device_memory": 0, "free_memory": 140 * GIB}, 6),
         ({"residency": "keep", "peak_device_memory": 0, "free_memory": 12 * GIB}, 1),
         ({"residency": "keep", "peak_device_memory": 0, "free_memory": 6 * GIB}, 0),
         ({"residency": "offload", "peak_device_memory": 0, "free_memory": 140 * GIB}, 0),
