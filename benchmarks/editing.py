@@ -2,8 +2,7 @@
 
 Networks of the released shapes with random weights, an object of 20,232 voxels, the whole of each operation from the
 picture to Gaussians and mesh; the source's textured surface is at hand, as it is where the source has a GLB. The
-decoded structure is that object whatever a picture shows, so of two views one agrees with it, and one structure is
-drawn, and the other never does, and all are. For the table of docs/editing.md:
+decoded structure is that object whatever a picture shows. For the table of docs/editing.md:
 `python -m benchmarks.editing --device cuda --preset fastest --preset minimal --output DIR`.
 """
 
@@ -85,15 +84,13 @@ def with_surface(asset: Asset) -> Asset:
     return replace(asset, surface=FileSurface(surface))
 
 
-def views(mesh: Mesh) -> tuple[Image.Image, Image.Image, PictureView]:
-    """A picture of the mesh, another one with something where there is nothing, and the view that both are of."""
+def view_of(mesh: Mesh) -> tuple[Image.Image, PictureView]:
+    """A picture of the mesh, and the view that it is of."""
     camera = orbit_cameras([math.radians(200)], [math.radians(20)], fov_degrees=50)
     covered = rasterize_mesh(mesh, camera, size=VIEW).mask
     picture = Image.new("RGBA", (VIEW, VIEW), (0, 0, 0, 0))
     picture.paste((200, 120, 60, 255), mask=Image.fromarray(covered.cpu().numpy().astype("uint8") * 255))
-    other = picture.copy()
-    ImageDraw.Draw(other).rectangle((0, 0, VIEW // 3, VIEW // 3), fill=(60, 120, 200, 255))
-    return picture, other, PictureView((VIEW, VIEW), (0, 0, VIEW, VIEW), camera)
+    return picture, PictureView((VIEW, VIEW), (0, 0, VIEW, VIEW), camera)
 
 
 def operations(pipeline: ImageTo3D) -> dict[str, Callable[[], Any]]:
@@ -101,13 +98,12 @@ def operations(pipeline: ImageTo3D) -> dict[str, Callable[[], Any]]:
     picture = object_picture()
     source = with_surface(pipeline(picture))
     assert source.mesh is not None
-    alike, other, view = views(source.mesh)
+    shown, view = view_of(source.mesh)
     return {
         "generate": lambda: pipeline(picture),
         "variant": lambda: pipeline.variant(source, picture),
         "edit": lambda: pipeline.edit(source, picture, region=REGION),
-        "edit of a view": lambda: pipeline.edit(source, alike, region=REGION, view=view),
-        "edit of a view, several drawn": lambda: pipeline.edit(source, other, region=REGION, view=view),
+        "edit of a view": lambda: pipeline.edit(source, shown, region=REGION, view=view),
         "remove": lambda: pipeline.edit(source, region=REGION, remove=True),
     }
 

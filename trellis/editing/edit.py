@@ -35,7 +35,8 @@ T = TypeVar("T", GaussianCloud, RadianceField)
 logger = logging.getLogger(__name__)
 
 MOST_RESAMPLE = 10
-DRAWN, AGREES = 4, 0.8  # structures that are drawn at most, until an outline agrees so far with the picture's
+NOISES = 8  # that an outline chooses from, by where the first step points
+FIT_STEPS = 5  # in which a structure is moved towards an outline
 NOT_REMOVABLE = "The region holds nothing of the object, so there is nothing to remove: move it onto the object."
 ONE_OF = "An edit takes a picture, or a prompt, or remove: one of them."
 OTHER_SIZE = (
@@ -187,12 +188,13 @@ def _sampled_occupancy(
 ) -> Tensor:
     """The voxels [R, R, R] that the model makes where the cells outside of the region are known.
 
-    Where the picture's camera is known, that is the one of several drawn whose outline agrees best with the picture,
-    moved a little towards it.
+    Where the picture's camera is known, several noises are tried: the one whose first step points at the outline that
+    agrees best with the picture's is followed to its end, and what comes of it moved towards the picture.
     """
     assert given.condition is not None
-    known = stages.encode_structure(torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0)))
-    free = edited_cells(part.mask, known.shape[-1])[None, None].to(known.device)
+    values = stages.encode_structure(torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0)))
+    free = edited_cells(part.mask, values.shape[-1])[None, None].to(values.device)
+    known = Known(values, ~free, options.resample)
     draw = partial(
         stages.sample_structure,
         given.condition,
@@ -200,29 +202,33 @@ def _sampled_occupancy(
         generator,
         options.multi_image,
         speed=options.speed,
-        known=Known(known, ~free, options.resample),
     )
     outline = given.outline(part)
     if outline is None:
-        return stages.decode_occupancy(draw(progress=progress))[0].cpu()
-    best, shift, most = known, (0.0, 0.0), -1.0
-    for turn in range(DRAWN):
-        latent = draw(progress=_of_turns(progress, turn))
-        place, agreement = outline.place(stages.decode_numbers(latent)[0])
-        if agreement > most:
-            best, shift, most = latent, place, agreement
-        if most >= AGREES:
-            break
-    logger.info("The outline agrees to %.3f with the picture's, moved by %s voxels.", most, shift)
-    best = stages.fit_structure(best, free, lambda numbers: outline.loss(torch.sigmoid(outline.moved(numbers, shift))))
-    return (outline.moved(stages.decode_numbers(best)[0], shift) > 0).cpu()
+        return stages.decode_occupancy(draw(progress=progress, known=known))[0].cpu()
+    total = NOISES + options.structure_sampler.steps
+    states, guesses = list[Tensor](), list[Tensor]()
+    for number in range(NOISES):
+        states.append(generator.get_state())
+        guesses.append(draw(progress=_part_of(progress, number, total), known=replace(known, until=1)))
+    agreements = [outline.agreement(stages.decode_numbers(guess)[0] > 0) for guess in guesses]
+    generator.set_state(states[agreements.index(max(agreements))])
+    latent = draw(progress=_part_of(progress, NOISES, total), known=known)
+    shift, agreement = outline.place(stages.decode_numbers(latent)[0])
+    logger.info("The outline agrees to %.3f with the picture's, moved by %s voxels.", agreement, shift)
+
+    def loss(numbers: Tensor) -> Tensor:
+        return outline.loss(torch.sigmoid(outline.moved(numbers, shift)))
+
+    latent = stages.fit_structure(latent, free, loss, steps=FIT_STEPS)
+    return (outline.moved(stages.decode_numbers(latent)[0], shift) > 0).cpu()
 
 
-def _of_turns(progress: Progress, turn: int) -> Progress:
-    """The progress of one of DRAWN samplings."""
+def _part_of(progress: Progress, before: int, total: int) -> Progress:
+    """The progress of a sampling that is a part of one of `total` steps, `before` of which are done when it begins."""
 
     def tell(step: StepInfo) -> None:
-        progress.tell(replace(step, step=turn * step.total + step.step, total=DRAWN * step.total))
+        progress.tell(replace(step, step=before + step.step, total=total))
 
     return Progress(tell, progress.cancel)
 

@@ -3,7 +3,6 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,21 +34,21 @@ logger = logging.getLogger(__name__)
 
 def asset_of_mesh(
     stages: ModelStages,
-    path: str | Path,
+    source: str | Path | SourceMesh,
     *,
     up: str = "auto",
     front: str = "auto",
     picture: PictureSource | None = None,
-    views: int = VIEWS,
     progress: Progress,
 ) -> Asset:
-    """The asset of a mesh file, without representations; see `TrellisPipeline.load_mesh`.
+    """The asset of a mesh, without representations; see `TrellisPipeline.load_mesh`.
 
-    Its latent is the posterior's mean in the units of the decoders. views: pictures that a published encoder sees.
+    Its latent is the posterior's mean in the units of the decoders.
     """
     if front not in FRONT_CHOICES:
         raise InvalidInputError(f"front must be one of {', '.join(FRONT_CHOICES)}, not {front!r}.", field="front")
-    mesh = load_mesh(path, up=up).to(stages.runtime.device)
+    mesh = source if isinstance(source, SourceMesh) else load_mesh(source, up=up)
+    mesh = mesh.to(stages.runtime.device)
     framed = None
     if front == "auto" and picture is not None:
         framed = framed_picture(prepare_image(picture, runtime=stages.runtime))
@@ -59,7 +58,7 @@ def asset_of_mesh(
     encoder = stages.host.config("slat_encoder")
 
     def image_features(placed: SourceMesh, coords: Tensor) -> Tensor:
-        return image_features_of(stages, placed, coords, views=views, progress=progress)
+        return image_features_of(stages, placed, coords, progress=progress)
 
     voxels, to_cube, notes = encoder_input(
         mesh,
@@ -98,9 +97,7 @@ def turned(mesh: SourceMesh, turns: int) -> SourceMesh:
     return mesh if turns == 0 else replace(mesh, vertices=turn.apply(mesh.vertices), normals=normals)
 
 
-def image_features_of(
-    stages: ModelStages, mesh: SourceMesh, coords: Tensor, *, views: int = VIEWS, progress: Progress
-) -> Tensor:
+def image_features_of(stages: ModelStages, mesh: SourceMesh, coords: Tensor, *, progress: Progress) -> Tensor:
     """What a published encoder reads of voxels [N, 3]: image features [N, k] of a mesh in the unit cube.
 
     Raises CheckpointError where the model has no image encoder, or its latent encoder reads something else.
@@ -114,8 +111,7 @@ def image_features_of(
         )
 
     def work(images: ImageEncoder, effort: Effort) -> Tensor:
-        backbone: Any = images.backbone
-        known = backbone.config.hidden_size
+        known = images.backbone.config.hidden_size
         if known != width:
             raise CheckpointError(
                 f"The encoder of {stages.name} takes {width} numbers a voxel; known are {FEATURES} (local) and {known} "
@@ -123,7 +119,7 @@ def image_features_of(
             )
         return view_features(
             mesh.to(effort.device), coords.to(effort.device), images, resolution=config.resolution,
-            views=views, progress=progress,
+            views=VIEWS, progress=progress,
         )  # fmt: skip
 
     return stages.host.run(ENCODER_ROLE, work)

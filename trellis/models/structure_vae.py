@@ -1,6 +1,6 @@
 """Sparse structure VAE: a dense 3D convolutional network between an occupancy grid and its latents."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -102,3 +102,22 @@ class StructureDecoder(Network[StructureDecoderConfig]):
         if not torch.is_grad_enabled():
             return conv(activate_grid(h, norm, dtype=z.dtype))  # type: ignore[arg-type]
         return self.out_layer(h.to(z.dtype))
+
+
+FIT_LENGTH = 0.05  # the mean change of a number in each step of a fit
+
+
+def fitted_latent(
+    decoder: StructureDecoder, latent: Tensor, free: Tensor, loss: Callable[[Tensor], Tensor], *, steps: int
+) -> Tensor:
+    """A latent grid [1, C, r, r, r], moved where `free` (bool, broadcast to it) by steps down the gradient of `loss`.
+
+    loss: of the decoder's logits [R, R, R].
+    """
+    with torch.inference_mode(False), torch.enable_grad():  # what autograd works with must have been made so
+        x, mask = latent.clone(), free.clone().expand_as(latent)
+        for _ in range(steps):
+            [slope] = torch.autograd.grad(loss(decoder(x.requires_grad_())[0, 0].float()), x)
+            slope = slope / slope[mask].square().mean().sqrt().clamp_min(1e-12)
+            x = torch.where(mask, x - FIT_LENGTH * slope.clamp(-3, 3), x).detach()
+    return x

@@ -1,6 +1,6 @@
 """Sampling of a part: what is known follows its own path from noise to data, the rest follows the flow (RePaint)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,16 +16,18 @@ from trellis.stages import Stage
 class Known:
     """`values` of the shape of the sampled state where `mask` (bool, broadcast to it) holds; elsewhere anything.
 
-    resample: how often each step is done, with new noise between (RePaint's resampling; 1: once).
+    resample: how often each step is done, with new noise between (RePaint's resampling; 1: once). until: the steps that
+    are done, where the end that the last of them points at is enough (None: all).
     """
 
     values: Tensor
     mask: Tensor
     resample: int = 1
+    until: int | None = None
 
     def to(self, device: torch.device) -> "Known":
         """The same on another device."""
-        return Known(self.values.to(device), self.mask.to(device), self.resample)
+        return replace(self, values=self.values.to(device), mask=self.mask.to(device))
 
     def put_into(self, x: Tensor, noise: Tensor, *, t: float, sigma: float) -> Tensor:
         """`x` with the known values as they are at time t of the way from the starting `noise`."""
@@ -56,7 +58,7 @@ def repaint_sample(
     times = timesteps(steps, rescale_t)
     progress = progress or Progress()
     x = noise
-    for index in progress.steps(stage, steps):
+    for index in progress.steps(stage, known.until or steps):
         t, t_next = times[index], times[index + 1]
         for turn in range(known.resample):
             progress.cancel.raise_if_cancelled()
@@ -65,5 +67,6 @@ def repaint_sample(
                 fresh = initial_noise(x.shape, generator).to(x)
                 x = kept * x + (t * t - (kept * t_next) ** 2) ** 0.5 * fresh
             x = known.put_into(x, noise, t=t, sigma=sigma)
-            x = x + (t_next - t) * velocity(x, TIME_SCALE * t).to(x.dtype)
-    return torch.where(known.mask, known.values.to(x.dtype), x)
+            speed = velocity(x, TIME_SCALE * t).to(x.dtype)
+            x = x + (t_next - t) * speed
+    return torch.where(known.mask, known.values.to(x.dtype), x - t_next * speed)

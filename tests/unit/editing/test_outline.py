@@ -10,14 +10,15 @@ from torch import Tensor
 
 from trellis.conditioning import PreparedImage
 from trellis.conditioning.view import PictureView
-from trellis.editing.edit import DRAWN, EditOptions, _Given, _Part, _sampled_occupancy
+from trellis.editing.edit import NOISES, EditOptions, _Given, _Part, _sampled_occupancy
 from trellis.editing.outline import Outline
 from trellis.geometry.cameras import orbit_cameras
 from trellis.models import SamplerConfig
 from trellis.progress import Progress, StepInfo
+from trellis.sampling import Known
 from trellis.stages import Stage
 
-SIDE = 32
+SIDE, STEPS = 32, 12
 CAMERA = orbit_cameras([3.5], [0.3])
 WINDOW = (0, 0, 128, 128)
 EVERYWHERE = torch.ones(SIDE, SIDE, SIDE, dtype=torch.bool)
@@ -82,18 +83,27 @@ def test_what_lies_beside_the_picture_is_moved_in_its_plane() -> None:
 
 
 class Stages:
-    """Structures are balls of given places; how often each step was done is counted."""
+    """Structures are balls of given places, one for each noise that is drawn."""
 
     def __init__(self, places: list[float]) -> None:
-        self.places, self.drawn, self.fitted = places, 0, list[int]()
+        self.places, self.noises = places, list[float]()
+        self.followed, self.fitted = list[int](), list[int]()
 
     def encode_structure(self, voxels: Tensor) -> Tensor:
         return torch.zeros(1, 8, 8, 8, 8)
 
-    def sample_structure(self, *given: Any, **options: Any) -> Tensor:
-        self.drawn += 1
-        options["progress"].report(Stage.STRUCTURE, 1, 1)
-        return torch.full((1, 8, 8, 8, 8), float(self.drawn - 1))
+    def sample_structure(
+        self, condition: Any, sampler: Any, generator: torch.Generator, *given: Any, known: Known, **options: Any
+    ) -> Tensor:
+        noise = float(torch.rand((), generator=generator))
+        if noise not in self.noises:
+            self.noises.append(noise)
+        number = self.noises.index(noise)
+        if known.until is None:
+            self.followed.append(number)
+        steps = known.until or STEPS
+        options["progress"].report(Stage.STRUCTURE, steps, steps)
+        return torch.full((1, 8, 8, 8, 8), float(number))
 
     def decode_numbers(self, latent: Tensor) -> Tensor:
         return ball(0.3, x=self.places[int(latent[0, 0, 0, 0, 0])])[None].float() - 0.5
@@ -101,7 +111,7 @@ class Stages:
     def decode_occupancy(self, latent: Tensor) -> Tensor:
         return self.decode_numbers(latent) > 0
 
-    def fit_structure(self, latent: Tensor, free: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    def fit_structure(self, latent: Tensor, free: Tensor, loss: Callable[[Tensor], Tensor], *, steps: int) -> Tensor:
         self.fitted.append(int(latent[0, 0, 0, 0, 0]))
         assert float(loss(torch.zeros(SIDE, SIDE, SIDE))) > 0
         return latent
@@ -110,24 +120,23 @@ class Stages:
 def sampled(stages: Any, *, camera: bool, progress: Progress) -> Tensor:
     part = _Part(EVERYWHERE, ball(0.2), ())
     view = PictureView((128, 128), WINDOW, CAMERA if camera else None)
-    sampler = SamplerConfig(steps=1, cfg_strength=0.0, cfg_interval=(0.0, 1.0), rescale_t=1.0)
+    sampler = SamplerConfig(steps=STEPS, cfg_strength=0.0, cfg_interval=(0.0, 1.0), rescale_t=1.0)
     given = _Given((picture(0.3),), view, (), condition=object())  # type: ignore[arg-type]
     return _sampled_occupancy(stages, part, given, EditOptions(sampler, sampler), torch.Generator(), progress)
 
 
-def test_structures_are_drawn_until_one_agrees_and_the_best_is_taken() -> None:
-    told = list[StepInfo]()
-    progress = Progress(told.append)
-    good, none = Stages([0.2, 0.0, 0.2, 0.3]), Stages([0.3, 0.2, 0.25, 0.4])
-    assert torch.equal(sampled(good, camera=True, progress=progress), ball(0.3))
-    assert (good.drawn, good.fitted) == (2, [1])
-    assert [step.step / step.total for step in told] == [1 / DRAWN, 2 / DRAWN]
-    middle = (sampled(none, camera=True, progress=progress).nonzero() + 0.5).mean(0) / SIDE - 0.5
+def test_the_noise_that_points_at_the_best_outline_is_followed() -> None:
+    told, total = list[StepInfo](), NOISES + STEPS
+    good, none = (Stages([*places, *[0.3] * (NOISES - 4)]) for places in ([0.2, 0.0, 0.2, 0.3], [0.3, 0.2, 0.25, 0.4]))
+    assert torch.equal(sampled(good, camera=True, progress=Progress(told.append)), ball(0.3))
+    assert (len(good.noises), good.followed, good.fitted) == (NOISES, [1], [1])
+    assert [(step.step, step.total) for step in told] == [(n + 1, total) for n in range(NOISES)] + [(total, total)]
+    middle = (sampled(none, camera=True, progress=Progress()).nonzero() + 0.5).mean(0) / SIDE - 0.5
     assert 0.2 - 2.2 / SIDE < float(middle[0]) < 0.2 - 0.5 / SIDE, "the nearest, and nearer still"
-    assert (none.drawn, none.fitted) == (DRAWN, [1])
+    assert (none.followed, none.fitted) == ([1], [1])
 
 
 def test_without_a_camera_the_first_structure_is_taken_as_it_is() -> None:
     stages = Stages([0.3, 0.0])
     assert torch.equal(sampled(stages, camera=False, progress=Progress()), ball(0.3, x=0.3))
-    assert (stages.drawn, stages.fitted) == (1, [])
+    assert (stages.followed, stages.fitted) == ([0], [])

@@ -1,5 +1,7 @@
 """Sampling with a known part: it comes out as it is, the rest is what the flow makes beside it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -82,6 +84,19 @@ def test_resampling_takes_its_turns_draws_from_the_generator_and_keeps_the_sprea
     first, again, other = (sample(nothing, velocity, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert len(times) == 3 * 3 * STEPS and times[0] == times[1] == times[2] > times[3]
+
+
+def test_a_few_steps_tell_where_the_rest_leads() -> None:
+    calls, target = list[float](), torch.ones(2, 6)
+
+    def velocity(x: Tensor, t1000: float) -> Tensor:
+        calls.append(t1000)
+        return noise() - target
+
+    known = replace(some_known(), until=2)
+    found = sample(known, velocity)
+    assert len(calls) == 2
+    assert torch.allclose(found, torch.where(known.mask, known.values, target), atol=1e-5)
 
 
 def test_a_wish_to_stop_is_heard_between_the_turns_of_a_step() -> None:
