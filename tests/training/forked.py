@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__, "trellis.app.train_command", "trellis.training.stages.flows"])
+_CONTEXT.set_forkserver_preload(
+    [
+        __name__,
+        "trellis.app.train_command",
+        "trellis.training.run",
+        "trellis.training.stages.flows",
+        "transformers.models.dinov2_with_registers.modeling_dinov2_with_registers",
+        "torch._dynamo",  # by every optimizer
+    ]
+)
 
 
 class ForkedTraining:

@@ -90,7 +90,13 @@ def test_pictures_are_framed_by_all_that_is_seen(data: Path, tmp_path: Path) -> 
     assert read_pictures(source, views=1, draws=draws(0), read=partial(read_picture, size=32)).any()
     with pytest.raises(InvalidInputError, match="condition_views is 4"):
         read_pictures(source, views=4, draws=draws(0), read=partial(read_picture, size=32))
-    next(source.folder.path(CONDITIONED, source.sha).glob("*.png")).write_bytes(b"torn")
+    path = next(source.folder.path(CONDITIONED, source.sha).glob("*.png"))
+    Image.fromarray(np.zeros_like(faint)).save(path)  # a thin sheet from its edge
+    found = [read_pictures(source, views=2, draws=draws(i), read=partial(read_picture, size=32)) for i in range(8)]
+    assert all(picture.any() for pictures in found for picture in pictures)
+    with pytest.raises(InvalidInputError, match="2 pictures of something, condition_views is 3"):
+        read_pictures(source, views=3, draws=draws(0), read=partial(read_picture, size=32))
+    path.write_bytes(b"torn")
     with pytest.raises(InvalidInputError, match="cannot be read"):
         read_pictures(source, views=3, draws=draws(0), read=partial(read_picture, size=32))
 

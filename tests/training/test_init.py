@@ -11,7 +11,7 @@ from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.training.config import DataConfig
 from trellis.training.data import held_out_batch, sample_chunk, training_families
-from trellis.training.networks import build_image_encoder, image_tokens
+from trellis.training.networks import build_image_encoder
 from trellis.training.state import steps_saved
 
 CPU = torch.device("cpu")
@@ -123,7 +123,7 @@ def test_fresh_image_encoder_tells_places_and_pictures_apart() -> None:
     )  # fmt: skip
     assert isinstance(encoder, ImageEncoder)
     with torch.no_grad():
-        black = image_tokens(encoder, torch.zeros(1, 3, 64, 64))[0, 5:]
-        noise = image_tokens(encoder, torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))[:, 5:]
+        black = encoder(torch.zeros(1, 3, 64, 64))[0, 5:]
+        noise = encoder(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))[:, 5:]
     assert float(black.std(0).mean()) > 0.5  # places, on an empty picture
     assert float((noise[0] - noise[1]).std()) > 0.3

@@ -66,7 +66,7 @@ def add_step_options(parser: argparse.ArgumentParser, *, output_required: bool) 
         "torchrun or Slurm, else 0)")  # fmt: skip
     add("--world_size", type=int, metavar="N", help="shares in all (default: those of torchrun or Slurm, else 1)")
     add("--max_workers", type=int, default=min(os.cpu_count() or 1, MOST_THREADS), metavar="N",
-        help="threads that write pictures (default: one a core, at most 8)")  # fmt: skip
+        help="processor threads, for computing and for writing pictures (default: one a core, at most 8)")  # fmt: skip
     add("--instances", metavar="LIST", help="only these objects: sha256 with commas between, or a file of one a line "
         "(default: all)")  # fmt: skip
     add("--filter_low_aesthetic_score", type=float, metavar="X", help="leave out objects below this score; those "
@@ -117,6 +117,8 @@ def _local_rows(source: Path, output: Path, captions: Path | None) -> dict[str, 
 
 def _carried_out(parsed: argparse.Namespace, name: str, columns: tuple[str, ...], given: dict[str, "Row"]) -> int:
     """Carry a step out on what metadata.csv and `given` name, and bring the tables up to date."""
+    import torch
+
     from trellis.dataset.blender import Blender
     from trellis.dataset.latent_statistics import write_statistics
     from trellis.dataset.layout import LATENT, DataFolder
@@ -132,6 +134,7 @@ def _carried_out(parsed: argparse.Namespace, name: str, columns: tuple[str, ...]
     folder = DataFolder(parsed.output_dir)
     with ProgressBars() as progress:  # of a model that has to be fetched
         pipeline = open_pipeline(**asdict(MachineOptions.from_arguments(parsed)), progress=progress)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))  # ranks on one machine share its cores
     model = encoding_model(pipeline)
     step = ModelStep(name, columns, folder=folder, model=model, views=views, threads=threads, blender=blender)
     with storing(parsed.output_dir):

@@ -14,13 +14,15 @@ from trellis.errors import InvalidInputError
 LIMITS = LoadLimits(file_bytes=LARGEST_FILE, faces=5_000_000, vertices=10_000_000, texture_pixels=128 << 20)
 
 
+def problem_of(path: Path, up: str) -> str | None:
+    """What is wrong with a file, in a sentence."""
+    try:
+        _, areas = face_normals(load_mesh(path, up=up, limits=LIMITS))
+    except InvalidInputError as problem:
+        return str(problem)
+    return None if (areas > 0).any() else "The mesh has no area, so it bounds nothing."
+
+
 def main(path: str, up: str) -> None:
     """Write what is wrong with a file, a line of JSON, to standard output: {"error": sentence or null}."""
-    error = None
-    try:
-        _, areas = face_normals(load_mesh(Path(path), up=up, limits=LIMITS))
-        if not (areas > 0).any():
-            error = "The mesh has no area, so it bounds nothing."
-    except InvalidInputError as problem:
-        error = str(problem)
-    sys.stdout.write(json.dumps({"error": error}) + "\n")
+    sys.stdout.write(json.dumps({"error": problem_of(Path(path), up)}) + "\n")

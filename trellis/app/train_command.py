@@ -119,8 +119,6 @@ def _train(options: argparse.Namespace, values: Mapping[str, Any], line: Sequenc
     import torch
 
     from trellis.training.launch import Machines, is_one_of_several, with_retries
-    from trellis.training.processes import joined
-    from trellis.training.run import RunOptions, train_released
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -135,6 +133,9 @@ def _train(options: argparse.Namespace, values: Mapping[str, Any], line: Sequenc
     count = machines.processes_here(runtime.device)
     if count:
         return 0 if machines.launch(line, count, retries=options.auto_retry) else UNFINISHED
+    from trellis.training.processes import joined
+    from trellis.training.run import RunOptions, train_released
+
     roots, output = [Path(part) for part in options.data_dir.split(",")], options.output_dir
     begun = output / "command.txt"
     run = RunOptions(

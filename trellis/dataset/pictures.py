@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -14,11 +13,10 @@ from trellis.atomic import write_bytes, written_aside
 from trellis.dataset.cameras import RENDERER, transforms
 from trellis.dataset.layout import CAMERAS, MESH, write_json
 from trellis.encoding.source_mesh import SourceMesh
-from trellis.encoding.views import render_views
 from trellis.export.ply_file import ply_bytes
 from trellis.geometry.cameras import Cameras
 from trellis.geometry.similarity import Similarity
-from trellis.progress import Progress
+from trellis.ops.rasterize import rendering_device
 
 CONDITION_SIZE, VIEW_SIZE = 1024, 512  # pixels
 
@@ -28,9 +26,11 @@ def studio_pictures(mesh: SourceMesh, cameras: Cameras, *, size: int) -> Iterato
 
     There is one sample a pixel, as encoders see half of the size.
     """
-    for camera in cameras:
-        view = render_views(mesh, camera, size=size, supersampling=1, shading="studio", progress=Progress())
-        yield _pixels(view.color[0], view.alpha[0])
+    # Imported at the call: Warp takes half a second to load.
+    from trellis.encoding.warp_studio import studio_views
+
+    for views in studio_views(mesh.to(rendering_device(mesh.device, "warp", mesh.vertices)), cameras, size=size):
+        yield from views.cpu()
 
 
 def write_pictures(
@@ -66,12 +66,6 @@ def _mesh_bytes(mesh: SourceMesh) -> bytes:
     faces = np.empty(len(mesh.faces), [("vertex_indices", "<i4", (3,))])
     faces["vertex_indices"] = mesh.faces.cpu().numpy()
     return ply_bytes({"vertex": points, "face": faces})
-
-
-def _pixels(color: Tensor, alpha: Tensor) -> Tensor:
-    """RGBA [H, W, 4] uint8, its colours not multiplied by alpha."""
-    plain = torch.where(alpha > 0, color / alpha.clamp_min(1e-6), 0.0)
-    return (torch.cat([plain, alpha[None]]).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu()
 
 
 def _write_picture(path: Path, pixels: Tensor) -> None:

@@ -26,13 +26,13 @@ from trellis.dataset.layout import (
     write_arrays,
     write_voxels,
 )
-from trellis.dataset.meshes import refuse_marked, training_mesh
+from trellis.dataset.meshes import training_mesh
 from trellis.dataset.pictures import CONDITION_SIZE, VIEW_SIZE, studio_pictures, write_pictures
 from trellis.dataset.records import COUNT, KEY, PLACE, Row, add_failure, append, drop_failures, failures
 from trellis.editing.from_mesh import image_features_of
 from trellis.encoding.encode import cube_side
 from trellis.encoding.local_features import FEATURES
-from trellis.encoding.source_mesh import NormalizedMesh, normalize_mesh
+from trellis.encoding.source_mesh import NormalizedMesh, SourceMesh, normalize_mesh
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
@@ -123,39 +123,38 @@ class ModelStep:
     def make(self, row: Row, missing: Sequence[str]) -> None:
         """Make what is missing of an object, see `Step`."""
         path, sha = self.folder.root / row[PLACE], row[KEY]
+        features = self.folder.path(self._named[FEATURE], sha)
+        if self.columns == [self._named[LATENT]] and features.is_file():
+            indices, latent = self._encode_features(features)
+            write_arrays(self.folder.path(self.columns[0], sha), feats=latent.cpu().numpy(), coords=indices)
+            return
+        mesh = training_mesh(path)
         if not set(missing) <= {CONDITIONED, RENDERED}:
-            self._encode(path, sha, missing)
-        if CONDITIONED in missing or RENDERED in missing:
-            placed = normalize_mesh(training_mesh(path), side=self.side)
-            if CONDITIONED in missing:
-                self._draw(path, placed, condition_cameras(self.views, sha), self.folder.path(CONDITIONED, sha))
-            if RENDERED in missing:
-                self._draw(path, placed, multiview_cameras(self.views, sha), self.folder.path(RENDERED, sha))
+            self._encode(mesh, sha, missing)
+        for column, cameras_of in ((CONDITIONED, condition_cameras), (RENDERED, multiview_cameras)):
+            if column in missing:
+                placed = normalize_mesh(mesh, side=self.side)
+                self._draw(path, placed, cameras_of(self.views, sha), self.folder.path(column, sha))
 
     def _draw(self, path: Path, placed: NormalizedMesh, cameras: Cameras, folder: Path) -> None:
         multiview = folder.parent == self.folder.folder(RENDERED)
         size, mesh = VIEW_SIZE if multiview else CONDITION_SIZE, placed.mesh if multiview else None
         if self.blender is None:
-            pictures = studio_pictures(placed.mesh.to(self.model.runtime.device), cameras, size=size)
-            name = RENDERER
+            shown = placed.mesh.to(self.model.runtime.device)
+            pictures, name = studio_pictures(shown, cameras, size=size), RENDERER
         else:
             pictures, name = self.blender.draw(path, cameras, size=size, side=self.side), self.blender.version
         write_pictures(folder, pictures, cameras, placed.to_cube, threads=self.threads, renderer=name, mesh=mesh)
 
-    def _encode(self, path: Path, sha: str, missing: Sequence[str]) -> None:
-        features = self.folder.path(self._named[FEATURE], sha)
+    def _encode(self, mesh: SourceMesh, sha: str, missing: Sequence[str]) -> None:
         if self.columns == [self._named[FEATURE]]:
-            mesh = normalize_mesh(training_mesh(path), side=self.side).mesh.to(self.model.runtime.device)
+            mesh = normalize_mesh(mesh, side=self.side).mesh.to(self.model.runtime.device)
             coords = voxelize(mesh, self.model.host.config("slat_encoder").resolution)
             tokens = image_features_of(self.model, mesh, coords, progress=Progress())
-            write_arrays(features, indices=coords.cpu().byte().numpy(), patchtokens=tokens.cpu().half().numpy())
+            arrays = {"indices": coords.cpu().byte().numpy(), "patchtokens": tokens.cpu().half().numpy()}
+            write_arrays(self.folder.path(self.columns[0], sha), **arrays)
             return
-        if self.columns == [self._named[LATENT]] and features.is_file():
-            indices, latent = self._encode_features(features)
-            write_arrays(self.folder.path(self.columns[0], sha), feats=latent.cpu().numpy(), coords=indices)
-            return
-        asset = self.model.load_mesh(path, front="0", progress=Progress())
-        refuse_marked(asset.notice, path)
+        asset = self.model.load_mesh(mesh, front="0", progress=Progress())
         coords = asset.coords.cpu()
         for column in missing:
             file = self.folder.path(column, sha)
@@ -164,7 +163,7 @@ class ModelStep:
             elif column.startswith(LATENT):
                 write_arrays(file, feats=asset.latent.cpu().numpy(), coords=coords.byte().numpy())
             elif column.startswith(STRUCTURE):
-                mean = self.model.encode_structure(torch.nn.functional.pad(coords, (1, 0)))
+                mean = self.model.structure_mean(torch.nn.functional.pad(coords, (1, 0)))
                 write_arrays(file, mean=mean[0].float().cpu().numpy())
 
     def _encode_features(self, path: Path) -> tuple[NDArray, Tensor]:
@@ -220,7 +219,8 @@ def carry_out(
     ranks. An object that fails is noted with its reason and left alone from then on, unless `retry`. Raises OSError
     where nothing more can be written, CheckpointError, Cancelled.
     """
-    own = sorted(sha for sha in rows if share.takes(sha))
+    # By the last digits: trainers hold objects out by the first, and learn from folders that are not complete too.
+    own = sorted((sha for sha in rows if share.takes(sha)), key=lambda sha: sha[::-1])
     made = {column: folder.made(column) for column in step.columns}
     failed = {} if retry else failures(folder, step.name)
     for sha, path in list(folder.leftovers()):

@@ -7,9 +7,11 @@ the outside on both sides become thin plates.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -19,7 +21,7 @@ from trellis.encoding.sampling import face_normals
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import InvalidInputError
-from trellis.ops.closest_point import SurfacePoints, closest_point
+from trellis.ops.closest_point import SurfacePoints, closest_query
 from trellis.ops.rasterize import rendering_device
 from trellis.ops.winding_number import inside_query
 from trellis.progress import Progress
@@ -130,12 +132,22 @@ class SolidField:
         return found
 
     def inside_centres(self, points: Tensor) -> Tensor:
-        """The same as `inside` for points [n, 3] that are centres of cells: mostly looked up."""
-        return self.solid.flatten()[self._cell_numbers(points)] if self.closed else self.inside(points)
+        """The same as `inside` for points [n, 3] that are centres of cells: looked up where `solid` knows it."""
+        number = self._cell_numbers(points)
+        found = self.solid.flatten()[number]
+        if not self.closed and self.nearest is None:  # inside may reach into open cells
+            unclear = (self.cells.flatten()[number] == _OUTSIDE).nonzero().squeeze(1)
+            for part in unclear.split(_QUERIES):
+                found[part] = self.winding(points[part])
+        return found
 
     def nearest_surface(self, points: Tensor) -> SurfacePoints:
         """Faces, barycentrics and distances of the visible surface points nearest to `points` [n, 3]."""
-        return closest_point(points.to(self.mesh.device).float(), self.mesh.vertices, self.mesh.faces)
+        return self._closest(points.to(self.mesh.device))
+
+    @cached_property
+    def _closest(self) -> Callable[[Tensor], SurfacePoints]:
+        return closest_query(self.mesh.vertices, self.mesh.faces)
 
     def sample(self, points: Tensor, *, inside: Tensor | None = None) -> FieldSamples:
         """Distances, normals and nearest surface points of `points` [n, 3]; `inside` [n] saves asking for it."""
@@ -179,7 +191,9 @@ class SolidField:
         """The share of the surface's area that has the outside on both sides, a cell away."""
         normals, areas = face_normals(self.mesh)
         centres = self.mesh.corners().mean(1)
-        thin = ~(self.inside(centres + normals * self.cell) | self.inside(centres - normals * self.cell))
+        thin = ~self.inside(centres + normals * self.cell)
+        rows = thin.nonzero().squeeze(1)
+        thin[rows] = ~self.inside((centres - normals * self.cell)[rows])
         return float(areas[thin].sum() / areas.sum())
 
     def _points(self, surface: SurfacePoints) -> Tensor:
@@ -215,7 +229,9 @@ class SolidField:
 
     def _depths(self) -> Tensor:
         """About how far [G, G, G] each cell of the solid lies from the outside; 0 outside."""
-        distance = ndimage.distance_transform_edt(np.pad(self.solid.cpu().numpy(), 1))[1:-1, 1:-1, 1:-1]
+        solid = self.solid.cpu().numpy()
+        distance, box = np.zeros(solid.shape), _box(solid)
+        distance[box] = ndimage.distance_transform_edt(np.pad(solid[box], 1))[1:-1, 1:-1, 1:-1]
         return torch.from_numpy((np.maximum(distance - 0.5, 0) * self.cell).astype(np.float32))
 
     def _hidden_faces(self) -> Tensor:
@@ -243,10 +259,18 @@ def _with_faces(mesh: SourceMesh, keep: Tensor) -> SourceMesh:
 
 def _classified(touched: Tensor) -> Tensor:
     """The kind of every cell, uint8 [G, G, G]: paths lead over faces of cells without surface."""
-    free = np.pad(~touched.numpy(), 1, constant_values=True)
+    box = _box(touched.numpy())
+    free = np.pad(~touched.numpy()[box], 1, constant_values=True)
     label, _ = ndimage.label(free)
-    enclosed = torch.from_numpy((free & (label != label[0, 0, 0]))[1:-1, 1:-1, 1:-1].copy())
-    return torch.where(touched, _SURFACE, enclosed.int()).to(torch.uint8)
+    enclosed = torch.zeros(touched.shape, dtype=torch.int32)
+    enclosed[box] = torch.from_numpy((free & (label != label[0, 0, 0]))[1:-1, 1:-1, 1:-1].astype(np.int32))
+    return torch.where(touched, _SURFACE, enclosed).to(torch.uint8)
+
+
+def _box(cells: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Where the cells [G, G, G] are that are true: beyond there is only outside, which need not be looked at."""
+    filled = [np.flatnonzero(cells.any(tuple(axis for axis in range(3) if axis != along))) for along in range(3)]
+    return tuple(slice(int(found.min(initial=0)), int(found.max(initial=-1)) + 1) for found in filled)
 
 
 def _nearest_free(touched: Tensor) -> Tensor:

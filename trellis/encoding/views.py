@@ -1,14 +1,13 @@
 """Pictures of a loaded mesh, and image features of many views gathered on voxels: input of the published encoder."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from trellis.conditioning import ImageEncoder
-from trellis.conditioning.image_encoder import IMAGENET_MEAN, IMAGENET_STD
+from trellis.conditioning.image_encoder import normalized
 from trellis.encoding.colors import surface_colors
 from trellis.encoding.lights import studio_light
 from trellis.encoding.sampling import face_normals
@@ -110,11 +109,10 @@ def patch_features(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
         raise InvalidInputError(
             f"The image encoder takes {encoder.image_size} pixels, not {list(pictures.shape[-2:])}."
         )
-    backbone: Any = encoder.backbone
-    mean, std = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    tokens = backbone((pictures - mean) / std, output_hidden_states=True).hidden_states[-1].float()
-    side = encoder.image_size // backbone.config.patch_size
-    patches = tokens[:, 1 + backbone.config.num_register_tokens :]
+    config = encoder.backbone.config
+    tokens = encoder.backbone(normalized(pictures)).float()
+    side = encoder.image_size // config.patch_size
+    patches = tokens[:, 1 + config.num_register_tokens :]
     return patches.transpose(1, 2).reshape(len(pictures), -1, side, side)
 
 

@@ -37,6 +37,9 @@ def evaluate(folder: Path, tested: Path, known: Path | None, *, device: torch.de
     """
     generator = BatchGenerator(folder, device)
     sources, others = _objects(tested), [] if known is None else _objects(known)
+    shared = len({source.sha for source in sources} & {other.sha for other in others})
+    if shared:
+        logger.warning("note: %d of the objects are known ones: what is known of them is no measure.", shared)
     tokens, truth = _tokens(sources, generator), _grids(sources, generator)
     found = torch.cat([generator.structure(part.to(device), seed=seed).cpu() for part in tokens.split(_BATCH)])
     scores = {"model": metrics.voxel_iou(found, truth)}

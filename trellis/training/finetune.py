@@ -48,7 +48,8 @@ def finetune(
     True when both are done. Raises InvalidInputError, CheckpointError.
     """
     opened = encoding_model(open_model(model, runtime=runtime))
-    objects = sum(len(read_metadata(DataFolder(root))) for root in roots)
+    column = model_columns(opened)[STRUCTURE]
+    objects = sum(row.get(column) == "True" for root in roots for row in read_metadata(DataFolder(root)).values())
     for name, role in FLOWS.items():
         values = flow_values(opened, role, objects, steps=steps, lora_rank=lora_rank)
         logger.info("%s of %s", role, opened.name)

@@ -141,14 +141,19 @@ def read_pictures(
 ) -> Tensor:
     """Random condition pictures of an object, one after the other, as `read` gives them (see `read_picture`).
 
-    Raises InvalidInputError for pictures that are missing or damaged.
+    Those that show nothing are left out: a thin sheet from its edge covers no pixel. Raises InvalidInputError for
+    pictures that are missing or damaged, or too few.
     """
     folder = source.folder.path(CONDITIONED, source.sha)
     names = [str(frame["file_path"]) for frame in read_frames(source)]
-    if len(names) < views:
-        raise InvalidInputError(f"{folder} has {len(names)} pictures, condition_views is {views}.")
-    numbers = torch.randperm(len(names), generator=draws)[:views].tolist()
-    return torch.stack([read(folder / names[number]) for number in numbers])
+    found = list[Tensor]()
+    for number in torch.randperm(len(names), generator=draws).tolist():
+        if len(found) < views:
+            picture = read(folder / names[number])
+            found += [picture] if picture.any() else []
+    if len(found) < views:
+        raise InvalidInputError(f"{folder} has {len(found)} pictures of something, condition_views is {views}.")
+    return torch.stack(found)
 
 
 def read_frames(source: TrainingObject) -> list[dict[str, Any]]:
@@ -161,10 +166,13 @@ def read_frames(source: TrainingObject) -> list[dict[str, Any]]:
 
 
 def read_picture(path: Path, size: int) -> Tensor:
-    """A condition picture framed on black, uint8 [3, size, size]: the box of alpha > 0, times 1.2."""
+    """A condition picture framed on black, uint8 [3, size, size]: the box of alpha > 0, times 1.2; or all black."""
     try:
         with Image.open(path) as picture:
-            framed = frame_object(picture.convert("RGBA"), size, above=0)[0]
+            cutout = picture.convert("RGBA")
+        if cutout.getchannel("A").getextrema() == (0, 0):
+            return torch.zeros(3, size, size, dtype=torch.uint8)
+        framed = frame_object(cutout, size, above=0)[0]
     except DAMAGED_PICTURE as error:
         raise InvalidInputError(f"{path} cannot be read: {error}.") from error
     return torch.from_numpy(framed).permute(2, 0, 1)

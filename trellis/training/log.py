@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 class Log:
     """Numbers of steps, as lines `step: {json}` of the run's log.txt and on the terminal."""
 
-    def __init__(self, folder: Path, step: int, fraction: float, *, batch: int) -> None:
-        """batch: objects of a step."""
+    def __init__(self, folder: Path, step: int, fraction: float, *, batch: int, seconds: float) -> None:
+        """batch: objects of a step; seconds: spent on the steps before."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._batch = folder, batch
         path = folder / LOG_FILE
         if path.is_file() and not path.read_bytes().endswith(b"\n"):
             with path.open("a", encoding="utf-8") as file:
                 file.write("\n")  # a killed process may have left its last line torn
-        self._last, self._began = (step, time.perf_counter()), (fraction, time.perf_counter())
+        self._last, self._began = (step, seconds), (fraction, time.perf_counter())
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -40,15 +40,20 @@ class Log:
         else:
             self._board = SummaryWriter(str(folder / BOARD_FOLDER), purge_step=step)
 
-    def line(self, step: int, numbers: Mapping[str, float], *, fraction: float) -> None:
-        """Write the numbers of a step; `fraction` of the plan is done, from which the time left follows."""
-        now, numbers = time.perf_counter(), dict(numbers)
+    def line(self, step: int, numbers: Mapping[str, float], *, fraction: float, seconds: float) -> None:
+        """Write the numbers of a step.
+
+        fraction: of the plan that is done, from which the time left follows, pictures and all; seconds: spent on steps
+        alone, from which their pace follows.
+        """
+        numbers = dict(numbers)
         if step > self._last[0]:
-            numbers["it_s"] = (step - self._last[0]) / max(1e-9, now - self._last[1])
+            numbers["it_s"] = (step - self._last[0]) / max(1e-9, seconds - self._last[1])
             numbers["objects_s"] = self._batch * numbers["it_s"]
-            self._last = step, now
+            self._last = step, seconds
         if fraction > self._began[0]:
-            numbers["left"] = round((now - self._began[1]) * (1 - fraction) / (fraction - self._began[0]))
+            passed = time.perf_counter() - self._began[1]
+            numbers["left"] = round(passed * (1 - fraction) / (fraction - self._began[0]))
         logger.info("step %d  %s", step, describe(numbers))
         with (self._folder / LOG_FILE).open("a", encoding="utf-8") as file:
             file.write(f"{step}: {json.dumps({**numbers, 'time': round(time.time())})}\n")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trellis.conditioning import ImageEncoder
-from trellis.conditioning.image_encoder import IMAGENET_MEAN, IMAGENET_STD
+from trellis.conditioning.dinov2 import Dinov2, Dinov2Config
+from trellis.conditioning.image_encoder import IMAGENET_MEAN, IMAGENET_STD, read_dinov2
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models import Network, create_model, initialize_for_training, load_model, save_model
 from trellis.ops.eager import compile_rest
@@ -61,7 +61,7 @@ def _load_weights(network: nn.Module, source: Path, role: str) -> None:
     inside = source / role
     stem = inside if inside.is_dir() or inside.with_name(f"{role}.json").is_file() else source
     if isinstance(network, ImageEncoder):
-        found = _image_encoder_weights(stem)
+        found = read_dinov2(stem).state_dict()
         target: nn.Module = network.backbone
     elif stem.with_name(stem.name + ".json").is_file():
         stored, target = cast(nn.Module, load_model(stem)), network
@@ -82,34 +82,25 @@ def _check_meaning(stored: nn.Module, network: nn.Module, message: str) -> None:
         raise CheckpointError(f"{message}: its representation_config is {theirs}, not {ours}.")
 
 
-def _image_encoder_weights(folder: Path) -> dict[str, Tensor]:
-    from transformers import Dinov2WithRegistersModel
-
-    if not (folder / "model.safetensors").is_file():
-        raise CheckpointError(f"{folder} is missing: it is what {IMAGE_ENCODER} shall start from.")
-    # Files and network name some weights differently: the library translates.
-    stored = Dinov2WithRegistersModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    return stored.state_dict()
-
-
 def build_image_encoder(args: dict[str, Any]) -> ImageEncoder:
-    """An image encoder with fresh weights; `args` are those of transformers' DINOv2-with-registers configuration."""
-    from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
-
-    backbone = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**args))
+    """An image encoder with fresh weights; `args` are those of its config.json. Raises InvalidInputError for others."""
+    try:
+        backbone = Dinov2(Dinov2Config(**args))
+    except TypeError as error:
+        raise InvalidInputError(f"{IMAGE_ENCODER}: {error}") from error
     # Never reached by features taken before it, or used in masked pre-training alone.
     for name, parameter in backbone.named_parameters():
         if name.startswith("layernorm.") or name.endswith("mask_token"):
             parameter.requires_grad_(False)
     _initialize_image_encoder(backbone)
-    return ImageEncoder(backbone, int(args["image_size"]))
+    return ImageEncoder(backbone)
 
 
 @torch.no_grad()
-def _initialize_image_encoder(backbone: Any) -> None:
+def _initialize_image_encoder(backbone: Dinov2) -> None:
     """Start weights of a small encoder that learns from scratch, in place.
 
-    The library's (normal 0.02) leave 192 channels nearly at zero: a token then says little about its content and
+    The usual ones (normal 0.02) leave 192 channels nearly at zero: a token then says little about its content and
     next to nothing about its place. Linears Xavier uniform, places and special tokens normal 0.5, and black (the
     background) gives a patch of zero.
     """
@@ -120,46 +111,15 @@ def _initialize_image_encoder(backbone: Any) -> None:
     embeddings = backbone.embeddings
     for tokens in (embeddings.position_embeddings, embeddings.cls_token, embeddings.register_tokens):
         nn.init.normal_(tokens, std=0.5)
-    patch = embeddings.patch_embeddings.projection
+    patch = cast(nn.Conv2d, embeddings.patch_embeddings["projection"])
     nn.init.xavier_uniform_(patch.weight.flatten(1))
     black = -torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
-    patch.bias.copy_(-(patch.weight.sum((2, 3)) @ black))
+    patch.bias = nn.Parameter(-(patch.weight.sum((2, 3)) @ black))
 
 
 def compiled(network: nn.Module, *, wanted: bool) -> Callable[..., Any]:
     """The network for training steps of one fixed shape, compiled if `wanted`; metrics call the network itself."""
     return compile_rest(network) if wanted else network
-
-
-def image_tokens(encoder: ImageEncoder, pictures: Tensor) -> Tensor:
-    """What `encoder(pictures)` returns, layer by layer: without the hooks that a compiler cannot follow."""
-    mean, std = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    backbone: Any = encoder.backbone
-    hidden = backbone.embeddings((pictures - mean) / std)
-    for layer in backbone.encoder.layer:
-        hidden = layer(hidden)
-        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-    hidden = hidden.float()
-    return F.layer_norm(hidden, hidden.shape[-1:], eps=1e-5)
-
-
-def compiled_image_encoder(encoder: ImageEncoder, *, wanted: bool) -> Callable[[Tensor], Tensor]:
-    """The encoder for training steps; compiled if `wanted` and if the layers of this transformers version fit."""
-    if not wanted:
-        return encoder
-    device = next(encoder.parameters()).device
-    probe = torch.rand(1, 3, encoder.image_size, encoder.image_size, device=device)
-    try:
-        with torch.no_grad():
-            same = torch.allclose(image_tokens(encoder, probe), encoder(probe), atol=1e-2, rtol=1e-2)
-    except (AttributeError, TypeError) as error:
-        logger.warning("the image encoder runs uncompiled: %s", error)
-        return encoder
-    if not same:
-        logger.warning("the image encoder runs uncompiled: its layers give other features")
-        return encoder
-    run = torch.compile(image_tokens)
-    return lambda pictures: run(encoder, pictures)
 
 
 def detached_copy(network: nn.Module) -> nn.Module:
@@ -181,7 +141,7 @@ def save_network(network: nn.Module, folder: Path, role: str) -> None:
     if isinstance(network, ImageEncoder):
         aside, target = folder / f"{role}.part", folder / role
         shutil.rmtree(aside, ignore_errors=True)
-        cast(Any, network.backbone).half().save_pretrained(aside)
+        network.backbone.save(aside)
         shutil.rmtree(target, ignore_errors=True)
         aside.replace(target)
     else:

@@ -1,4 +1,8 @@
-"""The processes of a run, one a card: joining them, sharing gradients, and networks that are split over them."""
+"""The processes of a run, one a card: joining them, sharing gradients, and networks that are split over them.
+
+What splits networks is imported where it is used: it takes longer than all of torch. What is split is told by its
+methods.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +12,6 @@ from functools import cache
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from trellis.runtime import is_gpu, total_bytes
@@ -71,6 +72,9 @@ def spread(network: nn.Module, processes: Processes, device: torch.device, *, sp
         return network
     if not split:
         return DistributedDataParallel(network)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     _know_sparse_tensors()
     mesh = init_device_mesh(device.type, (processes.count,))
     for block in getattr(network, "blocks", ()):
@@ -88,8 +92,9 @@ def _know_sparse_tensors() -> None:
 @contextmanager
 def sharing_gradients(network: nn.Module, shared: bool) -> Iterator[None]:
     """Within the block a backward pass brings the processes' gradients together, or only adds to its own."""
-    if isinstance(network, FSDPModule):
-        network.set_requires_gradient_sync(shared)
+    share = getattr(network, "set_requires_gradient_sync", None)  # of a network that is split
+    if share is not None:
+        share(shared)
     if isinstance(network, DistributedDataParallel) and not shared:
         with network.no_sync():
             yield
@@ -99,11 +104,14 @@ def sharing_gradients(network: nn.Module, shared: bool) -> Iterator[None]:
 
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor that may be split; every process must ask."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def split_like(tensor: Tensor, other: Tensor) -> Tensor:
     """A whole tensor, split as `other` is."""
-    if not isinstance(other, DTensor):
+    if not hasattr(other, "device_mesh"):
         return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(other, DTensor)
     return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)

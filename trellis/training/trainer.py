@@ -154,7 +154,7 @@ class Trainer:
         self.stage.at_step(position.step)  # what is made first is no part of the first step's time
         log = None
         if self.processes.leads:
-            log = Log(self.folder, position.step, self.fraction, batch=self.stage.batch_size)
+            log = Log(self.folder, position.step, self.fraction, batch=self.stage.batch_size, seconds=position.seconds)
         if fit and deadline is not None:
             self._window = time.monotonic(), deadline, self.fraction
         started = position.step
@@ -166,9 +166,12 @@ class Trainer:
             finished = self.fraction >= 1.0
             self.export()
             self.evaluate(log)
+            if log is not None:
+                log.curves()
         finally:
             self._writer.finish()
-        logger.info("%s after %d steps, %.0f s", "done" if finished else "stopped", position.step, position.seconds)
+        ended = "done" if finished else "stopped"
+        logger.info("%s after %d steps that took %.0f s", ended, position.step, position.seconds)
         return finished
 
     def _steps(self, log: Log | None, deadline: float | None, progress: Progress) -> None:
@@ -183,7 +186,7 @@ class Trainer:
             shown = self._shown(numbers) if due else {}
             position.seconds += time.perf_counter() - began
             if due and log is not None:
-                log.line(position.step, shown, fraction=self.fraction)
+                log.line(position.step, shown, fraction=self.fraction, seconds=position.seconds)
             if due and not math.isfinite(shown["loss"]):
                 raise TrellisError(f"The loss is no longer finite at step {position.step}; resume with a lower rate.")
             if _is_due(settings.evaluate_every, position.step) and self.fraction < 1.0:
@@ -267,7 +270,7 @@ class Trainer:
                 self.stage.export(self.folder / BEST_FOLDER)
         if log is not None and numbers:
             shown = {f"{HELD_OUT}{k}": v for k, v in numbers.items()} | {"took": time.perf_counter() - began}
-            log.line(self.position.step, shown, fraction=self.fraction)
+            log.line(self.position.step, shown, fraction=self.fraction, seconds=self.position.seconds)
 
     @torch.no_grad()
     def _draw(self, log: Log | None) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from trellis.dataset import pictures, prepare
+from trellis.dataset import prepare
 from trellis.dataset.latent_statistics import write_statistics
 from trellis.dataset.layout import CONDITIONED, LATENT, MERGED, STRUCTURE, VOXELIZED, DataFolder
 from trellis.dataset.local import local_rows
+from trellis.dataset.meshes import training_mesh
 from trellis.dataset.prepare import ModelStep, Share, carry_out, settle
 from trellis.dataset.records import build_metadata, failures, read_metadata
-from trellis.encoding.views import ViewImages
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import InvalidInputError
 
 MODELS = Path(__file__).parent / "models"
@@ -32,25 +33,23 @@ class Encoders:
     host = SimpleNamespace(config=lambda role: SimpleNamespace(in_channels=91))
     runtime = SimpleNamespace(device=torch.device("cpu"))
 
-    def load_mesh(self, path: Path, **_: Any) -> Any:
-        data = path.read_bytes()
-        if b"broken" in data:
-            raise InvalidInputError("it is broken")
-        count = 3 + len(data) % 5
+    def load_mesh(self, mesh: SourceMesh, **_: Any) -> Any:
+        height = float(mesh.vertices[:, 1].abs().max())
+        count = 3 + int(height)
         coords = torch.stack([torch.arange(count)] * 3, 1).int()
-        return SimpleNamespace(coords=coords, latent=torch.full((count, 8), len(data) / 1e5), resolution=16, notice="")
+        return SimpleNamespace(coords=coords, latent=torch.full((count, 8), height / 8), resolution=16)
 
-    def encode_structure(self, voxels: torch.Tensor) -> torch.Tensor:
+    def structure_mean(self, voxels: torch.Tensor) -> torch.Tensor:
         return torch.full((1, 2, 4, 4, 4), float(len(voxels)))
 
 
 @pytest.fixture(autouse=True)
 def drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def view(mesh: Any, camera: Any, **_: Any) -> ViewImages:
-        shade = camera.extrinsics[0, 0, 0].abs()
-        return ViewImages(torch.full((1, 3, 8, 8), shade), torch.ones(1, 8, 8), torch.ones(0), torch.ones(0))
+    def drawn(mesh: Any, cameras: Any, **_: Any) -> Iterator[torch.Tensor]:
+        for camera in cameras:
+            yield torch.full((8, 8, 4), int(255 * camera.extrinsics[0, 0, 0].abs()), dtype=torch.uint8)
 
-    monkeypatch.setattr(pictures, "render_views", view)
+    monkeypatch.setattr(prepare, "studio_pictures", drawn)
     stem = lambda location, role: Path("encoders") / role  # noqa: E731
     monkeypatch.setattr(prepare, "network_stem", stem)
 
@@ -155,15 +154,15 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(source: Path, tmp_path: Pa
 def test_a_bad_file_costs_a_line_and_is_retried_when_asked(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (source / "bad.obj").write_text("broken\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (source / "bad.obj").write_text("v 0 0 0\nf 1 2 3\n")
     root = tmp_path / "data"
     count = run(source, root)
     assert (count.there, count.failed) == (5, 1)
-    assert list(failures(DataFolder(root), "dataset").values()) == ["it is broken"]
+    (reason,) = failures(DataFolder(root), "dataset").values()
+    assert reason == "bad.obj is damaged: a face names a vertex that is not there."
     again = run(source, root)
     assert (again.made, again.failed) == (0, 1)
-    works = Encoders.load_mesh
-    monkeypatch.setattr(Encoders, "load_mesh", lambda self, path, **_: works(self, source / "0.obj"))
+    monkeypatch.setattr(prepare, "training_mesh", lambda path: training_mesh(source / "0.obj"))
     assert run(source, root, retry=True).there == 6
     assert failures(DataFolder(root), "dataset") == {} and not list(root.glob("failed_*"))
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 import trimesh
 from torch import Tensor
-from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from tests.unit.encoding.meshes import sphere
 from trellis.asset import Asset
-from trellis.editing.from_mesh import asset_of_mesh
+from trellis.conditioning.dinov2 import Dinov2, Dinov2Config
+from trellis.editing import from_mesh
 from trellis.encoding.load import load_mesh
 from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
@@ -147,20 +147,22 @@ def image_model(folder: Path, width: int = 12) -> Path:
     content["args"]["image_cond_model"] = {"path": "image_encoder", "image_size": 28}
     folder.mkdir()
     (folder / "pipeline.json").write_text(json.dumps(content))
-    config = Dinov2WithRegistersConfig(
-        hidden_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
-    )
-    Dinov2WithRegistersModel(config).save_pretrained(folder / "image_encoder")
+    (folder / "image_encoder").mkdir()
+    Dinov2(Dinov2Config(12, 1, 2, image_size=28)).save(folder / "image_encoder")
     args = {"resolution": 16, "model_channels": 24, "num_blocks": 1, "num_heads": 2, "latent_channels": 8}
     save_model(create_model("SLatEncoder", {**args, "in_channels": width}), folder / "ckpts" / "slat_encoder")
     return folder
 
 
-def test_models_with_image_features(tmp_path: Path) -> None:
+def test_models_with_image_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ball.ply"
     sphere(3, radius=7).export(path)
     pipeline = opened(image_model(tmp_path / "model"))
-    found, again, other = (asset_of_mesh(pipeline, path, views=views, progress=Progress()) for views in (4, 4, 5))
+    made = []
+    for views in (4, 4, 5):  # of 150
+        monkeypatch.setattr(from_mesh, "VIEWS", views)
+        made.append(from_mesh.asset_of_mesh(pipeline, path, progress=Progress()))
+    found, again, other = made
     assert found.resolution == 16 and found.latent.std() > 0
     # The unit ball's voxels: those of the voxeliser, the cube filled from side to side.
     assert found.coords.amin() == 0 and found.coords.amax() == 15

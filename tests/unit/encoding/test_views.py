@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 import trimesh
-from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
 from tests.unit.encoding.meshes import source, sphere
 from trellis.conditioning import ImageEncoder
+from trellis.conditioning.dinov2 import Dinov2, Dinov2Config
+from trellis.dataset.pictures import studio_pictures
 from trellis.encoding.lights import studio_light
-from trellis.encoding.source_mesh import Material
+from trellis.encoding.source_mesh import Material, Texture
 from trellis.encoding.views import patch_features, project_features, render_views, view_features
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import multiview_cameras, orbit_cameras
@@ -21,10 +22,7 @@ FRONT = orbit_cameras([math.pi], [0.0])
 
 def tiny_encoder() -> ImageEncoder:
     torch.manual_seed(0)
-    config = Dinov2WithRegistersConfig(
-        hidden_size=12, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14, num_register_tokens=4
-    )
-    return ImageEncoder(Dinov2WithRegistersModel(config).eval(), 28)
+    return ImageEncoder(Dinov2(Dinov2Config(12, 1, 2, image_size=28, num_register_tokens=4)).eval())
 
 
 def test_a_cube_from_the_front() -> None:
@@ -66,6 +64,43 @@ def test_studio_pictures_take_the_normals_of_corners() -> None:
     assert torch.allclose(inverted, smooth, atol=1e-5)
     none = render_views(replace(mesh, normals=torch.zeros_like(corners)), above, size=48, shading="studio").color
     assert torch.allclose(none, flat, atol=1e-5)
+
+
+def test_studio_pictures_are_those_of_the_reference() -> None:
+    """Textures with every wrapping, each kind of alpha, colours of vertices, normals of corners."""
+    shape = sphere(3)
+    draws = torch.Generator().manual_seed(0)
+    mesh = source(shape)
+    corners = torch.nn.functional.normalize(mesh.corners(), dim=2)
+    corners[::5] = 0  # the file states none
+    pixels = torch.randint(0, 256, (5, 7, 4), dtype=torch.uint8, generator=draws)
+    mesh = replace(
+        mesh,
+        uvs=6 * torch.rand(len(mesh.vertices), 2, generator=draws) - 3,
+        vertex_colors=torch.rand(len(mesh.vertices), 4, generator=draws) + 0.2,
+        face_materials=torch.randint(0, 4, (len(mesh.faces),), generator=draws),
+        materials=(
+            Material((0.5, 1.0, 0.2, 1.0), 0),
+            Material((1.0, 1.0, 1.0, 0.9), 1, "blend"),
+            Material(texture=2, alpha_mode="mask"),
+            Material((0.0, 0.1, 0.9, 0.3), alpha_mode="blend"),
+        ),
+        textures=(
+            Texture(pixels),
+            Texture(pixels[:, :3], ("mirror", "clamp")),
+            Texture(pixels[:3], ("clamp", "mirror")),
+        ),
+        normals=corners,
+    )
+    cameras = multiview_cameras(3, "")
+    for shown in (mesh, replace(mesh, normals=None)):
+        found = torch.stack(list(studio_pictures(shown, cameras, size=48))).int()
+        views = render_views(shown, cameras, size=48, supersampling=1, shading="studio")
+        plain = torch.where(views.alpha > 0, views.color.transpose(0, 1) / views.alpha.clamp_min(1e-6), 0.0)
+        wanted = (torch.cat([plain, views.alpha[None]]).clamp(0, 1) * 255).round().int().permute(1, 2, 3, 0)
+        away = (found - wanted).abs()
+        assert away.max() <= 1 and (away > 0).float().mean() < 1e-3
+        assert (wanted[..., 3] > 0).float().mean() > 0.1 and wanted[wanted[..., 3] > 0].float().std() > 40
 
 
 def test_transparent_surfaces_are_premultiplied() -> None:

@@ -124,7 +124,7 @@ def _normals(parts: Sequence[MeshPart], up: str) -> NDArray[np.float32]:
         else:
             order = np.zeros_like(part.faces)
         turned = from_gltf_frame(torch.from_numpy(table)).numpy() if up == "y" else table
-        result.append(turned[np.where(order < len(table), order, -1)])
+        result.append(turned[np.where(order < len(table), order.astype(np.int64), -1)])
     return np.concatenate(result)
 
 

@@ -1,6 +1,8 @@
 """The closest point query, and its reference in plain torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,7 +23,12 @@ class SurfacePoints:
 
 
 def closest_point(points: Tensor, vertices: Tensor, faces: Tensor, *, backend: str = "warp") -> SurfacePoints:
-    """The nearest surface point of each of `points` [n, 3] on the mesh `vertices` [V, 3], `faces` [F, 3].
+    """The nearest surface point of each of `points` [n, 3]; see `closest_query`, which is for asking again."""
+    return closest_query(vertices, faces, backend=backend)(points)
+
+
+def closest_query(vertices: Tensor, faces: Tensor, *, backend: str = "warp") -> Callable[[Tensor], SurfacePoints]:
+    """A function from points [n, 3] to the nearest surface points on the mesh `vertices` [V, 3], `faces` [F, 3].
 
     All tensors on one device; the result is on it too. `warp` builds a bounding volume tree; `reference` compares
     every point with every face. Raises InvalidInputError for an empty mesh or an unknown back end.
@@ -30,19 +37,25 @@ def closest_point(points: Tensor, vertices: Tensor, faces: Tensor, *, backend: s
         raise InvalidInputError(f"Unknown back end {backend!r}; choose one of {', '.join(BACKENDS)}.")
     if not len(faces):
         raise InvalidInputError("The mesh has no faces, so no point of it is nearest.")
-    points, vertices = points.detach().float().contiguous(), vertices.detach().float().contiguous()
+    vertices = vertices.detach().float().contiguous()
     if backend == "warp":  # imported at the call: Warp takes half a second to load and is needed for this alone
         from trellis.ops.closest_point import warp_backend
 
-        face, barycentrics = warp_backend.nearest(points, vertices, faces)
+        nearest = warp_backend.build(vertices, faces)
     else:
-        face, barycentrics = nearest_of_all(points, vertices, faces)
-    found = torch.einsum("nc,ncd->nd", barycentrics, vertices[faces[face].long()])
-    return SurfacePoints(face, barycentrics, torch.linalg.vector_norm(found - points, dim=1))
+        nearest = partial(nearest_of_all, vertices=vertices, faces=faces)
+
+    def closest(points: Tensor) -> SurfacePoints:
+        points = points.detach().float().contiguous()
+        face, barycentrics = nearest(points)
+        found = torch.einsum("nc,ncd->nd", barycentrics, vertices[faces[face].long()])
+        return SurfacePoints(face, barycentrics, torch.linalg.vector_norm(found - points, dim=1))
+
+    return closest
 
 
 def nearest_of_all(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """As `warp_backend.nearest`, by comparing every point with every face."""
+    """As `warp_backend.build` finds them, by comparing every point with every face."""
     corners = vertices[faces.long()]
     found, weights = [], []
     for part in points.split(max(1, CHUNK // len(faces))):

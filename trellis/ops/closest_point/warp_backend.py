@@ -2,6 +2,8 @@
 
 # mypy: disable-error-code="valid-type, attr-defined, arg-type, no-untyped-def"
 # (kernels are Python in form only: Warp compiles them, and its types are values)
+from collections.abc import Callable
+
 import torch
 import warp as wp
 from torch import Tensor
@@ -22,11 +24,15 @@ def _query(
     weights[i] = wp.vec3(found.u, found.v, 1.0 - found.u - found.v)
 
 
-def nearest(points: Tensor, vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """Face numbers [n] int64 and barycentrics [n, 3] of the surface points nearest to `points` [n, 3]."""
-    found = torch.zeros(len(points), dtype=torch.int32, device=points.device)
-    weights = torch.zeros(len(points), 3, device=points.device)
+def build(vertices: Tensor, faces: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The query: points [n, 3] -> face numbers [n] int64 and barycentrics [n, 3] of the nearest surface points."""
     mesh = warp_device.mesh(vertices, faces)
-    warp_device.launch(_query, len(points), [mesh.id, points, found, weights], device=points.device)
-    wp.synchronize_device(mesh.device)  # the tree must outlive the kernel
-    return found.long(), weights
+
+    def nearest(points: Tensor) -> tuple[Tensor, Tensor]:
+        found = torch.zeros(len(points), dtype=torch.int32, device=points.device)
+        weights = torch.zeros(len(points), 3, device=points.device)
+        warp_device.launch(_query, len(points), [mesh.id, points, found, weights], device=points.device)
+        wp.synchronize_device(mesh.device)  # the tree must outlive the kernel
+        return found.long(), weights
+
+    return nearest

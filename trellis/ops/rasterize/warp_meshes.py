@@ -127,6 +127,16 @@ def cameras_at_once(vertices: int, faces: int, side: int, *, device: torch.devic
     return max(1, min(SAMPLE_BUDGET // side**2, POINT_BUDGET // max(vertices, faces, 1)))
 
 
+def seen_faces(vertices: Tensor, faces: Tensor, cameras: Cameras, *, side: int, near: float) -> tuple[Tensor, Tensor]:
+    """Points [V, n, 3] of the vertices in pixels of `side` x `side` samples, with their depth, and keys of the nearest
+    faces, see `draw_faces`.
+    """
+    points = torch.empty(len(cameras), len(vertices), 3, device=vertices.device)
+    projection = [vertices, cameras.extrinsics, cameras.intrinsics, len(vertices), float(side), near, points]
+    warp_device.launch_items(_project, len(cameras) * len(vertices), projection, device=vertices.device, grain=1 << 15)
+    return points, draw_faces(points, faces, side, side, perspective=True, near=near)
+
+
 def draw_mesh(
     vertices: Tensor,
     faces: Tensor,
@@ -149,10 +159,7 @@ def draw_mesh(
     for begin in range(0, views, at_once):
         chunk = slice(begin, begin + at_once)
         shown, target = cameras[chunk], image[chunk]
-        points = torch.empty(len(shown), len(vertices), 3, device=device)
-        projection = [vertices, shown.extrinsics, shown.intrinsics, len(vertices), float(side), near, points]
-        warp_device.launch_items(_project, len(shown) * len(vertices), projection, device=device, grain=1 << 15)
-        nearest = draw_faces(points, faces, side, side, perspective=True, near=near)
+        points, nearest = seen_faces(vertices, faces, shown, side=side, near=near)
         shading = [
             nearest, NOTHING, points, faces, face_values, values, int(vertex_values is not None), len(vertices), size,
             supersampling, background, target,

@@ -11,7 +11,9 @@ from torch import Tensor
 from trellis.ops import warp_device
 
 _FAR = 1.0e30
-_ACCURACY = 3.0  # distance, in sizes of a group of faces, beyond which the group counts as one
+# Distance, in sizes of a group of faces, beyond which the group counts as one: Barill et al., "Fast winding numbers for
+# soups and clouds" (2018). At 3 half the speed, and one answer of 10,000 another on the worst of twelve models.
+_ACCURACY = 2.0
 
 
 @wp.kernel

@@ -20,7 +20,6 @@ from trellis.training.networks import (
     IMAGE_ENCODER,
     build_networks,
     compiled,
-    compiled_image_encoder,
     detached_copy,
     load_network,
     save_network,
@@ -57,7 +56,7 @@ class StructureFlow(PoolStage):
         self.structure_decoder = load_network(structure, "sparse_structure_decoder", device)
         self.modules = build_networks(config, self.roles, device, runs=runs)
         self.image_encoder, self.structure_flow = self.modules[IMAGE_ENCODER], self.modules[STRUCTURE]
-        self._encode = compiled_image_encoder(cast(ImageEncoder, self.image_encoder), wanted=config.compile)
+        self._encode = compiled(cast(ImageEncoder, self.image_encoder), wanted=config.compile)
         self._velocity = compiled(self.structure_flow, wanted=config.compile)
         self._source = source_chunks(config, cache, device=device, keys=self.sources)
         self.pool = Pool(config.data, self._chunk, device=device)

@@ -88,7 +88,7 @@ class ReleasedStage:
             seed=self.args.seed,
         )
         self.loader = Loader(self._read, self.batches, prefetch=self.args.prefetch_data)
-        logger.info("%d objects, %d held out; %s", len(self.objects), len(self.held_out), config.data)
+        logger.info("%d objects to learn from, %d held out", len(self.objects), len(self.held_out))
 
     def _find(self) -> list[TrainingObject]:
         data = self.config.data
