@@ -18,9 +18,11 @@ from PIL import Image
 
 from tests.unit.app.engines import start_engine
 from tests.unit.app.process_fakes import Control, open_pipeline
+from trellis.app import mesh_reader
 from trellis.app.api.application import create_api
 from trellis.app.api.settings import ApiSettings
 from trellis.app.engine import Engine
+from trellis.app.mesh_worker import problem_of
 from trellis.app.picture_reader import PictureReader
 
 HOME = "http://127.0.0.1:7960"
@@ -74,6 +76,12 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PictureReader]:
     reader = SharedReader(tmp_path_factory.mktemp("reader") / "uploads")
     yield reader
     PictureReader.close(reader)
+
+
+@pytest.fixture
+def meshes_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mesh files are tried by what the child calls, in this process: for each, a child would import torch."""
+    monkeypatch.setattr(mesh_reader, "_tried", lambda path, up, stop: problem_of(path, up))
 
 
 @pytest.fixture

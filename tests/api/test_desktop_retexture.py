@@ -12,6 +12,7 @@ from tests.api.test_desktop_client import PICTURE, desktop, in_background, statu
 from tests.unit.app.waiting import wait_until
 
 __all__ = ["desktop"]  # a fixture
+pytestmark = pytest.mark.usefixtures("meshes_read_here")
 MESH = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\n"
 RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (10, 200, 10)
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -197,17 +197,18 @@ def noise_png(size: int) -> bytes:
 def test_the_server_grows_little_and_answers_others_meanwhile(server: tuple[str, int], name: str) -> None:
     home, pid = server
     clients = 2 if "twice" in name else 1
-    requests: dict[str, dict[str, Any]] = {
-        "16 bits": {"files": {"pictures": ("a.png", deep_png())}},
-        "16 bits, twice at once": {"files": {"pictures": ("a.png", deep_png())}},
-        "16 bits of four channels": {"files": {"pictures": ("a.png", deep_png(channels=4))}},
-        "a file of 60 MB": {"files": {"pictures": ("a.png", noise_png(60 * MB))}},
-        "text of 100 MB": {"json": {"pictures": [base64.b64encode(noise_png(75 * MB)).decode()]}},
+    requests: dict[str, Callable[[], dict[str, Any]]] = {
+        "16 bits": lambda: {"files": {"pictures": ("a.png", deep_png())}},
+        "16 bits, twice at once": lambda: {"files": {"pictures": ("a.png", deep_png())}},
+        "16 bits of four channels": lambda: {"files": {"pictures": ("a.png", deep_png(channels=4))}},
+        "a file of 60 MB": lambda: {"files": {"pictures": ("a.png", noise_png(60 * MB))}},
+        "text of 100 MB": lambda: {"json": {"pictures": [base64.b64encode(noise_png(75 * MB)).decode()]}},
     }
+    request = requests[name]()
     answers: list[httpx.Response] = []
 
     def send() -> None:
-        answers.append(httpx.post(f"{home}/jobs", timeout=120, **requests[name]))
+        answers.append(httpx.post(f"{home}/jobs", timeout=120, **request))
 
     with Peak(pid) as peak:
         senders = [threading.Thread(target=send) for _ in range(clients)]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL, served
+from tests.browser.serving import CHROMIUM, SOFTWARE_WEBGL, WITHOUT_OWN_PAGES, served
 from tests.browser.site import COLORS, Site
 
 WITHOUT_WEBGL = """
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)  # shown where a test fails
 @pytest.fixture(scope="package")  # closed before the other tests: software WebGL takes a core
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SOFTWARE_WEBGL))
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*SOFTWARE_WEBGL, WITHOUT_OWN_PAGES])
         yield chromium
         _shared.clear()
         chromium.close()

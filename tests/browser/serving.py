@@ -12,7 +12,17 @@ from fastapi import FastAPI
 CHROMIUM = "/usr/bin/chromium"
 # WebGL alone: the rest of a page, drawn by SwiftShader too, takes six times the processor while anything on it moves.
 SOFTWARE_WEBGL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader-webgl", "--enable-unsafe-swiftshader")
-
+# Pages of Chromium's own (for its address bar, say), which nobody sees, are made ahead for every context: half of what
+# one costs. Of several such lists the last counts, so it repeats what Playwright switches off.
+WITHOUT_OWN_PAGES = "--disable-features=" + ",".join(
+    (
+        *("PreloadTopChromeWebUI", "WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
+        *("AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades"),
+        *("HttpsFirstBalancedModeAutoEnable", "LensOverlay", "MediaRouter", "PaintHolding", "AimEnabled"),
+        *("ThirdPartyStoragePartitioning", "AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints"),
+        *("NetworkTimeServiceQuerying", "PreconnectToSearch"),
+    )
+)
 
 _left: list[int] = []  # ports of servers that have ended: at its old address a browser knows a page's scripts
 

@@ -3,8 +3,9 @@
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
-from tests.contract.sources import ROOT, imported_modules, python_files, syntax_tree, where
+from tests.contract.sources import ROOT, imported_modules, nodes, python_files, where
 
 # The TRELLIS family's own: what reads and writes its description file, and the training of its networks.
 OWN = ("trellis/models/pipeline_config.py", "trellis/families/trellis_family.py", "trellis/training/")
@@ -12,19 +13,18 @@ OWN = ("trellis/models/pipeline_config.py", "trellis/families/trellis_family.py"
 SHARED = ("trellis/families", "trellis/app")
 
 
-def documentation(tree: ast.Module) -> set[ast.AST]:
+def documentation(path: Path) -> set[ast.AST]:
     """The texts that stand by themselves."""
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return {node.value for node in nodes(path) if isinstance(node, ast.Expr)}
 
 
 def test_only_its_family_asks_for_a_description_file() -> None:
     found, own = [], []
     for path in python_files("trellis", "docker", "benchmarks", "installer"):
-        tree = syntax_tree(path)
-        texts = documentation(tree)
+        texts = documentation(path)
         named = [
             where(path, node)
-            for node in ast.walk(tree)
+            for node in nodes(path)
             if (isinstance(node, ast.Constant) and "pipeline.json" in str(node.value) and node not in texts)
             or (isinstance(node, (ast.Name, ast.alias)) and "PIPELINE_FILE" in ast.unparse(node))
         ]

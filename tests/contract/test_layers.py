@@ -131,5 +131,5 @@ def test_relative_imports_are_resolved(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "trellis" / "nn" / "blocks.py"
     path.parent.mkdir(parents=True)
     path.write_text("from ..models import flow\nfrom . import norm\nimport numpy\n")
-    assert list(imported_modules(path)) == ["trellis.models.flow", "trellis.nn.norm", "numpy"]
+    assert imported_modules(path) == ("trellis.models.flow", "trellis.nn.norm", "numpy")
     assert isinstance(ast.parse(path.read_text()), ast.Module)

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from tests.contract.sources import ROOT, needed_files, python_files, syntax_tree
+from tests.contract.sources import ROOT, needed_files, nodes, python_files, syntax_tree
 
 PROGRAMS = (
     "trellis/__init__.py",  # from Python
@@ -36,7 +36,7 @@ def used_names(paths: list[Path]) -> Counter[str]:
     """How often each name is used in files: as a name, an attribute, an import or a word of a text."""
     used: Counter[str] = Counter()
     for path in paths:
-        for node in ast.walk(syntax_tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Name):
                 used[node.id] += 1
             elif isinstance(node, ast.Attribute):
@@ -72,7 +72,7 @@ def entered_files() -> set[str]:
         named = {
             word.replace(".", "/") + ".py"
             for name in needed
-            for node in ast.walk(syntax_tree(ROOT / name))
+            for node in nodes(ROOT / name)
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
             for word in re.findall(r"trellis(?:\.\w+)+", node.value)
         }

@@ -3,11 +3,12 @@
 import ast
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.contract.sources import ROOT, product_files, python_files, syntax_tree, where
+from tests.contract.sources import ROOT, nodes, product_files, python_files, where
 
 BANNED_NAMES = {"utils", "util", "common", "misc", "helpers", "helper"}
 LONGEST_FILE = 450  # "under about 400 lines"
@@ -18,19 +19,20 @@ CAPTURES = ROOT / "trellis" / "ops" / "captures.py"
 PRINTING = {
     ROOT / "trellis" / name for name in ("cli.py", "app/dataset_command.py", "app/edit_commands.py", "app/terminal.py")
 }
+Nodes = Sequence[ast.AST]
 
 
-def prints(tree: ast.Module) -> list[ast.AST]:
+def prints(nodes: Nodes) -> list[ast.AST]:
     return [
         node
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
 
 
-def environment_uses(tree: ast.Module) -> list[ast.AST]:
+def environment_uses(nodes: Nodes) -> list[ast.AST]:
     found: list[ast.AST] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT:
             found.append(node)
         if isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & ENVIRONMENT:
@@ -38,20 +40,20 @@ def environment_uses(tree: ast.Module) -> list[ast.AST]:
     return found
 
 
-def accelerators(tree: ast.Module) -> list[ast.AST]:
+def accelerators(nodes: Nodes) -> list[ast.AST]:
     """Where code works on one accelerator alone: `torch.cuda`, `tensor.cuda()`, a device of that name as a string."""
     return [
         node
-        for node in ast.walk(tree)
+        for node in nodes
         if (isinstance(node, ast.Attribute) and node.attr == "cuda")
         or (isinstance(node, ast.Constant) and re.fullmatch(r"(cuda|mps)(:\d+)?", str(node.value)))
     ]
 
 
-def broad_handlers(tree: ast.Module) -> list[ast.AST]:
+def broad_handlers(nodes: Nodes) -> list[ast.AST]:
     """Bare handlers and handlers of Exception or BaseException that do not raise again."""
     found: list[ast.AST] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if not isinstance(node, ast.ExceptHandler):
             continue
         types = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
@@ -87,24 +89,24 @@ def is_exempt(path: Path, rule: str) -> bool:
 def test_library_keeps_the_rule(rule: str) -> None:
     files = [path for path in python_files("trellis", "extensions") if not is_exempt(path, rule)]
     assert len(files) > 50
-    assert [where(path, node) for path in files for node in CHECKS[rule](syntax_tree(path))] == []
+    assert [where(path, node) for path in files for node in CHECKS[rule](nodes(path))] == []
 
 
 @pytest.mark.parametrize("rule", CHECKS)
 def test_the_check_finds_what_it_looks_for(rule: str) -> None:
-    assert CHECKS[rule](ast.parse(BAD[rule]))
-    assert not CHECKS[rule](ast.parse('"""cuda, print(1), os.environ"""\nx = 1\n'))
+    assert CHECKS[rule](list(ast.walk(ast.parse(BAD[rule]))))
+    assert not CHECKS[rule](list(ast.walk(ast.parse('"""cuda, print(1), os.environ"""\nx = 1\n'))))
 
 
 def test_programs_and_installer_have_no_broad_handlers() -> None:
-    assert [where(path, node) for path in product_files() for node in broad_handlers(syntax_tree(path))] == []
+    assert [where(path, node) for path in product_files() for node in broad_handlers(nodes(path))] == []
 
 
 def test_no_star_imports() -> None:
     stars = [
         where(path, node)
         for path in product_files()
-        for node in ast.walk(syntax_tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
     ]
     assert stars == []
@@ -121,7 +123,7 @@ def test_files_and_functions_are_short() -> None:
         lines = len(path.read_text(encoding="utf-8").splitlines())
         if lines > LONGEST_FILE:
             long.append(f"{path.relative_to(ROOT)}: {lines} lines")
-        for node in ast.walk(syntax_tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1
                 if length > LONGEST_FUNCTION:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.charts_here import charts_here
 from trellis import Asset, ImageTo3D, Runtime
 from trellis.export.projection import VIEWS
 
@@ -47,7 +48,8 @@ def few_views() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for mode in ("fast", "best"):
             patch.setitem(VIEWS[mode], "cpu", (9, 192))
-        yield
+        with charts_here():  # but for those of worker processes
+            yield
 
 
 def make_asset(pipeline: ImageTo3D, picture: Path | Sequence[Path], *, seed: int) -> Asset:

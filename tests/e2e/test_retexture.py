@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import trimesh
 
 from tests.e2e.conftest import EXAMPLES, MODEL
 from tests.unit.app.engines import PipelineTool
@@ -46,8 +47,10 @@ def test_a_job_retextures_a_mesh_and_the_same_one_the_same_bytes(pipeline: Image
 
 
 @pytest.mark.parametrize("stage", [Stage.ENCODE, Stage.SOLID, Stage.LATENT, Stage.TEXTURE, Stage.PICTURE])
-def test_cancel_is_honoured_within_a_step(pipeline: ImageTo3D, stage: Stage) -> None:
+def test_cancel_is_honoured_within_a_step(pipeline: ImageTo3D, stage: Stage, tmp_path: Path) -> None:
     token, reached = CancelToken(), list[Stage]()
+    bar = tmp_path / "bar.glb"  # of few voxels
+    trimesh.creation.box((1, 0.25, 0.25)).export(bar)
 
     def listen(info: StepInfo) -> None:
         reached.append(info.stage)
@@ -55,5 +58,5 @@ def test_cancel_is_honoured_within_a_step(pipeline: ImageTo3D, stage: Stage) -> 
             token.cancel()
 
     with pytest.raises(Cancelled):
-        pipeline.retexture(MUG, EXAMPLES / "mug.png", latent_steps=2, progress=Progress(listen, token))
+        pipeline.retexture(bar, EXAMPLES / "mug.png", latent_steps=2, progress=Progress(listen, token))
     assert reached.count(stage) == 1 and reached[-1] == stage

@@ -48,6 +48,20 @@ def test_one_failure_fails_all_and_pytest_still_runs(
     assert ("FAILED" in output) == any(statuses[:2])
 
 
+def test_in_a_fresh_clone_all_tests_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before those that measure time, and not again where an earlier run has done so."""
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_one.py").write_text("def test_one():\n    raise SystemExit(1)\n")
+    compiled = "import sys, pathlib; sys.exit(not [*pathlib.Path('tests/__pycache__').glob('test_one*')])"
+    look = ("pytest, alone", [sys.executable, "-c", compiled])
+    monkeypatch.setattr(checks, "commands", lambda _: [look])
+    assert checks.run_all(tmp_path, ["tests"]) == 1
+    assert checks.run_all(tmp_path, []) == 0
+    assert checks._compile_ahead(tmp_path, {}) is None
+
+
 def test_arguments_run_only_pytest_with_them() -> None:
     [(name, command)] = checks.commands(["tests/unit", "-k", "mesh"])
     assert name == "pytest" and command == [sys.executable, "-m", "pytest", "tests/unit", "-k", "mesh"]

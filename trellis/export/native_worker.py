@@ -11,8 +11,6 @@ import numpy as np
 
 def charts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Charts and packing of our own; keys as in `xatlas_charts`."""
-    # The program's own package, found by its place: this file is not started as a part of it.
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from trellis.ops.atlas import AtlasOptions, build_atlas
 
     options = AtlasOptions(
@@ -76,4 +74,6 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    # The program's own package, found by its place: this file is not started as a part of it.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     main(sys.argv[1:])

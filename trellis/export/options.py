@@ -53,7 +53,7 @@ class FileOptions(Options):
         step=0.01,
     )
     faces: Annotated[int, Field(ge=100, le=5_000_000), WHOLE] | None = option(
-        None, "Faces", "Number of faces to keep, in place of Simplify.", group=MESH, null="as Simplify says"
+        None, "Faces", "Number of faces to keep, in place of Simplify.", group=MESH, null="by Simplify"
     )
     texture_size: Annotated[int, OneOf(TEXTURE_SIZES)] = option(
         1024, "Texture size", "Side of the texture in pixels; larger is sharper, slower.", group=TEXTURE

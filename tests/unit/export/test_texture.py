@@ -36,7 +36,13 @@ def shell_of_gaussians(mesh: Mesh, colors: torch.Tensor) -> GaussianCloud:
     return GaussianCloud(mesh.vertices, (colors - 0.5) / SH_C0, scales, rotations, opacities)
 
 
-def test_unwrap_covers_the_square_without_overlap():
+@pytest.fixture
+def by_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are made by the child program, as for users; see `tests/charts_here.py`."""
+    monkeypatch.setattr("trellis.export.unwrap.run_native", run_native)
+
+
+def test_unwrap_covers_the_square_without_overlap(by_child):
     surface = Surface.from_mesh(sphere(3))
     unwrapped = unwrap(surface, 512)
     assert unwrapped.uvs.min() >= 0 and unwrapped.uvs.max() <= 1
@@ -59,7 +65,7 @@ def test_unwrap_is_deterministic():
     assert np.array_equal(first.uvs, second.uvs) and np.array_equal(first.faces, second.faces)
 
 
-def test_unwrap_is_killed_on_cancel(monkeypatch):
+def test_unwrap_is_killed_on_cancel(by_child, monkeypatch):
     bumpy = sphere(6)  # takes seconds
     noise = torch.randn(bumpy.vertices.shape, generator=torch.Generator().manual_seed(0))
     surface = Surface.from_mesh(Mesh(bumpy.vertices + 5e-4 * noise, bumpy.faces))

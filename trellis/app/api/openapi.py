@@ -1,6 +1,7 @@
 """What the OpenAPI document says about requests: made from the classes that also check them."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -42,7 +43,7 @@ ERRORS: dict[int, dict[int | str, dict[str, Any]]] = {
 
 def request_properties(operation: type[JobRequest]) -> dict[str, Any]:
     """The JSON schema of every field of a request."""
-    document = operation.model_json_schema()
+    document = _schema_of(operation)
     frame = document.get("$defs", {}).get("PictureFrame", {})  # a reference would lead nowhere in the document
     properties = {}
     for name, schema in document["properties"].items():
@@ -52,6 +53,11 @@ def request_properties(operation: type[JobRequest]) -> dict[str, Any]:
         terms = {key: value for key, value in schema.items() if key not in ("x-null", "x-step")}
         properties[name] = terms | ({"description": terms["description"] + meaning} if meaning else {})
     return properties
+
+
+@cache
+def _schema_of(operation: type[JobRequest]) -> dict[str, Any]:
+    return operation.model_json_schema()
 
 
 def job_body(models: Models, operations: Operations = OPERATIONS) -> dict[str, Any]:
