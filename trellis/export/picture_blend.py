@@ -66,7 +66,7 @@ def blended_texture(
     device = texels.points.device
     surface = unwrapped_mesh(unwrapped, device)
     uvs = torch.from_numpy(unwrapped.uvs.astype(np.float32)).to(device)
-    asset = ColoredMesh(surface, uvs, texture.permute(2, 0, 1))
+    asset = ColoredMesh(surface, uvs, texture)
     before = texture.reshape(-1, 3)[texels.index]
     after, found, alike, notes = blended_colors(
         before, texels, surface, asset, picture=picture, camera=camera, progress=progress

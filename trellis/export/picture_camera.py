@@ -11,10 +11,10 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from trellis.geometry.cameras import Cameras, look_at
-from trellis.ops.rasterize import interpolate_attributes
+from trellis.ops.rasterize import draw_mesh
+from trellis.ops.warp_device import side_by_side
 from trellis.progress import Progress
 from trellis.rendering.gaussians import render_gaussians
-from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import GaussianCloud, Mesh
 from trellis.stages import Stage
 
@@ -51,7 +51,7 @@ class Drawable(Protocol):
 
 @dataclass(frozen=True)
 class ColoredMesh:
-    """A mesh on its device with uvs [V, 2] (origin top left) and texture [3, S, S] in [0, 1].
+    """A mesh on its device with uvs [V, 2] (origin top left) and texture [S, S, 3] in [0, 1].
 
     Without a texture the mesh has the colours of its vertices.
     """
@@ -66,17 +66,17 @@ class ColoredMesh:
 
     def draw(self, camera: Cameras, size: int) -> Tensor:
         """Colour times coverage and coverage [4, size, size], of 2 x 2 samples a pixel."""
-        samples = rasterize_mesh(self.mesh, camera, size=2 * size)
-        if self.texture is None or self.uvs is None:
-            assert self.mesh.colors is not None
-            color = interpolate_attributes(samples, self.mesh.faces, self.mesh.colors).permute(2, 0, 1)
-        else:
-            uvs = interpolate_attributes(samples, self.mesh.faces, self.uvs)
-            color = torch.nn.functional.grid_sample(
-                self.texture[None], uvs[None] * 2 - 1, padding_mode="border", align_corners=False
-            )[0]
-        mask = samples.mask[None].to(color)
-        return torch.nn.functional.avg_pool2d(torch.cat([color * mask, mask]), 2)
+        image = draw_mesh(
+            self.mesh.vertices,
+            self.mesh.faces,
+            camera,
+            face_values=self.mesh.vertices.new_zeros(len(self.mesh.faces), 3),
+            vertex_values=self.mesh.colors if self.texture is None else self.uvs,
+            texture=self.texture,
+            size=size,
+            supersampling=2,
+        )[0]
+        return image[[0, 1, 2, 7]]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def estimate_camera(asset: Drawable, picture: NDArray[np.uint8], *, progress: Pr
     progress = progress or Progress()
     small = asset
     if isinstance(asset, ColoredMesh) and asset.texture is not None:
-        small = ColoredMesh(asset.mesh, asset.uvs, _reduced(asset.texture, 256))
+        reduced = _reduced(asset.texture.permute(2, 0, 1), 256)
+        small = ColoredMesh(asset.mesh, asset.uvs, reduced.permute(1, 2, 0).contiguous())
     targets = {size: target(picture, size).to(small.points.device) for size in (COARSE, MIDDLE, FINE)}
     found = _look_around(small, targets[COARSE], YAWS, progress)
     first = _camera(small.points, found[0])
@@ -138,9 +139,12 @@ def estimate_camera(asset: Drawable, picture: NDArray[np.uint8], *, progress: Pr
         for fov in FOVS_DEGREES:
             place[2] = math.log(math.tan(math.radians(fov) / 2))
             starts.append(place.copy())
-    ranked = sorted((_cost(small, place, targets[MIDDLE], progress), tuple(place)) for place in starts)
-    results = [_search(small, np.array(place), targets[MIDDLE], 1.0, progress) for _, place in ranked[:STARTS]]
-    _, best = min(results, key=lambda item: item[0])
+    device = small.points.device
+    costs = side_by_side(lambda place: _cost(small, place, targets[MIDDLE], progress), starts, device=device)
+    ranked = sorted((cost, tuple(place)) for cost, place in zip(costs, starts))
+    places = [np.array(place) for _, place in ranked[:STARTS]]
+    searched = side_by_side(lambda one: _search(small, one, targets[MIDDLE], 1.0, progress), places, device=device)
+    _, best = min(searched, key=lambda item: item[0])
     _, best = _search(small, best, targets[FINE], 0.4, progress)
     overlap, error = _agreement(small.draw(_camera(small.points, best), FINE), targets[FINE])
     return PictureCamera(_camera(small.points, best), overlap, error)
@@ -201,12 +205,17 @@ def front_turn(mesh: Mesh, picture: NDArray[np.uint8], *, progress: Progress | N
 
 def _look_around(asset: Drawable, target: Tensor, yaws: int, progress: Progress) -> list[NDArray[np.float64]]:
     """Places all around, the best first."""
-    found: list[tuple[float, NDArray[np.float64]]] = []
     middle_fov = math.log(math.tan(math.radians(35) / 2))
-    for number in progress.steps(Stage.PICTURE, yaws):
-        for pitch in PITCHES_DEGREES:
-            place = np.array([2 * math.pi * number / yaws, math.radians(pitch), middle_fov, 0, 0, 0, 0])
-            found.append((_cost(asset, place, target, progress), place))
+
+    def at_yaw(number: int) -> list[tuple[float, NDArray[np.float64]]]:
+        yaw = 2 * math.pi * number / yaws
+        places = [np.array([yaw, math.radians(pitch), middle_fov, 0, 0, 0, 0]) for pitch in PITCHES_DEGREES]
+        return [(_cost(asset, place, target, progress), place) for place in places]
+
+    found: list[tuple[float, NDArray[np.float64]]] = []
+    for number, some in enumerate(side_by_side(at_yaw, range(yaws), device=asset.points.device), 1):
+        found += some
+        progress.report(Stage.PICTURE, number, yaws)
     found.sort(key=lambda item: item[0])
     return [place for _, place in found]
 

@@ -1,5 +1,6 @@
 """Colours of surface points from rendered views of the Gaussians, with exact occlusion, as one weighted mean."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from trellis.export.refine import TextureEquations
 from trellis.geometry.cameras import Cameras, look_at, uniform_view_angles
 from trellis.ops.half_edges import face_vectors
 from trellis.ops.rasterize import GAUSSIAN_BACKENDS, TriangleSamples, backend_for, check_backend
+from trellis.ops.warp_device import side_by_side
 from trellis.progress import Progress
 from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import project_vertices, rasterize_mesh
@@ -26,7 +28,7 @@ MIN_ALPHA = 0.5  # thinner coverage is mostly background
 # decide only where no view is clear, the latter only where there is no view at all.
 UNCLEAR_WEIGHT = 0.02
 FALLBACK_WEIGHT = 1e-6
-VIEWS_AT_ONCE = 4  # share the work that does not depend on the camera; a wish to stop waits for so many
+VIEWS_AT_ONCE = 4  # on a card: share what does not depend on the camera; a wish to stop waits for so many
 DISTANCE = 2.0  # of the cameras, as the published renderer has it
 FRAME_MARGIN = 1.02
 OVERHANG = 0.006  # of the picture's side
@@ -130,12 +132,20 @@ def sights(
     rasterizer: str = "builtin",
 ) -> Iterator[Sight]:
     """What every one of `cameras` sees of the Gaussians and the mesh; reports each as a step and can be cancelled."""
-    pictures: Tensor | None = None
-    for view in progress.steps(Stage.TEXTURE, len(cameras)):
-        if view % VIEWS_AT_ONCE == 0:
-            pictures = _pictures(gaussians, cameras[view : view + VIEWS_AT_ONCE], size, rasterizer)
-        assert pictures is not None
-        yield look(mesh, cameras[view : view + 1], pictures[view % VIEWS_AT_ONCE])
+    device = gaussians.positions.device
+    at_once = 1 if device.type == "cpu" else VIEWS_AT_ONCE
+
+    def seen(begin: int) -> Iterator[Sight]:
+        pictures = _pictures(gaussians, cameras[begin : begin + at_once], size, rasterizer)
+        first = look(mesh, cameras[begin : begin + 1], pictures[0])  # the others one at a time: they are large
+        others = (look(mesh, cameras[begin + i : begin + i + 1], pictures[i]) for i in range(1, len(pictures)))
+        return itertools.chain([first], others)
+
+    groups = side_by_side(seen, range(0, len(cameras), at_once), device=device)
+    for number, sight in enumerate(itertools.chain.from_iterable(groups), 1):
+        progress.cancel.raise_if_cancelled()
+        yield sight
+        progress.report(Stage.TEXTURE, number, len(cameras))
 
 
 def gaussian_colors(

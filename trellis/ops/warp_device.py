@@ -5,11 +5,12 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import warp as wp
@@ -17,6 +18,10 @@ from torch import Tensor
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
+_loaded: set[tuple[Any, str]] = set()
+_worker = threading.local()  # `alone`: this thread is one of `side_by_side`
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def start() -> None:
@@ -116,7 +121,18 @@ def launch(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device) -
     """Run a kernel over `dim` work items on a torch device, in order with torch's own work; see `arguments`."""
     if dim == 0:
         return
+    _load_once(kernel, device)
     wp.launch(kernel, dim=dim, inputs=arguments(kernel, inputs), device=device_of(device), stream=_stream(device))
+
+
+def _load_once(kernel: wp.Kernel, device: torch.device) -> None:
+    """Load a kernel's module under a lock: threads that need it first at the same time would all compile it."""
+    key = (kernel.module, str(device))
+    if key not in _loaded:
+        with _lock:
+            _start()
+            wp.load_module(kernel.module, device=wp.get_device(str(device)))
+            _loaded.add(key)
 
 
 def _stream(device: torch.device) -> "wp.Stream | None":
@@ -162,14 +178,44 @@ def _in_pieces(
     grain: int,
     per_thread: int,
 ) -> None:
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    threads = 1 if getattr(_worker, "alone", False) else _threads(device)
     # More pieces than threads, as some have more work than others.
     pieces = min(count // grain, per_thread * threads)
     if threads == 1 or pieces < 2:
         run(0, count)
         return
-    # Before the threads: they would all compile it.
-    wp.load_module(kernel.module, device=device_of(device))
     ends = [count * (index + 1) // pieces for index in range(pieces)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, [0, *ends[:-1]], ends))
+
+
+def _threads(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T], *, device: torch.device) -> Iterator[R]:
+    """`work` of every item, in their order, without gradients.
+
+    On the CPU as many are in work as torch uses threads, each with kernels in one piece: this leaves no core idle where
+    the work of an item has parts of one thread. Elsewhere one after the other. Items after one that is not asked for,
+    as the iterator is closed, are not begun.
+    """
+    threads = _threads(device)
+    if threads == 1 or getattr(_worker, "alone", False):
+        yield from map(work, items)
+        return
+    pool, waiting = ThreadPoolExecutor(threads, initializer=_begin_alone), deque[Future[R]]()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_alone() -> None:
+    _worker.alone = True
+    torch.set_grad_enabled(False)  # of this thread

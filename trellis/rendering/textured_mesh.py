@@ -55,6 +55,8 @@ def render_textured_mesh(
             f"Image size must be positive and supersampling 1 to 8, not {size} and {supersampling}."
         )
     source = vertices.device
+    if shading == "none":
+        return _unlit(vertices, faces, uvs, texture, cameras, size, supersampling, background, backend)
     device = rasterize.rendering_device(source, backend, vertices, uvs, texture)
     mesh = Mesh(vertices.to(device).float(), faces.to(device).int())
     texture = texture.to(device).float().permute(2, 0, 1)[None]
@@ -70,16 +72,37 @@ def render_textured_mesh(
         seen = samples.mask
         values = rasterize.interpolate_attributes(samples, mesh.faces, attributes, backend=backend)[seen]
         color = _lookup(texture, values[:, :2])
-        if shading != "none":
-            normal = flat_normals[samples.face_id[seen].long()] if flat else values[:, 2:5]
-            if relief is not None:
-                normal = _bent(normal, values[:, 5:9], _lookup(relief, values[:, :2]))
-            color = color * _light(normal, camera, shading)
+        normal = flat_normals[samples.face_id[seen].long()] if flat else values[:, 2:5]
+        if relief is not None:
+            normal = _bent(normal, values[:, 5:9], _lookup(relief, values[:, :2]))
+        color = color * _light(normal, camera, shading)
         channels = torch.cat([behind, behind.new_zeros(1)])[:, None, None].repeat(1, *seen.shape)
         channels.masked_scatter_(seen, torch.cat([color, color.new_ones(1, color.shape[1])]))
         pictures.append(_reduced(channels, size))
     stacked = torch.stack(pictures).to(source)
     return ColorImages(stacked[:, :3], stacked[:, 3])
+
+
+def _unlit(
+    vertices: Tensor, faces: Tensor, uvs: Tensor, texture: Tensor, cameras: Cameras, size: int, supersampling: int,
+    background: str | tuple[float, float, float], backend: str
+) -> ColorImages:  # fmt: skip
+    """The colours of the texture as they are, drawn in one go."""
+    device = rasterize.rendering_device(vertices.device, backend, vertices, uvs, texture)
+    images = rasterize.draw_mesh(
+        vertices.to(device).float(),
+        faces.to(device).int(),
+        cameras.to(device),
+        face_values=vertices.new_zeros(len(faces), 3, device=device, dtype=torch.float32),
+        vertex_values=uvs.to(device).float(),
+        texture=texture.to(device).float(),
+        size=size,
+        supersampling=supersampling,
+        backend=backend,
+    ).to(vertices.device)
+    alpha = images[:, 7]
+    behind = background_color(background).to(alpha)[:, None, None]
+    return ColorImages(images[:, :3] + behind * (1 - alpha[:, None]), alpha)
 
 
 def _lookup(texture: Tensor, uvs: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Preview frames: the asset turning about its vertical axis, one or more pictures side by side."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from trellis.ops.rasterize import (
     backend_for,
     check_backend,
 )
+from trellis.ops.warp_device import side_by_side
 from trellis.progress import Progress
 from trellis.rendering.backgrounds import background_color
 from trellis.rendering.gaussians import render_gaussians
@@ -85,11 +87,15 @@ def turntable(
 def _draw(scene: "_Scene", config: TurntableConfig, progress: Progress) -> Iterator[NDArray[np.uint8]]:
     """The frames, some at once."""
     cameras = turntable_cameras(config.frames)
-    for begin in range(0, config.frames, scene.frames_at_once):
-        progress.cancel.raise_if_cancelled()
-        for offset, picture in enumerate(scene.pictures(cameras[begin : begin + scene.frames_at_once], config)):
-            progress.report(Stage.PREVIEW, begin + offset + 1, config.frames)
-            yield picture
+
+    def pictures(begin: int) -> NDArray[np.uint8]:
+        return scene.pictures(cameras[begin : begin + scene.frames_at_once], config)
+
+    begins = range(0, config.frames, scene.frames_at_once)
+    drawn = itertools.chain.from_iterable(side_by_side(pictures, begins, device=scene.device))
+    for number, picture in enumerate(drawn, 1):
+        progress.report(Stage.PREVIEW, number, config.frames)
+        yield picture
 
 
 class _Scene:
@@ -126,6 +132,7 @@ class _Scene:
         self.radiance_field = radiance_field if "radiance_field" in sides else None
         self.draw_textured = _on_device(textured, device) if textured is not None and "textured" in sides else None
         faces = 0 if textured is None or self.draw_textured is None else len(textured.faces)
+        self.device = device
         self.frames_at_once = self._frames_at_once(device, faces)
 
     def _frames_at_once(self, device: torch.device, textured_faces: int) -> int:

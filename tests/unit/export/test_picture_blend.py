@@ -81,7 +81,7 @@ def colored(mesh: Mesh, unwrapped: Unwrapped) -> ColoredMesh:
     return ColoredMesh(
         flat,
         uvs[surface.faces[:, :1].long()].expand(-1, 3, 2).reshape(-1, 2),
-        texture.reshape(side, side, 3).permute(2, 0, 1),
+        texture.reshape(side, side, 3),
     )
 
 

@@ -24,7 +24,7 @@ from trellis.export import unwrap as unwrapping
 from trellis.export.chain import FileSources
 from trellis.export.files import write_files
 from trellis.export.options import FORMATS, FileOptions
-from trellis.export.projection import VIEWS, VIEWS_AT_ONCE
+from trellis.export.projection import VIEWS
 from trellis.export.unwrap import UNWRAP_METHODS
 from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress
@@ -112,7 +112,7 @@ def test_one_rasterizer_draws_first_look_texture_and_preview(
     for rasterizer, of_gaussians, of_meshes in (("gsplat", "gsplat", "auto"), ("kaolin", "auto", "kaolin")):
         asked.clear()
         options = FileOptions(**FAST, formats=("glb", "mp4"), preview_content=("gaussians", "normals"))
-        views = len(range(0, VIEWS["fast"]["cpu"][0], VIEWS_AT_ONCE))
+        views = VIEWS["fast"]["cpu"][0]
         common = {"progress": Progress(), "on_note": lambda note: None, "on_draft": lambda picture: None}
         write_files(sources, tmp_path, name="ball", options=options, rasterizer=rasterizer, **common)
         assert asked.count(("render_gaussians", of_gaussians)) == 1 + views + 1

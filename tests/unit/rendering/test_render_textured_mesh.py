@@ -38,15 +38,17 @@ def test_the_texture_stands_upright_and_is_not_mirrored(backend: str) -> None:
     assert images.alpha[0].sum().item() == pytest.approx(side**2, rel=0.01)
 
 
-def test_back_ends_agree() -> None:
+@pytest.mark.parametrize("shading", ["none", "studio"])
+def test_back_ends_agree(shading: str) -> None:
     texture = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(0))
     cameras = orbit_cameras([math.pi, 2.5], [0.0, 0.6])
     images = [
-        render_textured_mesh(**sheet(texture, cameras=cameras, shading="studio", backend=backend))
+        render_textured_mesh(**sheet(texture, cameras=cameras, shading=shading, backend=backend))
         for backend in ("reference", "warp")
     ]
     assert images[0].color.std() > 0.05 and len(images[0].color) == 2
     assert torch.allclose(images[0].color, images[1].color, atol=1e-4)
+    assert torch.allclose(images[0].alpha, images[1].alpha, atol=1e-5)
 
 
 @BACKENDS

@@ -31,21 +31,25 @@ def draw_mesh(
     vertex_values: Tensor | None,
     size: int,
     supersampling: int,
+    texture: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Draw a mesh into V cameras: [V, 8, size, size] of vertex values (0..2), face values (3..5), depth and coverage.
 
     vertices [n, 3] world; faces [F, 3]; face_values [F, 3]: constant on each face, 0.5 where no mesh is; vertex_values
-    [n, 3] or None (0): perspective-correct. Depth is camera z. supersampling^2 samples a pixel are reduced by an
-    antialiased bilinear filter (`torch.nn.functional.interpolate` on the reference back end). Faces that reach nearer
-    than NEAR to the camera's plane are left out. Differentiable on the reference back end and the adapters.
+    [n, 3] or None (0): perspective-correct. With a texture [h, w, 3] they are uvs [n, 2], from its top left, in whose
+    place its bilinear values come, beyond it those of its border. Depth is camera z. supersampling^2 samples a pixel
+    are reduced by an antialiased bilinear filter (`torch.nn.functional.interpolate` on the reference back end). Faces
+    that reach nearer than NEAR to the camera's plane are left out. Differentiable on the reference back end and the
+    adapters.
     Raises InvalidInputError for an unknown back end or unusable sizes.
     """
     if size < 1 or not 1 <= supersampling <= 8:
         raise InvalidInputError(
             f"Image size must be positive and supersampling 1 to 8, not {size} and {supersampling}."
         )
-    tensors = [vertices, face_values] if vertex_values is None else [vertices, face_values, vertex_values]
+    given = (vertices, face_values, vertex_values, texture)
+    tensors = [tensor for tensor in given if tensor is not None]
     if choose_backend(backend, *tensors, among=TRIANGLE_BACKENDS) == "warp":
         # Imported at the call: Warp takes half a second to load.
         from trellis.ops.rasterize import warp_meshes
@@ -56,6 +60,7 @@ def draw_mesh(
             cameras,
             face_values=face_values,
             vertex_values=vertex_values,
+            texture=texture,
             size=size,
             supersampling=supersampling,
             limits=(NEAR, BACKGROUND),
@@ -69,6 +74,7 @@ def draw_mesh(
         color = samples.barycentric.new_zeros(*samples.mask.shape, 3)
         if vertex_values is not None:
             color = interpolate_attributes(samples, faces, vertex_values, backend=backend)
+            color = color if texture is None else _looked_up(texture, color) * samples.mask[..., None]
         flat = face_values[samples.face_id.long()]
         mask = samples.mask[..., None].to(color)
         pictures.append(torch.cat([color, flat, samples.depth[..., None], mask], dim=2).permute(2, 0, 1))
@@ -78,3 +84,10 @@ def draw_mesh(
     return torch.nn.functional.interpolate(
         channels, size=(size, size), mode="bilinear", antialias=True, align_corners=False
     )
+
+
+def _looked_up(texture: Tensor, uvs: Tensor) -> Tensor:
+    """Bilinear values [H, W, 3] of a texture [h, w, 3] at uvs [H, W, 2]."""
+    grid, values = uvs[None] * 2 - 1, texture.permute(2, 0, 1)[None]
+    found = torch.nn.functional.grid_sample(values, grid, padding_mode="border", align_corners=False)
+    return found[0].permute(1, 2, 0)

@@ -14,8 +14,8 @@ from trellis.geometry.cameras import Cameras
 from trellis.ops import warp_device
 from trellis.ops.rasterize.warp_triangles import NOTHING, cover, draw_faces
 
-# Samples and points held at once: 8 and 12 bytes each.
-SAMPLE_BUDGET = 1 << 24
+# Samples and points held at once: 8 (with colours 20) and 12 bytes each.
+SAMPLE_BUDGET = 1 << 23
 POINT_BUDGET = 1 << 24
 
 wp.set_module_options({"enable_backward": False})
@@ -56,16 +56,62 @@ def _end_tap(centre: float, reach: float, side: int) -> int:
     return wp.min(int(centre + reach + 0.5), side)
 
 
+@wp.func
+def _looked_up(texture: wp.array2d(dtype=wp.vec3), u: float, v: float) -> wp.vec3:
+    """The bilinear value of a texture about its texel centres; beyond them it repeats its border."""
+    height = texture.shape[0]
+    width = texture.shape[1]
+    x = wp.clamp(u * float(width) - 0.5, 0.0, float(width - 1))
+    y = wp.clamp(v * float(height) - 0.5, 0.0, float(height - 1))
+    left = wp.min(int(x), wp.max(width - 2, 0))
+    top = wp.min(int(y), wp.max(height - 2, 0))
+    right = wp.min(left + 1, width - 1)
+    below = wp.min(top + 1, height - 1)
+    part_x = x - float(left)
+    part_y = y - float(top)
+    above = texture[top, left] * (1.0 - part_x) + texture[top, right] * part_x
+    under = texture[below, left] * (1.0 - part_x) + texture[below, right] * part_x
+    return above * (1.0 - part_y) + under * part_y
+
+
 @wp.kernel
-def _shade(
+def _color(
     nearest: wp.array(dtype=wp.int64),
     nothing: wp.int64,
     points: wp.array(dtype=wp.vec3),
     faces: wp.array(dtype=wp.vec3i),
-    face_values: wp.array(dtype=wp.vec3),
     vertex_values: wp.array(dtype=wp.vec3),
-    colored: int,
+    texture: wp.array2d(dtype=wp.vec3),
+    textured: int,
     count: int,
+    side: int,
+    colors: wp.array(dtype=wp.vec3),
+    first: int,
+):
+    sample = first + wp.tid()
+    key = nearest[sample]
+    if key == nothing:
+        return
+    view = sample / (side * side)
+    at = wp.vec2(float(sample % side) + 0.5, float((sample / side) % side) + 0.5)
+    corner = faces[int(key & wp.int64(4294967295))]
+    base = view * count
+    found = cover(points[base + corner[0]], points[base + corner[1]], points[base + corner[2]], at, 1)
+    value = (
+        vertex_values[corner[0]] * found[0] + vertex_values[corner[1]] * found[1] + vertex_values[corner[2]] * found[2]
+    )
+    if textured == 1:
+        value = _looked_up(texture, value[0], value[1])
+    colors[sample] = value
+
+
+@wp.kernel
+def _shade(
+    nearest: wp.array(dtype=wp.int64),
+    nothing: wp.int64,
+    face_values: wp.array(dtype=wp.vec3),
+    colors: wp.array(dtype=wp.vec3),
+    colored: int,
     size: int,
     factor: int,
     background: float,
@@ -95,23 +141,15 @@ def _shade(
         for x in range(begin_x, end_x):
             weight = weight_y * (1.0 - wp.abs((float(x) + 0.5 - centre_x) / reach))
             total += weight
-            key = nearest[(view * side + y) * side + x]
+            sample = (view * side + y) * side + x
+            key = nearest[sample]
             if key != nothing:
-                face = int(key & wp.int64(4294967295))
                 mask += weight
                 # The key's high half is the depth, which is positive.
                 depth += weight * wp.cast(int(key >> wp.int64(32)), wp.float32)
-                flat += weight * face_values[face]
+                flat += weight * face_values[int(key & wp.int64(4294967295))]
                 if colored == 1:
-                    corner = faces[face]
-                    base = view * count
-                    at = wp.vec2(float(x) + 0.5, float(y) + 0.5)
-                    found = cover(points[base + corner[0]], points[base + corner[1]], points[base + corner[2]], at, 1)
-                    color += weight * (
-                        vertex_values[corner[0]] * found[0]
-                        + vertex_values[corner[1]] * found[1]
-                        + vertex_values[corner[2]] * found[2]
-                    )
+                    color += weight * colors[sample]
     start = 8 * view * area + pixel
     for channel in range(3):
         image[start + channel * area] = color[channel] / total
@@ -147,6 +185,7 @@ def draw_mesh(
     size: int,
     supersampling: int,
     limits: tuple[float, float],
+    texture: Tensor | None = None,
 ) -> Tensor:
     """[V, 8, size, size]; see `ops.rasterize.draw_mesh`. limits: nearest depth, face value where no mesh is."""
     device, views = vertices.device, len(cameras)
@@ -155,14 +194,31 @@ def draw_mesh(
     image = torch.empty(views, 8, size, size, device=device)
     at_once = cameras_at_once(len(vertices), len(faces), side, device=device)
     faces = faces.int()
-    values = face_values if vertex_values is None else vertex_values
     for begin in range(0, views, at_once):
         chunk = slice(begin, begin + at_once)
         shown, target = cameras[chunk], image[chunk]
         points, nearest = seen_faces(vertices, faces, shown, side=side, near=near)
+        colors = face_values  # not looked at
+        if vertex_values is not None:
+            colors = _sample_colors(points, nearest, faces, vertex_values, texture, side)
         shading = [
-            nearest, NOTHING, points, faces, face_values, values, int(vertex_values is not None), len(vertices), size,
-            supersampling, background, target,
+            nearest, NOTHING, face_values, colors, int(vertex_values is not None), size, supersampling, background,
+            target,
         ]  # fmt: skip
         warp_device.launch_items(_shade, len(shown) * size * size, shading, device=device, grain=1 << 13)
     return image
+
+
+def _sample_colors(
+    points: Tensor, nearest: Tensor, faces: Tensor, vertex_values: Tensor, texture: Tensor | None, side: int
+) -> Tensor:
+    """Values [V * side * side, 3] of the samples that show a face: of its corners, or of the texture at their uvs."""
+    colors = points.new_empty(len(nearest), 3)
+    pixels = vertex_values[:1, None] if texture is None else texture  # the kernel takes some, and looks at none
+    values = vertex_values if texture is None else torch.nn.functional.pad(vertex_values, (0, 1))
+    inputs = [
+        nearest, NOTHING, points, faces, values, warp_device.view(pixels, wp.vec3), int(texture is not None),
+        points.shape[1], side, colors,
+    ]  # fmt: skip
+    warp_device.launch_items(_color, len(nearest), inputs, device=points.device, grain=1 << 15)
+    return colors

@@ -34,8 +34,9 @@ def _count(
     lift: float,
     free: wp.array(dtype=wp.int32),
     cast: wp.array(dtype=wp.int32),
+    begin: int,
 ):
-    patch = wp.tid()
+    patch = begin + wp.tid()
     first = starts[patch]
     size = starts[patch + 1] - first
     seen = int(0)
@@ -78,6 +79,6 @@ def count_free_rays(
     free, cast = (torch.zeros(count, dtype=torch.int32, device=vertices.device) for _ in range(2))
     mesh = warp_device.mesh(vertices, faces)
     inputs = [mesh.id, vertices, faces, members, starts, rays, enough, lift, free, cast]
-    warp_device.launch(_count, count, inputs, device=vertices.device)
+    warp_device.launch_items(_count, count, inputs, device=vertices.device, grain=64)
     wp.synchronize_device(mesh.device)  # the tree must outlive the kernel
     return free, cast
