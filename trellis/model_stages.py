@@ -317,9 +317,12 @@ class ModelStages:
         return self.host.run("slat_decoder_rf", work, values=lambda radiance: radiance.density)
 
 
-def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None) -> SamplerConfig:
+def override(
+    sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None, *, least: int = 1
+) -> SamplerConfig:
     """The model's sampler with the steps and guidance strength of a request, where it states them.
 
+    least: steps where the request states none and the model's own are fewer.
     Raises InvalidInputError naming the stage's value that is out of range.
     """
     if steps is not None and steps < 1:
@@ -328,7 +331,7 @@ def override(sampler: SamplerConfig, stage: str, steps: int | None, guidance: fl
         raise InvalidInputError(f"{stage}_guidance must be at least 0, not {guidance}.")
     return replace(
         sampler,
-        steps=sampler.steps if steps is None else steps,
+        steps=max(sampler.steps, least) if steps is None else steps,
         cfg_strength=sampler.cfg_strength if guidance is None else guidance,
     )
 

@@ -31,7 +31,7 @@ from trellis.families.trellis_family import ENCODER_FOLDER, ENCODERS, NANO, enco
 from trellis.kept import FileSurface
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.model_stages import ModelStages, override
-from trellis.models import PipelineConfig, load_model
+from trellis.models import PipelineConfig, SamplerConfig, load_model
 from trellis.models.pipeline_config import DECODERS
 from trellis.opening import open_model
 from trellis.progress import Progress
@@ -40,6 +40,10 @@ from trellis.retexturing.retexture import Retextured, retextured
 from trellis.runtime import Runtime
 from trellis.sampling import Start
 from trellis.sparse import SparseTensor
+
+# Where pictures take turns, a part is made anew or a sampling begins on the way: at least so many, if none are stated.
+MANY_STEPS = 12
+_Wish = tuple[int | None, float | None]  # steps and guidance of a stage, None: the model's own
 
 
 class TrellisPipeline(ModelStages):
@@ -91,8 +95,10 @@ class TrellisPipeline(ModelStages):
         """
         progress = progress or Progress()
         self.check_makes(representations)
-        structure_sampler = override(self.config.structure_sampler, "structure", structure_steps, structure_guidance)
-        latent_sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
+        least = MANY_STEPS if isinstance(source, Sequence) and not isinstance(source, str) and len(source) > 1 else 1
+        structure_sampler, latent_sampler = self._samplers(
+            (structure_steps, structure_guidance), (latent_steps, latent_guidance), least=(least, least)
+        )
         generator = torch.Generator().manual_seed(seed)
 
         with self.host.in_order(stage_roles(representations)):
@@ -101,6 +107,15 @@ class TrellisPipeline(ModelStages):
             voxels = self.decode_structure(structure)
             latent = self.sample_latent(condition, voxels, latent_sampler, generator, multi_image, progress, speed)
             return self.decode(latent, representations, condition.pictures, progress)
+
+    def _samplers(
+        self, structure: _Wish, latent: _Wish, *, least: tuple[int, int] = (1, 1)
+    ) -> tuple[SamplerConfig, SamplerConfig]:
+        """The samplers of both stages with the steps and the guidance that are wished for; `least` of `override`."""
+        return (
+            override(self.config.structure_sampler, "structure", *structure, least=least[0]),
+            override(self.config.latent_sampler, "latent", *latent, least=least[1]),
+        )
 
     def load_asset(self, path: str | Path) -> Asset:
         """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
@@ -170,8 +185,11 @@ class TrellisPipeline(ModelStages):
         """
         progress = progress or Progress()
         self.check_makes(representations)
-        structure_sampler = override(self.config.structure_sampler, "structure", structure_steps, structure_guidance)
-        latent_sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
+        structure_sampler, latent_sampler = self._samplers(
+            (structure_steps, structure_guidance),
+            (latent_steps, latent_guidance),
+            least=(MANY_STEPS, MANY_STEPS if strength < 1 else 1),
+        )
         generator = torch.Generator().manual_seed(seed)
         voxels = source_voxels(self, source)
         condition = self.read(prompt_or_pictures, background=background, progress=progress)
@@ -232,9 +250,11 @@ class TrellisPipeline(ModelStages):
         progress = progress or Progress()
         self.check_makes(representations)
         self.obtain_encoder("sparse_structure_encoder", progress)
+        structure_sampler, latent_sampler = self._samplers(
+            (structure_steps, structure_guidance), (latent_steps, latent_guidance), least=(MANY_STEPS, MANY_STEPS)
+        )
         options = EditOptions(
-            structure_sampler=override(self.config.structure_sampler, "structure", structure_steps, structure_guidance),
-            latent_sampler=override(self.config.latent_sampler, "latent", latent_steps, latent_guidance),
+            structure_sampler=structure_sampler, latent_sampler=latent_sampler,
             remove=remove, drop_loose=drop_loose, resample=resample, seed=seed, multi_image=multi_image,
             background=background, speed=speed,
         )  # fmt: skip

@@ -35,8 +35,9 @@ DECODERS = {
 }
 ENCODERS = {"sparse_structure_encoder": "structure_vae", "slat_encoder": "latent_vae"}
 IMAGE_ENCODER = "image_encoder"
-STRUCTURE_STRENGTH, LATENT_STRENGTH = 2.0, 3.0  # guidance of the samplers
-STEPS = 12  # of the samplers: with 25 the structures are no nearer to the truth (docs/nano.md)
+# Guidance and steps of the samplers: more of either brings nothing nearer to the truth (docs/journal/nano.md).
+STRUCTURE_STRENGTH, LATENT_STRENGTH = 1.0, 0.0
+STEPS = 4
 FILE_LIMIT = 16 * 10**6
 TOTAL_LIMIT = 48 * 10**6
 
