@@ -27,9 +27,9 @@ PROGRAMS = (
     "trellis/training/evaluate_edits.py",
     "trellis/training/procedural/examples.py",
 )
-# Names, with what will use them: the losses of FlexiCubes and points drawn on a mesh (training on meshes of one's own);
-# a network lent by itself is for callers from Python.
-NOT_YET_NAMES = {"extract_training_mesh", "on_device", "sample_surface"}
+# Names, with what will use them: points drawn on a mesh (training on meshes of one's own); a network lent by itself is
+# for callers from Python.
+NOT_YET_NAMES = {"on_device", "sample_surface"}
 
 
 def used_names(paths: list[Path]) -> Counter[str]:
