@@ -27,9 +27,7 @@ PROGRAMS = (
     "trellis/training/evaluate_edits.py",
     "trellis/training/procedural/examples.py",
 )
-# Names, with what will use them: points drawn on a mesh (training on meshes of one's own); a network lent by itself is
-# for callers from Python.
-NOT_YET_NAMES = {"on_device", "sample_surface"}
+NOT_YET_NAMES = {"on_device"}  # a network lent by itself is for callers from Python
 
 
 def used_names(paths: list[Path]) -> Counter[str]:

@@ -10,7 +10,7 @@ from trellis.conditioning import ImageEncoder
 from trellis.conditioning.image_encoder import normalized
 from trellis.encoding.colors import surface_colors
 from trellis.encoding.lights import studio_light
-from trellis.encoding.sampling import face_normals
+from trellis.encoding.normals import face_normals
 from trellis.encoding.source_mesh import SourceMesh, linear_from_srgb, srgb_from_linear
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras, multiview_cameras
