@@ -99,7 +99,7 @@ class PictureReader:
         return self._submit(values, content, self._time_limit)
 
     def cut_out(self, path: Path, way: str, *, drawn: Drawn | None = None) -> "Future[ReadPicture]":
-        """Cut the object out of a picture file; `way` is one of `trellis.conditioning.BACKGROUND_MODES`.
+        """Cut the object out of a picture file; `way` is one of `trellis.conditioning.matting.BACKGROUND_MODES`.
 
         `drawn` helps it. No network is fetched. Whoever calls has made sure that clients may name the file. Where the
         picture can be read, and nothing is found in it, the future raises CutOutError.

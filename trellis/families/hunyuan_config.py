@@ -15,10 +15,9 @@ import yaml
 from trellis.conditioning.shape_picture import EncoderSizes, PictureRecipe
 from trellis.errors import CheckpointError
 from trellis.families.family import VIEWS
-from trellis.models.vecset_sizes import WEIGHTS_FILE, DecoderSizes, FlowSizes
+from trellis.models.vecset_sizes import DecoderSizes, FlowSizes
 
 CONFIG_FILE = "config.yaml"
-__all__ = ["CONFIG_FILE", "DECODER_FOLDERS", "WEIGHTS_FILE", "HunyuanConfig", "read_config", "read_decoder_config"]
 LARGEST_FILE = 1 << 20  # bytes; the published ones have two thousand
 LARGEST = 1 << 16  # of every size; those of the published networks stay below 5000
 # Folders of the turbo decoders, which answer the latents of the mini models or of the others, several times as fast.
