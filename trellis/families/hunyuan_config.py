@@ -33,26 +33,22 @@ T = TypeVar("T", int, float, bool)
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Times of the steps: those of a consistency model on a grid of `pcm_timesteps`, else evenly spaced (None)."""
-
-    pcm_timesteps: int | None = None
-
-
-@dataclass(frozen=True)
 class HunyuanConfig:
-    """One shape model: what its `config.yaml` says."""
+    """One shape model: what its `config.yaml` says.
+
+    pcm_timesteps: the grid that the times of a consistency model lie on; None: steps are evenly spaced.
+    """
 
     flow: FlowSizes
     decoder: DecoderSizes
     encoder: EncoderSizes
-    schedule: Schedule
     picture: PictureRecipe
+    pcm_timesteps: int | None = None
 
     @property
     def kind(self) -> str:
         """ "plain", "fast" or "turbo": how guidance and steps work."""
-        if self.schedule.pcm_timesteps is not None:
+        if self.pcm_timesteps is not None:
             return "turbo"
         return "fast" if self.flow.guidance_embed else "plain"
 
@@ -150,7 +146,7 @@ def read_config(path: str | Path) -> HunyuanConfig:
         flow=_flow(_params(top.inner("model"), FLOWS)),
         decoder=_decoder(_params(top.inner("vae"), DECODERS)),
         encoder=_encoder(_params(top.inner("conditioner"), CONDITIONERS)),
-        schedule=_schedule(top.inner("scheduler")),
+        pcm_timesteps=_schedule(top.inner("scheduler")),
         picture=_picture(_params(top.inner("image_processor"), PICTURE_RECIPES)),
     )
     _check_together(config, str(path))
@@ -213,17 +209,17 @@ def _encoder(params: _Section) -> EncoderSizes:
     return sizes
 
 
-def _schedule(section: _Section) -> Schedule:
+def _schedule(section: _Section) -> int | None:
     is_consistency = SCHEDULERS[section.name("target", SCHEDULERS)]
     params = _Section(section.place, section.values.get("params") or {})
     params.fixed("num_train_timesteps", 1000)
     if not is_consistency:
         params.fixed("shift", 1.0)
-        return Schedule()
+        return None
     grid = params.number("pcm_timesteps", int)
     if grid > 1000:
         raise CheckpointError(f"{section.place}: pcm_timesteps must be at most 1000, not {grid}.")
-    return Schedule(grid)
+    return grid
 
 
 def _picture(params: _Section) -> PictureRecipe:
