@@ -12,7 +12,7 @@ PROGRAMS = (
     "trellis/__main__.py",
     "gradio_main.py",
     "train.py",
-    "dataset_toolkits/build_metadata.py",
+    "dataset_toolkits/published.py",
     "docker/reconstruct.py",
     "trellis/app/worker.py",
     "trellis/app/picture_worker.py",
