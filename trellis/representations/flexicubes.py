@@ -152,10 +152,6 @@ def _corner_values(feats: Tensor, group: slice, corner: int) -> Tensor:
     return feats[:, group.start + corner * width : group.start + (corner + 1) * width]
 
 
-def _vertex_groups(shell: _Shell) -> list[slice]:
-    return [SDF, DEFORM, COLOR] if shell.feats.shape[1] == COLOR_CHANNELS else [SDF, DEFORM]
-
-
 @torch.no_grad()
 def _surface_cubes(shell: _Shell, closed: bool) -> tuple[Tensor, Tensor]:
     """Keys [S] and case ids [S] of the cubes with a sign change; outside the shell the field is positive (`closed`)."""
@@ -190,7 +186,8 @@ def _build_surface(shell: _Shell, tables: CaseTables, *, closed: bool = True) ->
     vertices = KeyIndex(vertex_keys, shell.side)
     corners = torch.stack([vertices.find(keys, shell.corner_offset(c)) for c in range(8)], 1)
     del vertices
-    means, count = _vertex_means(shell, vertex_keys, _vertex_groups(shell))
+    groups = [SDF, DEFORM, COLOR] if shell.feats.shape[1] == COLOR_CHANNELS else [SDF, DEFORM]
+    means, count = _vertex_means(shell, vertex_keys, groups)
     sdf = torch.where(count > 0, means[:, 0] - 1 / shell.resolution, 1.0)
     grid = torch.stack([shell.coordinate(vertex_keys, axis) for axis in range(3)], 1)
     reach = (1 - 1e-8) / (2 * shell.resolution)
@@ -228,12 +225,6 @@ def _loop_edges(surface: _Surface, tables: CaseTables, rows: slice) -> Iterator[
         yield edge, ends[edge], slot < length
 
 
-def _zero_crossing(values: tuple[Tensor, Tensor], levels: tuple[Tensor, Tensor]) -> Tensor:
-    """(x_a s_b - x_b s_a) / (s_b - s_a) of values [D, k] at levels [D] of opposite sign (point 5)."""
-    low, high = levels[0][:, None], levels[1][:, None]
-    return (values[0] * high - values[1] * low) / (high - low)
-
-
 def _dual_vertices(surface: _Surface, tables: CaseTables) -> tuple[Tensor, Tensor]:
     """Dual vertices [D, 3] and their attributes [D, k]."""
     values = torch.cat([surface.points, surface.attributes], 1)
@@ -248,9 +239,11 @@ def _duals_of(surface: _Surface, tables: CaseTables, values: Tensor, rows: slice
     mass = values.new_zeros(len(cube), 1)
     for edge, ends, present in _loop_edges(surface, tables, rows):
         a, b = surface.corners[cube, ends[:, 0]], surface.corners[cube, ends[:, 1]]
-        levels = surface.sdf[a] * surface.alpha[cube, ends[:, 0]], surface.sdf[b] * surface.alpha[cube, ends[:, 1]]
+        low = (surface.sdf[a] * surface.alpha[cube, ends[:, 0]])[:, None]
+        high = (surface.sdf[b] * surface.alpha[cube, ends[:, 1]])[:, None]
         weight = (surface.beta[cube, edge] * present)[:, None]
-        total = total + weight * _zero_crossing((values[a], values[b]), levels)
+        crossing = (values[a] * high - values[b] * low) / (high - low)  # of levels of opposite sign (point 5)
+        total = total + weight * crossing
         mass = mass + weight
     return total / mass
 
