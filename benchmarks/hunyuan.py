@@ -27,7 +27,7 @@ from trellis.atomic import write_bytes
 from trellis.conditioning import prepare_image
 from trellis.conditioning.shape_encoder import ShapeEncoder
 from trellis.conditioning.shape_picture import EncoderSizes, PictureRecipe
-from trellis.families.hunyuan_config import HunyuanConfig, Schedule
+from trellis.families.hunyuan_config import HunyuanConfig
 from trellis.memory import MemoryPlan, ModelHost
 from trellis.models.vecset_decoder import LatentContext, VecsetDecoder
 from trellis.models.vecset_flow import VecsetFlow
@@ -67,8 +67,8 @@ def config_of(model: str, scale: str) -> HunyuanConfig:
         flow=FlowSizes(64, encoder.hidden_size, width, heads, *blocks, guidance_embed=turbo),
         decoder=DecoderSizes(512 if mini else 3072, 64, width, heads, layers, 1.0, **(fast if turbo else {})),  # type: ignore[arg-type]
         encoder=encoder,
-        schedule=Schedule(100 if turbo else None),
         picture=PictureRecipe(),
+        pcm_timesteps=100 if turbo else None,
     )
 
 

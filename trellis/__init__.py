@@ -12,10 +12,9 @@ __all__ = ["Asset", "ImageTo3D", "Runtime", "TextTo3D", "TrellisError"]
 __getattr__ = importer(
     __name__,
     {
-        "Asset": "asset",
-        "ImageTo3D": "pipeline",
-        "Runtime": "runtime",
-        "TextTo3D": "pipeline",
-        "TrellisError": "errors",
+        "asset": ["Asset"],
+        "errors": ["TrellisError"],
+        "pipeline": ["ImageTo3D", "TextTo3D"],
+        "runtime": ["Runtime"],
     },
 )

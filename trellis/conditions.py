@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,39 +44,25 @@ class Condition:
         return cls(tuple(tokens), torch.zeros_like(tokens[0]), tuple(pictures))
 
 
-class ConditionReader(Protocol):
-    """What a model is given (`takes`, of its family's inputs), and how it becomes a condition."""
-
-    takes: str
-
-    def load(self) -> nn.Module:
-        """The encoder, for the host to lend as ENCODER_ROLE; raises CheckpointError."""
-
-    def read(
-        self, source: Any, host: ModelHost, *, background: str, progress: Progress, window: Window | None = None
-    ) -> Condition:
-        """The condition on the runtime's device; raises InvalidInputError for what is no such source.
-
-        window: of the first picture, see `trellis.conditioning.framing.frame_object`.
-        """
-
-
 class PictureReader:
     """One picture or several of the same object, for the image encoder that a model names."""
 
-    takes = PICTURES
+    takes = PICTURES  # of its family's inputs
 
     def __init__(self, reference: str | dict[str, Any], folder: Path, runtime: Runtime) -> None:
         self._reference, self._folder, self._runtime = reference, folder, runtime
 
     def load(self) -> nn.Module:
-        """The image encoder."""
+        """The image encoder, for the host to lend as ENCODER_ROLE; raises CheckpointError."""
         return ImageEncoder.from_pretrained(self._reference, self._folder, self._runtime)
 
     def read(
         self, source: Any, host: ModelHost, *, background: str, progress: Progress, window: Window | None = None
     ) -> Condition:
-        """Read, cut out, frame and encode `trellis.conditioning.pictures.PictureSource`s."""
+        """Read, cut out, frame and encode `trellis.conditioning.pictures.PictureSource`s; raises InvalidInputError.
+
+        window: of the first picture, see `trellis.conditioning.framing.frame_object`.
+        """
         sources: list[Any] = list(source) if isinstance(source, (list, tuple)) else [source]
         if not sources:
             raise InvalidInputError("Give at least one picture.")
@@ -104,7 +90,7 @@ class TextReader:
         self._reference, self._folder, self._runtime = reference, folder, runtime
 
     def load(self) -> nn.Module:
-        """The text encoder."""
+        """The text encoder, for the host to lend as ENCODER_ROLE; raises CheckpointError."""
         return TextEncoder.from_pretrained(self._reference, self._folder, self._runtime)
 
     def read(
@@ -120,3 +106,6 @@ class TextReader:
         for _ in progress.steps(Stage.ENCODE, 1):
             both = host.run(ENCODER_ROLE, work)
         return Condition((both[:1],), both[1:])
+
+
+ConditionReader = PictureReader | TextReader

@@ -66,7 +66,7 @@ class ShapeStages:
         """The latent [1, L, c] of the object, in the units of the decoder's scale factor."""
         config = self.config
         noise = initial_noise([1, config.decoder.num_latents, config.decoder.embed_dim], generator)
-        times = shape_times(steps, config.schedule.pcm_timesteps)
+        times = shape_times(steps, config.pcm_timesteps)
 
         def work(flow: VecsetFlow, effort: Effort) -> Tensor:
             velocity = shape_velocity(

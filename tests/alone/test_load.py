@@ -1,7 +1,4 @@
-"""Twenty clients at once on a server of its own process: nothing is lost, and /ping answers all the time.
-
-The long version, with real weights, is `python -m benchmarks.server`.
-"""
+"""Twenty clients at once on a server of its own process: nothing is lost, and /ping answers all the time."""
 
 import asyncio
 import subprocess
@@ -12,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.server import percentile, run_load, summary
+from tests.alone.clients import percentile, run_load
 from tests.browser.serving import free_port
 from tests.contract.sources import ROOT
 from tests.unit.app.process_fakes import Control
@@ -42,11 +39,10 @@ def test_twenty_clients_lose_nothing(place: tuple[str, int], tmp_path: Path) -> 
     with ThreadPoolExecutor(1) as thread:
         work = run_load(place, clients=CLIENTS, seconds=SECONDS, options=OPTIONS)
         load = thread.submit(asyncio.run, work).result()
-    figures = summary(load, clients=CLIENTS, seconds=SECONDS)
-    assert load.failed == [] and load.lost == 0 and load.ping_failures == 0, figures
-    assert load.finished > CLIENTS / 2 and load.forms >= 1, figures
+    assert load.failed == [] and load.lost == 0 and load.ping_failures == 0, load
+    assert load.finished > CLIENTS / 2 and load.forms >= 1, load
     assert load.refused > 0, "the queue was never full: this was no load"
     for phase in ("first job", "load"):
-        assert percentile(load.pings[phase], 0.5) < 0.05, figures
-        assert max(load.pings[phase]) < 2.0, figures  # the desktop client gives up after 4 s
+        assert percentile(load.pings[phase], 0.5) < 0.05, load
+        assert max(load.pings[phase]) < 2.0  # the desktop client gives up after 4 s
     assert "Traceback" not in (tmp_path / "log.txt").read_text()

@@ -10,6 +10,7 @@ import io
 import json
 import runpy
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from installer.commands import COMMANDS
@@ -46,6 +47,7 @@ def run_python(words: list[str]) -> None:
     if by_name:
         runpy.run_module(program, run_name="__main__", alter_sys=True)
     else:
+        sys.path.insert(0, str(Path(program).parent))  # as `python` does
         runpy.run_path(program, run_name="__main__")
 
 

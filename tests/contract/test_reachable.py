@@ -12,7 +12,7 @@ PROGRAMS = (
     "trellis/__main__.py",
     "gradio_main.py",
     "train.py",
-    "dataset_toolkits/build_metadata.py",
+    "dataset_toolkits/published.py",
     "docker/reconstruct.py",
     "trellis/app/worker.py",
     "trellis/app/picture_worker.py",
@@ -27,9 +27,7 @@ PROGRAMS = (
     "trellis/training/evaluate_edits.py",
     "trellis/training/procedural/examples.py",
 )
-# Names, with what will use them: the losses of FlexiCubes and points drawn on a mesh (training on meshes of one's own);
-# a network lent by itself is for callers from Python.
-NOT_YET_NAMES = {"extract_training_mesh", "on_device", "sample_surface"}
+NOT_YET_NAMES = {"on_device"}  # a network lent by itself is for callers from Python
 
 
 def used_names(paths: list[Path]) -> Counter[str]:

@@ -12,7 +12,7 @@ from trellis.errors import CheckpointError, InvalidInputError
 from trellis.training.config import STAGES, TrainConfig, parse_config, read_config
 from trellis.training.ema import ema_decay
 from trellis.training.nano import read_plan
-from trellis.training.schedule import learning_rate, plan_fraction
+from trellis.training.schedule import learning_rate
 from trellis.training.settings import stage_settings
 from trellis.training.stages import create_stage
 from trellis.training.trainer import Trainer
@@ -128,11 +128,11 @@ def test_configurations_are_strict() -> None:
 
 
 def test_schedule() -> None:
-    config = parse_config(
-        {"stage": "flows", "models": {}, "optimizer": {"steps": 100, "seconds": 10.0, "warmup": 10}}
-    ).optimizer
-    assert plan_fraction(config, 50, 1.0) == 0.5
-    assert plan_fraction(config, 10, 9.0) == 0.9
+    optimizer = {"steps": 100, "seconds": 10.0, "warmup": 10}
+    stage = parse_config({"stage": "flows", "models": {}, "optimizer": optimizer})
+    config, plan = stage.optimizer, stage_settings(stage, CPU)
+    assert plan.fraction(50, 1.0) == 0.5
+    assert plan.fraction(10, 9.0) == 0.9
     assert learning_rate(config, 0, 0.0) == pytest.approx(config.learning_rate / 10)
     assert learning_rate(config, 50, 0.5) == config.learning_rate
     assert learning_rate(config, 99, 1.0) == pytest.approx(config.learning_rate * 0.01)

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from trellis.encoding.load import load_mesh
+from trellis.encoding.normals import face_normals
 from trellis.encoding.options import LARGEST_FILE
 from trellis.encoding.readers.files import LoadLimits
-from trellis.encoding.sampling import face_normals
 from trellis.errors import InvalidInputError
 
 # 300 bytes a face or vertex and 16 a pixel: 6 GB at most (`LoadLimits`).

@@ -98,15 +98,13 @@ class PictureReader:
         }
         return self._submit(values, content, self._time_limit)
 
-    def cut_out(
-        self, path: Path, way: str, *, drawn: Drawn | None = None, max_pixels: int = MAX_PIXELS
-    ) -> "Future[ReadPicture]":
-        """Cut the object out of a picture file; `way` is one of `trellis.conditioning.BACKGROUND_MODES`.
+    def cut_out(self, path: Path, way: str, *, drawn: Drawn | None = None) -> "Future[ReadPicture]":
+        """Cut the object out of a picture file; `way` is one of `trellis.conditioning.matting.BACKGROUND_MODES`.
 
         `drawn` helps it. No network is fetched. Whoever calls has made sure that clients may name the file. Where the
         picture can be read, and nothing is found in it, the future raises CutOutError.
         """
-        values = {"order": "cut_out", "path": str(path.absolute()), "way": way, "max_pixels": max_pixels}
+        values = {"order": "cut_out", "path": str(path.absolute()), "way": way, "max_pixels": MAX_PIXELS}
         values |= {"drawn": None if drawn is None else asdict(drawn)}
         return self._submit(values, None, CUT_OUT_LIMIT)
 

@@ -4,20 +4,8 @@ The study's are of the published program with four steps, an octree of 128 and f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Figures:
-    """Seconds of an asset with its texture and GLB, and GB of the card at most; measured: None until it was."""
-
-    study_seconds: int
-    study_gb: float
-    measured_seconds: float | None = None
-    measured_gb: float | None = None
-
-
-# By table of presets (`trellis.app.presets.TABLES`) and preset; docs/guide/hunyuan.md has them too.
+# By preset: seconds of an asset with texture and GLB, and GB of the card at most; docs/guide/hunyuan.md has them too.
 STUDY: Mapping[str, tuple[int, float]] = {
     "fastest": (340, 7.5),
     "balanced": (360, 7.8),
@@ -25,7 +13,7 @@ STUDY: Mapping[str, tuple[int, float]] = {
     "minimal": (520, 7.5),
     "prototype": (240, 6.5),
 }
-# Seconds and GB, by table and preset: on an H200, limited to what the preset needs, with random weights.
+# The same by table (`trellis.app.presets.TABLES`): on an H200, limited to what the preset needs, with random weights.
 MEASURED: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "hunyuan-turbo": {
         "fastest": (5.4, 6.0),
@@ -40,9 +28,3 @@ MEASURED: Mapping[str, Mapping[str, tuple[float, float]]] = {
         "prototype": (3.5, 3.3),
     },
 }
-
-
-def figures(table: str, preset: str) -> Figures:
-    """What is known of a preset for the models of a table."""
-    seconds, size = MEASURED.get(table, {}).get(preset, (None, None))
-    return Figures(*STUDY[preset], measured_seconds=seconds, measured_gb=size)

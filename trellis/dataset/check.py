@@ -18,16 +18,14 @@ from trellis.dataset.layout import (
     FEATURE,
     LATENT,
     METADATA,
-    NAMED,
     NORMALIZATION,
-    PLAIN,
     RENDERED,
     STRUCTURE,
     VOXELIZED,
     DataFolder,
     voxel_numbers,
 )
-from trellis.dataset.records import CAPTIONS, COUNT, KEY, Row, read_table, record_files
+from trellis.dataset.records import CAPTIONS, COUNT, KEY, Row, has, is_step, read_table, record_files
 from trellis.encoding.readers.files import DAMAGED_PICTURE
 from trellis.errors import InvalidInputError
 from trellis.export.ply_file import read_ply_element
@@ -56,15 +54,15 @@ def check_folder(root: Path) -> Report:
     rows = {row[KEY]: row for row in table}
     if len(rows) < len(table):
         report.faults.append(f"{METADATA} has {len(table) - len(rows):,} objects twice.")
-    columns = [name for name in (table[0] if table else {}) if name in PLAIN or name.startswith(tuple(NAMED))]
+    columns = [name for name in (table[0] if table else {}) if is_step(name)]
     for sha, row in rows.items():
         report.faults += [f"{sha}: {fault}" for fault in _object_faults(folder, sha, row, columns)]
     for path in record_files(folder):
         report.faults.append(f"{path.name} is not merged: run build_metadata when all ranks have ended.")
     for column in columns:
-        having = sum(row[column] == "True" for row in rows.values())
+        having = sum(has(row, column) for row in rows.values())
         report.counts.append(f"{column}: {having:,} of {len(rows):,} objects")
-        unstated = len(folder.made(column) - {sha for sha, row in rows.items() if row[column] == "True"})
+        unstated = len(folder.made(column) - {sha for sha, row in rows.items() if has(row, column)})
         if unstated:
             report.counts.append(f"  {unstated:,} more have files, but {METADATA} does not say so")
         if column.startswith(LATENT) and having:
@@ -83,15 +81,11 @@ def _check_use(rows: Mapping[str, Row], columns: Sequence[str], report: Report) 
             uses[f"{name}, {kind}"] = [(latent, column) for latent in columns if latent.startswith(prefix)]
     found = False
     for name, needed in uses.items():
-        most = max((sum(_has_all(row, names) for row in rows.values()) for names in needed), default=0)
+        most = max((sum(all(has(row, name) for name in names) for row in rows.values()) for names in needed), default=0)
         found |= most > 0
         report.counts.append(f"for the {name}: {most:,} objects")
     if not found:
         report.faults.append("No object has all that any kind of training needs.")
-
-
-def _has_all(row: Row, columns: Sequence[str]) -> bool:
-    return all(row.get(name, "") not in ("", "[]") if name == CAPTIONS else row.get(name) == "True" for name in columns)
 
 
 def _object_faults(folder: DataFolder, sha: str, row: Row, columns: Sequence[str]) -> Iterator[str]:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -65,21 +64,6 @@ class Share:
         return int(sha[:16], 16) % self.count == self.rank
 
 
-class Step(Protocol):
-    """A step of the preparation: its name, the columns that it makes, and how it makes those of an object."""
-
-    @property
-    def name(self) -> str:
-        """Of its tables."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Of metadata.csv."""
-
-    def make(self, row: Row, missing: Sequence[str]) -> None:
-        """Make what is missing of an object; raises one of OF_ONE_OBJECT where that cannot be done."""
-
-
 @dataclass(frozen=True)
 class Count:
     """How far a rank is: objects that are there now, that failed, that are left, and seconds since it began."""
@@ -121,7 +105,7 @@ class ModelStep:
 
     @torch.inference_mode()
     def make(self, row: Row, missing: Sequence[str]) -> None:
-        """Make what is missing of an object, see `Step`."""
+        """Make what is missing of an object; raises one of OF_ONE_OBJECT where that cannot be done."""
         path, sha = self.folder.root / row[PLACE], row[KEY]
         features = self.folder.path(self._named[FEATURE], sha)
         if self.columns == [self._named[LATENT]] and features.is_file():
@@ -205,7 +189,7 @@ def model_columns(model: TrellisPipeline) -> dict[str, str]:
 
 
 def carry_out(
-    step: Step,
+    step: ModelStep,
     rows: Mapping[str, Row],
     folder: DataFolder,
     *,
@@ -257,7 +241,7 @@ def record(folder: DataFolder, sha: str, columns: Sequence[str], rank: int) -> N
         append(folder.root / f"{column}_{rank}.csv", row)
 
 
-def settle(step: Step, folder: DataFolder) -> None:
+def settle(step: ModelStep, folder: DataFolder) -> None:
     """Forget failures of objects that have by now what the step makes."""
     complete = set.intersection(*(folder.made(column) for column in step.columns))
     drop_failures(folder, step.name, complete)

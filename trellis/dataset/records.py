@@ -78,6 +78,16 @@ def _ends_a_line(path: Path) -> bool:
         return file.read() == b"\n"
 
 
+def has(row: Row, column: str) -> bool:
+    """Whether an object has what a column is about."""
+    return row.get(column, "") not in ("", "[]") if column == CAPTIONS else row.get(column) == "True"
+
+
+def is_step(column: str) -> bool:
+    """Whether a column says what a step has made."""
+    return column in PLAIN or column.startswith(tuple(NAMED))
+
+
 def read_metadata(folder: DataFolder) -> dict[str, Row]:
     """The rows of metadata.csv by sha; none where there is no such file yet."""
     path = folder.root / METADATA
@@ -121,7 +131,7 @@ def build_metadata(folder: DataFolder, rows: Mapping[str, Row], *, merge: bool =
 
 def _state(folder: DataFolder, found: Mapping[str, Row]) -> None:
     """State in the rows which files are there; the files decide, as a kill may come between a file and its record."""
-    stated = {name for row in found.values() for name in row if name in PLAIN or name.startswith(tuple(NAMED))}
+    stated = {name for row in found.values() for name in row if is_step(name)}
     for column in sorted(stated | set(folder.columns())):
         made = folder.made(column)
         for sha, row in found.items():
@@ -170,8 +180,8 @@ def _statistics(rows: Iterable[Row], failed: int) -> bytes:
     lines += [
         f"  - Number of assets with {name}: {sum(row.get(name) == 'True' for row in rows)}"
         for name in columns
-        if name in PLAIN or name.startswith(tuple(NAMED))
+        if is_step(name)
     ]
-    captions = sum(row.get(CAPTIONS, "") not in ("", "[]") for row in rows)
+    captions = sum(has(row, CAPTIONS) for row in rows)
     lines += [f"  - Number of assets with captions: {captions}", f"  - Number of failures: {failed}"]
     return ("\n".join(lines) + "\n").encode()

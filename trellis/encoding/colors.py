@@ -4,22 +4,16 @@ import torch
 from torch import Tensor
 
 from trellis.encoding.source_mesh import Material, SourceMesh, Texture, linear_from_srgb, srgb_from_linear
-from trellis.errors import InvalidInputError
 from trellis.runtime import has_float64
 
-FILTERS = ("linear", "nearest")
 
-
-def surface_colors(mesh: SourceMesh, faces: Tensor, barycentrics: Tensor, *, filtering: str = "linear") -> Tensor:
+def surface_colors(mesh: SourceMesh, faces: Tensor, barycentrics: Tensor) -> Tensor:
     """sRGB colours and alpha [n, 4] in [0, 1] at points given by `faces` [n] and `barycentrics` [n, 3].
 
     Texture coordinates and vertex colours are interpolated, the texture is decoded to linear light and filtered
-    bilinearly (or the nearest texel is read) with its wrapping, everything is multiplied in linear light (glTF 2.0,
-    3.9.2), the result encoded. Alpha is 1 on opaque materials, 0 or 1 on masked ones.
-    Raises InvalidInputError for an unknown filter.
+    bilinearly with its wrapping, everything is multiplied in linear light (glTF 2.0, 3.9.2), the result encoded. Alpha
+    is 1 on opaque materials, 0 or 1 on masked ones.
     """
-    if filtering not in FILTERS:
-        raise InvalidInputError(f"Unknown filter {filtering!r}; choose one of {', '.join(FILTERS)}.")
     weights = barycentrics.to(mesh.device).float()[..., None]
     corners = mesh.faces[faces]
     colors = (mesh.vertex_colors[corners] * weights).sum(1)
@@ -27,14 +21,14 @@ def surface_colors(mesh: SourceMesh, faces: Tensor, barycentrics: Tensor, *, fil
     owner = mesh.face_materials[faces]
     for number in torch.unique(owner).tolist():
         rows = (owner == number).nonzero().squeeze(1)
-        colors[rows] = _shaded(mesh, mesh.materials[number], colors[rows], uvs[rows], filtering)
+        colors[rows] = _shaded(mesh, mesh.materials[number], colors[rows], uvs[rows])
     return torch.cat([srgb_from_linear(colors[:, :3]), colors[:, 3:].clamp(0, 1)], 1)
 
 
-def _shaded(mesh: SourceMesh, material: Material, colors: Tensor, uvs: Tensor, filtering: str) -> Tensor:
+def _shaded(mesh: SourceMesh, material: Material, colors: Tensor, uvs: Tensor) -> Tensor:
     colors = colors * colors.new_tensor(material.base_color)
     if material.texture is not None:
-        colors = colors * sample_texture(mesh.textures[material.texture], uvs, filtering=filtering)
+        colors = colors * sample_texture(mesh.textures[material.texture], uvs)
     if material.alpha_mode == "opaque":
         return torch.cat([colors[:, :3], torch.ones_like(colors[:, 3:])], 1)
     if material.alpha_mode == "mask":
@@ -42,14 +36,12 @@ def _shaded(mesh: SourceMesh, material: Material, colors: Tensor, uvs: Tensor, f
     return colors
 
 
-def sample_texture(texture: Texture, uvs: Tensor, *, filtering: str = "linear") -> Tensor:
+def sample_texture(texture: Texture, uvs: Tensor) -> Tensor:
     """Linear rgb and alpha [n, 4] of a texture at `uvs` [n, 2], origin at the top left; texel centres are at halves."""
     height, width = texture.pixels.shape[:2]
     size = torch.tensor([width, height], device=uvs.device)
     # Far coordinates lose their place within the picture in float32.
     place = uvs.double() * size if has_float64(uvs.device) else uvs * size
-    if filtering == "nearest":
-        return _texels(texture, place.floor().long())
     place = place - 0.5
     low = place.floor()
     across, down = (place - low).float().unbind(1)

@@ -16,8 +16,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from trellis.encoding.colors import surface_colors
+from trellis.encoding.normals import face_normals
 from trellis.encoding.orientation import is_closed, outward_faces
-from trellis.encoding.sampling import face_normals
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import InvalidInputError

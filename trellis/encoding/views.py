@@ -10,7 +10,7 @@ from trellis.conditioning import ImageEncoder
 from trellis.conditioning.image_encoder import normalized
 from trellis.encoding.colors import surface_colors
 from trellis.encoding.lights import studio_light
-from trellis.encoding.sampling import face_normals
+from trellis.encoding.normals import face_normals
 from trellis.encoding.source_mesh import SourceMesh, linear_from_srgb, srgb_from_linear
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras, multiview_cameras
@@ -29,25 +29,16 @@ class ViewImages:
     """V pictures of a mesh, each pixel the mean of its samples.
 
     color [V, 3, H, W] sRGB over black (premultiplied by alpha); alpha [V, H, W] coverage times the material's alpha;
-    normal [V, 3, H, W] face normals towards the viewer in the world as (n + 1) / 2, 0.5 on the background; depth
-    [V, H, W] camera z of the sample at the pixel's first corner, 0 on the background.
+    normal [V, 3, H, W] face normals towards the viewer in the world as (n + 1) / 2, 0.5 on the background.
     """
 
     color: Tensor
     alpha: Tensor
     normal: Tensor
-    depth: Tensor
 
 
 def render_views(
-    mesh: SourceMesh,
-    cameras: Cameras,
-    *,
-    size: int,
-    supersampling: int = 2,
-    shading: str = "none",
-    backend: str = "auto",
-    progress: Progress | None = None,
+    mesh: SourceMesh, cameras: Cameras, *, size: int, supersampling: int = 2, shading: str = "none"
 ) -> ViewImages:
     """Render a loaded mesh into V square pictures of `size` pixels, on the mesh's device; both sides are drawn.
 
@@ -60,18 +51,16 @@ def render_views(
     if size < 1 or not 1 <= supersampling <= 8:
         raise InvalidInputError(f"Size must be positive and supersampling 1 to 8, not {size} and {supersampling}.")
     source = mesh.device
-    mesh = mesh.to(rendering_device(source, backend, mesh.vertices))
+    mesh = mesh.to(rendering_device(source, "auto", mesh.vertices))
     plain, normals = Mesh(mesh.vertices, mesh.faces.int()), face_normals(mesh)[0]
-    progress, pictures = progress or Progress(), []
-    for index in progress.steps(Stage.VIEWS, len(cameras)):
+    pictures = []
+    for index in range(len(cameras)):
         camera = cameras[index : index + 1].to(mesh.device)
-        samples = rasterize_mesh(plain, camera, size=size * supersampling, backend=backend)
+        samples = rasterize_mesh(plain, camera, size=size * supersampling)
         channels = _channels(mesh, normals, samples, camera, shading)
-        reduced = F.avg_pool2d(channels[None, :7], supersampling)[0] if supersampling > 1 else channels
-        depth = samples.depth[::supersampling, ::supersampling]
-        pictures.append(torch.cat([reduced, depth[None]]))
+        pictures.append(F.avg_pool2d(channels[None], supersampling)[0] if supersampling > 1 else channels)
     stacked = torch.stack(pictures).to(source)
-    return ViewImages(stacked[:, :3], stacked[:, 3], stacked[:, 4:7], stacked[:, 7])
+    return ViewImages(stacked[:, :3], stacked[:, 3], stacked[:, 4:7])
 
 
 def _channels(mesh: SourceMesh, normals: Tensor, samples: TriangleSamples, camera: Cameras, shading: str) -> Tensor:

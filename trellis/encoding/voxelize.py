@@ -1,12 +1,12 @@
 """Every voxel that a surface touches, exactly: the separating axis test of triangles and boxes."""
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
+from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import InvalidInputError
 from trellis.progress import Progress
+from trellis.representations import Mesh
 from trellis.runtime import has_float64
 from trellis.stages import Stage
 
@@ -14,26 +14,16 @@ MAX_RESOLUTION = 2048
 PAIRS = 1 << 19  # triangle-voxel pairs tested at a time: about 400 MiB at the peak
 
 
-class Triangles(Protocol):
-    """Anything with vertices [V, 3] in the world and faces [F, 3]: a loaded mesh or a decoded one."""
-
-    @property
-    def vertices(self) -> Tensor: ...
-
-    @property
-    def faces(self) -> Tensor: ...
-
-
-def voxelize(mesh: Triangles, resolution: int, *, pairs: int = PAIRS, progress: Progress | None = None) -> Tensor:
+def voxelize(mesh: SourceMesh | Mesh, resolution: int, *, progress: Progress | None = None) -> Tensor:
     """The voxels int32 [N, 3] (x, y, z), sorted, of a grid over [-0.5, 0.5]^3 that the faces of `mesh` touch.
 
-    Everything runs on the mesh's device, `pairs` of a face and a voxel at a time. A voxel is a closed box: a face that
+    Everything runs on the mesh's device, PAIRS of a face and a voxel at a time. A voxel is a closed box: a face that
     lies between two voxels touches both. Computed in float64: exact unless a face misses or meets a box by less than
     rounding. Parts outside of the cube touch nothing. The order of faces does not matter.
     Source: Akenine-Moller, "Fast 3D triangle-box overlap testing" (2001). Raises InvalidInputError for wrong shapes or
     a resolution outside 1..2048.
     """
-    _check(mesh.vertices, mesh.faces, resolution, pairs)
+    _check(mesh.vertices, mesh.faces, resolution)
     progress, source = progress or Progress(), mesh.vertices.device
     device = source if has_float64(source) else torch.device("cpu")
     corners = (mesh.vertices.to(device).double()[mesh.faces.to(device).long()] + 0.5) * resolution
@@ -44,8 +34,8 @@ def voxelize(mesh: Triangles, resolution: int, *, pairs: int = PAIRS, progress: 
     # Runs of candidates are numbered through; a piece takes the faces of one range of numbers.
     ends = count.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
-    for piece in progress.steps(Stage.VOXELIZE, -(-total // pairs)):
-        number = torch.arange(piece * pairs, min((piece + 1) * pairs, total), device=device)
+    for piece in progress.steps(Stage.VOXELIZE, -(-total // PAIRS)):
+        number = torch.arange(piece * PAIRS, min((piece + 1) * PAIRS, total), device=device)
         face = torch.searchsorted(ends, number, right=True)
         voxel = _unravel(number - (ends[face] - count[face]), size[face]) + low[face]
         touched = voxel[overlaps(corners[face], voxel)]
@@ -91,14 +81,12 @@ def _unravel(index: Tensor, size: Tensor) -> Tensor:
     return torch.stack([x, rest // size[:, 2], rest % size[:, 2]], 1)
 
 
-def _check(vertices: Tensor, faces: Tensor, resolution: int, pairs: int) -> None:
+def _check(vertices: Tensor, faces: Tensor, resolution: int) -> None:
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
         raise InvalidInputError(
             f"A mesh needs vertices [V, 3] and faces [F, 3], not {list(vertices.shape)} and {list(faces.shape)}."
         )
     if not 1 <= resolution <= MAX_RESOLUTION:
         raise InvalidInputError(f"The resolution must be 1 to {MAX_RESOLUTION}, not {resolution}.")
-    if pairs < 1:
-        raise InvalidInputError(f"At least one pair must be tested at a time, not {pairs}.")
     if not torch.isfinite(vertices).all():
         raise InvalidInputError("A vertex is not a finite number.")

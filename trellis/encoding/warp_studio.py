@@ -15,7 +15,7 @@ import warp as wp
 from torch import Tensor
 
 from trellis.encoding import lights
-from trellis.encoding.sampling import face_normals
+from trellis.encoding.normals import face_normals
 from trellis.encoding.source_mesh import ALPHA_MODES, WRAP_MODES, SourceMesh
 from trellis.geometry.cameras import Cameras
 from trellis.ops import warp_device

@@ -6,19 +6,18 @@ Source: docs/developer/hunyuan-facts.md, section 1.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 
 from trellis.conditioning.shape_picture import EncoderSizes, PictureRecipe
 from trellis.errors import CheckpointError
 from trellis.families.family import VIEWS
-from trellis.models.vecset_sizes import WEIGHTS_FILE, DecoderSizes, FlowSizes
+from trellis.models.vecset_sizes import DecoderSizes, FlowSizes
 
 CONFIG_FILE = "config.yaml"
-__all__ = ["CONFIG_FILE", "DECODER_FOLDERS", "WEIGHTS_FILE", "HunyuanConfig", "read_config", "read_decoder_config"]
 LARGEST_FILE = 1 << 20  # bytes; the published ones have two thousand
 LARGEST = 1 << 16  # of every size; those of the published networks stay below 5000
 # Folders of the turbo decoders, which answer the latents of the mini models or of the others, several times as fast.
@@ -29,30 +28,27 @@ ENCODERS = {"DinoImageEncoder": 1, "DinoImageEncoderMV": len(VIEWS)}  # most pic
 SCHEDULERS = {"FlowMatchEulerDiscreteScheduler": False, "ConsistencyFlowMatchEulerDiscreteScheduler": True}
 PICTURE_RECIPES = ("ImageProcessorV2", "MVImageProcessorV2")
 
+S = TypeVar("S")
 T = TypeVar("T", int, float, bool)
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Times of the steps: those of a consistency model on a grid of `pcm_timesteps`, else evenly spaced (None)."""
-
-    pcm_timesteps: int | None = None
-
-
-@dataclass(frozen=True)
 class HunyuanConfig:
-    """One shape model: what its `config.yaml` says."""
+    """One shape model: what its `config.yaml` says.
+
+    pcm_timesteps: the grid that the times of a consistency model lie on; None: steps are evenly spaced.
+    """
 
     flow: FlowSizes
     decoder: DecoderSizes
     encoder: EncoderSizes
-    schedule: Schedule
     picture: PictureRecipe
+    pcm_timesteps: int | None = None
 
     @property
     def kind(self) -> str:
         """ "plain", "fast" or "turbo": how guidance and steps work."""
-        if self.schedule.pcm_timesteps is not None:
+        if self.pcm_timesteps is not None:
             return "turbo"
         return "fast" if self.flow.guidance_embed else "plain"
 
@@ -106,6 +102,15 @@ class _Section:
             raise CheckpointError(f"{self.place}: {name} must be a positive {what} up to {LARGEST}, not {value!r:.40}.")
         return kind(value)
 
+    def sizes(self, kind: type[S], **known: int) -> S:
+        """An object of a dataclass of numbers, of the values that are called as its fields are, but for those known."""
+        values: dict[str, Any] = dict(known)
+        for field in fields(cast(Any, kind)):
+            if field.name not in known:
+                default = None if field.default is MISSING else field.default
+                values[field.name] = self.number(field.name, cast(Any, field.type), default)
+        return kind(**values)
+
     def fixed(self, name: str, expected: Any) -> None:
         """Raise CheckpointError where the file asks for something that these networks do not have."""
         found = self.values.get(name, expected)
@@ -141,7 +146,7 @@ def read_config(path: str | Path) -> HunyuanConfig:
         flow=_flow(_params(top.inner("model"), FLOWS)),
         decoder=_decoder(_params(top.inner("vae"), DECODERS)),
         encoder=_encoder(_params(top.inner("conditioner"), CONDITIONERS)),
-        schedule=_schedule(top.inner("scheduler")),
+        pcm_timesteps=_schedule(top.inner("scheduler")),
         picture=_picture(_params(top.inner("image_processor"), PICTURE_RECIPES)),
     )
     _check_together(config, str(path))
@@ -176,16 +181,7 @@ def _params(section: _Section, targets: tuple[str, ...]) -> _Section:
 
 def _flow(params: _Section) -> FlowSizes:
     params.fixed("qkv_bias", True)
-    sizes = FlowSizes(
-        in_channels=params.number("in_channels", int),
-        context_in_dim=params.number("context_in_dim", int),
-        hidden_size=params.number("hidden_size", int),
-        num_heads=params.number("num_heads", int),
-        depth=params.number("depth", int),
-        depth_single_blocks=params.number("depth_single_blocks", int),
-        mlp_ratio=params.number("mlp_ratio", float, 4.0),
-        guidance_embed=params.number("guidance_embed", bool, False),
-    )
+    sizes = params.sizes(FlowSizes)
     _check_heads(params.place, sizes.hidden_size, sizes.num_heads)
     return sizes
 
@@ -193,18 +189,7 @@ def _flow(params: _Section) -> FlowSizes:
 def _decoder(params: _Section) -> DecoderSizes:
     for name, expected in (("include_pi", False), ("qkv_bias", False), ("qk_norm", True)):
         params.fixed(name, expected)
-    sizes = DecoderSizes(
-        num_latents=params.number("num_latents", int),
-        embed_dim=params.number("embed_dim", int),
-        width=params.number("width", int),
-        heads=params.number("heads", int),
-        num_decoder_layers=params.number("num_decoder_layers", int),
-        scale_factor=params.number("scale_factor", float),
-        num_freqs=params.number("num_freqs", int, 8),
-        geo_decoder_downsample_ratio=params.number("geo_decoder_downsample_ratio", int, 1),
-        geo_decoder_mlp_expand_ratio=params.number("geo_decoder_mlp_expand_ratio", int, 4),
-        geo_decoder_ln_post=params.number("geo_decoder_ln_post", bool, True),
-    )
+    sizes = params.sizes(DecoderSizes)
     _check_heads(params.place, sizes.width, sizes.heads)
     if sizes.heads % sizes.geo_decoder_downsample_ratio:
         raise CheckpointError(f"{params.place}: {sizes.heads} heads cannot be divided by geo_decoder_downsample_ratio.")
@@ -218,38 +203,27 @@ def _encoder(params: _Section) -> EncoderSizes:
     network = kwargs.inner("config")
     network.fixed("use_swiglu_ffn", True)
     network.fixed("layer_norm_eps", 1e-6)
-    known = EncoderSizes()
-    sizes = EncoderSizes(
-        hidden_size=network.number("hidden_size", int, known.hidden_size),
-        num_hidden_layers=network.number("num_hidden_layers", int, known.num_hidden_layers),
-        num_attention_heads=network.number("num_attention_heads", int, known.num_attention_heads),
-        mlp_ratio=network.number("mlp_ratio", int, known.mlp_ratio),
-        image_size=kwargs.number("image_size", int, network.number("image_size", int, known.image_size)),
-        patch_size=network.number("patch_size", int, known.patch_size),
-        most_pictures=min(most, kwargs.number("view_num", int, most)),
-    )
+    sizes = network.sizes(EncoderSizes, most_pictures=min(most, kwargs.number("view_num", int, most)))
+    sizes = replace(sizes, image_size=kwargs.number("image_size", int, sizes.image_size))
     _check_heads(network.place, sizes.hidden_size, sizes.num_attention_heads)
     return sizes
 
 
-def _schedule(section: _Section) -> Schedule:
+def _schedule(section: _Section) -> int | None:
     is_consistency = SCHEDULERS[section.name("target", SCHEDULERS)]
     params = _Section(section.place, section.values.get("params") or {})
     params.fixed("num_train_timesteps", 1000)
     if not is_consistency:
         params.fixed("shift", 1.0)
-        return Schedule()
+        return None
     grid = params.number("pcm_timesteps", int)
     if grid > 1000:
         raise CheckpointError(f"{section.place}: pcm_timesteps must be at most 1000, not {grid}.")
-    return Schedule(grid)
+    return grid
 
 
 def _picture(params: _Section) -> PictureRecipe:
-    recipe = PictureRecipe(
-        size=params.number("size", int, 512),
-        border_ratio=params.number("border_ratio", float, 0.15),
-    )
+    recipe = params.sizes(PictureRecipe)
     if not recipe.border_ratio < 1:
         raise CheckpointError(f"{params.place}: border_ratio must be less than 1, not {recipe.border_ratio}.")
     return recipe

@@ -13,7 +13,8 @@ from trellis.families.family import (
     PublishedModel,
     SupportingModel,
 )
-from trellis.families.hunyuan_config import CONFIG_FILE, DECODER_FOLDERS, WEIGHTS_FILE, read_config
+from trellis.families.hunyuan_config import CONFIG_FILE, DECODER_FOLDERS, read_config
+from trellis.models.vecset_sizes import WEIGHTS_FILE
 
 LICENCE = Licence(
     "tencent-hunyuan-3d-2.0",

@@ -84,12 +84,12 @@ def orbit_cameras(
     return Cameras(extrinsics.float(), perspective(fov_degrees, len(eyes)))
 
 
-def turntable_cameras(count: int, *, radius: float = 2.0, fov_degrees: float = 40.0) -> Cameras:
+def turntable_cameras(count: int) -> Cameras:
     """The published turntable, started at the front: one turn, pitch 0.25 + 0.5 sin(yaw)."""
     turn = [2 * math.pi * i / count for i in range(count)]
     yaws = [math.pi + angle for angle in turn]
     pitches = [0.25 + 0.5 * math.sin(angle) for angle in turn]
-    return orbit_cameras(yaws, pitches, radius=radius, fov_degrees=fov_degrees)
+    return orbit_cameras(yaws, pitches, radius=2.0, fov_degrees=40.0)
 
 
 def uniform_view_angles(count: int) -> list[tuple[float, float]]:

@@ -10,30 +10,16 @@ if TYPE_CHECKING:
     from trellis.models.flow_session import FlowSession
     from trellis.models.initialization import initialize_for_training
     from trellis.models.network import Network
-    from trellis.models.registry import CLASSES, class_name_of, create_model
-
-__all__ = [
-    "CLASSES",
-    "FlowSession",
-    "Network",
-    "PipelineConfig",
-    "SamplerConfig",
-    "class_name_of",
-    "create_model",
-    "initialize_for_training",
-    "load_model",
-    "save_model",
-]
-_NETWORKS = {
-    "CLASSES": "registry",
-    "FlowSession": "flow_session",
-    "Network": "network",
-    "class_name_of": "registry",
-    "create_model": "registry",
-    "initialize_for_training": "initialization",
-    "load_model": "checkpoint",
-    "save_model": "checkpoint",
-}
+    from trellis.models.registry import create_model
 
 # What needs torch: the server's own process only asks which models are here.
-__getattr__ = importer(__name__, _NETWORKS)
+__getattr__ = importer(
+    __name__,
+    {
+        "checkpoint": ["load_model", "save_model"],
+        "flow_session": ["FlowSession"],
+        "initialization": ["initialize_for_training"],
+        "network": ["Network"],
+        "registry": ["create_model"],
+    },
+)

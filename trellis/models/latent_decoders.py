@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.geometry.hammersley import hammersley_3d
+from trellis.geometry.hammersley import offset_perturbation
 from trellis.models.config import LatentTransformerConfig
 from trellis.models.latent_transformer import LatentTransformer
 from trellis.nn.blocks import run_block, run_head
@@ -45,7 +45,7 @@ class GaussianDecoder(LatentTransformer[LatentDecoderConfig]):
         with torch.device("cpu"):  # on the meta device this imports torch's compiler, seconds of a processor
             perturbation = torch.zeros(count, 3)
             if config.representation("perturb_offset"):
-                perturbation = torch.atanh((hammersley_3d(count) * 2 - 1) / config.representation("voxel_size"))
+                perturbation = offset_perturbation(count, config.representation("voxel_size"))
             self.register_buffer("offset_perturbation", perturbation)
         self.out_layer = nn.Linear(config.model_channels, count * GAUSSIAN_VALUES)
 

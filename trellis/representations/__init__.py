@@ -3,5 +3,3 @@
 from trellis.representations.gaussians import GaussianCloud, GaussianConfig
 from trellis.representations.mesh import Mesh, TexturedMesh
 from trellis.representations.radiance_field import RadianceField, RadianceFieldConfig
-
-__all__ = ["GaussianCloud", "GaussianConfig", "Mesh", "RadianceField", "RadianceFieldConfig", "TexturedMesh"]

@@ -6,13 +6,11 @@ from typing import Any
 from trellis.errors import InvalidInputError
 
 
-def require_keys(
-    values: Mapping[str, Any], owner: str, *, required: Collection[str], optional: Collection[str] = ()
-) -> None:
-    """Raise `InvalidInputError` when `values` lacks a required key or has one that is neither required nor optional."""
-    unknown = sorted(set(values) - set(required) - set(optional))
+def require_keys(values: Mapping[str, Any], owner: str, *, required: Collection[str]) -> None:
+    """Raise `InvalidInputError` when `values` lacks a required key or has another."""
+    unknown = sorted(set(values) - set(required))
     if unknown:
-        known = ", ".join([*required, *optional])
+        known = ", ".join(required)
         raise InvalidInputError(f"Unknown {owner} setting {', '.join(unknown)}; the known ones are: {known}.")
     missing = [key for key in required if key not in values]
     if missing:

@@ -1,4 +1,4 @@
-"""FlexiCubes on a sparse shell of voxels: per-voxel features to a triangle mesh, differentiably.
+"""FlexiCubes on a sparse shell of voxels: per-voxel features to a triangle mesh.
 
 Only cubes at a sign change are visited; of the size of the grid there are only tables of keys. Every sum is a gather
 over at most eight voxels or one loop of edges, so the same input gives the same bytes on every device. Source:
@@ -22,28 +22,14 @@ ROWS = 1 << 21  # vertices worked on at a time
 
 
 @dataclass(frozen=True)
-class Regularisers:
-    """Scalar training terms, unweighted (published factors: 0.5 for deviation, 0.2 for weights).
-
-    deviation: mean |distance of a dual vertex to its zero crossings - their mean|; weights: mean |raw alpha, beta| of
-    the shell; consistency: mean (corner value - vertex mean)^2 over sdf, deform and colour.
-    """
-
-    deviation: Tensor
-    weights: Tensor
-    consistency: Tensor
-
-
-@dataclass(frozen=True)
 class _Shell:
-    """Sorted keys [n] of the voxels, their rows `order` [n] in feats [n, k]; `rows` finds a voxel's row by its key.
+    """Sorted keys [n] of the voxels, and their feats [n, k], in which `rows` finds a voxel's row by its key.
 
     A key is the x-major index of a cube's low corner in the (resolution + 1)^3 vertex grid. A cube coordinate never
     equals `resolution`, so stepping a key over the border of the grid never hits a cube.
     """
 
     keys: Tensor
-    order: Tensor
     feats: Tensor
     resolution: int
     rows: KeyIndex
@@ -100,25 +86,10 @@ def extract_mesh(coords: Tensor, feats: Tensor, *, resolution: int, closed: bool
     shell = _build_shell(coords, feats, resolution)
     tables = case_tables(feats.device)
     surface = _build_surface(shell, tables, closed=closed)
-    vertices, attributes, _ = _dual_vertices(surface, tables)
+    vertices, attributes = _dual_vertices(surface, tables)
     quads, low_inside, axis = _quads(shell, surface, tables)
     faces = _split_quads(surface, quads, low_inside=low_inside, axis=axis)
     return Mesh(vertices, faces.int(), attributes if feats.shape[1] == COLOR_CHANNELS else None)
-
-
-def extract_training_mesh(coords: Tensor, feats: Tensor, *, resolution: int) -> tuple[Mesh, Regularisers]:
-    """As `extract_mesh`, but each quad is a fan about a centre weighted by the gamma products (point 6), with losses.
-
-    The centre makes the split differentiable in gamma. All results carry gradients to `feats`.
-    """
-    shell = _build_shell(coords, feats, resolution)
-    tables = case_tables(feats.device)
-    surface = _build_surface(shell, tables)
-    vertices, attributes, deviation = _dual_vertices(surface, tables, with_deviation=True)
-    quads, low_inside, _ = _quads(shell, surface, tables)
-    vertices, attributes, faces = _fan_quads(surface, quads, low_inside, vertices, attributes)
-    losses = Regularisers(deviation, shell.feats[:, WEIGHTS][:, :20].abs().mean(), _consistency(shell))
-    return Mesh(vertices, faces.int(), attributes if feats.shape[1] == COLOR_CHANNELS else None), losses
 
 
 def _build_shell(coords: Tensor, feats: Tensor, resolution: int) -> _Shell:
@@ -136,7 +107,7 @@ def _build_shell(coords: Tensor, feats: Tensor, resolution: int) -> _Shell:
     if bool((keys[1:] == keys[:-1]).any()):
         raise InvalidInputError("FlexiCubes coords name a voxel twice; pass the voxels of one sample only.")
     feats = feats.to(torch.promote_types(feats.dtype, torch.float32))
-    return _Shell(keys, order, feats, resolution, KeyIndex(keys, side, order))
+    return _Shell(keys, feats, resolution, KeyIndex(keys, side, order))
 
 
 def _corner_keys(shell: _Shell, cube_keys: Tensor) -> Tensor:
@@ -160,19 +131,16 @@ def _vertex_means(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tu
 
 
 def _pieces(count: int) -> list[slice]:
-    """All rows, in pieces that bound the work space; in one piece where a gradient keeps everything anyway."""
-    step = max(1, count) if torch.is_grad_enabled() else ROWS
-    return [slice(at, at + step) for at in range(0, max(1, count), step)]
+    """All rows, in pieces that bound the work space."""
+    return [slice(at, at + ROWS) for at in range(0, max(1, count), ROWS)]
 
 
 def _means_of(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[Tensor, Tensor]:
     total, count = shell.feats.new_zeros(()), torch.zeros_like(vertex_keys)
-    # Read where there is no voxel; not one row for all, whose gradient would be one long sum.
-    spread = torch.arange(len(vertex_keys), device=vertex_keys.device) % max(1, len(shell.feats))
     for corner in range(8):
         voxel = shell.rows.find(vertex_keys, -shell.corner_offset(corner))
         present = voxel >= 0
-        rows = torch.where(present, voxel, spread)
+        rows = voxel.clamp_min(0)  # read where there is no voxel, too
         values = torch.cat([_corner_values(shell.feats, group, corner)[rows] for group in groups], 1)
         total = total + torch.where(present[:, None], values, 0.0)
         count += present
@@ -182,10 +150,6 @@ def _means_of(shell: _Shell, vertex_keys: Tensor, groups: list[slice]) -> tuple[
 def _corner_values(feats: Tensor, group: slice, corner: int) -> Tensor:
     width = (group.stop - group.start) // 8
     return feats[:, group.start + corner * width : group.start + (corner + 1) * width]
-
-
-def _vertex_groups(shell: _Shell) -> list[slice]:
-    return [SDF, DEFORM, COLOR] if shell.feats.shape[1] == COLOR_CHANNELS else [SDF, DEFORM]
 
 
 @torch.no_grad()
@@ -222,7 +186,8 @@ def _build_surface(shell: _Shell, tables: CaseTables, *, closed: bool = True) ->
     vertices = KeyIndex(vertex_keys, shell.side)
     corners = torch.stack([vertices.find(keys, shell.corner_offset(c)) for c in range(8)], 1)
     del vertices
-    means, count = _vertex_means(shell, vertex_keys, _vertex_groups(shell))
+    groups = [SDF, DEFORM, COLOR] if shell.feats.shape[1] == COLOR_CHANNELS else [SDF, DEFORM]
+    means, count = _vertex_means(shell, vertex_keys, groups)
     sdf = torch.where(count > 0, means[:, 0] - 1 / shell.resolution, 1.0)
     grid = torch.stack([shell.coordinate(vertex_keys, axis) for axis in range(3)], 1)
     reach = (1 - 1e-8) / (2 * shell.resolution)
@@ -260,69 +225,27 @@ def _loop_edges(surface: _Surface, tables: CaseTables, rows: slice) -> Iterator[
         yield edge, ends[edge], slot < length
 
 
-def _zero_crossing(values: tuple[Tensor, Tensor], levels: tuple[Tensor, Tensor]) -> Tensor:
-    """(x_a s_b - x_b s_a) / (s_b - s_a) of values [D, k] at levels [D] of opposite sign (point 5)."""
-    low, high = levels[0][:, None], levels[1][:, None]
-    return (values[0] * high - values[1] * low) / (high - low)
-
-
-def _dual_vertices(
-    surface: _Surface, tables: CaseTables, *, with_deviation: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Dual vertices [D, 3], their attributes [D, k] and, on request, the deviation loss (else 0)."""
+def _dual_vertices(surface: _Surface, tables: CaseTables) -> tuple[Tensor, Tensor]:
+    """Dual vertices [D, 3] and their attributes [D, k]."""
     values = torch.cat([surface.points, surface.attributes], 1)
-    if with_deviation:
-        duals, crossings, slots = _duals_of(surface, tables, values, slice(None), with_crossings=True)
-        return duals[:, :3], duals[:, 3:], _deviation(duals[:, :3], crossings, slots)
-    duals = torch.cat([_duals_of(surface, tables, values, rows)[0] for rows in _pieces(len(surface.dual_cube))])
-    return duals[:, :3], duals[:, 3:], values.new_zeros(())
+    duals = torch.cat([_duals_of(surface, tables, values, rows) for rows in _pieces(len(surface.dual_cube))])
+    return duals[:, :3], duals[:, 3:]
 
 
-def _duals_of(
-    surface: _Surface, tables: CaseTables, values: Tensor, rows: slice, *, with_crossings: bool = False
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Mean values [d, k] of some dual vertices; on request the zero crossings of each slot, and which count."""
+def _duals_of(surface: _Surface, tables: CaseTables, values: Tensor, rows: slice) -> Tensor:
+    """Mean values [d, k] of some dual vertices."""
     cube = surface.dual_cube[rows]
     total = values.new_zeros(len(cube), values.shape[1])
     mass = values.new_zeros(len(cube), 1)
-    crossings, slots = [], []
     for edge, ends, present in _loop_edges(surface, tables, rows):
         a, b = surface.corners[cube, ends[:, 0]], surface.corners[cube, ends[:, 1]]
-        levels = surface.sdf[a], surface.sdf[b]
-        scaled = levels[0] * surface.alpha[cube, ends[:, 0]], levels[1] * surface.alpha[cube, ends[:, 1]]
+        low = (surface.sdf[a] * surface.alpha[cube, ends[:, 0]])[:, None]
+        high = (surface.sdf[b] * surface.alpha[cube, ends[:, 1]])[:, None]
         weight = (surface.beta[cube, edge] * present)[:, None]
-        total = total + weight * _zero_crossing((values[a], values[b]), scaled)
+        crossing = (values[a] * high - values[b] * low) / (high - low)  # of levels of opposite sign (point 5)
+        total = total + weight * crossing
         mass = mass + weight
-        if with_crossings:
-            crossings.append(_zero_crossing((surface.points[a], surface.points[b]), levels))
-            slots.append(present)
-    return total / mass, crossings, slots
-
-
-def _deviation(vertices: Tensor, crossings: list[Tensor], slots: list[Tensor]) -> Tensor:
-    """Mean |distance of a dual vertex to a zero crossing - its mean distance|; 0 for an empty surface."""
-    if len(vertices) == 0:
-        return vertices.new_zeros(())
-    present = torch.stack(slots, 1)
-    difference = torch.stack(crossings, 1) - vertices[:, None]
-    # The small term keeps the gradient of the root finite where a crossing coincides with its vertex.
-    distance = (difference.square().sum(-1) + 1e-20).sqrt() * present
-    mean = distance.sum(1) / present.sum(1)
-    return ((distance - mean[:, None]).abs() * present).sum() / present.sum()
-
-
-def _consistency(shell: _Shell) -> Tensor:
-    """Mean squared difference of each voxel's corner values from the mean at that vertex."""
-    vertex_keys = _corner_keys(shell, shell.keys)
-    vertices = KeyIndex(vertex_keys, shell.side)
-    groups = _vertex_groups(shell)
-    means, _ = _vertex_means(shell, vertex_keys, groups)
-    total = means.new_zeros(())
-    for corner in range(8):
-        vertex = vertices.find(shell.keys, shell.corner_offset(corner))
-        values = torch.cat([_corner_values(shell.feats, group, corner) for group in groups], 1)
-        total = total + (values[shell.order] - means[vertex]).square().sum()
-    return total / max(1, 8 * len(shell.keys) * means.shape[1])
+    return total / mass
 
 
 def _quads(shell: _Shell, surface: _Surface, tables: CaseTables) -> tuple[Tensor, Tensor, Tensor]:
@@ -349,40 +272,15 @@ def _quads(shell: _Shell, surface: _Surface, tables: CaseTables) -> tuple[Tensor
     return torch.cat(quads), torch.cat(low_inside), torch.cat(axes)
 
 
-def _gamma_products(surface: _Surface, quads: Tensor) -> tuple[Tensor, Tensor]:
-    gamma = surface.gamma[surface.dual_cube[quads]]
-    return gamma[:, 0] * gamma[:, 2], gamma[:, 1] * gamma[:, 3]
-
-
-def _outward(quads: Tensor, low_inside: Tensor) -> Tensor:
-    """Turn quads whose positive side is the low end of the edge; corners 0 and 2 stay in place."""
-    return torch.where(low_inside[:, None], quads, quads[:, [0, 3, 2, 1]])
-
-
 def _split_quads(surface: _Surface, quads: Tensor, *, low_inside: Tensor, axis: Tensor) -> Tensor:
     """Two triangles [2Q, 3] a quad, split along the larger gamma product, ties as published (point 6)."""
-    straight, crossed = _gamma_products(surface, quads)
+    gamma = surface.gamma[surface.dual_cube[quads]]
+    straight, crossed = gamma[:, 0] * gamma[:, 2], gamma[:, 1] * gamma[:, 3]
     # The first listed corner of an edge is its low end, except for y edges.
     first_inside = low_inside != (axis == 1)
     join_02 = (straight > crossed) | ((straight == crossed) & first_inside)
-    quads = _outward(quads, low_inside)
+    # Quads whose positive side is the low end of the edge are turned; corners 0 and 2 stay in place.
+    quads = torch.where(low_inside[:, None], quads, quads[:, [0, 3, 2, 1]])
     along_02 = quads[:, [0, 1, 2, 0, 2, 3]]
     along_13 = quads[:, [0, 1, 3, 1, 2, 3]]
     return torch.where(join_02[:, None], along_02, along_13).reshape(-1, 3)
-
-
-def _fan_quads(
-    surface: _Surface, quads: Tensor, low_inside: Tensor, vertices: Tensor, attributes: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Four triangles a quad about a centre: the midpoints of its diagonals weighted by the gamma products."""
-    straight, crossed = (product[:, None] for product in _gamma_products(surface, quads))
-
-    def centre(values: Tensor) -> Tensor:
-        ring = values[quads]
-        along_02, along_13 = (ring[:, 0] + ring[:, 2]) / 2, (ring[:, 1] + ring[:, 3]) / 2
-        return (straight * along_02 + crossed * along_13) / (straight + crossed)
-
-    quads_out = _outward(quads, low_inside)
-    middle = len(vertices) + torch.arange(len(quads), device=quads.device)
-    faces = torch.stack([quads_out, quads_out.roll(-1, 1), middle[:, None].expand(-1, 4)], 2).reshape(-1, 3)
-    return torch.cat([vertices, centre(vertices)]), torch.cat([attributes, centre(attributes)]), faces

@@ -4,18 +4,3 @@ from trellis.sparse.layout import VoxelLayout, repeated
 from trellis.sparse.pooling import coarser, downsample, subdivide, subdivided, upsample, upsampled_neighbours
 from trellis.sparse.tensor import SparseTensor
 from trellis.sparse.windows import ATTENTION_MODES, TokenWindows, attention_windows
-
-__all__ = [
-    "ATTENTION_MODES",
-    "SparseTensor",
-    "TokenWindows",
-    "VoxelLayout",
-    "attention_windows",
-    "coarser",
-    "downsample",
-    "repeated",
-    "subdivide",
-    "subdivided",
-    "upsample",
-    "upsampled_neighbours",
-]

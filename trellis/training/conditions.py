@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,14 +14,6 @@ from trellis.training.folder_data import TrainingObject, read_picture, read_pict
 from trellis.training.released_config import PictureArgs
 
 _KEPT_BYTES = 2**31  # of framed pictures, which are small beside the files that they are read from
-
-
-class TrainingCondition(Protocol):
-    """The condition of an object as it is read, and tokens [B, L, C] of several; dropped ones say nothing."""
-
-    def read(self, source: TrainingObject, draws: torch.Generator) -> Any: ...
-
-    def tokens(self, conditions: Sequence[Any], dropped: Sequence[bool]) -> Tensor: ...
 
 
 class PictureCondition:
@@ -59,3 +51,7 @@ class TextCondition:
     @torch.no_grad()
     def tokens(self, conditions: Sequence[str], dropped: Sequence[bool]) -> Tensor:
         return self._encoder(["" if none else text for text, none in zip(conditions, dropped)])
+
+
+# The condition of an object as it is read (`read`), and tokens [B, L, C] of several (`tokens`).
+TrainingCondition = PictureCondition | TextCondition

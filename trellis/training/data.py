@@ -60,10 +60,9 @@ def sample_chunk(config: DataConfig, number: int, device: torch.device) -> Objec
     return sample_objects(seeds, [kind], device=device)
 
 
-def held_out_batch(config: DataConfig, device: torch.device, *, count: int | None = None) -> ObjectBatch:
+def held_out_batch(config: DataConfig, device: torch.device) -> ObjectBatch:
     """Objects of known families with seeds never trained on."""
-    first = HELD_OUT_SEEDS.start
-    seeds = torch.arange(first, first + (count or config.held_out_objects))
+    seeds = torch.arange(HELD_OUT_SEEDS.start, HELD_OUT_SEEDS.start + config.held_out_objects)
     return sample_objects(seeds, training_families(config), device=device)
 
 

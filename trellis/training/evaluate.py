@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -163,15 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status 0: the report is written; 1: an error."""
     chosen = _arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    options = Options(
-        count=chosen.count,
-        left_out=chosen.left_out,
-        fine=chosen.fine,
-        known=chosen.known,
-        rendered=chosen.rendered,
-        steps=chosen.steps,
-        cfg_strength=chosen.cfg_strength,
-    )
+    options = Options(**{one.name: getattr(chosen, one.name) for one in fields(Options)})
     try:
         runtime = Runtime.detect(device=chosen.device)
         report = evaluate(chosen.model, options, device=runtime.device)
@@ -196,11 +188,12 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--model", type=Path, default=NANO_FOLDER, help="model folder made by trellis.training.assemble"
     )
-    parser.add_argument("--count", type=int, default=200, help="held-out objects of known families")
-    parser.add_argument("--left-out", type=int, default=20, help="objects of each family left out of training")
-    parser.add_argument("--fine", type=int, default=40, help="objects with fine patterns")
-    parser.add_argument("--known", type=int, default=8192, help="training objects the baselines search, 0: none")
-    parser.add_argument("--rendered", type=int, default=40, help="objects of a set whose pictures are compared")
+    parser.set_defaults(**vars(Options()))
+    parser.add_argument("--count", type=int, help="held-out objects of known families")
+    parser.add_argument("--left-out", type=int, help="objects of each family left out of training")
+    parser.add_argument("--fine", type=int, help="objects with fine patterns")
+    parser.add_argument("--known", type=int, help="training objects the baselines search, 0: none")
+    parser.add_argument("--rendered", type=int, help="objects of a set whose pictures are compared")
     parser.add_argument("--furniture", type=Path, metavar="DIR", help="data folder of models never trained on")
     parser.add_argument("--known-furniture", type=Path, metavar="DIR", help="data folder that the nearest one is of")
     parser.add_argument("--timed", type=int, default=0, help="example pictures to time on two CPU cores, up to 16")

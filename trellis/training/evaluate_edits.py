@@ -6,7 +6,6 @@
 import argparse
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from trellis.errors import TrellisError
 from trellis.export.chain import ExportChain
 from trellis.export.kept import BORDER, MOST_PSNR, VIEWS, KeptPart, edited_pixels, kept_psnr
 from trellis.export.options import FileOptions
-from trellis.geometry.cameras import Cameras, orbit_cameras
+from trellis.geometry.cameras import Cameras
 from trellis.geometry.similarity import IDENTITY
 from trellis.kept import FileSurface
 from trellis.ops.closest_point import closest_point
@@ -39,9 +38,9 @@ from trellis.rendering.gaussians import render_gaussians
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
 from trellis.sparse import SparseTensor
-from trellis.training.evaluate_encoding import measure_file, write_files
+from trellis.training.evaluate_encoding import measure_file, view_cameras, write_files
 from trellis.training.evaluate_encoding import summary as least
-from trellis.training.evaluate_retexture import measure, summary
+from trellis.training.evaluate_retexture import mean, measure, summary
 from trellis.training.metrics import chamfer_and_f_score, psnr, sample_mesh, voxel_iou
 from trellis.training.procedural import (
     HELD_OUT_SEEDS,
@@ -158,14 +157,14 @@ def measure_edit(pipeline: TrellisPipeline, edit: Edit, *, files: bool) -> dict[
     return scores
 
 
-def _changed_bytes(source: Asset, made: Asset, mask: Tensor) -> int:
-    """1 unless voxels and latents outside of `mask` have the same bytes in the same order."""
+def _changed_bytes(source: Asset, made: Asset, mask: Tensor) -> bool:
+    """Whether voxels and latents outside of `mask` have not the same bytes in the same order."""
 
     def outside(asset: Asset) -> tuple[Tensor, Tensor]:
         rows = ~mask[tuple(asset.coords.long().unbind(1))]
         return asset.coords[rows], asset.latent[rows]
 
-    return 0 if all(torch.equal(old, new) for old, new in zip(outside(source), outside(made), strict=True)) else 1
+    return not all(torch.equal(old, new) for old, new in zip(outside(source), outside(made), strict=True))
 
 
 def measure_files(source: Asset, made: Asset, mask: Tensor) -> dict[str, float]:
@@ -177,12 +176,6 @@ def measure_files(source: Asset, made: Asset, mask: Tensor) -> dict[str, float]:
     after = ExportChain(replace(made, kept=kept).file_sources, FileOptions()).textured
     old, new = (Mesh(torch.from_numpy(one.vertices), torch.from_numpy(one.faces)) for one in (before, after))
     return {"files": kept_psnr(after, kept.for_files()), "files moved": surface_moved(old, new, mask)}
-
-
-def view_cameras() -> Cameras:
-    """The views that pictures are compared in."""
-    yaws, pitches = zip(*(map(math.radians, view) for view in VIEWS))
-    return orbit_cameras(yaws, pitches)
 
 
 def gaussians_outside(source: Asset, made: Asset, mask: Tensor) -> float:
@@ -234,10 +227,6 @@ def measure_variant(pipeline: TrellisPipeline, edit: Edit) -> float:
     assert made.mesh is not None and edit.source.mesh is not None
     points = [sample_mesh(mesh, generator=torch.Generator().manual_seed(0)) for mesh in (made.mesh, edit.source.mesh)]
     return chamfer_and_f_score(*points)[1]
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def evaluate(pipeline: TrellisPipeline, *, count: int = len(EDITS)) -> list[Row]:

@@ -16,7 +16,7 @@ from trellis.encoding.source_mesh import SourceMesh
 from trellis.encoding.views import render_views
 from trellis.export.clean import clean
 from trellis.export.kept import VIEWS
-from trellis.geometry.cameras import orbit_cameras
+from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.pipeline import TrellisPipeline
 from trellis.rendering.gaussians import render_gaussians
 from trellis.representations import Mesh
@@ -78,8 +78,7 @@ def measure_file(pipeline: TrellisPipeline, path: Path) -> RoundTrip:
     found, seen, wanted = (sample_mesh(mesh, generator=torch.Generator().manual_seed(0)) for mesh in surfaces)
     voxels = torch.nn.functional.pad(before.nonzero().int(), (1, 0))
     through = pipeline.decode_occupancy(pipeline.encode_structure(voxels))[0].cpu()
-    yaws, pitches = zip(*(map(math.radians, view) for view in VIEWS))
-    cameras = orbit_cameras(yaws, pitches)
+    cameras = view_cameras()
     truth, drawn = (render_views(mesh, cameras, size=SIZE).color for mesh in (source, decoded))
     splats = render_gaussians(made.gaussians, cameras, size=SIZE).color
     scores = RoundTrip(
@@ -94,6 +93,12 @@ def measure_file(pipeline: TrellisPipeline, path: Path) -> RoundTrip:
     )
     logger.info("%s", scores)
     return scores
+
+
+def view_cameras() -> Cameras:
+    """The views that pictures are compared in."""
+    yaws, pitches = zip(*(map(math.radians, view) for view in VIEWS))
+    return orbit_cameras(yaws, pitches)
 
 
 def _grid(mesh: SourceMesh, resolution: int) -> Tensor:

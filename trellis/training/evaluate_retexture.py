@@ -86,7 +86,7 @@ def _measure_one(pipeline: TrellisPipeline, source: Path, *, seed: int) -> Retex
     views = [camera_at(*PICTURE_VIEW), *(camera_at(*angles) for angles in AROUND)]
     before, after = ([agreement(mesh, truth, camera) for camera in views] for mesh in (old, new))
     return RetextureScores(
-        source.stem, before[0], after[0], _mean(before[1:]), _mean(after[1:]), same_accessors(source, result)
+        source.stem, before[0], after[0], mean(before[1:]), mean(after[1:]), same_accessors(source, result)
     )
 
 
@@ -127,11 +127,11 @@ def _accessor_bytes(document: GltfDocument) -> list[bytes]:
     return [bytes(document.view_bytes(entry["bufferView"])) for entry in document.json["accessors"]]
 
 
-def _mean(values: list[float]) -> float:
+def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
 def summary(scores: list[RetextureScores]) -> dict[str, float]:
     """Means over the objects; `equal` is the share of the files."""
     names = ("view_before", "view", "around_before", "around", "equal")
-    return {name: _mean([float(getattr(one, name)) for one in scores]) for name in names}
+    return {name: mean([float(getattr(one, name)) for one in scores]) for name in names}

@@ -14,7 +14,7 @@ from torch import Tensor
 from trellis.conditioning.framing import frame_object
 from trellis.dataset.latent_statistics import read_arrays
 from trellis.dataset.layout import CAMERAS, CONDITIONED, METADATA, NORMALIZATION, VOXELIZED, DataFolder, voxel_numbers
-from trellis.dataset.records import CAPTIONS, COUNT, SCORE, Row, read_metadata
+from trellis.dataset.records import CAPTIONS, COUNT, SCORE, Row, has, read_metadata
 from trellis.encoding.readers.files import DAMAGED_PICTURE
 from trellis.errors import InvalidInputError
 from trellis.export.ply_file import read_ply_element
@@ -47,7 +47,7 @@ def find_objects(
         if not rows:
             raise InvalidInputError(f"{root} has no objects: {METADATA} is missing or empty (run.sh dataset makes it).")
         for sha, row in rows.items():
-            missing = [column for column in needed if not _has(row, column)]
+            missing = [column for column in needed if not has(row, column)]
             lacking |= {column: lacking[column] + 1 for column in missing}
             source, score = _read_row(root, sha, row)
             unscored += not missing and score is None
@@ -79,10 +79,6 @@ def _read_row(root: Path, sha: str, row: Row) -> tuple[TrainingObject, float | N
     except (ValueError, TypeError) as error:
         raise InvalidInputError(f"{root / METADATA} has a wrong value for {sha}: {error}.") from error
     return TrainingObject(sha, DataFolder(root), voxels, captions), score
-
-
-def _has(row: Row, column: str) -> bool:
-    return row.get(column, "") not in ("", "[]") if column == CAPTIONS else row.get(column) == "True"
 
 
 def held_out_part(objects: Sequence[TrainingObject], share: float) -> tuple[list[TrainingObject], list[TrainingObject]]:

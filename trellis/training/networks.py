@@ -1,7 +1,6 @@
 """Networks of a stage: building, compiling, saving and loading with their averages folded in."""
 
 import copy
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,6 @@ from trellis.ops.eager import compile_rest
 from trellis.training.config import ModelConfig, TrainConfig
 
 IMAGE_ENCODER = "image_encoder"
-
-logger = logging.getLogger(__name__)
 
 
 def build_networks(config: TrainConfig, roles: tuple[str, ...], device: torch.device, *, runs: Path) -> nn.ModuleDict:

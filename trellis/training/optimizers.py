@@ -12,6 +12,7 @@ from trellis.training.config import OptimizerConfig
 
 _SMALLEST = 16  # a matrix with a shorter side than this is left to AdamW
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)
+_STEPS = 5  # of the iteration
 
 
 class Muon(torch.optim.Optimizer):
@@ -50,13 +51,13 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_add_(matrices, list(directions.unbind()), alpha=-group["lr"] * scale)
 
 
-def orthogonalized(matrices: Tensor, *, steps: int = 5) -> Tensor:
+def orthogonalized(matrices: Tensor) -> Tensor:
     """Nearly the orthogonal factors of `matrices` [n, rows, columns], singular values within about 0.7..1.2."""
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x = matrices.bfloat16() if wide else matrices.bfloat16().mT
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
     a, b, c = _POLYNOMIAL
-    for _ in range(steps):
+    for _ in range(_STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x if wide else x.mT

@@ -20,7 +20,6 @@ from trellis.training.stages.released import Surroundings, create_released
 from trellis.training.trainer import Trainer
 
 LATEST, NONE = "latest", "none"
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 logger = logging.getLogger(__name__)
 

@@ -1,41 +1,13 @@
 """How far a plan has come, and the learning rates that follow from it."""
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 
 from trellis.errors import InvalidInputError, did_you_mean
 from trellis.training.config import OptimizerConfig
 from trellis.training.optimizers import set_rates
-
-
-class Length(Protocol):
-    """A plan of `steps` steps or `seconds` seconds of training (0: no such limit), whichever comes first."""
-
-    @property
-    def steps(self) -> int: ...
-
-    @property
-    def seconds(self) -> float: ...
-
-
-class Rates(Protocol):
-    """The learning rates of a run's optimisers, with a state that is kept between its parts."""
-
-    def set(self, step: int, fraction: float) -> None:
-        """Set those of a step; `fraction` of the plan is done."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
-
-
-def plan_fraction(plan: Length, step: int, seconds: float) -> float:
-    """Share of the plan that is done, 0..1: the larger of steps and seconds."""
-    by_steps = step / plan.steps if plan.steps else 0.0
-    by_time = seconds / plan.seconds if plan.seconds else 0.0
-    return min(1.0, max(by_steps, by_time))
 
 
 def learning_rate(config: OptimizerConfig, step: int, fraction: float) -> float:

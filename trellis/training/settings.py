@@ -14,7 +14,7 @@ from trellis.training.config import TrainConfig, config_values
 from trellis.training.numerics import LossScale, NormLimit, PercentileLimit
 from trellis.training.optimizers import create_optimizers
 from trellis.training.released_config import AdaptiveClip, Part, ReleasedConfig
-from trellis.training.schedule import NamedRates, PlannedRates, Rates
+from trellis.training.schedule import NamedRates, PlannedRates
 
 # Settings of a stage that may change between the parts of a run.
 _FREE = {"log_every", "evaluate_every", "save_every", "compile", "inputs", "export_seconds", "optimizer"}
@@ -36,7 +36,7 @@ class RunSettings:
     fixed: Mapping[str, Any]
     steps: int
     optimizers: Callable[[Parameters], list[Optimizer]]
-    rates: Callable[[list[Optimizer]], Rates]
+    rates: Callable[[list[Optimizer]], PlannedRates | NamedRates]
     limit: NormLimit
     ema: Sequence[float]
     log_every: int
@@ -48,6 +48,12 @@ class RunSettings:
     export_every: int = 0
     export_seconds: float = 0.0
     state_precision: str = "float32"
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """Share of the plan that is done, 0..1: the larger of steps and seconds."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = seconds / self.seconds if self.seconds else 0.0
+        return min(1.0, max(by_steps, by_time))
 
 
 def stage_settings(config: TrainConfig, device: torch.device) -> RunSettings:

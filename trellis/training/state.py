@@ -1,6 +1,5 @@
 """Training state on disk under the published names: weights, averages, and the rest of each step that was saved."""
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +23,6 @@ _NAME = re.compile(r"misc_step(\d+)\.pt")
 # What torch raises for a file that is not, or no longer, one of its own.
 _DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, UnpicklingError)
 
-logger = logging.getLogger(__name__)
 State = dict[str, Any]
 
 

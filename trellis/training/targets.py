@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from trellis.geometry.hammersley import hammersley_3d
+from trellis.geometry.hammersley import offset_perturbation
 from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
 from trellis.training.procedural.voxels import PaddedVoxels, pad_voxels
 
@@ -33,12 +33,8 @@ def lattice_points(device: torch.device) -> Tensor:
 
 
 def gaussian_points(count: int, voxel_size: float) -> Tensor:
-    """Resting places of a voxel's Gaussians relative to its centre, in voxels [count, 3].
-
-    Source: docs/developer/model-facts.md, section 7.
-    """
-    perturbation = torch.atanh((hammersley_3d(count) * 2 - 1) / voxel_size)
-    return torch.tanh(perturbation) * 0.5 * voxel_size
+    """Resting places of a voxel's Gaussians relative to its centre, in voxels [count, 3]."""
+    return torch.tanh(offset_perturbation(count, voxel_size)) * 0.5 * voxel_size
 
 
 def field_samples(objects: ObjectBatch, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

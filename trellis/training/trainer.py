@@ -21,7 +21,6 @@ from trellis.training import state
 from trellis.training.ema import Ema
 from trellis.training.log import HELD_OUT, Log
 from trellis.training.processes import Processes, whole
-from trellis.training.schedule import plan_fraction
 from trellis.training.settings import RunSettings
 
 CONFIG_FILE = "config.json"  # the configuration, in a run's folder
@@ -135,7 +134,7 @@ class Trainer:
 
     @property
     def fraction(self) -> float:
-        done = plan_fraction(self.settings, self.position.step, self.position.seconds)
+        done = self.settings.fraction(self.position.step, self.position.seconds)
         if self._window is None:
             return done
         began, until, start = self._window

@@ -10,11 +10,11 @@ import trimesh
 from torch import Tensor
 
 from tests.unit.encoding.meshes import sphere
+from tests.unit.encoding.samples import sample_surface
 from trellis.asset import Asset
 from trellis.conditioning.dinov2 import Dinov2, Dinov2Config
 from trellis.editing import from_mesh
 from trellis.encoding.load import load_mesh
-from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
 from trellis.errors import Cancelled, CheckpointError, InvalidInputError

@@ -11,8 +11,8 @@ import torch
 from tests.unit.encoding.meshes import CHECKER, TRIANGLE, GltfBuilder
 from trellis.encoding.colors import surface_colors
 from trellis.encoding.load import load_mesh
+from trellis.encoding.normals import face_normals
 from trellis.encoding.readers.files import LoadLimits
-from trellis.encoding.sampling import face_normals
 from trellis.errors import InvalidInputError
 
 QUAD = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)

@@ -8,8 +8,8 @@ import torch
 import trimesh
 
 from tests.unit.encoding.meshes import source
+from tests.unit.encoding.samples import sample_surface
 from trellis.encoding.load import load_mesh
-from trellis.encoding.sampling import sample_surface
 from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.export.glb import write_glb

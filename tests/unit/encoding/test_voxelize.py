@@ -103,11 +103,12 @@ def test_sphere_count_and_closedness(resolution: int) -> None:
     assert count == 2 and label[0, 0, 0] != label[middle, middle, middle] != 0
 
 
-def test_pieces_and_order_do_not_matter() -> None:
+def test_pieces_and_order_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = source(sphere(2))
     whole = voxelize(mesh, 24)
+    monkeypatch.setattr("trellis.encoding.voxelize.PAIRS", 37)
     order = torch.randperm(len(mesh.faces), generator=torch.Generator().manual_seed(1))
-    for other in (voxelize(mesh, 24, pairs=37), voxelize(Mesh(mesh.vertices, mesh.faces[order]), 24)):
+    for other in (voxelize(mesh, 24), voxelize(Mesh(mesh.vertices, mesh.faces[order]), 24)):
         assert torch.equal(whole, other)
     keys = (whole[:, 0].long() * 24 + whole[:, 1]) * 24 + whole[:, 2]
     assert (keys.diff() > 0).all() and whole.dtype == torch.int32
@@ -132,10 +133,11 @@ def test_rejects_what_cannot_be_voxelised() -> None:
         voxelize(Mesh(mesh.vertices[:, :2], mesh.faces), 8)
 
 
-def test_cancelled_between_pieces() -> None:
+def test_cancelled_between_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis.encoding.voxelize.PAIRS", 500)
     token = CancelToken()
     with pytest.raises(Cancelled):
-        voxelize(source(sphere(2)), 32, pairs=500, progress=Progress(lambda _: token.cancel(), token))
+        voxelize(source(sphere(2)), 32, progress=Progress(lambda _: token.cancel(), token))
 
 
 @pytest.mark.gpu

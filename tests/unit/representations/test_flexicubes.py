@@ -1,4 +1,4 @@
-"""FlexiCubes: known solids, table properties, manifoldness, gradients and bad input."""
+"""FlexiCubes: known solids, table properties, manifoldness and bad input."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,7 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.representations import Mesh, flexicubes
-from trellis.representations.flexicubes import extract_mesh, extract_training_mesh
-from trellis.representations.flexicubes_tables import case_tables
+from trellis.representations.flexicubes import extract_mesh
 
 Field = Callable[[Tensor], Tensor]
 
@@ -157,59 +156,10 @@ def test_no_surface_gives_an_empty_mesh(channels: int) -> None:
     for mesh in (
         extract_mesh(coords, feats, resolution=16),
         extract_mesh(coords[:0], feats[:0], resolution=16),
-        extract_training_mesh(coords, feats, resolution=16)[0],
     ):
         assert mesh.vertices.shape == (0, 3)
         assert mesh.faces.shape == (0, 3)
         assert (mesh.attributes is None) == (channels == 53)
-
-
-def test_gradients_agree_with_differences() -> None:
-    coords, feats = solid(sphere, 8, width=1.5)
-    generator = torch.Generator().manual_seed(0)
-    feats[:, 8:] = 0.3 * torch.randn(feats[:, 8:].shape, generator=generator)
-    feats = feats.double()
-    weights = torch.randn(2000, 9, generator=generator).double()
-
-    def score(values: Tensor) -> Tensor:
-        mesh, losses = extract_training_mesh(coords, values, resolution=8)
-        assert mesh.attributes is not None
-        sums = torch.cat([mesh.vertices, mesh.attributes], 1) * weights[: len(mesh.vertices)]
-        return sums.sum() + 10 * losses.deviation + losses.weights + losses.consistency
-
-    feats.requires_grad_()
-    (gradient,) = torch.autograd.grad(score(feats), feats)
-    assert gradient.isfinite().all()
-    assert (gradient.abs().sum(0) > 0).all()  # sdf, deform, each weight and each colour matter
-    direction = torch.randn(feats.shape, generator=generator).double()
-    step = 1e-6
-    with torch.no_grad():
-        slope = (score(feats + step * direction) - score(feats - step * direction)) / (2 * step)
-    assert slope.item() == pytest.approx((gradient * direction).sum().item(), rel=1e-5)
-
-
-def test_training_mesh_is_the_same_surface_with_centres() -> None:
-    coords, feats = solid(sphere, 24)
-    mesh = extract_mesh(coords, feats, resolution=24)
-    fan, losses = extract_training_mesh(coords, feats, resolution=24)
-    assert_closed_oriented_manifold(fan)
-    assert euler_number(fan) == 2
-    assert len(fan.faces) == 2 * len(mesh.faces)
-    assert torch.equal(fan.vertices[: len(mesh.vertices)], mesh.vertices)
-    assert signed_volume(fan) == pytest.approx(signed_volume(mesh), rel=2e-3)
-    assert losses.weights == 0
-    assert losses.consistency < 1e-12
-    assert 0 < losses.deviation < 1 / 24
-
-
-def test_consistency_measures_disagreement_at_shared_vertices() -> None:
-    coords = torch.tensor([[0, 0, 0], [1, 0, 0]])
-    feats = torch.zeros(2, 53)
-    feats[0, :32] = 1.0
-    feats[1, :32] = 3.0
-    losses = extract_training_mesh(coords, feats, resolution=4)[1]
-    # Half of each cube's corners are shared, and differ by 1 from their mean.
-    assert losses.consistency.item() == pytest.approx(0.5)
 
 
 def test_bad_input_is_named() -> None:
@@ -222,16 +172,6 @@ def test_bad_input_is_named() -> None:
         extract_mesh(coords + 3, feats, resolution=4)
     with pytest.raises(InvalidInputError, match="twice"):
         extract_mesh(coords[[0, 0]], feats, resolution=4)
-
-
-def test_tables_made_in_inference_mode_serve_training() -> None:
-    case_tables.cache_clear()
-    coords, feats = solid(sphere, 12)
-    with torch.inference_mode():
-        extract_mesh(coords, feats, resolution=12)
-    feats.requires_grad_()
-    extract_training_mesh(coords, feats, resolution=12)[0].vertices.sum().backward()
-    assert feats.grad is not None
 
 
 @pytest.mark.gpu
@@ -250,10 +190,9 @@ def test_accelerator_agrees_with_the_cpu() -> None:
 def test_pieces_of_any_size_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     coords, feats = solid(torus, 16)
     feats[:, 8:] = 0.3 * torch.randn(feats[:, 8:].shape, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        whole = extract_mesh(coords, feats, resolution=16)
-        monkeypatch.setattr(flexicubes, "ROWS", 37)
-        pieces = extract_mesh(coords, feats, resolution=16)
+    whole = extract_mesh(coords, feats, resolution=16)
+    monkeypatch.setattr(flexicubes, "ROWS", 37)
+    pieces = extract_mesh(coords, feats, resolution=16)
     assert len(whole.faces) > 100
     assert torch.equal(whole.vertices, pieces.vertices) and torch.equal(whole.faces, pieces.faces)
     assert whole.attributes is not None and pieces.attributes is not None

@@ -19,7 +19,7 @@ from trellis.runtime import ModelFiles, matting_model_path
 
 KEPT = 256  # pictures; each is a file, and a small one in memory
 UNSHOWN = (".heic", ".heif", ".tif", ".tiff")  # most browsers cannot show them
-WAYS = {  # of `trellis.conditioning.BACKGROUND_MODES`
+WAYS = {  # of `trellis.conditioning.matting.BACKGROUND_MODES`
     "auto": "Automatic",
     "rembg": "Network (u2net)",
     "grabcut": "Plain background",

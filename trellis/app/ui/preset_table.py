@@ -1,6 +1,6 @@
 """HTML of the memory presets of Hunyuan3D models: what each needs, was promised and takes."""
 
-from trellis.app.preset_figures import figures
+from trellis.app.preset_figures import MEASURED, STUDY
 from trellis.app.presets import GIB, TABLES
 
 HEADS = ("Preset", "Memory", "8 GB study", "Measured")
@@ -18,11 +18,9 @@ def preset_table(table: str) -> str:
 
 
 def _row(table: str, name: str) -> str:
-    known = figures(table, name)
-    measured = UNMEASURED
-    if known.measured_seconds is not None and known.measured_gb is not None:
-        measured = _cost(known.measured_seconds, known.measured_gb)
-    cells = (f"{TABLES[table][name].needs / GIB:g} GB", _cost(known.study_seconds, known.study_gb), measured)
+    measured = MEASURED.get(table, {}).get(name)
+    told = UNMEASURED if measured is None else _cost(*measured)
+    cells = (f"{TABLES[table][name].needs / GIB:g} GB", _cost(*STUDY[name]), told)
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 

@@ -1,5 +1,3 @@
 """Texture atlases in numpy and scipy alone: charts, their flattening, and their packing; imports nothing heavier."""
 
 from trellis.ops.atlas.atlas import Atlas, AtlasOptions, build_atlas
-
-__all__ = ["Atlas", "AtlasOptions", "build_atlas"]

@@ -3,5 +3,3 @@
 from trellis.ops.norms.gelu import linear_gelu
 from trellis.ops.norms.heads import normalize_heads
 from trellis.ops.norms.residual import RowNorm, add_and_normalize, normalize_and_activate
-
-__all__ = ["RowNorm", "add_and_normalize", "linear_gelu", "normalize_and_activate", "normalize_heads"]

@@ -6,5 +6,3 @@ from trellis.ops.sparse_conv.convolution import (
     submanifold_conv_of_subdivided,
     submanifold_conv_of_upsampled,
 )
-
-__all__ = ["RowConvolution", "submanifold_conv", "submanifold_conv_of_subdivided", "submanifold_conv_of_upsampled"]

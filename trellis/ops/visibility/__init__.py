@@ -1,5 +1,3 @@
 """How much of its surroundings each triangle sees: one function, a Warp back end and a plain torch reference."""
 
 from trellis.ops.visibility.query import outside_visibility
-
-__all__ = ["outside_visibility"]

@@ -9,9 +9,3 @@ from trellis.training.procedural.voxels import (
     occupied_coords,
     voxel_features,
 )
-
-__all__ = [
-    "FAMILIES", "HELD_OUT_SEEDS", "PROGRAMS", "TRAINING_SEEDS", "VOXEL_FEATURES", "ObjectBatch", "Pictures",
-    "occupancy", "occupied_coords", "render_pictures", "render_views", "sample_objects",
-    "voxel_features",
-]  # fmt: skip

@@ -171,17 +171,8 @@ def take_slots(slots: Slots, rows: Tensor | slice) -> Slots:
     )  # fmt: skip
 
 
-def default_chunk(device: torch.device) -> int:
-    """Points evaluated at once: small enough for a CPU's cache, large enough to fill an accelerator."""
-    return 1 << 15 if device.type == "cpu" else 1 << 22
-
-
 def sample_objects(
-    seeds: Sequence[int] | Tensor,
-    families: Sequence[str] | None = None,
-    *,
-    device: torch.device | str = "cpu",
-    chunk_points: int | None = None,
+    seeds: Sequence[int] | Tensor, families: Sequence[str] | None = None, *, device: torch.device | str = "cpu"
 ) -> ObjectBatch:
     """Draw one object a seed from `families` (default: FAMILIES), on the CPU so that it is the same everywhere.
 
@@ -204,7 +195,8 @@ def sample_objects(
             continue
         slots = _build(name, numbers[rows])
         groups.append(ObjectGroup(name, rows.to(target), slots.to(target)))
-    chunk = chunk_points or default_chunk(target)
+    # Points evaluated at once: few enough for a CPU's cache, enough to fill an accelerator.
+    chunk = 1 << 15 if target.type == "cpu" else 1 << 22
     return ObjectBatch(numbers, family, names, tuple(groups), chunk)
 
 

@@ -22,6 +22,3 @@ _BUILDERS: dict[str, Callable[..., Stage]] = {
 def create_stage(config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> Stage:
     """The stage that `config` names; `runs` holds the finished stages that it builds on, `cache` made data."""
     return _BUILDERS[config.stage](config, runs, device=device, cache=cache)
-
-
-__all__ = ["create_stage"]

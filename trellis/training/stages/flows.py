@@ -16,6 +16,7 @@ from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import condition_pictures, held_out_batch, soften
 from trellis.training.generate import sample_structure
+from trellis.training.metrics import voxel_iou
 from trellis.training.networks import (
     IMAGE_ENCODER,
     build_networks,
@@ -128,8 +129,7 @@ class StructureFlow(PoolStage):
             cond = self.image_encoder(pictures.float() / 255)
             latents = sample_structure(self.structure_flow, cond.float(), sampler=settings, seed=0)
         found = torch.cat([self.structure_decoder(z)[:, 0] > 0 for z in latents.float().split(PIECE)])
-        shared, either = (found & dense).flatten(1).sum(1), (found | dense).flatten(1).sum(1)
-        return {"iou": (shared / either.clamp_min(1)).mean().item()}
+        return {"iou": voxel_iou(found, dense).mean().item()}
 
     def export(self, folder: Path) -> None:
         """Write the networks."""

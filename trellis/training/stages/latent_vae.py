@@ -31,6 +31,7 @@ _COLOR_REACH = 0.3  # distance to the surface, in voxels, within which colours a
 _ALPHA_STEPS = 4  # rendering steps whose joint opacity is taught
 _VISIBLE, _HIDDEN = 0.95, 0.02
 _RAY_SAMPLES = 32  # points a voxel that teach the radiance field
+_COUNTED = 512  # objects whose latents the statistics are of
 
 
 class LatentVae(PoolStage):
@@ -191,10 +192,10 @@ class LatentVae(PoolStage):
         return sums
 
     @torch.no_grad()
-    def latent_statistics(self, objects: int = 512) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [C] of the latents of pool objects."""
+    def latent_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [C] of the latents of some pool objects."""
         latents = []
-        for numbers in torch.arange(min(objects, len(self.pool))).split(16):
+        for numbers in torch.arange(min(_COUNTED, len(self.pool))).split(16):
             latents.append(self.encoder(self._voxels(self.pool, numbers)[0])[0].feats.float())
         values = torch.cat(latents)
         return values.mean(0).cpu(), values.std(0).clamp_min(1e-4).cpu()

@@ -8,6 +8,7 @@ from torch import Tensor
 from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
+from trellis.training.metrics import voxel_iou
 from trellis.training.networks import build_networks, compiled, detached_copy, save_network, scale_rows
 from trellis.training.pool import Pool, PoolStage, cache_folder, cached
 from trellis.training.procedural import occupancy
@@ -59,7 +60,7 @@ class StructureVae(PoolStage):
         for occupied in self._held_out.split(_PIECE):
             mean, _ = self.encoder(occupied.float())
             decoded = self.decoder(mean) > 0
-            scores.append((decoded & occupied).flatten(1).sum(1) / (decoded | occupied).flatten(1).sum(1))
+            scores.append(voxel_iou(decoded, occupied))
             latents.append(mean)
         return {"iou": torch.cat(scores).mean().item(), "latent_std": torch.cat(latents).std().item()}
 

@@ -1,37 +1,24 @@
 """Many clients at once against a running server: is anything lost, and how long does /ping take meanwhile?
 
-    python -m benchmarks.server --device cpu --output DIR            starts `trellis serve` on the embedded model
-    python -m benchmarks.server --address 127.0.0.1:7960 --output DIR    uses a server that is running
-
 Clients submit pictures to /jobs and wait for their files, some through the blocking form route; a probe asks for /ping
-all the time, from before the server is up. Prints a table, with the memory of the processes where they are this
-program's own, and writes server.json.
+all the time, from before the server is up.
 """
 
-import argparse
 import asyncio
 import contextlib
 import functools
 import io
 import json
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from benchmarks.measures import tree_bytes
-
 PROBE_SECONDS = 0.05
-MEMORY_SECONDS = 2.0
 POLL_SECONDS = 0.25
 START_SECONDS = 120.0
-FAST = {"structure_steps": 2, "latent_steps": 2, "formats": ["glb"], "texture_size": 512}
 
 
 @dataclass
@@ -45,11 +32,6 @@ class Load:
     finished: int = 0
     failed: list[str] = field(default_factory=list)
     forms: int = 0
-    forms_busy: int = 0
-    bytes_fetched: int = 0
-    memory: list[tuple[float, int]] = field(
-        default_factory=list
-    )  # seconds since the load began, bytes of all processes
 
     @property
     def lost(self) -> int:
@@ -127,14 +109,6 @@ class Clients:
                     self.load.ping_failures += 1
             await asyncio.sleep(PROBE_SECONDS)
 
-    async def watch_memory(self, process: int) -> None:
-        """Note the resident memory of a process and its children until the end."""
-        started = time.monotonic()
-        while not self.over.is_set():
-            if self.phase == "load":
-                self.load.memory.append((time.monotonic() - started, tree_bytes(process)))
-            await asyncio.sleep(MEMORY_SECONDS)
-
     async def submit_jobs(self, number: int) -> None:
         """Submit one job after the other, wait for its file, and fetch it; a full queue is asked again."""
         seed = 1000 * number
@@ -168,7 +142,6 @@ class Clients:
         status, content = await ask(self.place, "GET", entry["url"])
         if status == 200 and len(content) == entry["bytes"] and content[:4] == b"glTF":
             self.load.finished += 1
-            self.load.bytes_fetched += len(content)
         else:
             self.load.failed.append(f"file: {status}, {len(content)} of {entry['bytes']} bytes")
 
@@ -182,27 +155,15 @@ class Clients:
             status, content = await ask(self.place, "POST", "/generate_no_preview", body, kind)
             if status == 200:
                 self.load.forms += 1
-            elif status == 503:
-                self.load.forms_busy += 1
-            else:
+            elif status != 503:
                 self.load.failed.append(f"form {status} {content[:200]!r}")
 
 
-async def run_load(
-    place: tuple[str, int],
-    *,
-    clients: int,
-    seconds: float,
-    options: dict[str, Any] | None = None,
-    process: int | None = None,
-) -> Load:
-    """Load a server for `seconds` after a first job, then wait until every accepted job has ended.
-
-    `process` is the number of the server's own process, where its memory is to be watched.
-    """
+async def run_load(place: tuple[str, int], *, clients: int, seconds: float, options: dict[str, Any]) -> Load:
+    """Load a server for `seconds` after a first job, then wait until every accepted job has ended."""
     for number in range(clients + 1):  # now, so that drawing does not delay the probe
         picture(number)
-    group = Clients(place, FAST if options is None else options)
+    group = Clients(place, options)
     probe = asyncio.create_task(group.probe())
     deadline = time.monotonic() + START_SECONDS
     while "starting" not in group.load.pings:
@@ -219,12 +180,11 @@ async def run_load(
     group.end.clear()
     work = [group.use_form(i) if i % 10 == 9 else group.submit_jobs(i) for i in range(1, clients + 1)]
     tasks = [asyncio.create_task(one) for one in work]
-    watch = [] if process is None else [asyncio.create_task(group.watch_memory(process))]
     await asyncio.sleep(seconds)
     group.end.set()
     await asyncio.gather(*tasks)
     group.over.set()
-    await asyncio.gather(probe, *watch)
+    await probe
     return group.load
 
 
@@ -232,101 +192,3 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that is not below `share` of all."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def summary(load: Load, *, clients: int, seconds: float) -> dict[str, Any]:
-    """The figures as plain values; latencies in milliseconds."""
-    pings = {
-        phase: {
-            "count": len(values),
-            "median_ms": round(1000 * percentile(values, 0.5), 2),
-            "p95_ms": round(1000 * percentile(values, 0.95), 2),
-            "p99_ms": round(1000 * percentile(values, 0.99), 2),
-            "worst_ms": round(1000 * max(values), 2),
-            "within_50_ms": round(sum(value <= 0.05 for value in values) / len(values), 4),
-        }
-        for phase, values in load.pings.items()
-    }
-    counts = {name: value for name, value in asdict(load).items() if name not in ("pings", "memory")}
-    return {
-        "clients": clients,
-        "seconds": seconds,
-        "ping": pings,
-        **counts,
-        "lost": load.lost,
-        "memory_mb": memory_course(load.memory),
-    }
-
-
-def memory_course(samples: Sequence[tuple[float, int]]) -> list[int]:
-    """The median memory of each tenth of the time, in MB; empty without samples."""
-    if not samples:
-        return []
-    end = samples[-1][0] or 1.0
-    tenths: list[list[int]] = [[] for _ in range(10)]
-    for at, size in samples:
-        tenths[min(9, int(10 * at / end))].append(size)
-    return [round(percentile(tenth, 0.5) / 1e6) for tenth in tenths if tenth]
-
-
-@contextlib.contextmanager
-def serving(device: str, folder: Path, *, page: bool) -> Iterator[tuple[tuple[str, int], int]]:
-    """Start `trellis serve` on a free port; its place and process, and its end after the body."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "trellis", "serve", "--offline", "--device", device]
-    command += ["--port", str(port), "--output", str(folder / "jobs"), *([] if page else ["--no-page"])]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            yield ("127.0.0.1", port), process.pid
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def print_table(figures: dict[str, Any]) -> None:
-    """Latencies by phase, then the counts."""
-    print(f"{'/ping while':12} {'count':>6} {'median':>8} {'p95':>8} {'p99':>8} {'worst':>9}  within 50 ms")
-    for phase, row in figures["ping"].items():
-        print(
-            f"{phase:12} {row['count']:6} {row['median_ms']:8.1f} {row['p95_ms']:8.1f} {row['p99_ms']:8.1f} "
-            f"{row['worst_ms']:9.1f}  {row['within_50_ms']:.1%}"
-        )
-    for name in ("ping_failures", "submitted", "refused", "finished", "lost", "forms", "forms_busy"):
-        print(f"{name.replace('_', ' '):14} {figures[name]}")
-    if figures["memory_mb"]:
-        print(f"memory, MB     {' '.join(str(size) for size in figures['memory_mb'])}  (ten parts of the time)")
-    for message in figures["failed"][:5]:
-        print("failed:", message)
-
-
-def main() -> int:
-    """0 where nothing was lost and nothing failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--device", default="cpu", help="of the server that is started")
-    parser.add_argument("--address", metavar="HOST:PORT", help="of a server that is running")
-    parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--page", action="store_true", help="with the page, as people start it")
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        process = None
-        if arguments.address:
-            host, _, port = arguments.address.rpartition(":")
-            place = (host, int(port))
-        else:
-            place, process = stack.enter_context(serving(arguments.device, arguments.output, page=arguments.page))
-        work = run_load(place, clients=arguments.clients, seconds=arguments.seconds, process=process)
-        load = asyncio.run(work)
-    figures = summary(load, clients=arguments.clients, seconds=arguments.seconds) | {"device": arguments.device}
-    (arguments.output / "server.json").write_text(json.dumps(figures, indent=2) + "\n")
-    print_table(figures)
-    return 1 if load.lost or load.failed or load.ping_failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
