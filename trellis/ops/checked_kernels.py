@@ -4,7 +4,6 @@ import importlib.util
 import logging
 import subprocess
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
 from types import ModuleType
 
@@ -16,26 +15,19 @@ logger = logging.getLogger(__name__)
 
 
 def checked_kernels(
-    name: str, agrees: Callable[[ModuleType, torch.device], bool], *, otherwise: str
-) -> Callable[[torch.device], ModuleType | None]:
-    """Gives, by device, the module `name` of kernels, if the device runs them and `agrees`; else None, and a warning.
-
-    A device is tried once. otherwise: what is done without them, for the warning; where no kernel is expected to run
-    there is none.
-    """
-    return cache(lambda device: _checked(name, device, agrees, otherwise))
-
-
-def _checked(
-    name: str, device: torch.device, agrees: Callable[[ModuleType, torch.device], bool], otherwise: str
+    name: str, device: torch.device, *, agrees: Callable[[ModuleType], bool], otherwise: str
 ) -> ModuleType | None:
+    """The module `name` of kernels, if this device runs them and `agrees(module)`; else None, and a warning.
+
+    otherwise: what is done without them, for the warning; where no kernel is expected to run there is none.
+    """
     if not is_gpu(device) or importlib.util.find_spec("triton") is None:
         return None
     from triton.errors import TritonError
 
     try:
         kernels = import_module(name)
-        same = agrees(kernels, device)
+        same = agrees(kernels)
     except (ImportError, RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
         logger.warning("%s: %s", otherwise, error)
         return None

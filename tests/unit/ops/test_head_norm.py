@@ -68,4 +68,4 @@ def test_wrong_kernels_are_found_out() -> None:
     assert not heads.agrees(_wrong_value, CPU)
     assert not heads.agrees(_one_gamma_for_all, CPU)
     assert not heads.agrees(_spills, CPU)
-    assert heads.kernels_on(CPU) is None
+    assert heads.kernel_for(CPU) is None

@@ -1,6 +1,7 @@
 """RMS norm of attention heads, in place and without a gradient: by torch, or by one Triton kernel where that runs."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +21,25 @@ def normalize_heads(x: Tensor, gammas: Sequence[Tensor]) -> None:
 
     Computes in float32. x may be a slice of the first S parts of [T, S', H, D].
     """
-    kernels = kernels_on(x.device) if x.dtype != torch.float32 else None
-    (kernels.by_triton if kernels else by_torch)(x, gammas)
+    kernel = kernel_for(x.device) if x.dtype != torch.float32 else None
+    (kernel or by_torch)(x, gammas)
 
 
 def by_torch(x: Tensor, gammas: Sequence[Tensor]) -> None:
     """See `normalize_heads`."""
     torch.mul(F.rms_norm(x, x.shape[-1:], eps=TINY), torch.stack(list(gammas)), out=x)
+
+
+@cache
+def kernel_for(device: torch.device) -> Kernel | None:
+    """The kernel, if this device runs it and it agrees with torch."""
+    kernels = checked_kernels(
+        "trellis.ops.norms.heads_triton",
+        device,
+        agrees=lambda module: agrees(module.by_triton, device),
+        otherwise="heads are normalised without a kernel",
+    )
+    return None if kernels is None else kernels.by_triton
 
 
 def agrees(kernel: Kernel, device: torch.device) -> bool:
@@ -44,10 +57,3 @@ def agrees(kernel: Kernel, device: torch.device) -> bool:
         if not torch.equal(got[:, parts:], whole[:, parts:]):
             return False
     return True
-
-
-kernels_on = checked_kernels(
-    "trellis.ops.norms.heads_triton",
-    lambda module, device: agrees(module.by_triton, device),
-    otherwise="heads are normalised without a kernel",
-)

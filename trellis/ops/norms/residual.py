@@ -5,6 +5,7 @@ What a layer adds to the residual stream comes before, an activation after. With
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -94,6 +95,17 @@ def normalize_and_activate_by_torch(x: Tensor, *, norm: RowNorm, dtype: torch.dt
     return F.silu(norm(x.to(dtype)), inplace=True)
 
 
+@cache
+def kernels_on(device: torch.device) -> ModuleType | None:
+    """The module of the kernels, if this device runs them and they agree with torch."""
+    return checked_kernels(
+        "trellis.ops.norms.residual_triton",
+        device,
+        agrees=lambda kernels: agrees(kernels, device),
+        otherwise="norms are computed without a kernel",
+    )
+
+
 def agrees(kernels: ModuleType, device: torch.device) -> bool:
     """Whether the kernels give torch's values, and leave alone what lies beside the rows that they were given."""
     generator = torch.Generator().manual_seed(0)
@@ -122,8 +134,3 @@ def agrees(kernels: ModuleType, device: torch.device) -> bool:
         if not torch.allclose(got, expected, rtol=_AGREEMENT, atol=_AGREEMENT):
             return False
     return True
-
-
-kernels_on = checked_kernels(
-    "trellis.ops.norms.residual_triton", agrees, otherwise="norms are computed without a kernel"
-)

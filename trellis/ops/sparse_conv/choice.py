@@ -83,6 +83,17 @@ def _kernels(feats: Tensor, backend: str | None) -> ModuleType | None:
     return kernels_on(feats.device)
 
 
+@cache
+def kernels_on(device: torch.device) -> ModuleType | None:
+    """The module of the kernels, if this device runs them and they agree with torch."""
+    return checked_kernels(
+        "trellis.ops.sparse_conv.triton_kernels",
+        device,
+        agrees=lambda kernels: agrees(kernels, device),
+        otherwise="sparse convolutions gather their neighbours",
+    )
+
+
 def tiles_for(width: int, out_width: int) -> tuple[Tile, ...]:
     """The tiles worth measuring: whose channels are all there, and of whose columns more than half."""
     fitting = tuple(tile for tile in TILES if width % tile.depth == 0 and tile.columns < 2 * out_width)
@@ -160,8 +171,3 @@ def agrees(kernels: ModuleType, device: torch.device) -> bool:
 
 def _close(got: Tensor, expected: Tensor) -> bool:
     return bool(((got - expected).abs().max() <= _AGREEMENT * expected.abs().max()).item())
-
-
-kernels_on = checked_kernels(
-    "trellis.ops.sparse_conv.triton_kernels", agrees, otherwise="sparse convolutions gather their neighbours"
-)

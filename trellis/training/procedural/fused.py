@@ -1,5 +1,6 @@
 """Where the parts of a family are evaluated: by GPU kernels if they work here, else by the reference `evaluate`."""
 
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -25,8 +26,19 @@ def surface_colors(slots: Slots, points: Tensor) -> tuple[Tensor, Tensor]:
     return evaluate.surface_colors(slots, *kernels.owners(slots, points))
 
 
+@cache
+def kernels_for(device: torch.device) -> ModuleType | None:
+    """The kernels, if this device runs them and they agree with the reference on objects with every kind of part."""
+    return checked_kernels(
+        "trellis.training.procedural.kernels",
+        device,
+        agrees=lambda kernels: agrees(kernels, device),
+        otherwise="shapes are evaluated without kernels",
+    )
+
+
 def agrees(kernels: ModuleType, device: torch.device) -> bool:
-    """Whether distances, owners and traced rays of `kernels` are those of the reference, of every kind of part."""
+    """Whether distances, owners and traced rays of `kernels` are those of the reference."""
     slots = probe_slots(device)
     points = torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0)).to(device) - 0.5
     expected = evaluate.distances(slots, points)
@@ -55,8 +67,3 @@ def probe_slots(device: torch.device) -> Slots:
     b.box((0.1, 0.1, 0.4), plain, at=(0.3, -0.3, 0.3), operation="subtract")
     b.sphere(0.4, plain, at=(0.0, -0.2, 0.0), operation="paint")
     return b.slots().to(device)
-
-
-kernels_for = checked_kernels(
-    "trellis.training.procedural.kernels", agrees, otherwise="shapes are evaluated without kernels"
-)
