@@ -12,7 +12,9 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +24,7 @@ import torch
 
 from benchmarks.atlas_quality import measure_atlas
 from benchmarks.export_scene import Scene, build_scene
-from benchmarks.measures import sampled, timed, tree_bytes
+from benchmarks.measures import timed, tree_bytes
 from trellis.atomic import write_bytes
 from trellis.export.bake import dilated, mesh_colors, surface_texels, unwrapped_mesh
 from trellis.export.chain import ExportChain, FileSources
@@ -80,6 +82,30 @@ class Row:
         return asdict(self) | {"seconds": self.seconds, "ratio": self.ratio, "reached": reached}
 
 
+class ProcessMemory:
+    """The most memory [bytes] that this process and its children held while the body ran."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._stop = threading.Event()
+
+    @contextmanager
+    def watched(self) -> Iterator["ProcessMemory"]:
+        watcher = threading.Thread(target=self._watch, daemon=True)
+        watcher.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            watcher.join()
+
+    def _watch(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._stop.wait(SAMPLE_SECONDS)
+            self.peak = max(self.peak, tree_bytes(os.getpid()))
+
+
 class Bench:
     """Measures the steps on one scene; the result of a step is the input of the next."""
 
@@ -95,12 +121,12 @@ class Bench:
         first, result = timed(work, self.device)
         reset_peak_memory(self.device)
         runs = []
-        with sampled(lambda: tree_bytes(os.getpid()), SAMPLE_SECONDS) as memory:
+        with ProcessMemory().watched() as memory:
             for _ in range(self.options.repeats):
                 seconds, result = timed(work, self.device)
                 runs.append(seconds)
         gpu = peak_allocated_bytes(self.device) / 2**20 if self.device.type != "cpu" else None
-        process = max(memory) / 2**20
+        process = memory.peak / 2**20
         published, target = GOALS.get(name, (None, None)) if self.full else (None, None)
         self.rows.append(Row(name, tuple(runs), first, published, target, gpu, process, facts(result)))
         print(describe(self.rows[-1]), flush=True)

@@ -1,9 +1,8 @@
-"""Seconds of a piece of work on a device, memory of processes, and samples while something goes on."""
+"""Seconds of a piece of work on a device, and memory of processes."""
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import psutil
@@ -31,23 +30,3 @@ def tree_bytes(process: int) -> int:
         with contextlib.suppress(psutil.NoSuchProcess):
             total += one.memory_info().rss
     return total
-
-
-@contextlib.contextmanager
-def sampled(sample: Callable[[], T], seconds: float) -> Iterator[list[T]]:
-    """What `sample` gives every so many seconds while the body runs, and once more when it has ended."""
-    end, samples = threading.Event(), list[T]()
-
-    def watch() -> None:
-        ended = False
-        while not ended:
-            ended = end.wait(seconds)
-            samples.append(sample())
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield samples
-    finally:
-        end.set()
-        watcher.join()

@@ -2,8 +2,8 @@
 
 Jobs go through the queue as the server's do: networks of the released shapes with random weights run from a picture to
 a latent; then the object of `benchmarks.export` takes their place, whose GLB (1024 texture, 5 % of the faces), Gaussian
-PLY and preview of 120 frames are written. `--model nano` has the embedded model make its own assets instead. All
-figures, with the use of accelerator and cores over time, go to throughput.json. `--cluster ADDRESS|local` has
+PLY and preview of 120 frames are written. `--model nano` has the embedded model make its own assets instead. The use
+of accelerator and cores over time goes to throughput.png, everything to throughput.json. `--cluster ADDRESS|local` has
 workers of a cluster do it; with `--nodes N --model stand-in`, so many nodes on this machine, whose jobs wait STAND_IN
 seconds and write files of usual sizes: what the head itself costs.
 """
@@ -15,20 +15,22 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from PIL import Image, ImageDraw
 
 from benchmarks.editing import ScenePipeline, object_picture
 from benchmarks.export_scene import Scene as Vessel
 from benchmarks.export_scene import build_scene
-from benchmarks.measures import sampled, tree_bytes
+from benchmarks.measures import tree_bytes
 from benchmarks.released import SCALES, make_scene, random_pipeline
 from trellis.app.cluster.crew import cluster_executor
 from trellis.app.cluster.options import ClusterOptions
@@ -75,10 +77,53 @@ def open_random(*, device: str, precision: str, scale: str, resolution: int, **_
     return pipeline
 
 
-def used() -> tuple[float, float, float, int, float]:
-    """The clock, the use of accelerator (0 without one) and cores (0 to 100), bytes of RAM, seconds of this thread."""
-    bytes_used = tree_bytes(psutil.Process().pid)
-    return time.monotonic(), accelerator_use(), psutil.cpu_percent(), bytes_used, time.thread_time()
+@dataclass
+class Use:
+    """Samples of seconds, and of the use of accelerator (0 without one) and cores, 0 to 100, and bytes of RAM."""
+
+    rows: list[tuple[float, float, float, int]] = field(default_factory=list)
+    own: float = 0.0  # processor time of the watching itself, seconds
+
+    @contextmanager
+    def watched(self) -> Any:
+        """Sample while the body runs."""
+        end = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(end,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            end.set()
+            thread.join()
+
+    def _watch(self, end: threading.Event) -> None:
+        began = time.monotonic()
+        psutil.cpu_percent()
+        while not end.wait(SAMPLE_SECONDS):
+            cores = psutil.cpu_percent()
+            self.rows.append((time.monotonic() - began, accelerator_use(), cores, tree_bytes(psutil.Process().pid)))
+        self.own = time.thread_time()
+
+    def mean(self, column: int) -> float:
+        return statistics.fmean(row[column] for row in self.rows) if self.rows else 0.0
+
+    def drawn(self, title: str) -> Image.Image:
+        """The use of accelerator (green) and cores (blue) over time."""
+        width, height, margin = 1200, 360, 40
+        picture = Image.new("RGB", (width, height), "white")
+        draw = ImageDraw.Draw(picture)
+        draw.text((margin, 8), title, fill="black")
+        last, base, across, up = self.rows[-1][0], height - margin, width - 2 * margin, height - 2 * margin
+        for percent in (0, 50, 100):
+            y = base - percent / 100 * up
+            draw.line((margin, y, width - margin, y), fill="lightgrey")
+            draw.text((6, y - 6), f"{percent} %", fill="black")
+        draw.text((width - 2 * margin, base + 8), f"{last:.0f} s", fill="black")
+        for column, name, colour in ((1, "accelerator", "green"), (2, "cores", "blue")):
+            points = [(margin + row[0] / last * across, base - row[column] / 100 * up) for row in self.rows]
+            draw.line(points, fill=colour, width=2)
+            draw.text((margin + 150 * column, base + 8), name, fill=colour)
+        return picture
 
 
 def accelerator_use() -> float:
@@ -195,15 +240,14 @@ def measure(options: argparse.Namespace, picture: Path) -> dict[str, Any]:
         carry_out(engine, 1 + count, picture, options)
         plan = executor.plan
         began, before, resident = time.monotonic(), head_seconds(), psutil.Process().memory_info().rss
-        psutil.cpu_percent()  # the next one tells of the time from here on
-        with sampled(used, SAMPLE_SECONDS) as use:
+        with Use().watched() as use:
             jobs = carry_out(engine, options.jobs, picture, options)
-            seconds = time.monotonic() - began
-        spent = head_seconds() - before - use[-1][4]
+        seconds, spent = time.monotonic() - began, head_seconds() - before - use.own
         resident_after = psutil.Process().memory_info().rss
     stages = sorted({stage for job in jobs for stage in job.spent})
     tools = f"{len(executor.tools)} workers" if options.cluster else f"{len(writers.tools)} writers"
     title = f"{options.jobs / seconds * 60:.1f} assets a minute, {tools}, {plan.get('device_name')}"
+    use.drawn(title).save(options.output / "throughput.png")
     return {
         "title": title,
         "assets_a_minute": options.jobs / seconds * 60,
@@ -214,10 +258,10 @@ def measure(options: argparse.Namespace, picture: Path) -> dict[str, Any]:
         "mb_an_asset": sum(folder_bytes(job.folder) for job in jobs) / options.jobs / 1e6,
         "head_ram": [resident, resident_after],
         "stages": {stage: statistics.median(job.spent.get(stage, 0.0) for job in jobs) for stage in stages},
-        "accelerator": statistics.fmean(row[1] for row in use),
-        "cores": statistics.fmean(row[2] for row in use),
-        "peak_ram": max(row[3] for row in use),
-        "samples": use,
+        "accelerator": use.mean(1),
+        "cores": use.mean(2),
+        "peak_ram": max((row[3] for row in use.rows), default=0),
+        "samples": asdict(use)["rows"],
         "plan": plan,
         "torch": torch.__version__,
     }

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from benchmarks.atlas_quality import measure_atlas
-from benchmarks.export import FULL, GOALS, Row, describe, main
+from benchmarks.export import FULL, GOALS, ProcessMemory, Row, describe, main
 from benchmarks.export_scene import GAUSSIANS_PER_VOXEL, build_scene
-from benchmarks.measures import sampled, tree_bytes
+from benchmarks.measures import tree_bytes
 from trellis.errors import InvalidInputError
 from trellis.export.surface import Surface
 from trellis.export.unwrap import Unwrapped, unwrap
@@ -102,10 +102,9 @@ def test_atlas_of_the_scene_is_packed_better_than_by_xatlas() -> None:
 
 def test_memory_of_the_process_is_watched() -> None:
     before = tree_bytes(os.getpid())
-    watched = sampled(lambda: tree_bytes(os.getpid()), 0.01)
-    with watched as memory, mmap.mmap(-1, 40_000_000) as block:  # never from what was freed before
+    with ProcessMemory().watched() as memory, mmap.mmap(-1, 40_000_000) as block:  # never from what was freed before
         block.write(b"1" * len(block))
         deadline = time.monotonic() + 60
-        while max(memory, default=0) <= before + 30_000_000 and time.monotonic() < deadline:
+        while memory.peak <= before + 30_000_000 and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert max(memory) > before + 30_000_000
+    assert memory.peak > before + 30_000_000
