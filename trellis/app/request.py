@@ -102,7 +102,8 @@ class DetailOptions(Options):
         "exact",
         "Speed",
         "fast leaves out every second evaluation of the networks, fastest also every second one of their guidance: "
-        "0.6 and 0.5 of the steps' time, for 99.5 % and 99.2 % of the same voxels on the embedded model.",
+        "0.6 and 0.5 of the steps' time, for 99.5 % and 99.2 % of the same voxels with 25 steps of the embedded model. "
+        "Of four steps nothing is left out.",
         group=SHAPE,
     )
 
