@@ -191,7 +191,7 @@ def _carried_out(
             mesh=None if stored else parsed.source,
             progress=progress,
         )
-    print_summary(name, outcome, seconds=time.perf_counter() - started)
+    print_summary(name, outcome, seconds=time.perf_counter() - started, operation=request.operation)
     print(peak_memory_line(pipeline.runtime))
     return 0
 

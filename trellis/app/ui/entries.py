@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from trellis.app.jobs import LONGEST_NAME, Job, JobState
-from trellis.app.likeness import UNLIKE, is_unlike
+from trellis.app.likeness import UNLIKE, is_unlike, judged
 from trellis.app.request import GenerationRequest
 from trellis.app.ui.controls import SHOWN
 from trellis.app.ui.fragments import clock, result_address
@@ -49,7 +49,7 @@ def strip_panel(jobs: Sequence[Job], chosen: str | None) -> str:
 
 def details_panel(job: Job, jobs: Sequence[Job] = ()) -> str:
     """What is known of a job, and what can be done with it; `jobs` are its owner's, the newest first."""
-    words = UNLIKE if is_unlike(job.likeness) else job.message
+    words = UNLIKE if is_unlike(judged(job.likeness, job.request.operation)) else job.message
     message = f"<p>{escape(words)}</p>" if words else ""
     prompt = f"<p>{escape(job.prompt)}</p>" if job.prompt else ""
     settings = "".join(f"<i><b>{escape(label)}</b> {escape(words)}</i>" for label, words in settings_words(job))
