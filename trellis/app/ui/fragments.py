@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from trellis.app.bundles import bundled_files
 from trellis.app.generation import RESULT_NAME
@@ -39,6 +40,11 @@ PREVIEW_TITLE = "Preview video: colours beside surface directions"
 def result_address(job_id: str, path: Path) -> str:
     """Where the browser finds a result file of a job."""
     return f"/results/{job_id}/{path.name}"
+
+
+def upload_address(path: Path) -> str:
+    """Where the browser finds a file of the upload folder."""
+    return f"/gradio_api/file={quote(str(path.absolute()))}"
 
 
 def job_panel(view: Job) -> str:

@@ -70,12 +70,24 @@ function add() {
   show();
 }
 
+// Some shape meets the shown model, and none holds all of it.
+function fits() {
+  const model = pane().viewer.box;
+  if (!model) return true;
+  const all = boxes.flatMap((shape) => pane().viewer.boxesOf(shape));
+  const along = (test) => ([low, high]) => AXES.every((_, at) => test(low[at], high[at], model[0][at], model[1][at]));
+  const meets = along((low, high, from, to) => low < to && from < high);
+  const holds = along((low, high, from, to) => low < from && to < high);
+  return all.some(meets) && !all.some(holds);
+}
+
 // Boxes are drawn while the panel is open and a part is meant.
 function update() {
   const open = document.querySelector("#stage").classList.contains("editing");
   const meant = ["part", "remove"].includes(document.querySelector("#edit-operation [aria-checked=true]")?.value);
   element.querySelector(".edit-region").hidden = !meant;
   if (!pane()?.viewer) return;
+  if (boxes.length && !fits()) boxes = []; // they were of another model
   if (!(open && meant)) pane().viewer.boxes.set(null);
   else if (boxes.length) pane().viewer.boxes.set(boxes, chosen);
   else add();
@@ -122,6 +134,7 @@ const begin = () => {
   if (!stage || !operation) return requestAnimationFrame(begin); // they are made after this
   watcher.observe(stage, { attributeFilter: ["class"] });
   watcher.observe(operation, { subtree: true, attributeFilter: ["aria-checked"] });
+  watcher.observe(document.querySelector("#viewer"), { subtree: true, attributeFilter: ["data-state"] });
   tell();
 };
 begin();
