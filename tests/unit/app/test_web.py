@@ -20,7 +20,7 @@ from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import ADVICE, DOUBT, LIMIT, LOOK, UNLIKE
 from trellis.app.model_choices import offered_models
-from trellis.app.request import GenerationRequest, VariantRequest
+from trellis.app.request import EditRequest, GenerationRequest, VariantRequest
 from trellis.app.ui import entries, fragments, preset_table
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
@@ -226,6 +226,8 @@ def test_a_browser_without_cookies_is_told_that_its_list_goes_with_the_page() ->
     assert entries.NO_COOKIES not in entries.strip_panel([job.changed(owner="digest")], None)
     made = entries.strip_panel([job.changed(state=JobState.DONE, source="another")], None)  # its name is the other's
     assert "<i>New files</i>" in made and "Done" not in made
+    removed = job.changed(state=JobState.DONE, source="another", request=EditRequest(remove=True))
+    assert "<i>Removed part</i>" in entries.strip_panel([removed], None)
     for language in ("ko", "zh"):
         assert {entries.NO_COOKIES, HINT, "Notes ({0})"} <= set(language_tables()[language])
 
