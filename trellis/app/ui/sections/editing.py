@@ -63,6 +63,7 @@ class Editing:
                 format="png",
                 interactive=True,
                 columns=3,
+                fit_columns=False,
                 file_types=["image", ".heic", ".heif"],
                 height=110,
                 object_fit="contain",
@@ -73,7 +74,7 @@ class Editing:
             text = gr.Textbox(label="Text", max_length=1000, visible=texts, elem_id="edit-text")
             strength = gr.Slider(0.05, 1, 1.0, step=0.05, label="Strength", elem_id="edit-strength")
             with gr.Accordion("A mesh of your own", open=False, elem_id="edit-own"):
-                mesh = gr.File(label="Mesh", file_types=list(MESH_FORMATS), height=90, elem_id="edit-mesh")
+                mesh = gr.File(label="Mesh", file_types=list(MESH_FORMATS), height=130, elem_id="edit-mesh")
                 merged = gr.Checkbox(label="As one mesh, not grafted onto yours", elem_id="edit-merged")
             self._make = gr.Button("Make the edit", variant="primary", elem_id="edit-make")
         self._mesh = studio.changes(mesh)
