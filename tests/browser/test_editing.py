@@ -172,3 +172,12 @@ def test_what_is_drawn_is_what_is_asked_for(page: Page, site: Site, pictures: li
     click(page, "#edit-make")
     page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 3")
     assert site.pipeline.calls[-1]["view"].size == (1024, 1024) and site.pipeline.calls[-1]["sizes"] == [(1024, 1024)]
+
+
+def test_without_webgl_boxes_are_numbers(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    click(page, "#edit-toggle")
+    click(page, "#edit-operation input[value=remove]")
+    [box] = mean_box(page)
+    click(page, "#edit-region [data-part=add]")
+    assert mean_box(page).tolist()[0] == box.tolist() and len(mean_box(page)) == 2
