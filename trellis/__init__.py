@@ -6,13 +6,14 @@
 from trellis.late_import import importer
 
 __version__ = "0.1.0"
-__all__ = ["Asset", "ImageTo3D", "Runtime", "TextTo3D", "TrellisError"]
+__all__ = ["Asset", "Box", "ImageTo3D", "Runtime", "TextTo3D", "TrellisError"]
 
 # Imported at their first use: `import trellis` itself stays instant.
 __getattr__ = importer(
     __name__,
     {
         "asset": ["Asset"],
+        "editing.boxes": ["Box"],
         "errors": ["TrellisError"],
         "pipeline": ["ImageTo3D", "TextTo3D"],
         "runtime": ["Runtime"],

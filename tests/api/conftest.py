@@ -81,7 +81,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PictureReader]:
 @pytest.fixture
 def meshes_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mesh files are tried by what the child calls, in this process: for each, a child would import torch."""
-    monkeypatch.setattr(mesh_reader, "_tried", lambda path, up, stop: problem_of(path, up))
+    monkeypatch.setattr(mesh_reader, "_tried", lambda path, up, stop, *shape: problem_of(path, up, *shape))
 
 
 @pytest.fixture

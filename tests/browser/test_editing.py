@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 from playwright.sync_api import Page
 
@@ -16,6 +17,7 @@ from trellis.app.request import EditRequest
 from trellis.conditioning.view import PictureView
 
 pytestmark = pytest.mark.browser
+BOUNDS = "document.querySelector('.viewer').viewer.box"
 DRAWN = "document.querySelector('#edit-region').drawn()"
 
 
@@ -78,6 +80,20 @@ def test_a_region_is_numbers_handles_keys_and_a_click_and_its_view_is_painted_ov
     page.wait_for_selector(".edit-region", state="hidden")
     wait_while(page, lambda: bool(np.abs(viewer_pixels(page) - plain).mean() > 0.5))
     check_view(page, tmp_path)
+    check_own_mesh(page, tmp_path)
+
+
+def check_own_mesh(page: Page, tmp_path: Path) -> None:
+    """A mesh of one's own is shown, a box lies on it, and the model comes back when it goes."""
+    before = page.evaluate(BOUNDS)
+    far = trimesh.creation.box([200, 100, 100]).apply_translation([5000, 0, 0])
+    far.export(tmp_path / "far.glb")
+    click(page, "#edit-own button")
+    page.set_input_files("#edit-mesh input[type=file]", str(tmp_path / "far.glb"))
+    page.wait_for_function(f"{BOUNDS}?.[0][0] === 4900")
+    page.wait_for_function(f"{DRAWN}.box[0][0][0] > 4800")
+    page.locator("#edit-mesh button[aria-label=Clear]").click()
+    page.wait_for_function(f"before => {BOUNDS}?.[0][0] === before", arg=before[0][0])
 
 
 def check_view(page: Page, tmp_path: Path) -> None:
@@ -156,3 +172,12 @@ def test_what_is_drawn_is_what_is_asked_for(page: Page, site: Site, pictures: li
     click(page, "#edit-make")
     page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 3")
     assert site.pipeline.calls[-1]["view"].size == (1024, 1024) and site.pipeline.calls[-1]["sizes"] == [(1024, 1024)]
+
+
+def test_without_webgl_boxes_are_numbers(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    click(page, "#edit-toggle")
+    click(page, "#edit-operation input[value=remove]")
+    [box] = mean_box(page)
+    click(page, "#edit-region [data-part=add]")
+    assert mean_box(page).tolist()[0] == box.tolist() and len(mean_box(page)) == 2

@@ -64,6 +64,9 @@ def test_python_example_uses_what_is_there(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr("trellis.asset.write_files", named)
     exec(text)
     assert capsys.readouterr().out.splitlines()[1:] == ["glb written", "ply written", "mp4 written"]
+    [text] = blocks(ROOT / "docs" / "guide" / "editing.md", "python")
+    exec(text)
+    assert pipeline.edit.call_count == 2 and pipeline.edit.return_value.store.called
 
 
 def test_files_that_commands_take_are_there() -> None:

@@ -76,7 +76,10 @@ def add_edit_commands(commands: Any) -> None:
 
 def _add_command(commands: Any, operation: type[JobRequest], metavar: str, source: str, meaning: str) -> Any:
     name = operation.model_fields["operation"].default
-    usage = f"{STARTER} {name} {metavar} --picture FILE|--prompt TEXT [OPTION...]"
+    made_of = "--picture FILE|--prompt TEXT"
+    if operation is EditRequest:
+        made_of = f"--box X,Y,Z,X,Y,Z {made_of}|--remove"
+    usage = f"{STARTER} {name} {metavar} {made_of} [OPTION...]"
     parser = commands.add_parser(name, help=meaning, usage=usage)
     add = _add_input(parser, metavar, source)
     add("--picture", dest="pictures", type=Path, action="append", default=[], metavar="FILE",
@@ -191,7 +194,7 @@ def _carried_out(
             mesh=None if stored else parsed.source,
             progress=progress,
         )
-    print_summary(name, outcome, seconds=time.perf_counter() - started)
+    print_summary(name, outcome, seconds=time.perf_counter() - started, operation=request.operation)
     print(peak_memory_line(pipeline.runtime))
     return 0
 
@@ -220,7 +223,8 @@ def _condition(parsed: argparse.Namespace, request: JobRequest) -> Sequence[Path
             raise InvalidInputError("--remove takes neither --picture nor --prompt.")
         return None
     if given == 0 or (parsed.prompt is not None and parsed.pictures):
-        raise InvalidInputError("Give --picture or --prompt, one of the two.")
+        what = ["--picture", "--prompt", *(["--remove"] if isinstance(request, EditRequest) else [])]
+        raise InvalidInputError(f"Give {', '.join(what[:-1])} or {what[-1]}: one of them.")
     for path in parsed.pictures:
         if path.is_dir():
             raise InvalidInputError(f"{path} is a folder: give one picture in it; --picture can be repeated.")

@@ -10,6 +10,11 @@ ADVICE = (
 LOOK = "Look closely: it may not be what your picture shows."
 
 
+def judged(likeness: float | None, operation: str) -> float | None:
+    """The likeness that a result is judged by: none where the outline is a source's, which no picture need have."""
+    return likeness if operation == "generate" else None
+
+
 def is_unlike(likeness: float | None) -> bool:
     """Whether a result is to be told from a good one; one without a picture never is."""
     return likeness is not None and likeness < LIMIT

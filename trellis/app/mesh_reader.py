@@ -46,10 +46,12 @@ class MeshReader:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mesh reader")
         self._closed = threading.Event()
 
-    def check(self, kept: ReadMesh, *, up: str = "auto") -> "Future[None]":
-        """Have a file tried; the future raises what `check_mesh` does, and is cancelled at the end of the program."""
+    def check(self, kept: ReadMesh, *, up: str = "auto", shape: Path | None = None) -> "Future[None]":
+        """Have a file tried, and its `shape` written to be shown; the future raises what `check_mesh` does, and is
+        cancelled at the end of the program.
+        """
         try:
-            return self._thread.submit(check_mesh, kept, up=up, stop=self._closed)
+            return self._thread.submit(check_mesh, kept, up=up, shape=shape, stop=self._closed)
         except RuntimeError:  # it is closed
             result: Future[None] = Future()
             result.cancel()
@@ -91,20 +93,21 @@ def keep_mesh(content: Content, name: str, folder: Path) -> ReadMesh:
     return kept
 
 
-def check_mesh(kept: ReadMesh, *, up: str, stop: threading.Event) -> None:
+def check_mesh(kept: ReadMesh, *, up: str, stop: threading.Event, shape: Path | None = None) -> None:
     """Raise InvalidInputError unless a mesh with an area is read from a file; that takes up to TIME_LIMIT.
 
-    up: as in `trellis.encoding.options.MeshOptions`; stop: ends it earlier. Raises Cancelled then, StorageError where
+    up: as in `trellis.encoding.options.MeshOptions`; stop: ends it earlier; shape: where a GLB file of the mesh's faces
+    is written, to be shown. Raises Cancelled then, StorageError where
     no process can be started.
     """
-    error = _tried(kept.path, up, stop)
+    error = _tried(kept.path, up, stop, *([] if shape is None else [shape]))
     if error is not None:
         raise InvalidInputError(f"mesh: {error}", field="mesh")
 
 
-def _tried(path: Path, up: str, stop: threading.Event) -> str | None:
+def _tried(path: Path, up: str, stop: threading.Event, *shape: Path) -> str | None:
     """What is wrong with a mesh file, in a sentence."""
-    command, null = child_command("mesh_worker", path, up), subprocess.DEVNULL
+    command, null = child_command("mesh_worker", path, up, *shape), subprocess.DEVNULL
     try:
         child = subprocess.Popen(command, stdin=null, stdout=subprocess.PIPE, stderr=null)
     except OSError as error:  # too many files are open, or too many processes run

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trellis.app.jobs import JobOutcome
-from trellis.app.likeness import ADVICE, UNLIKE, is_unlike
+from trellis.app.likeness import ADVICE, UNLIKE, is_unlike, judged
 from trellis.progress import Progress, StepInfo
 from trellis.runtime import Runtime
 
@@ -31,7 +31,7 @@ class ProgressBars:
             self._bars.stop()
 
 
-def print_summary(name: str, outcome: JobOutcome, *, seconds: float) -> None:
+def print_summary(name: str, outcome: JobOutcome, *, seconds: float, operation: str = "generate") -> None:
     """One line a file with its size, the time taken, and what the user should know."""
     print(f"{name}: {seconds:.1f} s")
     for path in outcome.files.values():
@@ -40,18 +40,18 @@ def print_summary(name: str, outcome: JobOutcome, *, seconds: float) -> None:
         print(f"  note: {note}")
     if outcome.notice:
         print(f"  {outcome.notice}")
-    print_likeness(outcome.likeness)
+    print_likeness(outcome.likeness, operation)
     if outcome.outside is not None:
         changed, psnr = outcome.outside["voxels_changed"], outcome.outside.get("psnr")
         agreement = "" if psnr is None else f", pictures agree to {psnr:.0f} dB"
         print(f"  outside of the boxes: {changed:.0f} voxels changed{agreement}")
 
 
-def print_likeness(likeness: float | None) -> None:
+def print_likeness(likeness: float | None, operation: str = "generate") -> None:
     """How much an asset looks like its picture, where it has one, and what to do where that is too little."""
     if likeness is not None:
         print(f"  likeness to the picture: {likeness:.0%}")
-    if is_unlike(likeness):
+    if is_unlike(judged(likeness, operation)):
         print(f"  {UNLIKE}. {ADVICE}")
 
 

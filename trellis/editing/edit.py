@@ -92,8 +92,9 @@ def edit_asset(
     after = edited_occupancy(part.occupied, occupied, part.mask, remove=options.remove, drop_loose=options.drop_loose)
     latent, rows = _latent(stages, source, part, after, given_part, options, generator, progress)
     decoding = _Decoding(stages, source, part.kept, rows, latent, recolor=options.remove)
-    prepared = source.prepared if options.remove else given_part.pictures
-    made = stages.decode(latent, representations, prepared, progress, decoders=decoding.decoders())
+    made = stages.decode(latent, representations, given_part.pictures, progress, decoders=decoding.decoders())
+    if options.remove:  # the remarks on the source's picture were told with the source
+        made = replace(made, prepared=source.prepared)
     kept = None
     if made.mesh is not None:
         kept = _kept(source, part, decoding, given_part, options.remove, made.prepared, progress)
@@ -125,7 +126,8 @@ class _Part:
             )
         occupied = occupancy(source.coords, source.resolution)
         mask = region.mask(source.resolution, to_cube=source.to_cube, occupied=occupied)
-        notes = (CLIPPED,) if region.reaches_out(to_cube=source.to_cube) else ()
+        clipped = not options.remove and region.reaches_out(to_cube=source.to_cube)  # beyond there is nothing to remove
+        notes = (CLIPPED,) if clipped else ()
         part = cls(mask, occupied, notes)
         if not bool(part.kept.any()):
             raise InvalidInputError(NOTHING_LEFT if options.remove else WHOLE, field="box")

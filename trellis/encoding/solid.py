@@ -2,7 +2,8 @@
 
 Files hold open surfaces, parts that overlap, shells within shells and faces turned the wrong way. Here inside is what
 the winding number of the outward-turned faces says, or what no path from outside reaches on a fine grid; surfaces with
-the outside on both sides become thin plates.
+the outside on both sides become thin plates. What is open to the air, as a bowl is, is not filled, whatever the winding
+number says there: the surface becomes a wall, on the side that it finds inside.
 """
 
 from collections.abc import Callable
@@ -30,10 +31,13 @@ from trellis.stages import Stage
 FINE = 4  # cells of the grid along a voxel's side
 PLATE = 0.2  # half thickness of a plate in voxels
 THIN = 0.01  # share of a surface's area that must be thin sheets, for them to be thickened
+WALL = 0.8  # thickness in voxels of the wall of what is open; thinner ones come back uneven
+GAP = 1.0  # radius in voxels of the widest hole that does not open what is behind it
 _AGREEMENT = 0.95  # share of enclosed cells that the winding number must find inside to be believed
 _WITNESSES = 4096
+_NEAR = 4  # voxels from the surface, farther than any that is encoded
 _QUERIES = 1 << 20
-_OUTSIDE, _ENCLOSED, _SURFACE = 0, 1, 2  # what a cell of the grid is
+_OUTSIDE, _ENCLOSED, _SURFACE, _WALL, _AIR = range(5)  # what a cell of the grid is
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,11 @@ class SolidField:
 
     mesh: faces with area that border on the outside; winding: points [n, 3] -> bool [n], inside of all faces turned
     outwards; closed: these have no rim; cells uint8 [G, G, G]: without surface and reached from outside, without
-    surface and enclosed, or with surface; solid, depth [G, G, G]: cells whose centre is inside (enclosed or with
-    surface), and how far each cell lies from the nearest one outside; nearest: for each cell the number of the nearest
-    one without surface (where faces are too disordered for winding numbers); resolution: voxels along the cube,
-    G / FINE; thin: the share of the visible surface that belongs to sheets thinner than a cell.
+    surface and enclosed, with surface, or (see `_with_walls`) in the wall of what is open, and the air within; solid,
+    depth [G, G, G]: cells whose centre is inside, and how far each cell lies from the nearest one outside; nearest: for
+    each cell the number of the nearest one without surface (where faces are too disordered for winding numbers);
+    resolution: voxels along the cube, G / FINE; thin: the share of the visible surface that belongs to sheets thinner
+    than a cell.
     """
 
     mesh: SourceMesh
@@ -100,6 +105,8 @@ class SolidField:
         )
         if not field._winding_agrees():
             field = replace(field, nearest=_nearest_free(touched).to(mesh.device))
+        elif not field.closed:
+            field = replace(field, cells=field._with_walls())
         field = replace(field, solid=field._solid(cells))
         field = replace(field, depth=field._depths().to(mesh.device))
         progress.report(Stage.SOLID, 2, 3)
@@ -124,9 +131,9 @@ class SolidField:
         if self.nearest is not None:
             return self.cells.flatten()[self.nearest[number]] == _ENCLOSED
         state = self.cells.flatten()[number]
-        found = state == _ENCLOSED
+        found = (state == _ENCLOSED) | (state == _WALL)
         # Around a closed surface the winding number is the same wherever a path without surface leads.
-        unclear = state == _SURFACE if self.closed else ~found
+        unclear = state == _SURFACE if self.closed else (state == _SURFACE) | (state == _OUTSIDE)
         for part in unclear.nonzero().squeeze(1).split(_QUERIES):
             found[part] = self.winding(points[part])
         return found
@@ -158,7 +165,12 @@ class SolidField:
         away = torch.nn.functional.normalize(points - foot, dim=1)
         behind = foot - away * (0.25 * self.cell)
         distance = self._signed(points, foot, behind, nearest.distances, inside)
-        normal = torch.where(inside[:, None], -away, away)
+        # A wall has a second surface, as far from the first as it is thick.
+        state, wall = self.cells.flatten()[self._cell_numbers(points)], WALL * self.voxel
+        within = (state == _WALL) | (state == _AIR)
+        distance = torch.where(within, torch.maximum(-nearest.distances, nearest.distances - wall), distance)
+        outer = inside & ~(within & (nearest.distances > 0.5 * wall))
+        normal = torch.where(outer[:, None], -away, away)
         # On the surface itself the direction to the point is noise.
         close = (nearest.distances < 1e-3 * self.voxel).nonzero().squeeze(1)
         flat = face_normals(self.mesh, nearest.faces[close])[0]
@@ -221,9 +233,29 @@ class SolidField:
         inside = self.winding(self._centres(witnesses))
         return bool(inside.float().mean() >= _AGREEMENT)
 
+    def _with_walls(self) -> Tensor:
+        """The cells [G, G, G], those as _WALL or _AIR that the winding number finds inside, though they are open: paths
+        wider than GAP reach them. Only near the surface, as nobody asks for others.
+        """
+        surface = (self.cells == _SURFACE).cpu().numpy()
+        box, margin = _box(surface), int(GAP * FINE) + 1
+        away = ndimage.distance_transform_edt(np.pad(~surface[box], margin, constant_values=True))
+        wide = _reached(away > GAP * FINE)
+        reached = (ndimage.distance_transform_edt(~wide) <= GAP * FINE) & (away > 0) & (away <= _NEAR * FINE)
+        found, inner = np.zeros_like(surface), (slice(margin, -margin),) * 3
+        found[box] = reached[inner]
+        places = torch.from_numpy(found).nonzero().to(self.cells.device)
+        inside = [self.winding(self._centres(part)) for part in places.split(_QUERIES)]
+        cells = self.cells.clone()
+        held = tuple(places[torch.cat(inside)].unbind(1))
+        depth = torch.zeros(surface.shape)
+        depth[box] = torch.from_numpy(away[inner]).float()
+        cells[held] = torch.where(depth.to(cells.device)[held] < WALL * FINE, _WALL, _AIR).to(cells.dtype)
+        return cells
+
     def _solid(self, touched: Tensor) -> Tensor:
         """Bool [G, G, G]: cells that are enclosed, or with surface (`touched` [n, 3]) and their centre inside."""
-        solid = self.cells == _ENCLOSED
+        solid = (self.cells == _ENCLOSED) | (self.cells == _WALL)
         solid[tuple(touched.long().unbind(1))] = self.inside(self._centres(touched))
         return solid
 
@@ -261,10 +293,15 @@ def _classified(touched: Tensor) -> Tensor:
     """The kind of every cell, uint8 [G, G, G]: paths lead over faces of cells without surface."""
     box = _box(touched.numpy())
     free = np.pad(~touched.numpy()[box], 1, constant_values=True)
-    label, _ = ndimage.label(free)
     enclosed = torch.zeros(touched.shape, dtype=torch.int32)
-    enclosed[box] = torch.from_numpy((free & (label != label[0, 0, 0]))[1:-1, 1:-1, 1:-1].astype(np.int32))
+    enclosed[box] = torch.from_numpy((free & ~_reached(free))[1:-1, 1:-1, 1:-1].astype(np.int32))
     return torch.where(touched, _SURFACE, enclosed).to(torch.uint8)
+
+
+def _reached(free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What is connected with the first cell."""
+    label, _ = ndimage.label(free)
+    return free & (label == label[0, 0, 0])
 
 
 def _box(cells: NDArray[np.bool_]) -> tuple[slice, ...]:

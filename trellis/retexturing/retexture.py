@@ -36,6 +36,8 @@ from trellis.retexturing.sheets import PLAIN_SIZE, Layout, lay_out
 # coordinates are better; share from which on people are told.
 TOO_MUCH, WORTH_TELLING = 0.25, 0.05
 GLTF = (".glb", ".gltf")
+NEW = "The file has new texture coordinates and one material."
+NEW_GLTF = "The file has new texture coordinates and one material; skins and animations are gone."
 Picture = NDArray[np.uint8]
 
 
@@ -152,7 +154,7 @@ def retextured(
         what = "has no texture coordinates" if keeps else f"is a {path.suffix[1:].upper()} file, which is not kept"
         raise InvalidInputError(f'{path.name} {what}: choose uvs "new" or "auto".', field="uvs")
     textured = _unwrapped(placed, asset, picture, texture_size=texture_size, views=views, seed=seed, progress=progress)
-    notes += [*textured.notes, "The file has new texture coordinates and one material; skins and animations are gone."]
+    notes += [*textured.notes, NEW_GLTF if path.suffix.lower() in GLTF else NEW]
     return Retextured(path, placed.mesh, textured=textured, notes=tuple(notes), likeness=textured.likeness)
 
 

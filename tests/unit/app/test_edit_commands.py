@@ -69,6 +69,7 @@ def test_a_new_texture_keeps_the_kind_of_file(tmp_path: Path, mesh: Path, pipeli
     ("line", "said"),
     [
         ("variant MESH", "Give --picture or --prompt"),
+        ("edit MESH --box 0,0,0,1,1,1", "Give --picture, --prompt or --remove"),
         ("variant MESH --picture PICTURE --prompt x", "Give --picture or --prompt"),
         ("variant MESH --picture none.png", "no picture file none.png"),
         ("variant MESH --picture FOLDER", "is a folder: give one picture in it"),

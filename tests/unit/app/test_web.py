@@ -20,7 +20,7 @@ from trellis.app.engine import Engine
 from trellis.app.jobs import Job, JobState
 from trellis.app.likeness import ADVICE, DOUBT, LIMIT, LOOK, UNLIKE
 from trellis.app.model_choices import offered_models
-from trellis.app.request import GenerationRequest
+from trellis.app.request import EditRequest, GenerationRequest, VariantRequest
 from trellis.app.ui import entries, fragments, preset_table
 from trellis.app.ui.cutouts import WAYS
 from trellis.app.ui.languages import language_tables
@@ -211,6 +211,9 @@ def test_a_result_that_does_not_look_like_its_picture_is_not_called_done() -> No
     assert 'data-tool="box"' not in panel  # there is no picture to draw on
     led = fragments.job_panel(done.changed(likeness=LIMIT - 0.1, pictures=(Path("a.png"),), notes=("a note",)))
     assert 'data-cutout="0" data-tool="box"' in led and "#vary" in led and "<summary>Notes (1)</summary>" in led
+    # A variant has the outline of its source, whatever the picture's is.
+    variant = fragments.job_panel(done.changed(likeness=LIMIT - 0.1, request=VariantRequest()))
+    assert "<strong>Done</strong>" in variant and f"Likeness {LIMIT - 0.1:.0%}" in variant and ADVICE not in variant
     text = fragments.job_panel(done.changed(likeness=None))
     assert "<strong>Done</strong>" in text and "Likeness" not in text
     for language in ("ko", "zh"):
@@ -223,6 +226,8 @@ def test_a_browser_without_cookies_is_told_that_its_list_goes_with_the_page() ->
     assert entries.NO_COOKIES not in entries.strip_panel([job.changed(owner="digest")], None)
     made = entries.strip_panel([job.changed(state=JobState.DONE, source="another")], None)  # its name is the other's
     assert "<i>New files</i>" in made and "Done" not in made
+    removed = job.changed(state=JobState.DONE, source="another", request=EditRequest(remove=True))
+    assert "<i>Removed part</i>" in entries.strip_panel([removed], None)
     for language in ("ko", "zh"):
         assert {entries.NO_COOKIES, HINT, "Notes ({0})"} <= set(language_tables()[language])
 

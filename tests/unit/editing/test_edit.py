@@ -144,14 +144,17 @@ def test_one_voxel(pipeline: ImageTo3D, snowman: Asset) -> None:
 
 
 def test_removing_closes_the_cut(pipeline: ImageTo3D, snowman: Asset) -> None:
-    made = edit(pipeline, snowman, remove=True)
+    """A generous box is no news, nor is how the background of the source's picture was removed."""
+    source = replace(snowman, prepared=tuple(replace(image, notes=("told before",)) for image in snowman.prepared))
+    made = edit(pipeline, source, remove=True, region=Box((-0.6, 0.07, -0.6), (0.6, 0.8, 0.6)))
+    assert made.notes == ()
     assert_same_outside(snowman, made)
     before, after = (occupancy(asset.coords, asset.resolution) for asset in (snowman, made))
     assert made.kept is not None
     for within in (enclosed, held_inside):
         assert not bool((within(before) & ~made.kept.region & ~within(after)).any())
     assert int((before & made.kept.region).sum()) > int((after & made.kept.region).sum()) > 0
-    assert made.prepared == snowman.prepared and not made.kept.pictured
+    assert made.prepared == source.prepared and not made.kept.pictured
 
 
 def test_an_edited_asset_comes_back_from_its_file_and_can_be_edited_again(

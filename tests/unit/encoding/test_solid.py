@@ -8,7 +8,7 @@ import trimesh
 from tests.unit.encoding.meshes import source, sphere
 from trellis.encoding.local_features import shell_voxels
 from trellis.encoding.orientation import is_closed, outward_faces
-from trellis.encoding.solid import PLATE, SolidField
+from trellis.encoding.solid import PLATE, WALL, SolidField
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.progress import CancelToken, Progress
@@ -103,15 +103,28 @@ def test_overlapping_parts_are_one_solid() -> None:
     assert field.sample(seam).distance.item() == pytest.approx(-0.27, abs=2 * field.cell)
 
 
-def test_an_open_bowl_is_filled_or_a_plate_but_never_negative_outside() -> None:
-    """A sphere without its top: the rim stays open, beyond it nothing is inside."""
+def test_an_open_bowl_is_a_wall_and_not_filled() -> None:
+    """A sphere without its top: outside nothing moves, and within the wall ends a voxel from the surface."""
     shape = sphere(radius=RADIUS)
     bowl = with_faces(shape, np.array(shape.faces)[shape.triangles_center[:, 2] < 0.2])
     field = SolidField.create(bowl, resolution=RESOLUTION)
     assert not field.closed
     outside = points()[points().norm(dim=1) > RADIUS + 0.03]
     assert (field.sample(outside).distance > 0).all()
-    assert field.sample(torch.tensor([[0.0, 0.0, -0.3]])).distance.item() < 0
+    depths = torch.tensor([-0.02, 0.01, 0.04, 0.08, 0.12])  # from the outside to the middle
+    places = torch.stack([torch.full((5,), 1e-4), torch.zeros(5), depths - RADIUS], 1)
+    found = field.sample(places)
+    assert torch.allclose(found.distance, torch.maximum(-depths, depths - WALL * field.voxel), atol=2 * SAG)
+    assert torch.equal(found.normal[:, 2].sign(), torch.tensor([-1.0, -1.0, 1.0, 1.0, 1.0]))
+    assert field.inside(places).tolist()[1:] == [True, True, False, False]
+
+
+def test_a_solid_with_small_holes_stays_filled() -> None:
+    shape = sphere(radius=RADIUS)
+    kept = np.linalg.norm(shape.triangles_center - [0, 0, RADIUS], axis=1) > 0.8 / RESOLUTION
+    field = SolidField.create(with_faces(shape, np.array(shape.faces)[kept]), resolution=RESOLUTION)
+    assert (~kept).sum() > 0 and not field.closed
+    assert field.sample(torch.tensor([[0.0, 0.0, -0.3], [0.0, 0.0, 0.3]])).distance.max() < -0.09
 
 
 def test_a_sheet_becomes_a_thin_plate() -> None:

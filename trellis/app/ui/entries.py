@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from trellis.app.jobs import LONGEST_NAME, Job, JobState
-from trellis.app.likeness import UNLIKE, is_unlike
-from trellis.app.request import GenerationRequest
+from trellis.app.likeness import UNLIKE, is_unlike, judged
+from trellis.app.request import EditRequest, GenerationRequest
 from trellis.app.ui.controls import SHOWN
 from trellis.app.ui.fragments import clock, result_address
 from trellis.app.ui.owners import PAGE_OWNER
@@ -23,6 +23,7 @@ OPERATION_WORDS = {
     "generate": "New files",
     "variant": "Variant",
     "edit": "Changed part",
+    "remove": "Removed part",
     "retexture": "Other colours",
     "encode": "Encoded",
 }
@@ -31,6 +32,12 @@ CHOOSE_OTHER = "Choose the other model in the list above."
 CHOOSE_VARIANT = "Choose one to finish; the others are dropped."
 NO_COOKIES = "This browser keeps no cookies, so this list goes with the page: download what you want to keep."
 SAME_SETTINGS = "Both have the same settings."
+
+
+def _made_by(job: Job) -> str:
+    """What made a version of another job."""
+    removes = isinstance(job.request, EditRequest) and job.request.remove
+    return OPERATION_WORDS["remove" if removes else job.request.operation]
 
 
 def job_name(job: Job) -> str:
@@ -49,7 +56,7 @@ def strip_panel(jobs: Sequence[Job], chosen: str | None) -> str:
 
 def details_panel(job: Job, jobs: Sequence[Job] = ()) -> str:
     """What is known of a job, and what can be done with it; `jobs` are its owner's, the newest first."""
-    words = UNLIKE if is_unlike(job.likeness) else job.message
+    words = UNLIKE if is_unlike(judged(job.likeness, job.request.operation)) else job.message
     message = f"<p>{escape(words)}</p>" if words else ""
     prompt = f"<p>{escape(job.prompt)}</p>" if job.prompt else ""
     settings = "".join(f"<i><b>{escape(label)}</b> {escape(words)}</i>" for label, words in settings_words(job))
@@ -94,7 +101,7 @@ def _step(label: str, job: Job) -> str:
 def _branch(job: Job, chosen: Job, children: Mapping[str | None, Sequence[Job]]) -> str:
     current = ' aria-current="true"' if job.id == chosen.id else ""
     below = "".join(_branch(child, chosen, children) for child in children.get(job.id, ()))
-    made = OPERATION_WORDS[job.request.operation] if job.source else job_name(job)
+    made = _made_by(job) if job.source else job_name(job)
     return (
         f'<li data-job="{job.id}"{current}><button type="button" data-act="open">{escape(made)}</button>'
         f"<small>{_facts(job, dated=False)}</small>{f'<ul>{below}</ul>' if below else ''}</li>"
@@ -198,7 +205,7 @@ def _entry(job: Job, *, chosen: bool) -> str:
     ended = job.state in (JobState.FAILED, JobState.CANCELLED)
     action = _button("retry", "Try again") if ended else "" if job.state.final else _button("cancel", "Cancel")
     current = ' aria-current="true"' if chosen else ""
-    done = OPERATION_WORDS[job.request.operation] if job.source else STATES[JobState.DONE]  # versions share a name
+    done = _made_by(job) if job.source else STATES[JobState.DONE]  # versions share a name
     return (
         f'<div class="entry" role="listitem" data-job="{job.id}" data-state="{job.state}"{current}>'
         f'<button type="button" data-act="open">{_picture(job)}<strong>{escape(job_name(job))}</strong>'

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from trellis.app.bundles import bundled_files
 from trellis.app.generation import RESULT_NAME
 from trellis.app.jobs import Job, JobState
-from trellis.app.likeness import ADVICE, LOOK, UNLIKE, is_doubtful, is_unlike
+from trellis.app.likeness import ADVICE, LOOK, UNLIKE, is_doubtful, is_unlike, judged
 from trellis.progress import StepInfo
 
 VIEWER_ROUTE = "/viewer.js"
@@ -41,6 +42,11 @@ def result_address(job_id: str, path: Path) -> str:
     return f"/results/{job_id}/{path.name}"
 
 
+def upload_address(path: Path) -> str:
+    """Where the browser finds a file of the upload folder."""
+    return f"/gradio_api/file={quote(str(path.absolute()))}"
+
+
 def job_panel(view: Job) -> str:
     """State, stage, step, time and the stages so far of a job."""
     match view.state:
@@ -60,11 +66,12 @@ def job_panel(view: Job) -> str:
 
 
 def _done_panel(view: Job) -> str:
-    unlike, doubtful = is_unlike(view.likeness), is_doubtful(view.likeness)
+    likeness = judged(view.likeness, view.request.operation)
+    unlike, doubtful = is_unlike(likeness), is_doubtful(likeness)
     alike = [] if view.likeness is None else [f"Likeness {view.likeness:.0%}"]
     told = [ADVICE] * unlike + [LOOK] * doubtful + ([] if view.outside is None else [outside_words(view.outside)])
     told += [view.notice] if view.notice else []
-    leads = (unlike or doubtful) and view.request.operation == "generate" and bool(view.pictures)
+    leads = (unlike or doubtful) and bool(view.pictures)
     below = _paragraphs(told) + WAYS_ON * leads
     if view.notes:
         summary = f"<summary>Notes ({len(view.notes)})</summary>"

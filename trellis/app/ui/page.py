@@ -154,7 +154,7 @@ def connect(page: gr.Blocks, parts: Sections) -> None:
     parts.models.connect(page)
     parts.actions.connect()
     parts.jobs.connect(page)
-    parts.editing.connect(parts.jobs, parts.progress)
+    parts.editing.connect(parts.jobs, parts.progress, parts.result)
     parts.samples.connect(parts.pictures, parts.jobs)
 
 

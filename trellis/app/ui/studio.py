@@ -10,6 +10,7 @@ import gradio as gr
 
 from trellis.app.engine import Engine, UnknownJobError
 from trellis.app.jobs import Job
+from trellis.app.mesh_reader import ReadMesh
 from trellis.app.ui.cutouts import CutoutTable
 from trellis.app.ui.owners import COOKIE, PAGE_OWNER, owner_of
 from trellis.runtime import ModelFiles
@@ -29,8 +30,8 @@ class Session:
     `job` is the job whose progress it shows, `watch` who shows it, `asked` the last that it asked for; `finished` the
     result that is shown and the name of its files, `results` their panel; `chosen` the job chosen in the history,
     `compared` the one that waits for another to be compared with, `discarded` the one that was deleted last; `variants`
-    the panel of drafts, `put_off` the last of those whose panel was closed;
-    `files_asked` are the values of the controls of the files, once one was changed.
+    the panel of drafts, `put_off` the last of those whose panel was closed; `own` holds what is shown of a mesh file of
+    the person's; `files_asked` are the values of the controls of the files, once one was changed.
     """
 
     job: str | None = None
@@ -43,6 +44,7 @@ class Session:
     discarded: str | None = None
     variants: str = ""
     put_off: str | None = None
+    own: ReadMesh | None = None
     files_asked: tuple[Any, ...] | None = None
 
 

@@ -15,6 +15,7 @@ from trellis.app.request import AssetRequest, JobRequest, draw_seed, read_reques
 from trellis.app.ui.sections.jobs import Jobs
 from trellis.app.ui.sections.pictures import picture_paths
 from trellis.app.ui.sections.progress import Progress
+from trellis.app.ui.sections.result import Result
 from trellis.app.ui.studio import QUIET, Session, Studio, Updates, page_owner
 from trellis.app.ui.uploads import uploaded_file
 from trellis.encoding.options import MESH_FORMATS
@@ -62,6 +63,7 @@ class Editing:
                 format="png",
                 interactive=True,
                 columns=3,
+                fit_columns=False,
                 file_types=["image", ".heic", ".heif"],
                 height=110,
                 object_fit="contain",
@@ -72,15 +74,18 @@ class Editing:
             text = gr.Textbox(label="Text", max_length=1000, visible=texts, elem_id="edit-text")
             strength = gr.Slider(0.05, 1, 1.0, step=0.05, label="Strength", elem_id="edit-strength")
             with gr.Accordion("A mesh of your own", open=False, elem_id="edit-own"):
-                mesh = gr.File(label="Mesh", file_types=list(MESH_FORMATS), height=90, elem_id="edit-mesh")
+                mesh = gr.File(label="Mesh", file_types=list(MESH_FORMATS), height=130, elem_id="edit-mesh")
                 merged = gr.Checkbox(label="As one mesh, not grafted onto yours", elem_id="edit-merged")
             self._make = gr.Button("Make the edit", variant="primary", elem_id="edit-make")
+        self._mesh = studio.changes(mesh)
         self._inputs = [way, pictures, text, strength, mesh, merged, gr.Textbox(visible=False)]
 
-    def connect(self, jobs: Jobs, progress: Progress) -> None:
-        """Open and close the drawer, and edit."""
-        self._jobs, self._progress = jobs, progress
+    def connect(self, jobs: Jobs, progress: Progress, result: Result) -> None:
+        """Open and close the drawer, show a mesh that is chosen, and edit."""
+        self._jobs, self._progress, self._result = jobs, progress, result
         self._toggle.click(None, js=TOGGLE_SCRIPT, **QUIET)
+        self._mesh.upload(self.show, self._mesh, **jobs.long)
+        self._mesh.clear(self.show, self._mesh, **jobs.long)
         self._make.click(self.make, self._inputs, js=DRAWN_SCRIPT, **jobs.long)
 
     async def make(
@@ -101,7 +106,7 @@ class Editing:
             files = self._files(session, source) | ({"keep": "merge"} if way in PARTS and mesh and merged else {})
             request = edit_request(way, strength, read_region(drawn), files)
             condition = {} if way == "remove" else await self._condition(pictures, text)
-            session.asked = await asyncio.to_thread(
+            asked = session.asked = await asyncio.to_thread(
                 engine.submit, request, owner=page_owner(browser), **source | condition
             )
             del held  # the job has the mesh file now
@@ -110,6 +115,29 @@ class Editing:
             return
         async for updates in self._jobs.watch(browser):
             yield updates
+        if mesh and session.finished is not None and session.finished[0] == asked:
+            yield {self._mesh: None}  # what is shown now is what the next edit starts from
+
+    async def show(self, browser: gr.Request, mesh: str | None) -> Updates:
+        """Show the chosen mesh file, in whose frame boxes are then; without one what was there before."""
+        session = self._studio.session(browser)
+        try:
+            if not mesh:
+                return self._result.show_again(session)
+            path = uploaded_file(str(mesh), self._studio.engine.pictures.folder)
+            return self._result.show_mesh(await self._shown(session, path), path.stem)
+        except TrellisError as error:
+            return self._progress.tell(session, str(error))
+
+    async def _shown(self, session: Session, path: Path) -> Path:
+        """A GLB file of a mesh file, which is one itself, or whose shape is written as one."""
+        if mesh_ending(path.name) == ".glb":
+            return path
+        kept = await asyncio.to_thread(self._kept, path)
+        shape = kept.path.with_name("shape.glb")
+        await asyncio.wrap_future(self._studio.engine.meshes.check(kept, shape=shape))
+        session.own = kept
+        return shape
 
     async def _source(self, session: Session, mesh: str | None) -> tuple[dict[str, Any], ReadMesh | None]:
         """What is edited, as `Engine.submit` takes it, and its name; and the mesh file that must be held till then."""

@@ -31,8 +31,9 @@ class Result:
 
     def __init__(self, studio: Studio, example: Path | None) -> None:
         self._studio = studio
+        self._example = None if example is None else {"glb": fragments.EXAMPLE_ROUTE}
         viewer = gr.HTML(
-            None if example is None else {"glb": fragments.EXAMPLE_ROUTE},
+            self._example,
             html_template='<div class="viewer"></div>',
             head=f'<script src="{fragments.VIEWER_ROUTE}"></script>',  # loaded before the next line runs
             js_on_load=VIEWER_SCRIPT,
@@ -64,6 +65,16 @@ class Result:
     def show_last(self, session: Session) -> Updates:
         """Show again what was there before a job that brought nothing."""
         return {self.files: session.results, self.draft: ""}
+
+    def show_mesh(self, path: Path, name: str) -> Updates:
+        """Show a GLB file of the upload folder in place of the result, which stays what it is."""
+        return {self.viewer: {"glb": fragments.upload_address(path), "name": name}, self.caption: ""}
+
+    def show_again(self, session: Session) -> Updates:
+        """Show the result again after that, else the example."""
+        if session.finished is None:
+            return {self.viewer: self._example}
+        return {self.viewer: self._viewer_files(self._studio.engine.view(session.finished[0]), session.finished[1])}
 
     def clear(self, session: Session) -> Updates:
         """Show nothing any more."""

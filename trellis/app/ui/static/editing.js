@@ -1,6 +1,9 @@
 // The region of an edit: boxes and balls as numbers here and with handles in the 3D pane, and the view that is painted over.
 const AXES = ["x", "y", "z"];
 const pane = () => document.querySelector(".viewer");
+// What is drawn of the boxes; nothing in a browser without WebGL, where numbers are left.
+const UNSEEN = Object.fromEntries(["set", "place", "choose", "setHandles"].map((name) => [name, () => {}]));
+const marks = () => pane().viewer.boxes ?? UNSEEN;
 const list = element.querySelector(".edit-boxes");
 let boxes = [];
 let chosen = 0;
@@ -13,7 +16,7 @@ const bounds = () => JSON.stringify(pane()?.viewer?.box ?? null);
 // What the page sends; a view of another model is none.
 function drawn() {
   if (view && viewOf !== bounds()) forgetView();
-  return { box: boxes.flatMap((shape) => pane()?.viewer?.boxesOf(shape) ?? [shape]), view };
+  return { box: boxes.flatMap((shape) => pane()?.viewer?.boxesOf?.(shape) ?? [shape]), view };
 }
 
 function tell() {
@@ -31,7 +34,7 @@ function field(index, holder, at, label) {
   input.addEventListener("input", () => {
     if (!Number.isFinite(input.valueAsNumber)) return;
     holder[at] = input.valueAsNumber;
-    pane().viewer.boxes.place(boxes);
+    marks().place(boxes);
     tell();
   });
   return input;
@@ -56,7 +59,7 @@ function show() {
 function choose(index) {
   if (index === chosen) return;
   chosen = index;
-  pane().viewer.boxes.choose(index);
+  marks().choose(index);
   [...list.children].forEach((row, at) => row.toggleAttribute("data-chosen", at === index));
 }
 
@@ -66,8 +69,19 @@ function add() {
   const [from, to] = boxes.length ? [-0.02, 0.4] : [0.6, 1.02]; // the upper part, then the lower
   boxes.push([[at(0, -0.02), at(1, from), at(2, -0.02)], [at(0, 1.02), at(1, to), at(2, 1.02)]]);
   chosen = boxes.length - 1;
-  pane().viewer.boxes.set(boxes, chosen);
+  marks().set(boxes, chosen);
   show();
+}
+
+// Some shape meets the shown model, and none holds all of it.
+function fits() {
+  const model = pane().viewer.box;
+  if (!model) return true;
+  const all = boxes.flatMap((shape) => pane().viewer.boxesOf(shape));
+  const along = (test) => ([low, high]) => AXES.every((_, at) => test(low[at], high[at], model[0][at], model[1][at]));
+  const meets = along((low, high, from, to) => low < to && from < high);
+  const holds = along((low, high, from, to) => low < from && to < high);
+  return all.some(meets) && !all.some(holds);
 }
 
 // Boxes are drawn while the panel is open and a part is meant.
@@ -76,8 +90,9 @@ function update() {
   const meant = ["part", "remove"].includes(document.querySelector("#edit-operation [aria-checked=true]")?.value);
   element.querySelector(".edit-region").hidden = !meant;
   if (!pane()?.viewer) return;
-  if (!(open && meant)) pane().viewer.boxes.set(null);
-  else if (boxes.length) pane().viewer.boxes.set(boxes, chosen);
+  if (boxes.length && !fits()) boxes = []; // they were of another model
+  if (!(open && meant)) marks().set(null);
+  else if (boxes.length) marks().set(boxes, chosen);
   else add();
 }
 
@@ -87,7 +102,8 @@ function forgetView() {
 }
 
 async function editView() {
-  const taken = await pane().viewer.takeView();
+  const taken = await pane().viewer.takeView?.();
+  if (!taken) return;
   [view, viewOf] = [taken.view, bounds()];
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(taken.blob), download: "view.png" });
   link.click();
@@ -99,7 +115,7 @@ element.addEventListener("click", (event) => {
   const part = event.target.closest("button")?.dataset.part;
   if (part === "add") add();
   if (part === "move" || part === "size") {
-    pane().viewer.boxes.setHandles(part === "move" ? "translate" : "scale");
+    marks().setHandles(part === "move" ? "translate" : "scale");
     for (const name of ["move", "size"]) element.querySelector(`[data-part=${name}]`).setAttribute("aria-pressed", name === part);
   }
   if (part === "edit-view") editView();
@@ -107,7 +123,7 @@ element.addEventListener("click", (event) => {
   if (part === "remove") {
     boxes.splice(chosen, 1);
     chosen = 0;
-    pane().viewer.boxes.set(boxes, 0);
+    marks().set(boxes, 0);
     show();
   }
 });
@@ -122,6 +138,7 @@ const begin = () => {
   if (!stage || !operation) return requestAnimationFrame(begin); // they are made after this
   watcher.observe(stage, { attributeFilter: ["class"] });
   watcher.observe(operation, { subtree: true, attributeFilter: ["aria-checked"] });
+  watcher.observe(document.querySelector("#viewer"), { subtree: true, attributeFilter: ["data-state"] });
   tell();
 };
 begin();
