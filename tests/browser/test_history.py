@@ -118,7 +118,7 @@ def test_after_a_restart_the_interrupted_job_is_shown_and_the_waiting_one_goes_o
     later = Site(site.folder, pictures)
     later.pipeline.gate.clear()
     with served(later.app) as address:
-        page = open_page(address, viewport=TALL, storage_state=page.context.storage_state())
+        page = open_page(address, viewport=TALL)
         page.wait_for_selector(".job[data-state=running]")
         wait_for_entries(page, "running", "failed")
         later.pipeline.gate.set()
@@ -146,7 +146,7 @@ def test_an_interrupted_job_is_what_a_page_opens_with(
         path.write_text(text)
     later = Site(site.folder, pictures)
     with served(later.app) as address:
-        page = open_page(address, storage_state=page.context.storage_state())
+        page = open_page(address)
         page.wait_for_selector("#progress :text('The program ended before this job')")
         page.wait_for_selector("#cutouts .cutouts[data-state=ready] img")
         click(page, "#entry [data-act=retry]")
