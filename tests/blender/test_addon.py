@@ -93,7 +93,7 @@ def test_a_job_is_followed_to_its_model(addon: Any, server: str) -> None:
 
 
 def test_a_job_is_cancelled(addon: Any, server: str, pipeline: FakePipeline) -> None:
-    pipeline.step_seconds = 1.0
+    pipeline._step_seconds = 1.0
     generation = addon.Generation(server, "", body())
     generation.cancel()
     assert ended(generation).model is None and "cancelled" in generation.line.lower()
@@ -151,7 +151,7 @@ def test_a_model_arrives_at_the_cursor(server: str, pipeline: FakePipeline, tmp_
 @pytest.mark.slow
 @needs_blender
 def test_a_cancelled_or_refused_job_leaves_the_scene_alone(server: str, pipeline: FakePipeline, tmp_path: Path) -> None:
-    pipeline.step_seconds = 1.0
+    pipeline._step_seconds = 1.0
     facts = walk(server, tmp_path / "a", cancel_after=1.0, **FINISHED)
     assert facts["names"] == [] and "cancelled" in facts["said"].lower()
     facts = walk(server, tmp_path / "b", trellis_picture=str(tmp_path / "none.png"))

@@ -26,7 +26,7 @@ class Site:
         models: Sequence[ModelChoice] = (),
         files: ModelFiles | None = None,
     ) -> None:
-        self.pipeline = FakePipeline(step_seconds=0.02)
+        self.pipeline = FakePipeline(step_seconds=0.1)
         self.setups: list[dict[str, Any]] = []
         self.folder = folder
         self.engine = start_engine(

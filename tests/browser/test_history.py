@@ -180,8 +180,10 @@ def test_an_entry_brings_the_whole_question_back(
     assert "Done" in details and "Detail steps 7" in details and f"Seed {seed}" in details and "0:" in details
     screenshot(page, "history-entry")
     site.pipeline.fault = None
+    shown = page.get_attribute("#progress .job", "data-job")
     click(page, "#generate")
     wait_for_entries(page, "done", "failed", "done")
+    page.wait_for_selector(f"#progress .job[data-state=done]:not([data-job='{shown}'])")
     assert site.pipeline.calls[0] == site.pipeline.calls[-1]
 
     click(page, "#history .entry:nth-child(2) [data-act=open]")

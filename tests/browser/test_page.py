@@ -27,7 +27,6 @@ PASTE = """text => {
 def test_a_picture_becomes_a_model_to_see_and_download(
     site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
-    site.pipeline.step_seconds = 0.1  # it is seen running
     page = open_page(site.address, webgl=True)
     screenshot(page, "empty")
     choose_pictures(page, pictures[0])
@@ -204,7 +203,6 @@ def test_what_is_cut_out_is_shown_done_again_and_used(
 
 
 def test_cancel_stops_the_job(site: Site, pictures: list[Path], open_page: Callable[..., Page]) -> None:
-    site.pipeline.step_seconds = 0.2
     page = open_page(site.address)
     choose_pictures(page, pictures[0])
     click(page, "#generate")

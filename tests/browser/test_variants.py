@@ -30,7 +30,6 @@ def test_of_four_drafts_one_is_finished(
     options: dict[str, object],
 ) -> None:
     seen = name == "variants"  # the model; the others are about room and words
-    site.pipeline.step_seconds = 0.1  # the other drafts are seen while they wait
     page = open_page(site.address, webgl=seen, **options)
     page.fill("#option-seed input", "41")
     click(page, "#keep-seed input")

@@ -132,7 +132,7 @@ class FakePipeline:
         self.gate.set()
         self.writing = threading.Event()
         self.writing.set()
-        self.step_seconds = step_seconds
+        self._step_seconds = step_seconds
 
     def __call__(self, source: Sequence[Path] | str, *, progress: Progress, **options: Any) -> FakeAsset:
         if isinstance(source, str):
@@ -142,7 +142,7 @@ class FakePipeline:
         for stage, total in STAGES:
             for _ in progress.steps(stage, total):
                 assert self.gate.wait(timeout=30)
-                time.sleep(self.step_seconds)
+                time.sleep(self._step_seconds)
                 self.steps_done += 1
             if self.fault is not None:
                 raise self.fault
