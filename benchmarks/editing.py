@@ -108,11 +108,12 @@ def operations(pipeline: ImageTo3D) -> dict[str, Callable[[], Any]]:
     }
 
 
-def measure(pipeline: ImageTo3D, repeats: int) -> list[dict[str, Any]]:
+def measure(pipeline: ImageTo3D, repeats: int, *, warm: int) -> list[dict[str, Any]]:
     """Median seconds and the peak of each operation, printed beside the generation's."""
     device, rows = pipeline.runtime.device, list[dict[str, Any]]()
     for name, work in operations(pipeline).items():
-        work()
+        for _ in range(warm):
+            work()
         reset_peak_memory(device)
         before = allocated_bytes(device)
         seconds = [timed(work, device)[0] for _ in range(repeats)]
@@ -132,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", default="float16")
     parser.add_argument("--preset", choices=list(PRESETS), action="append", help="memory plan; several (all at once)")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--warm", type=int, default=1, help="runs of each operation before those that count")
     parser.add_argument("--steps", type=int, help="of both flows, instead of the released 25")
     parser.add_argument("--scale", choices=SCALES, default="released", help="tiny: to try the benchmark itself")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where editing.json goes")
@@ -145,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assert isinstance(pipeline, ScenePipeline)
         pipeline.scene = make_scene(scale=options.scale, device=runtime.device)
         with torch.inference_mode():
-            results[preset] = measure(pipeline, options.repeats)
+            results[preset] = measure(pipeline, options.repeats, warm=options.warm)
     if options.output is not None:
         write_bytes(options.output / "editing.json", (json.dumps(results) + "\n").encode())
     return 0

@@ -47,15 +47,17 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
     """`open_page(address, webgl, **context options)`: a page of a new session, ready for use.
 
+    One without other options than its size, where none is open, is the same person's as the one that was closed.
     Where no test looks at the model, the page has no WebGL: to start it takes a third of a page's processor time.
     """
-    contexts, outside, faults = [], [], []
+    contexts, outside, faults, addresses = [], [], [], set[str]()
     usual = _shared.pop() if _shared else browser.new_context(**STILL)
 
     def _open(address: str, *, webgl: bool = False, **options: Any) -> Page:
         context = usual
         if usual.pages or not options.keys() <= {"viewport"}:
             contexts.append(context := browser.new_context(**STILL | options))
+        addresses.add(address)
         page = context.new_page()
         page.set_viewport_size(options.get("viewport", STILL["viewport"]))
         if not webgl:
@@ -71,20 +73,21 @@ def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
     yield _open
     for context in contexts:
         context.close()
-    _forget(usual)
+    _forget(usual, addresses)
     _shared.append(usual)
     assert outside == []
     assert faults == []
 
 
-def _forget(context: BrowserContext) -> None:
+def _forget(context: BrowserContext, addresses: set[str]) -> None:
     """Make the next page that of a new session: nothing is left but the cache."""
     context.clear_cookies()
     context.clear_permissions()
+    session = context.new_cdp_session(context.pages[0] if context.pages else context.new_page())
+    kinds = "cookies,local_storage,indexeddb,service_workers,cache_storage"
+    for address in addresses:
+        session.send("Storage.clearDataForOrigin", {"origin": address, "storageTypes": kinds})
     for page in context.pages:
-        origin = page.evaluate("location.origin")
-        kinds = "cookies,local_storage,indexeddb,service_workers,cache_storage"
-        context.new_cdp_session(page).send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": kinds})
         page.close()
 
 

@@ -118,7 +118,7 @@ def test_after_a_restart_the_interrupted_job_is_shown_and_the_waiting_one_goes_o
     later = Site(site.folder, pictures)
     later.pipeline.gate.clear()
     with served(later.app) as address:
-        page = open_page(address, viewport=TALL, storage_state=page.context.storage_state())
+        page = open_page(address, viewport=TALL)
         page.wait_for_selector(".job[data-state=running]")
         wait_for_entries(page, "running", "failed")
         later.pipeline.gate.set()
@@ -146,7 +146,7 @@ def test_an_interrupted_job_is_what_a_page_opens_with(
         path.write_text(text)
     later = Site(site.folder, pictures)
     with served(later.app) as address:
-        page = open_page(address, storage_state=page.context.storage_state())
+        page = open_page(address)
         page.wait_for_selector("#progress :text('The program ended before this job')")
         page.wait_for_selector("#cutouts .cutouts[data-state=ready] img")
         click(page, "#entry [data-act=retry]")
@@ -180,8 +180,10 @@ def test_an_entry_brings_the_whole_question_back(
     assert "Done" in details and "Detail steps 7" in details and f"Seed {seed}" in details and "0:" in details
     screenshot(page, "history-entry")
     site.pipeline.fault = None
+    shown = page.get_attribute("#progress .job", "data-job")
     click(page, "#generate")
     wait_for_entries(page, "done", "failed", "done")
+    page.wait_for_selector(f"#progress .job[data-state=done]:not([data-job='{shown}'])")
     assert site.pipeline.calls[0] == site.pipeline.calls[-1]
 
     click(page, "#history .entry:nth-child(2) [data-act=open]")

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.browser
 def test_light_or_dark_is_the_system_s_until_it_is_chosen_and_then_remembered(
     site: Site, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(site.address, color_scheme="light")
-    wait_for_theme(page, "light")
+    page = open_page(site.address)
+    wait_for_theme(page, "light")  # what Playwright's system is
     page.focus("#theme button")
     page.keyboard.press("Enter")
     wait_for_theme(page, "dark")

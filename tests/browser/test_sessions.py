@@ -73,10 +73,11 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
             "count => document.querySelectorAll('#history .entry[data-state=done]').length === count", arg=count
         )
     site.engine.close()
+    page.close()
 
     later = Site(site.folder, pictures)
     with served(later.app) as address:
-        page = open_page(address, webgl=True, viewport=TALL, storage_state=page.context.storage_state())
+        page = open_page(address, webgl=True, viewport=TALL)
         page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 2")
         click(page, "#history .entry:nth-child(2) [data-act=open]")  # the older one
         wait_for_model(page, "glb")

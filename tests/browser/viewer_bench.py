@@ -27,7 +27,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="wi
 <link rel="stylesheet" href="/page.css"><style>:root { --block-background-fill: #fff; --body-text-color: #1f2937;
 --body-text-color-subdued: #64748b; --block-border-color: #e2e8f0; --primary-500: #14b8a6; --primary-600: #0d9488;
 --primary-700: #0f766e; } body { margin: 0; } #viewer > div { max-width: 700px; }</style>
-<div id="viewer"><div></div></div><script src="/viewer.js"></script>
+<div id="viewer"><div></div></div><script src="/static/viewer.js"></script>
 <script>const viewer = TrellisViewer.mount(document.querySelector("#viewer > div"))</script>"""
 
 
@@ -35,8 +35,8 @@ def bench_app(folder: Path) -> FastAPI:
     """A page with the viewer, and the files of a folder under /files."""
     app = FastAPI()
     app.get("/", response_class=HTMLResponse)(lambda: PAGE)
-    app.get("/viewer.js")(lambda: FileResponse(STATIC / "viewer.js"))
     app.get("/page.css")(lambda: FileResponse(STYLE_SHEET))
+    app.mount("/static", StaticFiles(directory=STATIC))
     app.mount("/files", StaticFiles(directory=folder))
     return app
 

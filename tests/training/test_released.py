@@ -6,20 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.training import tiny_data
+from tests.training import tiny_data, two_processes
+from tests.training.forked import launched
 from tests.training.tiny_data import latent_flow, structure_flow, structure_vae
+from trellis.app.train_command import main
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models import load_model
 from trellis.runtime import Runtime
 from trellis.training.log import read_log
 from trellis.training.run import RunOptions, train_released
 from trellis.training.state import state_file, steps_saved
+from trellis.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
@@ -61,20 +65,20 @@ def test_one_object_is_learned(kind: str, encoder: dict[str, Any], tmp_path: Pat
 
 
 KILLED_AT = 5
-KILLED = """
-import json, os, signal, sys
-from tests.training.test_released import KILLED_AT, train
-from pathlib import Path
-import torch
 
-torch.set_num_threads(int(sys.argv[4]))
 
-def kill(trainer):
-    at_step = trainer.stage.at_step
-    trainer.stage.at_step = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == KILLED_AT else at_step(step)
+def train_until_killed(words: Sequence[str]) -> int:
+    """`CONFIGURATION FOLDER DATA THREADS`, up to KILLED_AT."""
 
-train(json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), ready=kill)
-"""
+    def kill(trainer: Trainer) -> None:
+        at_step = trainer.stage.at_step
+        trainer.stage.at_step = lambda step: (
+            os.kill(os.getpid(), signal.SIGKILL) if step == KILLED_AT else at_step(step)
+        )
+
+    torch.set_num_threads(int(words[3]))
+    train(json.loads(words[0]), Path(words[1]), Path(words[2]), ready=kill)
+    return 0
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(data: Path, encoder: dict[str, Any], tmp_path: Path) -> None:
@@ -83,27 +87,26 @@ def test_a_killed_run_goes_on_to_the_same_bits(data: Path, encoder: dict[str, An
     values = latent_flow(encoder, max_steps=8, **changes)
     expected = train(values, tmp_path / "whole", data)
     words = [json.dumps(values), str(tmp_path / "killed"), str(data), str(torch.get_num_threads())]
-    process = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=ROOT, env=ENVIRONMENT)
-    assert process.returncode == -signal.SIGKILL
+    assert launched(train_until_killed, words, tmp_path / "log.txt") == -signal.SIGKILL
     assert steps_saved(tmp_path / "killed")[-1] in (2, 4)  # the last was perhaps being written
     assert losses(tmp_path / "killed") == expected[:KILLED_AT]
     assert train(values, tmp_path / "killed", data) == expected
     assert len(set(expected)) == 8
 
 
-def run_command(values: dict[str, Any], folder: Path, data: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+def command_line(values: dict[str, Any], folder: Path, data: Path, *options: str) -> list[str]:
     config = folder.with_suffix(".json")
     config.write_text(json.dumps(values))
     words = ["--config", config, "--output_dir", folder, "--data_dir", data, "--device", "cpu", "--threads", "1"]
-    command = [sys.executable, "train.py", *map(str, words), *options]
-    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, text=True, capture_output=True)
+    return [*map(str, words), *options]
 
 
 def test_two_processes_learn_as_one(data: Path, encoder: dict[str, Any], tmp_path: Path) -> None:
     values = latent_flow(encoder, max_steps=5, grad_clip=None)
     expected = train(values, tmp_path / "one", data)
-    done = run_command(values, tmp_path / "two", data, "--num_gpus", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
+    words, log = command_line(values, tmp_path / "two", data, "--num_gpus", "2"), tmp_path / "log.txt"
+    assert launched(main, words, log) == 0, log.read_text()
+    assert log.read_text().count("done after 5 steps") == 2  # each of them says so
     assert losses(tmp_path / "two") == pytest.approx(expected, rel=1e-3)
     ours, theirs = (load_model(tmp_path / name / "denoiser").state_dict() for name in ("one", "two"))
     assert all(torch.allclose(value, theirs[name], atol=2e-3) for name, value in ours.items())
@@ -116,10 +119,8 @@ def test_a_split_network_learns_as_a_whole_one_and_goes_on_as_one(
     expected = train(values, tmp_path / "one", data)
     config, folder = tmp_path / "config.json", tmp_path / "split"
     config.write_text(json.dumps(values))
-    words = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "tests/training/two_processes.py"]
-    command = [sys.executable, "-m", *words, config, folder, data]
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, text=True, capture_output=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    words, log = [*two_processes.LAUNCHER, *map(str, (config, folder, data))], tmp_path / "log.txt"
+    assert launched(two_processes.main, words, log) == 0, log.read_text()
     assert losses(folder) == pytest.approx(expected, rel=1e-3)
     assert train(values, tmp_path / "whole", data, load_dir=folder, ckpt="2") == pytest.approx(expected[2:], rel=1e-3)
 
@@ -128,7 +129,9 @@ def test_a_process_that_dies_is_told(encoder: dict[str, Any], tmp_path: Path) ->
     data = tiny_data.make_data(tmp_path / "data", range(3))
     next((data / "latents" / tiny_data.LATENT_MODEL).glob("*.npz")).write_bytes(b"torn")
     values = latent_flow(encoder, batch_size=2)
-    done = run_command(values, tmp_path / "run", data, "--num_gpus", "2", "--auto_retry", "0")
+    words = command_line(values, tmp_path / "run", data, "--num_gpus", "2", "--auto_retry", "0")
+    command = [sys.executable, "train.py", *words]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, text=True, capture_output=True)
     assert done.returncode == 1
     assert "remove it and run the step again" in done.stdout  # what the process said
     assert "so all were ended. The last saved state is whole" in done.stdout and "Traceback" not in done.stdout
@@ -154,8 +157,6 @@ def test_last_states_and_every_tenth_are_kept(data: Path, encoder: dict[str, Any
 
 
 def test_a_full_disk_is_a_sentence(data: Path, encoder: dict[str, Any], tmp_path: Path, monkeypatch, caplog) -> None:
-    from trellis.app.train_command import main
-
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -1,10 +1,7 @@
-"""Run by torch's launcher: a configuration trained by processes that each hold a share of the network.
-
-`two_processes.py CONFIG FOLDER DATA`; the run goes on from FOLDER's last state.
-"""
+"""A configuration trained by two processes that each hold a share of the network."""
 
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,10 +11,23 @@ from trellis.training.processes import joined
 from trellis.training.run import RunOptions, train_released
 from trellis.training.stages import released
 
-if __name__ == "__main__":
-    config, folder, data = map(Path, sys.argv[1:])
+LAUNCHER = ("--standalone", "--nproc-per-node=2", __file__)
+
+
+def main(words: Sequence[str]) -> int:
+    """`CONFIG FOLDER DATA`, in one of the processes: the run goes on from FOLDER's last state.
+
+    With LAUNCHER before them they start the processes.
+    """
+    if tuple(words[: len(LAUNCHER)]) == LAUNCHER:
+        from torch.distributed.run import main as launch
+
+        launch(list(words))
+        return 0
+    config, folder, data = map(Path, words)
     torch.set_num_threads(1)
     released.must_be_split = lambda network, device: True
     runtime = Runtime(device=torch.device("cpu"), offline=True)
     with joined(runtime.device) as (processes, _):
         train_released(json.loads(config.read_text()), folder, [data], runtime, RunOptions(), processes)
+    return 0

@@ -1,6 +1,7 @@
 """Metrics of generated shapes, fixed once: voxel IoU, Chamfer distance, F-score, PSNR and silhouette IoU."""
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from trellis.representations import Mesh
@@ -44,6 +45,9 @@ def chamfer_and_f_score(found: Tensor, truth: Tensor, *, distance: float = F_DIS
 
 
 def _nearest(points: Tensor, others: Tensor) -> Tensor:
+    """Distance [n] of each point from the nearest of the others."""
+    if points.device.type == "cpu":  # a tenth of the time of all distances
+        return torch.from_numpy(cKDTree(others.numpy()).query(points.numpy())[0]).float()
     return torch.cat([torch.cdist(piece, others).amin(1) for piece in points.split(_PIECE)])
 
 

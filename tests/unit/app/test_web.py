@@ -116,6 +116,17 @@ def test_other_sites_and_names_are_refused(client: TestClient) -> None:
     assert client.get("/viewer.js", headers={"Origin": HOME}).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["viewer.js", "languages.js"])
+def test_a_script_that_a_browser_has_is_not_sent_again(client: TestClient, name: str) -> None:
+    first = client.get(f"/{name}")
+    assert first.headers["content-type"].startswith("text/javascript") and first.headers["cache-control"] == "no-cache"
+    tag = first.headers["etag"]
+    again = client.get(f"/{name}", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    other = client.get(f"/{name}", headers={"If-None-Match": '"of an older version"'})
+    assert other.status_code == 200 and other.content == first.content
+
+
 def test_the_page_names_no_other_server(client: TestClient) -> None:
     answer = client.get("/")
     assert answer.status_code == 200

@@ -1,6 +1,7 @@
 """The web application of the page: our own routes for results and the viewer, then Gradio, on one port."""
 
 import asyncio
+import hashlib
 import logging
 import sys
 import traceback
@@ -16,6 +17,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
+from starlette.staticfiles import NotModifiedResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trellis.app.bundles import bundle_file
@@ -182,16 +184,25 @@ def _add_own_files(app: FastAPI, example_model: Path | None) -> None:
     """The routes of the page's own scripts, and of the model that it shows first."""
 
     @app.get(VIEWER_ROUTE)
-    def viewer_script() -> FileResponse:
-        return FileResponse(STATIC / "viewer.js", media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    def viewer_script(request: Request) -> Response:
+        path = STATIC / "viewer.js"
+        return _script(request, FileResponse(path, stat_result=path.stat()))
 
     @app.get(EXAMPLE_ROUTE)
     def example() -> FileResponse:
         return _answer(example_model)
 
     @app.get(LANGUAGE_ROUTE)
-    def languages() -> Response:
-        return Response(language_script(), media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+    def languages(request: Request) -> Response:
+        script = language_script().encode()
+        return _script(request, Response(script, headers={"ETag": f'"{hashlib.md5(script).hexdigest()}"'}))
+
+
+def _script(request: Request, answer: Response) -> Response:
+    """A script that browsers keep and ask for by its tag: sent, and compiled there, only after it has changed."""
+    answer.headers.update({"Content-Type": "text/javascript; charset=utf-8", "Cache-Control": "no-cache"})
+    known = request.headers.get("if-none-match") == answer.headers["ETag"]
+    return NotModifiedResponse(answer.headers) if known else answer
 
 
 def _answer(path: Path | None) -> FileResponse:

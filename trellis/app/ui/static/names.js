@@ -13,6 +13,16 @@ const mend = () => {
     frame.querySelector("button").setAttribute("aria-label", frame.getAttribute("aria-label"));
   }
 };
+// Before a frame is laid out, not at each change: what a button shows is known only when the page has been laid out.
+let waiting = false;
+const mendSoon = () => {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    mend();
+  });
+};
 const changes = { childList: true, characterData: true, subtree: true, attributeFilter: ["aria-label"] };
-new MutationObserver(mend).observe(document.body, changes);
+new MutationObserver(mendSoon).observe(document.body, changes);
 mend();
