@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from trellis.errors import CheckpointError
+from trellis.families.trellis_family import NANO_FOLDER
 from trellis.models import PipelineConfig, load_model
 from trellis.pipeline import ImageTo3D
 from trellis.runtime import Runtime
@@ -25,7 +26,9 @@ def test_folder_holds_every_network_in_float16(runs: Path, tmp_path: Path) -> No
     assert found == sizes
     config = PipelineConfig.read(output / "pipeline.json")
     assert set(config.models) == set(DECODERS)
-    assert (config.structure_sampler.cfg_strength, config.latent_sampler.cfg_strength) == (2.0, 3.0)
+    shipped = PipelineConfig.read(NANO_FOLDER / "pipeline.json")
+    assert (config.structure_sampler, config.latent_sampler) == (shipped.structure_sampler, shipped.latent_sampler)
+    assert (config.structure_sampler.steps, config.latent_sampler.cfg_strength) == (4, 0.0)
     statistics = json.loads((runs / "latent_vae" / "slat_normalization.json").read_text())
     assert config.latent_statistics == (tuple(statistics["mean"]), tuple(statistics["std"]))
     for folder, roles in (("ckpts", DECODERS), ("encoders", ENCODERS)):
