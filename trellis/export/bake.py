@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trellis.errors import InvalidInputError
 from trellis.export.unwrap import Unwrapped
-from trellis.ops.closest_point import closest_point
+from trellis.ops.closest_point import closest_query
 from trellis.ops.half_edges import face_vectors
 from trellis.ops.rasterize import interpolate_attributes, rasterize_triangles
 from trellis.progress import Progress
@@ -61,39 +61,44 @@ def _tensor(values: NDArray, device: torch.device | None) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
 
 
-def nearest_on_surface(points: Tensor, normals: Tensor, mesh: Mesh) -> tuple[Tensor, Tensor]:
-    """Faces [n] of `mesh` and barycentrics [n, 3] of its points nearest to `points` [n, 3] with unit `normals` [n, 3].
+class FacingSurface:
+    """A mesh that is asked for its nearest points that face a given way; its tree is built once."""
 
-    Where the nearest point belongs to a face that looks the other way (the back of a thin sheet), the search is
-    repeated from a point lifted off the surface along the normal.
-    """
-    corners = mesh.vertices[mesh.faces.long()]
-    face_normals = face_vectors(corners)
-    lift = 0.01 * torch.linalg.vector_norm(mesh.vertices.amax(0) - mesh.vertices.amin(0))
-    found = closest_point(points, mesh.vertices, mesh.faces)
-    faces, weights = found.faces, found.barycentrics
-    wrong = ((face_normals[faces] * normals).sum(1) < 0).nonzero().squeeze(1)
-    if len(wrong):
-        again = closest_point(points[wrong] + lift * normals[wrong], mesh.vertices, mesh.faces)
-        better = (face_normals[again.faces] * normals[wrong]).sum(1) > 0
-        faces[wrong[better]] = again.faces[better]
-        weights[wrong[better]] = again.barycentrics[better]
-    return faces, weights
+    def __init__(self, mesh: Mesh) -> None:
+        self._nearest = closest_query(mesh.vertices, mesh.faces)
+        self._normals = face_vectors(mesh.vertices[mesh.faces.long()])
+        self._lift = 0.01 * torch.linalg.vector_norm(mesh.vertices.amax(0) - mesh.vertices.amin(0))
+
+    def nearest(self, points: Tensor, normals: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces [n] and barycentrics [n, 3] of the points nearest to `points` [n, 3] with unit `normals` [n, 3].
+
+        Where the nearest point belongs to a face that looks the other way (the back of a thin sheet), the search is
+        repeated from a point lifted off the surface along the normal.
+        """
+        found = self._nearest(points)
+        faces, weights = found.faces, found.barycentrics
+        wrong = ((self._normals[faces] * normals).sum(1) < 0).nonzero().squeeze(1)
+        if len(wrong):
+            again = self._nearest(points[wrong] + self._lift * normals[wrong])
+            better = (self._normals[again.faces] * normals[wrong]).sum(1) > 0
+            faces[wrong[better]] = again.faces[better]
+            weights[wrong[better]] = again.barycentrics[better]
+        return faces, weights
 
 
 def mesh_colors(texels: Texels, mesh: Mesh, *, progress: Progress | None = None) -> Tensor:
-    """Colours [n, 3] of the points of the full-resolution `mesh` nearest to the texels (see `nearest_on_surface`).
+    """Colours [n, 3] of the points of the full-resolution `mesh` nearest to the texels (see `FacingSurface`).
 
     Raises InvalidInputError without colours, Cancelled between two portions of texels.
     """
     if mesh.colors is None:
         raise InvalidInputError("The mesh has no vertex colours to bake; bake from the Gaussians instead.")
     progress = progress or Progress()
-    colors = torch.empty(len(texels), 3, device=texels.points.device)
+    surface, colors = FacingSurface(mesh), torch.empty(len(texels), 3, device=texels.points.device)
     for start in range(0, len(texels), CHUNK):
         progress.cancel.raise_if_cancelled()
         part = slice(start, start + CHUNK)
-        faces, weights = nearest_on_surface(texels.points[part], texels.normals[part], mesh)
+        faces, weights = surface.nearest(texels.points[part], texels.normals[part])
         colors[part] = (mesh.colors[mesh.faces[faces].long()] * weights[..., None]).sum(1)
     return colors
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trellis.export.bake import CHUNK, Texels, dilated, nearest_on_surface
+from trellis.export.bake import CHUNK, FacingSurface, Texels, dilated
 from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.ops.rasterize import TriangleSamples, interpolate_attributes
 from trellis.progress import Progress
@@ -55,8 +55,9 @@ class KeptPart:
         place = (points + 0.5) * side
         return place, place.floor().long().clamp(0, side - 1)
 
-    def nearest_colors(self, points: Tensor, normals: Tensor) -> Tensor:
-        """Colours [n, 3] of the kept surface of the source nearest to `points` [n, 3] with unit `normals` [n, 3].
+    def surface(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function from points [n, 3] with unit normals [n, 3] to the colours [n, 3] of the source's kept surface
+        nearest to them.
 
         A face is kept that has a corner or its middle outside of the region.
         """
@@ -64,8 +65,13 @@ class KeptPart:
         places = torch.cat([corners, corners.mean(1, keepdim=True)], 1)
         outside = ~self.holds(places.flatten(0, 1)).unflatten(0, (-1, 4))
         numbers = outside.any(1).nonzero().squeeze(1)
-        faces, weights = nearest_on_surface(points, normals, replace(self.mesh, faces=self.mesh.faces[numbers]))
-        return self.colors(numbers[faces], weights)[:, :3]
+        kept = FacingSurface(replace(self.mesh, faces=self.mesh.faces[numbers]))
+
+        def nearest_colors(points: Tensor, normals: Tensor) -> Tensor:
+            faces, weights = kept.nearest(points, normals)
+            return self.colors(numbers[faces], weights)[:, :3]
+
+        return nearest_colors
 
 
 def with_kept_texture(texture: Tensor, texels: Texels, kept: KeptPart, *, progress: Progress) -> Tensor:
@@ -74,12 +80,12 @@ def with_kept_texture(texture: Tensor, texels: Texels, kept: KeptPart, *, progre
     Cancelled between two portions of texels.
     """
     before = texture.reshape(-1, 3)[texels.index]
-    after = before.clone()
+    after, nearest_colors = before.clone(), kept.surface()
     for start in range(0, len(texels), CHUNK):
         progress.cancel.raise_if_cancelled()
         depth = kept.depth(texels.points[start : start + CHUNK])
         rows = (depth < 1).nonzero().squeeze(1) + start
-        old = kept.nearest_colors(texels.points[rows], texels.normals[rows])
+        old = nearest_colors(texels.points[rows], texels.normals[rows])
         share = depth[rows - start][:, None]
         after[rows] = share * before[rows] + (1 - share) * old
     return (texture + dilated(texels, after - before)).clamp(0, 1)

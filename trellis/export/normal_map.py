@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trellis.errors import InvalidInputError
-from trellis.export.bake import CHUNK, Texels, as_bytes, dilated, nearest_on_surface
+from trellis.export.bake import CHUNK, FacingSurface, Texels, as_bytes, dilated
 from trellis.export.surface import Surface, vertex_normals
 from trellis.export.tangents import vertex_tangents
 from trellis.export.unwrap import Unwrapped
@@ -38,11 +38,11 @@ def normal_map(
         raise InvalidInputError("No texel lies on the surface; use a larger texture.")
     device = texels.points.device
     smooth = torch.from_numpy(vertex_normals(Surface.from_mesh(full)).astype(np.float32)).to(device)
-    frames = texel_frames(texels, unwrapped)
+    surface, frames = FacingSurface(full), texel_frames(texels, unwrapped)
     values = torch.empty(len(texels), 3, device=device)
     for number in progress.steps(Stage.NORMAL_MAP, -(-len(texels) // CHUNK)):
         part = slice(number * CHUNK, (number + 1) * CHUNK)
-        faces, weights = nearest_on_surface(texels.points[part], texels.normals[part], full)
+        faces, weights = surface.nearest(texels.points[part], texels.normals[part])
         normals = (smooth[full.faces[faces].long()] * weights[..., None]).sum(1)
         values[part] = to_tangent_space(torch.nn.functional.normalize(normals, dim=1), frames[part])
     return as_bytes(dilated(texels, 0.5 + 0.5 * values))

@@ -52,7 +52,7 @@ def test_outside_the_texture_is_the_sources_and_deep_inside_its_own() -> None:
     texels = Texels(size, index, normals * float(BALL.vertices.norm(dim=1).max()), normals)
     after = with_kept_texture(torch.zeros(size, size, 3), texels, part(), progress=Progress()).reshape(-1, 3)[index]
     height, step = texels.points[:, 2], 1 / SIDE
-    expected = part().nearest_colors(texels.points, normals)
+    expected = part().surface()(texels.points, normals)
     assert torch.equal(after[height < 0], expected[height < 0])
     assert bool((after[height > step] == 0).all())
     between = (height > 0.2 * step) & (height < 0.8 * step)
@@ -66,7 +66,7 @@ def test_colours_of_what_was_removed_are_not_taken() -> None:
     painted = replace(BALL, attributes=torch.where(BALL.vertices[:, 2:] > 0.05, 1.0, 0.0).expand(-1, 3))
     kept = replace(part(), colors=colors(painted))
     normals = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.0, 0.6]])
-    assert float(kept.nearest_colors(normals * 0.4, normals).max()) < 0.5
+    assert float(kept.surface()(normals * 0.4, normals).max()) < 0.5
 
 
 def textured(lower: float, upper: float) -> TexturedMesh:

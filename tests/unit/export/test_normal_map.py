@@ -6,7 +6,7 @@ import torch
 
 from tests.unit.export.shapes import sphere, textured_mesh
 from trellis.errors import Cancelled, InvalidInputError
-from trellis.export.bake import Texels, nearest_on_surface, surface_texels
+from trellis.export.bake import FacingSurface, Texels, surface_texels
 from trellis.export.normal_map import normal_map, texel_frames, to_tangent_space
 from trellis.export.simplify import simplify
 from trellis.export.surface import Surface, vertex_normals
@@ -35,7 +35,7 @@ def baked() -> tuple[Mesh, Unwrapped, Texels, np.ndarray]:
 
 def true_normals(full: Mesh, texels: Texels) -> torch.Tensor:
     smooth = torch.from_numpy(vertex_normals(Surface.from_mesh(full)).astype(np.float32))
-    faces, weights = nearest_on_surface(texels.points, texels.normals, full)
+    faces, weights = FacingSurface(full).nearest(texels.points, texels.normals)
     return torch.nn.functional.normalize((smooth[full.faces[faces].long()] * weights[..., None]).sum(1), dim=1)
 
 
@@ -80,7 +80,7 @@ def test_viewers_that_derive_tangents_from_the_texture_see_the_relief_too(baked)
 
 def face_of_texels(unwrapped: Unwrapped, texels: Texels) -> torch.Tensor:
     mesh = Mesh(torch.from_numpy(unwrapped.vertices).float(), torch.from_numpy(unwrapped.faces).int())
-    faces, _ = nearest_on_surface(texels.points, texels.normals, mesh)
+    faces, _ = FacingSurface(mesh).nearest(texels.points, texels.normals)
     return faces
 
 

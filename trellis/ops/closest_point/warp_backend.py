@@ -1,6 +1,6 @@
 """Closest point by Warp's bounding volume tree, on the CPU or an NVIDIA GPU."""
 
-# mypy: disable-error-code="valid-type, attr-defined, arg-type, no-untyped-def"
+# mypy: disable-error-code="valid-type, attr-defined, arg-type, no-untyped-def, operator"
 # (kernels are Python in form only: Warp compiles them, and its types are values)
 from collections.abc import Callable
 
@@ -17,8 +17,9 @@ def _query(
     points: wp.array(dtype=wp.vec3),
     faces: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.vec3),
+    first: int,
 ):
-    i = wp.tid()
+    i = first + wp.tid()
     found = wp.mesh_query_point_no_sign(mesh, points[i], 1.0e30)
     faces[i] = found.face
     weights[i] = wp.vec3(found.u, found.v, 1.0 - found.u - found.v)
@@ -31,7 +32,8 @@ def build(vertices: Tensor, faces: Tensor) -> Callable[[Tensor], tuple[Tensor, T
     def nearest(points: Tensor) -> tuple[Tensor, Tensor]:
         found = torch.zeros(len(points), dtype=torch.int32, device=points.device)
         weights = torch.zeros(len(points), 3, device=points.device)
-        warp_device.launch(_query, len(points), [mesh.id, points, found, weights], device=points.device)
+        inputs = [mesh.id, points, found, weights]
+        warp_device.launch_items(_query, len(points), inputs, device=points.device, grain=1 << 10)
         wp.synchronize_device(mesh.device)  # the tree must outlive the kernel
         return found.long(), weights
 

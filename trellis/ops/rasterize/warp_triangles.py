@@ -13,15 +13,42 @@ NOTHING = torch.iinfo(torch.int64).max
 # Work items that a launch should have on a GPU: faces are split into row strips to reach it.
 _WANTED_THREADS = 1 << 16
 _MAX_STRIPS = 256
+_INFINITE = wp.constant(3.0e38)
 
 wp.set_module_options({"enable_backward": False})
 
 
 @wp.func
+def _comes_after(a: wp.vec2, b: wp.vec2) -> bool:
+    return a[0] > b[0] or (a[0] == b[0] and a[1] > b[1])
+
+
+@wp.func
+def _line(a: wp.vec2, b: wp.vec2) -> wp.vec4:
+    """The ends of an edge, in the same order for both of its faces."""
+    if _comes_after(a, b):
+        return wp.vec4(b[0], b[1], a[0], a[1])
+    return wp.vec4(a[0], a[1], b[0], b[1])
+
+
+@wp.func
+def _sense(a: wp.vec2, b: wp.vec2) -> float:
+    """Whether `_line` has a before b (1) or not (-1)."""
+    if _comes_after(a, b):
+        return -1.0
+    return 1.0
+
+
+@wp.func
+def _area(line: wp.vec4, x: float, y: float) -> float:
+    """Twice the signed area of (x, y) and a line."""
+    return (line[0] - x) * (line[3] - y) - (line[1] - y) * (line[2] - x)
+
+
+@wp.func
 def _edge(a: wp.vec2, b: wp.vec2, s: wp.vec2) -> float:
     """Twice the signed area of (s, a, b), exactly antisymmetric in a and b."""
-    swap = a[0] > b[0] or (a[0] == b[0] and a[1] > b[1])
-    if swap:
+    if _comes_after(a, b):
         return -((b[0] - s[0]) * (a[1] - s[1]) - (b[1] - s[1]) * (a[0] - s[0]))
     return (a[0] - s[0]) * (b[1] - s[1]) - (a[1] - s[1]) * (b[0] - s[0])
 
@@ -60,6 +87,32 @@ def _key(depth: float, face: int) -> wp.int64:
     return wp.int64(bits) * wp.int64(4294967296) + wp.int64(face)
 
 
+@wp.func
+def _least(p: float, q: float, r: float) -> float:
+    found = p
+    if q < found:
+        found = q
+    if r < found:
+        found = r
+    return found
+
+
+@wp.func
+def _first_sample(low: float, begin: int) -> int:
+    """The first sample from `begin` on whose centre is not below `low`."""
+    if low <= float(begin):
+        return begin
+    return int(wp.ceil(low - 0.5))
+
+
+@wp.func
+def _last_sample(high: float, end: int) -> int:
+    """The last sample before `end` whose centre is not above `high`."""
+    if high >= float(end):
+        return end - 1
+    return int(wp.floor(high - 0.5))
+
+
 @wp.kernel
 def _draw(
     points: wp.array(dtype=wp.vec3),
@@ -84,28 +137,52 @@ def _draw(
     p0 = points[base + corner[0]]
     p1 = points[base + corner[1]]
     p2 = points[base + corner[2]]
-    top = int(wp.clamp(wp.ceil(wp.min(wp.min(p0[1], p1[1]), p2[1]) - 0.5), float(first_row), float(end_row)))
-    bottom = int(wp.clamp(wp.floor(wp.max(wp.max(p0[1], p1[1]), p2[1]) - 0.5), -1.0, float(end_row - 1)))
-    if top > bottom:
+    low_x = _least(p0[0], p1[0], p2[0])
+    high_x = -_least(-p0[0], -p1[0], -p2[0])
+    low_y = _least(p0[1], p1[1], p2[1])
+    high_y = -_least(-p0[1], -p1[1], -p2[1])
+    if not (_least(p0[2], p1[2], p2[2]) > near and low_x < float(width) and high_x > 0.0):
         return
-    left = int(wp.clamp(wp.ceil(wp.min(wp.min(p0[0], p1[0]), p2[0]) - 0.5), 0.0, float(width)))
-    right = int(wp.clamp(wp.floor(wp.max(wp.max(p0[0], p1[0]), p2[0]) - 0.5), -1.0, float(width - 1)))
-    if left > right:
+    if not (low_y < float(end_row) and high_y > float(first_row)):
         return
-    total = p0 + p1 + p2
-    if not (wp.isfinite(total[0]) and wp.isfinite(total[1]) and wp.isfinite(total[2])):
+    left = _first_sample(low_x, 0)
+    right = _last_sample(high_x, width)
+    top = _first_sample(low_y, first_row)
+    bottom = _last_sample(high_y, end_row)
+    if top > bottom or left > right:
         return
-    if wp.min(wp.min(p0[2], p1[2]), p2[2]) <= near:
-        return
+    # What does not change from sample to sample is worked out once: on a CPU that is a quarter of the time.
+    a = wp.vec2(p0[0], p0[1])
+    b = wp.vec2(p1[0], p1[1])
+    c = wp.vec2(p2[0], p2[1])
+    turn = wp.where((a[0] - c[0]) * (b[1] - c[1]) < (a[1] - c[1]) * (b[0] - c[0]), -1.0, 1.0)
+    line0 = _line(b, c)
+    line1 = _line(c, a)
+    line2 = _line(a, b)
+    sense0 = turn * _sense(b, c)
+    sense1 = turn * _sense(c, a)
+    sense2 = turn * _sense(a, b)
+    i0 = 1.0 / p0[2]
+    i1 = 1.0 / p1[2]
+    i2 = 1.0 / p2[2]
     y = top + item % strips
     while y <= bottom:
-        for x in range(left, right + 1):
-            found = cover(p0, p1, p2, wp.vec2(float(x) + 0.5, float(y) + 0.5), perspective)
-            if found[0] + found[1] + found[2] > 0.0:
-                key = _key(found[3], face)
-                at = (view * height + y) * width + x
-                if key < nearest[at]:
-                    wp.atomic_min(nearest, at, key)
+        row = (view * height + y) * width
+        x = left + 0
+        while x <= right:
+            e0 = sense0 * _area(line0, float(x) + 0.5, float(y) + 0.5)
+            e1 = sense1 * _area(line1, float(x) + 0.5, float(y) + 0.5)
+            e2 = sense2 * _area(line2, float(x) + 0.5, float(y) + 0.5)
+            if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
+                area = e0 + e1 + e2
+                if area > 0.0 and area < _INFINITE:
+                    depth = (e0 * p0[2] + e1 * p1[2] + e2 * p2[2]) / area
+                    if perspective == 1:
+                        depth = area / (e0 * i0 + e1 * i1 + e2 * i2)
+                    key = _key(depth, face)
+                    if key < nearest[row + x]:
+                        wp.atomic_min(nearest, row + x, key)
+            x += 1
         y += strips
 
 
