@@ -41,7 +41,7 @@ from trellis.runtime import Runtime
 from trellis.sampling import Start
 from trellis.sparse import SparseTensor
 
-# Where pictures take turns, a part is made anew or a sampling begins on the way: at least so many, if none are stated.
+# Where pictures take turns or a sampling begins on the way: at least so many, if none are stated.
 MANY_STEPS = 12
 _Wish = tuple[int | None, float | None]  # steps and guidance of a stage, None: the model's own
 
@@ -251,7 +251,7 @@ class TrellisPipeline(ModelStages):
         self.check_makes(representations)
         self.obtain_encoder("sparse_structure_encoder", progress)
         structure_sampler, latent_sampler = self._samplers(
-            (structure_steps, structure_guidance), (latent_steps, latent_guidance), least=(MANY_STEPS, MANY_STEPS)
+            (structure_steps, structure_guidance), (latent_steps, latent_guidance)
         )
         options = EditOptions(
             structure_sampler=structure_sampler, latent_sampler=latent_sampler,
