@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -110,7 +110,7 @@ def _iou(one: Tensor, other: Tensor) -> float:
     return float(voxel_iou(one[None], other[None])[0])
 
 
-def summary(scores: Sequence[RoundTrip]) -> RoundTrip:
-    """The least of each score."""
+def averaged(scores: Sequence[RoundTrip], of: Callable[[list[float]], float]) -> RoundTrip:
+    """Of each score one number, such as the mean or the least."""
     names = [name for name in vars(scores[0]) if name != "name"]
-    return replace(scores[0], name="least", **{name: min(getattr(one, name) for one in scores) for name in names})
+    return RoundTrip("all", **{name: of([getattr(one, name) for one in scores]) for name in names})
