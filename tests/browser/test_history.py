@@ -44,6 +44,12 @@ def value(page: Page, option: str) -> str:
     return page.input_value(f"#option-{option} input >> nth=0")
 
 
+def wait_for_value(page: Page, option: str, wanted: str) -> None:
+    page.wait_for_function(
+        "([name, wanted]) => document.querySelector(`#option-${name} input`)?.value === wanted", arg=[option, wanted]
+    )
+
+
 def test_a_page_that_is_opened_again_finds_the_job_with_all_that_was_asked(
     site: Site, pictures: list[Path], open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
@@ -58,7 +64,8 @@ def test_a_page_that_is_opened_again_finds_the_job_with_all_that_was_asked(
     page.wait_for_selector(".draft")
     page.wait_for_selector("#cutouts .cutouts[data-state=ready] img")
     open_settings(page)
-    assert value(page, "latent_steps") == "7" and site.states() == [JobState.RUNNING]
+    wait_for_value(page, "latent_steps", "7")
+    assert site.states() == [JobState.RUNNING]
     wait_for_entries(page, "running")
     screenshot(page, "history-reload")
 
@@ -172,10 +179,11 @@ def test_an_entry_brings_the_whole_question_back(
     wait_for_entries(page, "failed", "done")
 
     click(page, "#history .entry:nth-child(2) [data-act=open]")
-    page.wait_for_function("document.querySelector('#option-latent_steps input').value === '7'")
+    wait_for_value(page, "latent_steps", "7")
     page.wait_for_selector("a[data-kind=glb][download='square_0.glb']")
     page.wait_for_selector("#pictures img[src*=square_0]")
-    assert value(page, "seed") == seed and page.is_checked("#option-normal_map input")
+    wait_for_value(page, "seed", seed)
+    assert page.is_checked("#option-normal_map input")
     details = page.inner_text("#entry")
     assert "Done" in details and "Detail steps 7" in details and f"Seed {seed}" in details and "0:" in details
     screenshot(page, "history-entry")
