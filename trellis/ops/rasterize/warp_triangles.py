@@ -113,6 +113,14 @@ def _last_sample(high: float, end: int) -> int:
     return int(wp.floor(high - 0.5))
 
 
+@wp.func
+def _depth(weights: wp.vec3, area: float, z: wp.vec3, inverse: wp.vec3, perspective: int) -> float:
+    """Of a sample, from those of the corners; with perspective it is the inverse that is linear on the picture."""
+    if perspective == 1:
+        return area / wp.dot(weights, inverse)
+    return wp.dot(weights, z) / area
+
+
 @wp.kernel
 def _draw(
     points: wp.array(dtype=wp.vec3),
@@ -133,10 +141,9 @@ def _draw(
     view = number / face_count
     face = number - view * face_count
     corner = faces[face]
-    base = view * count
-    p0 = points[base + corner[0]]
-    p1 = points[base + corner[1]]
-    p2 = points[base + corner[2]]
+    p0 = points[view * count + corner[0]]
+    p1 = points[view * count + corner[1]]
+    p2 = points[view * count + corner[2]]
     low_x = _least(p0[0], p1[0], p2[0])
     high_x = -_least(-p0[0], -p1[0], -p2[0])
     low_y = _least(p0[1], p1[1], p2[1])
@@ -162,9 +169,8 @@ def _draw(
     sense0 = turn * _sense(b, c)
     sense1 = turn * _sense(c, a)
     sense2 = turn * _sense(a, b)
-    i0 = 1.0 / p0[2]
-    i1 = 1.0 / p1[2]
-    i2 = 1.0 / p2[2]
+    z = wp.vec3(p0[2], p1[2], p2[2])
+    inverse = wp.vec3(1.0 / p0[2], 1.0 / p1[2], 1.0 / p2[2])
     y = top + item % strips
     while y <= bottom:
         row = (view * height + y) * width
@@ -176,10 +182,7 @@ def _draw(
             if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
                 area = e0 + e1 + e2
                 if area > 0.0 and area < _INFINITE:
-                    depth = (e0 * p0[2] + e1 * p1[2] + e2 * p2[2]) / area
-                    if perspective == 1:
-                        depth = area / (e0 * i0 + e1 * i1 + e2 * i2)
-                    key = _key(depth, face)
+                    key = _key(_depth(wp.vec3(e0, e1, e2), area, z, inverse, perspective), face)
                     if key < nearest[row + x]:
                         wp.atomic_min(nearest, row + x, key)
             x += 1
