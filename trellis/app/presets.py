@@ -89,6 +89,11 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+def _own_steps(preset: Preset) -> Preset:
+    """The preset for a model that makes few steps by itself."""
+    return replace(preset, request={n: None if n.endswith("_steps") else value for n, value in preset.request.items()})
+
+
 def _shape_presets(largest: int, *, steps: int) -> Mapping[str, Preset]:
     """The presets of Hunyuan3D models: `largest` is what the first needs, `steps` what a model takes by itself."""
     own = PRESETS["prototype"].request
@@ -110,6 +115,7 @@ def _shape_presets(largest: int, *, steps: int) -> Mapping[str, Preset]:
 # By what a model's description calls its table (`ModelDescription.presets`).
 TABLES: Mapping[str, Mapping[str, Preset]] = {
     "trellis": PRESETS,
+    "trellis-few-steps": {name: _own_steps(preset) for name, preset in PRESETS.items()},
     "hunyuan": _shape_presets(6 * GIB, steps=30),
     "hunyuan-turbo": _shape_presets(6 * GIB, steps=5),
     "hunyuan-mini": _shape_presets(5 * GIB, steps=30),

@@ -48,6 +48,7 @@ ENCODERS = {
         "slat_enc_swin8_B_64l8_fp16", 173, "slat_decoder_mesh", "slat_dec_mesh_swin8_B_64l8"
     ),
 }
+FEW_STEPS = 8  # at most: of such a model no preset asks for other steps, which would be more
 ENDINGS = (".json", ".safetensors")  # of the two files of a network
 # The one list of published models. They have moved before: add a new place at the front of its entry.
 PUBLISHED = {
@@ -88,7 +89,12 @@ def describe(path: Path) -> ModelDescription:
         files=tuple(file for stem in config.models.values() for file in network_files(stem)),
         folders=() if own is None else (own,),
         supporting=supporting,
+        presets="trellis-few-steps" if _steps(config) <= FEW_STEPS else "trellis",
     )
+
+
+def _steps(config: PipelineConfig) -> int:
+    return max(config.structure_sampler.steps, config.latent_sampler.steps)
 
 
 TRELLIS = ModelFamily(

@@ -35,7 +35,8 @@ def test_diagnosis_of_a_cpu() -> None:
     ):
         assert part in text
     assert found.presets == (
-        "trellis: fastest 7.25, balanced 5.25, sequential 3.5, minimal 3, prototype 3.5; auto is fastest here",
+        "trellis, trellis-few-steps: fastest 7.25, balanced 5.25, sequential 3.5, minimal 3, prototype 3.5; "
+        "auto is fastest here",
         "hunyuan, hunyuan-turbo: fastest 6, balanced 4, sequential 3.5, minimal 3, prototype 3.5; auto is fastest here",
         "hunyuan-mini, hunyuan-mini-turbo: fastest 5, balanced 4, sequential 3.5, minimal 3, prototype 3.5; "
         "auto is fastest here",

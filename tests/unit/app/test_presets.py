@@ -8,6 +8,7 @@ from trellis.app.presets import BY_MEMORY, PRESET_NAMES, PRESETS, TABLES, choose
 from trellis.app.request import GenerationRequest, read_request
 from trellis.cli import build_parser, main, request_from
 from trellis.errors import InvalidInputError
+from trellis.families.acquire import obtain_model
 from trellis.memory import GIB
 from trellis.runtime import PRECISIONS, Runtime
 
@@ -68,12 +69,15 @@ def test_every_family_has_the_same_presets_in_the_order_of_what_they_need(table:
 
 
 def test_a_request_names_a_preset_and_each_family_reads_it_by_its_own_table() -> None:
-    """A quick look: three steps of five and a surface of 128 for a Hunyuan3D model, eight steps for TRELLIS."""
+    """A quick look: three steps of five and a surface of 128 for a Hunyuan3D model, eight steps for TRELLIS, and
+    no more than the four that the embedded model makes anyway."""
     request = read_request(GenerationRequest(preset="prototype", seed=3).stated)
     own = request.under("prototype")
     shape, plain = (request.under("prototype", table) for table in ("hunyuan-turbo", "hunyuan"))
     assert [r.structure_steps for r in (own, shape, plain)] == [8, 3, 18]  # type: ignore[attr-defined]
     assert (own.surface_resolution, shape.surface_resolution) == (None, 128)  # type: ignore[attr-defined]
+    few = request.under("prototype", obtain_model("nano", runtime=Runtime.detect()).describe().presets)
+    assert (few.structure_steps, few.texture_size) == (None, 512)  # type: ignore[attr-defined]
     stated = GenerationRequest(preset="minimal", structure_steps=8).under("minimal", "hunyuan-turbo")
     assert (stated.structure_steps, stated.surface_resolution, stated.texture_size) == (8, 128, 1024)
 
