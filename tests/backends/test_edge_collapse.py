@@ -1,4 +1,4 @@
-"""Quadric edge collapse: both back ends keep manifolds, handles, borders and shape; the kernels as GPU code."""
+"""Quadric edge collapse: the kernels and their serial twin keep manifolds, handles, borders and shape."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,14 @@ import torch
 import trimesh
 from torch import Tensor
 
-from trellis.errors import Cancelled, InvalidInputError
+from tests.backends.serial_collapse import collapse_serially
+from trellis.errors import Cancelled
 from trellis.ops.closest_point import closest_point
 from trellis.ops.edge_collapse import collapse_edges
 
-BACKENDS = ["warp", "reference"]
 Shape = tuple[Tensor, Tensor]
+Collapse = Callable[..., Shape]
+BOTH = pytest.mark.parametrize("collapse", [collapse_edges, collapse_serially])
 
 
 def shape(made: trimesh.Trimesh) -> Shape:
@@ -40,7 +42,7 @@ def bumpy() -> Shape:
     return shape(made)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@BOTH
 @pytest.mark.parametrize(
     ("make", "euler"),
     [
@@ -52,10 +54,10 @@ def bumpy() -> Shape:
 )
 @pytest.mark.parametrize("target", [400, 60])
 def test_closed_surfaces_stay_closed_and_keep_their_handles(
-    make: Callable[[], trimesh.Trimesh], euler: int, target: int, backend: str
+    make: Callable[[], trimesh.Trimesh], euler: int, target: int, collapse: Collapse
 ) -> None:
     full = make()
-    light = reader(*collapse_edges(*shape(full), target, backend=backend))
+    light = reader(*collapse(*shape(full), target))
     assert target - 1 <= len(light.faces) <= target
     assert light.is_watertight and light.is_winding_consistent
     assert light.euler_number == euler == full.euler_number
@@ -67,17 +69,17 @@ def test_closed_surfaces_stay_closed_and_keep_their_handles(
 @pytest.mark.parametrize("target", [1000, 300, 100])
 def test_parallel_rounds_are_as_good_as_the_serial_reference(target: int) -> None:
     full = bumpy()
-    parallel, serial = (collapse_edges(*full, target, backend=backend) for backend in BACKENDS)
+    parallel, serial = (collapse(*full, target) for collapse in (collapse_edges, collapse_serially))
     assert len(parallel[1]) == len(serial[1]) == target
     assert rms(parallel, full) <= 1.1 * rms(serial, full)
     assert rms(serial, full) < 2 * 2.6 / target  # falls as the area of a face does
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_border_of_an_open_surface_stays_in_place(backend: str) -> None:
+@BOTH
+def test_border_of_an_open_surface_stays_in_place(collapse: Collapse) -> None:
     made = trimesh.creation.box(extents=(1, 1, 1)).subdivide().subdivide().subdivide()
     made.update_faces(made.triangles_center[:, 2] < 0.499)
-    light = reader(*collapse_edges(*shape(made), 40, backend=backend))
+    light = reader(*collapse(*shape(made), 40))
     assert len(light.faces) in (39, 40) and light.euler_number == 1
     assert light.bounds == pytest.approx(made.bounds, abs=1e-3)
     border = light.edges[trimesh.grouping.group_rows(light.edges_sorted, require_count=1)]
@@ -86,24 +88,24 @@ def test_border_of_an_open_surface_stays_in_place(backend: str) -> None:
     assert light.area == pytest.approx(made.area, rel=1e-2)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_nothing_is_collapsed_away(backend: str) -> None:
+@BOTH
+def test_nothing_is_collapsed_away(collapse: Collapse) -> None:
     tetrahedra = trimesh.util.concatenate(
         [trimesh.creation.icosphere(subdivisions=1).apply_translation((3 * i, 0, 0)) for i in range(3)]
     )
-    light = reader(*collapse_edges(*shape(tetrahedra), 1, backend=backend))
+    light = reader(*collapse(*shape(tetrahedra), 1))
     assert len(light.faces) == 12 and light.is_watertight and light.body_count == 3
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_edge_of_four_faces_keeps_its_place(backend: str) -> None:
+@BOTH
+def test_edge_of_four_faces_keeps_its_place(collapse: Collapse) -> None:
     left = trimesh.creation.box(bounds=[[-1, -1, -1], [0, 0, 1]])
     right = trimesh.creation.box(bounds=[[0, 0, -1], [1, 1, 1]])
     both = trimesh.util.concatenate([left, right])
     for _ in range(3):
         both = both.subdivide()
     both.merge_vertices()
-    vertices, faces = collapse_edges(*shape(both), 150, backend=backend)
+    vertices, faces = collapse(*shape(both), 150)
     light = reader(vertices, faces)
     assert len(faces) <= 150
     assert light.volume == pytest.approx(4.0, rel=0.02)
@@ -113,11 +115,11 @@ def test_edge_of_four_faces_keeps_its_place(backend: str) -> None:
     assert set(counts.tolist()) == {2, 4}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_degenerate_faces_do_no_harm(backend: str) -> None:
+@BOTH
+def test_degenerate_faces_do_no_harm(collapse: Collapse) -> None:
     vertices, faces = shape(trimesh.creation.icosphere(subdivisions=3))
     vertices[faces[:60, 0].long()] = vertices[faces[:60, 1].long()]  # edges without length
-    light = reader(*collapse_edges(vertices, faces, 300, backend=backend))
+    light = reader(*collapse(vertices, faces, 300))
     assert np.isfinite(light.vertices).all()
     assert len(light.faces) == 300 and light.is_watertight
 
@@ -128,8 +130,8 @@ def test_same_input_same_result() -> None:
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_the_listener_can_stop_it(backend: str) -> None:
+@BOTH
+def test_the_listener_can_stop_it(collapse: Collapse) -> None:
     counts: list[int] = []
 
     def stop(faces: int) -> None:
@@ -138,16 +140,14 @@ def test_the_listener_can_stop_it(backend: str) -> None:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        collapse_edges(*shape(trimesh.creation.icosphere(subdivisions=3)), 100, backend=backend, before_round=stop)
+        collapse(*shape(trimesh.creation.icosphere(subdivisions=3)), 100, before_round=stop)
     assert counts[0] == 1280 > counts[1]
 
 
-def test_no_work_and_bad_options() -> None:
+def test_no_work() -> None:
     vertices, faces = shape(trimesh.creation.icosphere(subdivisions=1))
     same = collapse_edges(vertices, faces, 80)
     assert same[0] is vertices and torch.equal(same[1], faces)
-    with pytest.raises(InvalidInputError, match="warp, reference"):
-        collapse_edges(vertices, faces, 10, backend="other")
 
 
 @pytest.mark.gpu

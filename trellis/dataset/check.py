@@ -27,8 +27,8 @@ from trellis.dataset.layout import (
 )
 from trellis.dataset.records import CAPTIONS, COUNT, KEY, Row, has, is_step, read_table, record_files
 from trellis.encoding.readers.files import DAMAGED_PICTURE
+from trellis.encoding.readers.ply import read_points
 from trellis.errors import InvalidInputError
-from trellis.export.ply_file import read_ply_element
 
 _SHA = re.compile(r"[0-9a-f]{64}")
 SMALLEST_PICTURE = 64  # pixels a side
@@ -132,14 +132,12 @@ def _is_list_of_texts(value: str) -> bool:
 
 def _read_voxels(path: Path, row: Row) -> NDArray:
     """The voxels of a file of points; raises InvalidInputError for points that are no centres, or another number."""
-    table = read_ply_element(path, "vertex")
-    if not {"x", "y", "z"} <= set(table.dtype.names or ()):
-        raise InvalidInputError(f"{path} has no points with x, y and z.")
-    found = voxel_numbers(np.stack([table[axis] for axis in "xyz"], 1))
+    points = read_points(path)
+    found = voxel_numbers(points)
     if found is None or not len(found[0]):
         raise InvalidInputError(f"{path}: its points are no centres of voxels between -0.5 and 0.5.")
-    if row.get(COUNT) and float(row[COUNT]) != len(table):
-        raise InvalidInputError(f"{path} has {len(table)} points, {METADATA} says {row[COUNT]}.")
+    if row.get(COUNT) and float(row[COUNT]) != len(points):
+        raise InvalidInputError(f"{path} has {len(points)} points, {METADATA} says {row[COUNT]}.")
     return found[0]
 
 

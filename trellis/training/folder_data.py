@@ -16,8 +16,8 @@ from trellis.dataset.latent_statistics import read_arrays
 from trellis.dataset.layout import CAMERAS, CONDITIONED, METADATA, NORMALIZATION, VOXELIZED, DataFolder, voxel_numbers
 from trellis.dataset.records import CAPTIONS, COUNT, SCORE, Row, has, read_metadata
 from trellis.encoding.readers.files import DAMAGED_PICTURE
+from trellis.encoding.readers.ply import read_points
 from trellis.errors import InvalidInputError
-from trellis.export.ply_file import read_ply_element
 from trellis.training.released_config import LatentStatistics
 
 _HASHED = 8  # digits of a sha that say whether an object is held out
@@ -91,8 +91,7 @@ def held_out_part(objects: Sequence[TrainingObject], share: float) -> tuple[list
 def read_occupancy(source: TrainingObject, resolution: int) -> Tensor:
     """Whether each voxel is occupied: bool [1, R, R, R]. Raises InvalidInputError for a file of another grid."""
     path = source.folder.path(VOXELIZED, source.sha)
-    table = read_ply_element(path, "vertex")
-    found = voxel_numbers(np.stack([table[axis] for axis in "xyz"], 1), (resolution,))
+    found = voxel_numbers(read_points(path), (resolution,))
     if found is None:
         raise InvalidInputError(
             f"{path} holds no voxels of a grid of {resolution} a side; see dataset.args.resolution."

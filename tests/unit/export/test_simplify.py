@@ -75,11 +75,10 @@ def test_cancelled_before_the_start():
         simplify(sphere(3), faces=100, progress=progress)
 
 
-@pytest.mark.parametrize("backend", ["warp", "reference"])
-def test_closest_point_against_trimesh(backend):
+def test_closest_point_against_trimesh():
     mesh = sphere(2)
     points = torch.rand(200, 3, generator=torch.Generator().manual_seed(1)) - 0.5
-    found = closest_point(points, mesh.vertices, mesh.faces, backend=backend)
+    found = closest_point(points, mesh.vertices, mesh.faces)
     _, distance, _ = trimesh.proximity.closest_point_naive(reader(mesh), points.numpy())
     assert torch.allclose(found.distances, torch.from_numpy(distance).float(), atol=1e-6)
     assert torch.allclose(found.barycentrics.sum(1), torch.ones(200), atol=1e-5)
@@ -89,16 +88,7 @@ def test_closest_point_against_trimesh(backend):
     assert torch.allclose((place - points).norm(dim=1), found.distances, atol=1e-6)
 
 
-def test_closest_point_on_faces_without_area():
-    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
-    faces = torch.tensor([[0, 1, 2]], dtype=torch.int32)
-    found = closest_point(torch.tensor([[1.5, 1.0, 0.0]]), vertices, faces, backend="reference")
-    assert found.distances.item() == pytest.approx(1.0)
-
-
-def test_closest_point_rejects_nothing_and_the_unknown():
+def test_closest_point_rejects_nothing():
     points = torch.zeros(1, 3)
     with pytest.raises(InvalidInputError, match="no faces"):
         closest_point(points, points, torch.zeros(0, 3, dtype=torch.int32))
-    with pytest.raises(InvalidInputError, match="warp, reference"):
-        closest_point(points, points, torch.zeros(1, 3, dtype=torch.int32), backend="other")

@@ -1,7 +1,9 @@
-"""PLY meshes, ASCII and binary: vertices with colours and texture coordinates, polygons."""
+"""PLY files, ASCII and binary: meshes with colours and texture coordinates, and points."""
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
 MAX_HEADER, LONGEST_LIST = 1 << 16, 1 << 16
 COORDINATE_NAMES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
 _Table = dict[str, tuple[NDArray, NDArray]]  # of each column all values, and how many of them each row has
+_DAMAGE = (IndexError, KeyError, OverflowError, ValueError)
 _Column = tuple[str, np.dtype, np.dtype | None]  # name, type, type of the count of a list
 
 
@@ -35,26 +38,45 @@ class _Element:
 def read_ply(files: SourceFiles, *, up: str = "z") -> SourceMesh:
     """Read a PLY mesh. Raises InvalidInputError for a file that is damaged, has no faces, or holds Gaussians."""
     data = files.read()
-    name = files.path.name
     try:
-        order, elements, pictures, start = _header(data)
-        for element in elements:
-            if element.name in ("vertex", "face"):
-                files.limits.check("vertices" if element.name == "vertex" else "faces", element.count)
-        if order == "":  # numbers apart from each other become records of doubles, and are read as those
-            data, start = np.fromstring(data[start:], sep=" ").tobytes(), 0
-        tables = {}
-        for element in elements:
-            tables[element.name], start = _table(element, data, start, order)
+        tables, pictures = _tables(data, files.limits.check)
         part, stray = _part(files, tables)
     except InvalidInputError:
         raise
-    except (IndexError, KeyError, OverflowError, ValueError) as error:
-        raise InvalidInputError(f"{name} is not a usable PLY file: {error}.") from error
+    except _DAMAGE as error:
+        raise InvalidInputError(f"{files.path.name} is not a usable PLY file: {error}.") from error
     found = files.optional(pictures[0]) if pictures else None
     textures = [] if found is None else [files.picture(found, pictures[0])]
     materials = [Material(texture=0 if textures else None)]
     return assemble([part], files, up=up, srgb=True, stray=stray, materials=materials, textures=textures)
+
+
+def read_points(path: Path) -> NDArray:
+    """The places [N, 3] of a file's vertices. Raises InvalidInputError, which names the file, where it holds none."""
+    try:
+        tables, _ = _tables(path.read_bytes())
+        return _positions(tables.get("vertex", {}))
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except _DAMAGE as error:
+        raise InvalidInputError(f"{path} is not a usable PLY file: {error}.") from error
+
+
+def _tables(data: bytes, check: Callable[[str, int], None] = lambda *_: None) -> tuple[dict[str, _Table], list[str]]:
+    """The elements, and pictures that comments name; `check` is told how many vertices and faces a file states."""
+    order, elements, pictures, start = _header(data)
+    for element in elements:
+        if element.name in ("vertex", "face"):
+            check("vertices" if element.name == "vertex" else "faces", element.count)
+    if order == "":  # numbers apart from each other become records of doubles, and are read as those
+        try:
+            data, start = np.fromstring(data[start:], sep=" ").tobytes(), 0
+        except ValueError as error:
+            raise ValueError("something among its values is no number") from error
+    tables = {}
+    for element in elements:
+        tables[element.name], start = _table(element, data, start, order)
+    return tables, pictures
 
 
 def _header(data: bytes) -> tuple[str, list[_Element], list[str], int]:
@@ -95,8 +117,10 @@ def _table(element: _Element, body: bytes, place: int, order: str) -> tuple[_Tab
         )
         for name, kind, counts in element.columns
     ]
+    if not element.count:
+        return {name: (np.zeros(0, kind), np.zeros(0, np.int64)) for name, kind, _ in columns}, place
     # Nearly all files hold lists of one length, that of the first row: then rows are records.
-    lengths = _row(columns, body, place) if element.count else [0] * len(columns)
+    lengths = _row(columns, body, place)
     fields = [((f"count {c[0]}", c[2] or "V0"), (c[0], c[1], (n,))) for c, n in zip(columns, lengths)]
     record = np.dtype([field for pair in fields for field in pair])
     end = place + record.itemsize * element.count
@@ -134,13 +158,11 @@ def _row(columns: list[_Column], body: bytes, place: int) -> list[int]:
 def _part(files: SourceFiles, tables: dict[str, _Table]) -> tuple[MeshPart, int]:
     """The mesh, and how many faces have fewer than three corners."""
     vertex, face = tables.get("vertex", {}), tables.get("face", {})
-    if not {"x", "y", "z"} <= vertex.keys():
-        raise ValueError("it has no vertices with x, y and z")
+    positions = _positions(vertex)
     if "rot_0" in vertex and "face" not in tables:
         raise InvalidInputError(
             f"{files.path.name} holds Gaussians, not a mesh: export the asset as GLB and read that."
         )
-    positions = np.stack([vertex[axis][0] for axis in "xyz"], 1)
     named = next((names for names in COORDINATE_NAMES if set(names) <= vertex.keys()), None)
     uvs = np.stack([vertex[name][0] for name in named], 1) if named else None
     colors = _vertex_colors(vertex)
@@ -161,6 +183,12 @@ def _part(files: SourceFiles, tables: dict[str, _Table]) -> tuple[MeshPart, int]
     if uvs is not None:
         uvs = uvs * (1.0, -1.0) + (0.0, 1.0)  # they count from the bottom
     return MeshPart(positions, faces, uvs=uvs, colors=colors, normals=normals), int((lengths < 3).sum())
+
+
+def _positions(vertex: _Table) -> NDArray:
+    if not {"x", "y", "z"} <= vertex.keys():
+        raise ValueError("it has no vertices with x, y and z")
+    return np.stack([vertex[axis][0] for axis in "xyz"], 1)
 
 
 def _vertex_colors(vertex: _Table) -> NDArray | None:

@@ -1,11 +1,11 @@
-"""Visibility by trying every face with every ray, in plain torch."""
+"""Visibility by trying every face with every ray, in plain torch: what the kernel is compared with."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from trellis.ops.visibility.rays import INWARD, STRIDES
+from trellis.ops.visibility.warp_backend import INWARD, STRIDES
 
 CHUNK = 1 << 21  # ray-face pairs at a time
 

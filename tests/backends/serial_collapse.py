@@ -1,4 +1,4 @@
-"""Quadric edge collapse one edge after the other, cheapest first, in plain Python and numpy."""
+"""Quadric edge collapse one edge after the other, cheapest first, to compare the kernels with."""
 
 import heapq
 import itertools
@@ -21,8 +21,8 @@ WORSE = 0.7
 REPORT_EVERY = 256  # collapses
 
 
-def collapse(
-    vertices: Tensor, faces: Tensor, target: int, before_round: Callable[[int], None]
+def collapse_serially(
+    vertices: Tensor, faces: Tensor, target: int, *, before_round: Callable[[int], None] = lambda faces: None
 ) -> tuple[Tensor, Tensor]:
     """See `collapse_edges`; `before_round` gets the number of faces and may raise."""
     points = vertices.double().cpu().numpy()
