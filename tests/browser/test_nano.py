@@ -60,11 +60,11 @@ def wait_for_job(page: Page, selector: str) -> None:
 
 
 def choose_a_quick_look(page: Page) -> None:
-    """The memory preset of few steps, a small texture and a short preview."""
+    """The memory preset of a small texture and a short preview."""
     click(page, "#setup button")
     choose_option(page, "#option-preset", "prototype")
-    click(page, "#settings button")
-    page.wait_for_function("document.querySelector('#option-latent_steps input')?.value === '8'")
+    click(page, "#file-settings button")
+    page.wait_for_function("document.querySelector('#option-preview_frames input')?.value === '24'")
 
 
 def test_example_pictures_become_a_textured_glb(
