@@ -91,6 +91,9 @@ def test_pictures_are_framed_by_all_that_is_seen(data: Path, tmp_path: Path) -> 
     with pytest.raises(InvalidInputError, match="condition_views is 4"):
         read_pictures(source, views=4, draws=draws(0), read=partial(read_picture, size=32))
     path = next(source.folder.path(CONDITIONED, source.sha).glob("*.png"))
+    faint[..., :3], faint[16:48, 16:48, 3] = 0, 255  # a black thing is something
+    Image.fromarray(faint).save(path)
+    assert len(read_pictures(source, views=3, draws=draws(0), read=partial(read_picture, size=32))) == 3
     Image.fromarray(np.zeros_like(faint)).save(path)  # a thin sheet from its edge
     found = [read_pictures(source, views=2, draws=draws(i), read=partial(read_picture, size=32)) for i in range(8)]
     assert all(picture.any() for pictures in found for picture in pictures)

@@ -32,13 +32,14 @@ def object_box(alpha: np.ndarray, *, above: float = OPAQUE) -> tuple[float, floa
 
     Raises InvalidInputError when nothing is opaque or the object is smaller than two pixels.
     """
-    rows, columns = np.nonzero(alpha > above)
+    opaque = alpha > above
+    rows, columns = np.flatnonzero(opaque.any(1)), np.flatnonzero(opaque.any(0))
     if len(rows) == 0:
         raise InvalidInputError(
             "There is nothing in the picture: no pixel is opaque. Use a picture that shows an object."
         )
-    left, right = int(columns.min()), int(columns.max())
-    top, bottom = int(rows.min()), int(rows.max())
+    left, right = int(columns[0]), int(columns[-1])
+    top, bottom = int(rows[0]), int(rows[-1])
     side = int(max(right - left, bottom - top) * MARGIN)
     if side < 2:
         raise InvalidInputError("The object in the picture is a single dot. Use a larger picture.")

@@ -66,7 +66,9 @@ def _objects(root: Path) -> list[TrainingObject]:
 def _tokens(sources: list[TrainingObject], generator: BatchGenerator) -> Tensor:
     """Condition tokens of one picture of each object, on the CPU."""
     size = int(generator.encoder.image_size)
-    pictures = torch.stack([read_picture(front_picture(source), size) for source in sources])
+    nothing = torch.zeros(3, size, size, dtype=torch.uint8)
+    found = (read_picture(front_picture(source), size) for source in sources)
+    pictures = torch.stack([nothing if picture is None else picture for picture in found])
     return torch.cat([generator.encode(part).cpu() for part in pictures.split(_BATCH)])
 
 

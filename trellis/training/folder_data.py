@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,23 +133,29 @@ def read_statistics(roots: Sequence[Path], column: str) -> LatentStatistics:
 
 
 def read_pictures(
-    source: TrainingObject, *, views: int, draws: torch.Generator, read: Callable[[Path], Tensor]
+    source: TrainingObject, *, views: int, draws: torch.Generator, read: Callable[[Path], Tensor | None]
 ) -> Tensor:
     """Random condition pictures of an object, one after the other, as `read` gives them (see `read_picture`).
 
     Those that show nothing are left out: a thin sheet from its edge covers no pixel. Raises InvalidInputError for
     pictures that are missing or damaged, or too few.
     """
-    folder = source.folder.path(CONDITIONED, source.sha)
-    names = [str(frame["file_path"]) for frame in read_frames(source)]
+    paths = _picture_paths(source)
     found = list[Tensor]()
-    for number in torch.randperm(len(names), generator=draws).tolist():
+    for number in torch.randperm(len(paths), generator=draws).tolist():
         if len(found) < views:
-            picture = read(folder / names[number])
-            found += [picture] if picture.any() else []
+            picture = read(paths[number])
+            found += [] if picture is None else [picture]
     if len(found) < views:
+        folder = source.folder.path(CONDITIONED, source.sha)
         raise InvalidInputError(f"{folder} has {len(found)} pictures of something, condition_views is {views}.")
     return torch.stack(found)
+
+
+@lru_cache(1 << 16)
+def _picture_paths(source: TrainingObject) -> tuple[Path, ...]:
+    folder = source.folder.path(CONDITIONED, source.sha)
+    return tuple(folder / str(frame["file_path"]) for frame in read_frames(source))
 
 
 def read_frames(source: TrainingObject) -> list[dict[str, Any]]:
@@ -160,13 +167,13 @@ def read_frames(source: TrainingObject) -> list[dict[str, Any]]:
         raise InvalidInputError(f"{path} cannot be read: {error}.") from error
 
 
-def read_picture(path: Path, size: int) -> Tensor:
-    """A condition picture framed on black, uint8 [3, size, size]: the box of alpha > 0, times 1.2; or all black."""
+def read_picture(path: Path, size: int) -> Tensor | None:
+    """A condition picture framed on black, uint8 [3, size, size]: the box of alpha > 0, times 1.2; None without one."""
     try:
         with Image.open(path) as picture:
             cutout = picture.convert("RGBA")
         if cutout.getchannel("A").getextrema() == (0, 0):
-            return torch.zeros(3, size, size, dtype=torch.uint8)
+            return None
         framed = frame_object(cutout, size, above=0)[0]
     except DAMAGED_PICTURE as error:
         raise InvalidInputError(f"{path} cannot be read: {error}.") from error

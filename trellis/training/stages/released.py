@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ from trellis.training.samples import COUNT, SAMPLER, draw_gaussians, draw_struct
 from trellis.training.start_weights import load_start
 
 _MEASURED = 64  # held-out objects of a measurement, at most
+_KEPT = 1 << 13  # structure latents: 131 kB each at the published sizes
 _DRAWS_OF_MEASURING = 1 << 40  # in place of a step: the draws of every measurement are the same
 
 logger = logging.getLogger(__name__)
@@ -245,6 +247,7 @@ class ReleasedFlow(ReleasedStage):
         self.sparse = isinstance(data, LatentArgs)
         self.column = (LATENT if self.sparse else STRUCTURE) + data.latent_model
         self.columns = (self.column, CONDITIONED if isinstance(data, PictureArgs) else CAPTIONS)
+        self._structure = lru_cache(_KEPT)(read_structure)
         self.condition: TrainingCondition
         if isinstance(data, PictureArgs) and isinstance(args, ImageFlowArgs):
             self.condition = PictureCondition(data, args.image_cond_model, around.runtime, around.device)
@@ -283,7 +286,7 @@ class ReleasedFlow(ReleasedStage):
                 raise InvalidInputError(f"{source.sha} has {len(coords):,} voxels, more than max_num_voxels {most:,}.")
             x0 = (feats - self._mean) / self._std
         else:
-            x0 = read_structure(source, self.column)
+            x0 = self._structure(source, self.column)
         dropped = float(torch.rand((), generator=draws)) < self.args.p_uncond
         t = losses.draw_time(self.args.t_schedule, draws)
         condition = self.condition.read(source, draws)
