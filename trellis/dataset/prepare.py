@@ -171,15 +171,17 @@ def encoding_model(model: Pipeline) -> TrellisPipeline:
 def model_columns(model: TrellisPipeline) -> dict[str, str]:
     """The columns of an opened model's features and latents, by FEATURE, LATENT and STRUCTURE.
 
-    Published encoders are known by their files' names, those of a model's own folder by its name too.
+    Published encoders are known by their files' names, those of a model's own folder by its name too, however the
+    model was asked for.
     """
     assert model.location is not None, "it was opened from somewhere"
+    folder = (model.location.local or Path(model.name)).name
     features = LOCAL if model.host.config("slat_encoder").in_channels == FEATURES else PUBLISHED_FEATURES
     names = {}
     for role in ("slat_encoder", "sparse_structure_encoder"):
         stem = network_stem(model.location, role)
         own = stem.parent.name == ENCODER_FOLDER
-        names[role] = f"{Path(model.name).name}_{stem.name}" if own else stem.name  # a folder's name, not its path
+        names[role] = f"{folder}_{stem.name}" if own else stem.name
     latent, structure = names["slat_encoder"], names["sparse_structure_encoder"]
     return {
         FEATURE: f"{FEATURE}{features}",
