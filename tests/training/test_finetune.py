@@ -15,12 +15,14 @@ from tests.training import tiny_data
 from tests.training.tiny_data import LATENT_FLOW, STRUCTURE_FLOW
 from trellis.app.train_command import main
 from trellis.dataset.layout import LATENT, STRUCTURE
-from trellis.dataset.prepare import model_columns
+from trellis.dataset.prepare import encoding_model, model_columns
 from trellis.errors import CheckpointError
+from trellis.families.trellis_family import NANO_FOLDER
 from trellis.models import create_model, load_model
 from trellis.opening import open_model
 from trellis.pipeline import TrellisPipeline
 from trellis.runtime import Runtime
+from trellis.training.finetune import flow_values
 from trellis.training.log import read_log
 from trellis.training.samples import draw_structures
 from trellis.training.stages.released import ReleasedFlow
@@ -53,6 +55,20 @@ def line(model: Path, data: Path, output: Path, *options: str) -> list[str]:
 
 def weights(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob("*.safetensors")}
+
+
+def test_latents_are_found_however_the_model_is_named() -> None:
+    names = [model_columns(encoding_model(open_model(name, runtime=RUNTIME))) for name in ("nano", NANO_FOLDER)]
+    assert names[0] == names[1] and names[0][STRUCTURE] == "ss_latent_trellis-nano_sparse_structure_encoder"
+
+
+def test_small_networks_learn_from_large_batches_at_a_high_rate() -> None:
+    nano = encoding_model(open_model("nano", runtime=RUNTIME))
+    full, lora = (flow_values(nano, STRUCTURE_FLOW, 650, steps=None, lora_rank=rank) for rank in (None, 16))
+    given, other = (values["trainer"]["args"] for values in (full, lora))
+    assert (given["batch_size"], given["max_steps"], given["lora"]) == (64, 1000, None)
+    assert given["optimizer"]["args"]["lr"] == pytest.approx(3.2e-4)
+    assert other["optimizer"]["args"]["lr"] == pytest.approx(9.6e-4) and other["lora"] == {"rank": 16, "alpha": 16}
 
 
 @pytest.mark.parametrize("lora", [False, True])

@@ -13,6 +13,7 @@ from trellis.training.procedural.generic import KINDS
 from trellis.training.procedural.photographs import soft
 
 MESHES = "meshes"  # the kind of data that is no family
+_FAMILIES_PER_MESHES = 12  # meshes are as varied as several families, and have as many turns
 
 
 def training_families(config: DataConfig) -> list[str]:
@@ -36,8 +37,9 @@ def without(config: DataConfig, kinds: Sequence[str]) -> DataConfig:
 
 
 def training_kinds(config: DataConfig) -> list[str]:
-    """What chunks are made of in turn: families, and MESHES where there are some."""
-    return training_families(config) + [MESHES] * bool(config.meshes)
+    """What chunks are made of in turn: families, and MESHES where there are some, once for every dozen of families."""
+    families = training_families(config)
+    return families + [MESHES] * (max(1, len(families) // _FAMILIES_PER_MESHES) if config.meshes else 0)
 
 
 def chunk_kind(config: DataConfig, number: int) -> str:

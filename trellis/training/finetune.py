@@ -24,8 +24,10 @@ from trellis.training.trainer import BEST_FOLDER, write_json
 
 FLOWS = {"structure_flow": "sparse_structure_flow_model", "latent_flow": "slat_flow_model"}  # folder: role
 MODEL_FOLDER = "model"
-# What suits fewer than 5,000 objects. The rate is that of a width of 1024; narrower networks take a higher one.
+# What suits fewer than 5,000 objects. Rate and batch are those of a width of 1024; small networks, which are trained in
+# no time, take more of both (docs/journal/nano.md), and low-rank updates a higher rate.
 _RATE, _WIDTH, _WARM_UP, _AVERAGE, _HELD_OUT, _BATCH = 2e-5, 1024, 500, 0.999, 0.05, 8
+_SMALL_WIDTH, _SMALL_BATCH, _LORA_RATE = 512, 64, 3
 _EPOCHS, _LEAST, _MOST, _SAVES = 40, 1000, 20_000, 10
 
 logger = logging.getLogger(__name__)
@@ -68,8 +70,9 @@ def flow_values(
     assert model.location is not None
     config, stem = PipelineConfig.read(model.location.description), network_stem(model.location, role)
     network, columns = read_json(stem.with_name(f"{stem.name}{ENDINGS[0]}")), model_columns(model)
-    rate = _RATE * _WIDTH / network["args"]["model_channels"]
-    batch = max(1, min(_BATCH, objects))
+    width = network["args"]["model_channels"]
+    rate = _RATE * (_WIDTH / width) ** 2 * (1 if lora_rank is None else _LORA_RATE)
+    batch = max(1, min(_SMALL_BATCH if width <= _SMALL_WIDTH else _BATCH, objects))
     steps = steps or min(_MOST, max(_LEAST, _EPOCHS * objects // batch))
     trainer: dict[str, Any] = {
         "max_steps": steps,
