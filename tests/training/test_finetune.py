@@ -77,7 +77,12 @@ def test_the_result_is_a_model(lora: bool, model: Path, data: Path, tmp_path: Pa
     assert main(line(model, data, tmp_path, "--steps", "2", *(["--lora", "2"] if lora else []))) == 0
     before, after = weights(model), weights(tmp_path / "model")
     changed = {name for name in before if before[name] != after[name]}
-    assert before.keys() == after.keys() and changed == {f"{STRUCTURE_FLOW}.safetensors", f"{LATENT_FLOW}.safetensors"}
+    flows = {f"{STRUCTURE_FLOW}.safetensors", f"{LATENT_FLOW}.safetensors"}
+    assert before.keys() == after.keys() and changed == flows | ({"model.safetensors"} if not lora else set())
+    trained = tmp_path / "structure_flow" / "best" / "image_encoder" / "model.safetensors"
+    assert trained.is_file() != lora and (lora or trained.read_bytes() == after["model.safetensors"])
+    asked = json.loads((tmp_path / "latent_flow" / "config.json").read_text())["trainer"]["args"]["image_cond_model"]
+    assert Path(asked["path"]) == (model / "image_encoder" if lora else trained.parent)
     assert {path.name for path in (tmp_path / "model").iterdir()} == {
         "pipeline.json", "training.json", "ckpts", "encoders", "image_encoder"
     }  # fmt: skip

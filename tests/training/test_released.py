@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.training import tiny_data, two_processes
 from tests.training.forked import launched
@@ -102,7 +103,7 @@ def command_line(values: dict[str, Any], folder: Path, data: Path, *options: str
 
 
 def test_two_processes_learn_as_one(data: Path, encoder: dict[str, Any], tmp_path: Path) -> None:
-    values = latent_flow(encoder, max_steps=5, grad_clip=None)
+    values = latent_flow(encoder, max_steps=5, grad_clip=None, train_encoder=True)
     expected = train(values, tmp_path / "one", data)
     words, log = command_line(values, tmp_path / "two", data, "--num_gpus", "2"), tmp_path / "log.txt"
     assert launched(main, words, log) == 0, log.read_text()
@@ -110,12 +111,16 @@ def test_two_processes_learn_as_one(data: Path, encoder: dict[str, Any], tmp_pat
     assert losses(tmp_path / "two") == pytest.approx(expected, rel=1e-3)
     ours, theirs = (load_model(tmp_path / name / "denoiser").state_dict() for name in ("one", "two"))
     assert all(torch.allclose(value, theirs[name], atol=2e-3) for name, value in ours.items())
+    before = load_file(Path(encoder["path"]) / "model.safetensors")
+    one, two = (load_file(tmp_path / name / "image_encoder" / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(value, two[name], atol=1e-3) for name, value in one.items())
+    assert max(float((value - before[name]).abs().max()) for name, value in one.items()) > 3e-3
 
 
 def test_a_split_network_learns_as_a_whole_one_and_goes_on_as_one(
     data: Path, encoder: dict[str, Any], tmp_path: Path
 ) -> None:
-    values = latent_flow(encoder, max_steps=4, grad_clip=None)
+    values = latent_flow(encoder, max_steps=4, grad_clip=None, train_encoder=True)
     expected = train(values, tmp_path / "one", data)
     config, folder = tmp_path / "config.json", tmp_path / "split"
     config.write_text(json.dumps(values))

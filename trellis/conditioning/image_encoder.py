@@ -16,6 +16,8 @@ from trellis.runtime import Runtime
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Parameters of published files that the features below do not pass.
+UNUSED = ("backbone.embeddings.mask_token", "backbone.layernorm.weight", "backbone.layernorm.bias")
 # Name used in published pipelines -> (repository on the hub, input side in pixels).
 PUBLISHED_ENCODERS = {"dinov2_vitl14_reg": ("facebook/dinov2-with-registers-large", 518)}
 

@@ -1,4 +1,4 @@
-"""What a flow is trained under: pictures or captions of an object, and the frozen encoder that reads them."""
+"""What a flow is trained under: pictures or captions of an object, and the encoder that reads them."""
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trellis.conditioning import ImageEncoder, TextEncoder
 from trellis.runtime import Runtime
@@ -17,7 +17,12 @@ _KEPT_BYTES = 2**31  # of framed pictures, which are small beside the files that
 
 
 class PictureCondition:
-    """Random pictures of an object: the tokens of all of them, one after the other; none is zeros."""
+    """Random pictures of an object: the tokens of all of them, one after the other; none is zeros.
+
+    encoder: the network, frozen unless somebody changes that; encode: what is called in its place (itself at first).
+    """
+
+    encode: nn.Module
 
     def __init__(
         self, args: PictureArgs, reference: str | dict[str, Any], runtime: Runtime, device: torch.device
@@ -26,16 +31,16 @@ class PictureCondition:
         self._args, self._device = args, device
         kept = _KEPT_BYTES // (3 * args.image_size**2)
         self._read = lru_cache(kept)(partial(read_picture, size=args.image_size))
-        self._encoder = ImageEncoder.from_pretrained(reference, Path(), runtime).to(device).requires_grad_(False)
+        self.encoder = ImageEncoder.from_pretrained(reference, Path(), runtime).to(device).requires_grad_(False)
+        self.encode = self.encoder
 
     def read(self, source: TrainingObject, draws: torch.Generator) -> Tensor:
         """uint8 [views, 3, S, S]."""
         return read_pictures(source, views=self._args.condition_views, draws=draws, read=self._read)
 
-    @torch.no_grad()
     def tokens(self, conditions: Sequence[Tensor], dropped: Sequence[bool]) -> Tensor:
         pictures = torch.cat(list(conditions)).to(self._device).float() / 255
-        tokens = self._encoder(pictures).unflatten(0, (len(conditions), -1)).flatten(1, 2)
+        tokens = self.encode(pictures).unflatten(0, (len(conditions), -1)).flatten(1, 2)
         return tokens * (~torch.tensor(dropped, device=self._device))[:, None, None]
 
 

@@ -17,6 +17,7 @@ from trellis.opening import open_model
 from trellis.pipeline import TrellisPipeline
 from trellis.runtime import Runtime
 from trellis.training.config import read_json
+from trellis.training.networks import IMAGE_ENCODER
 from trellis.training.processes import Processes
 from trellis.training.run import RunOptions, train_released
 from trellis.training.start import SETTINGS_FILE
@@ -46,14 +47,16 @@ def finetune(
 ) -> bool:
     """Train the structure flow and then the latent flow of a model; `output/model` is the model that comes out.
 
-    steps: of each (None: by the number of objects); lora_rank: of updates that alone are trained (None: all weights).
+    An image encoder of the model's own learns with the structure flow. steps: of each (None: by the number of objects);
+    lora_rank: of updates that alone are trained (None: all weights).
     True when both are done. Raises InvalidInputError, CheckpointError.
     """
     opened = encoding_model(open_model(model, runtime=runtime))
     column = model_columns(opened)[STRUCTURE]
     objects = sum(row.get(column) == "True" for root in roots for row in read_metadata(DataFolder(root)).values())
     for name, role in FLOWS.items():
-        values = flow_values(opened, role, objects, steps=steps, lora_rank=lora_rank)
+        encoder = _trained_encoder(output)
+        values = flow_values(opened, role, objects, steps=steps, lora_rank=lora_rank, encoder=encoder)
         logger.info("%s of %s", role, opened.name)
         if not train_released(values, output / name, roots, runtime, options, processes):
             return False
@@ -64,15 +67,25 @@ def finetune(
 
 
 def flow_values(
-    model: TrellisPipeline, role: str, objects: int, *, steps: int | None, lora_rank: int | None
+    model: TrellisPipeline,
+    role: str,
+    objects: int,
+    *,
+    steps: int | None,
+    lora_rank: int | None,
+    encoder: Path | None = None,
 ) -> dict[str, Any]:
-    """The configuration, in the published form, that fine-tunes one flow of a model on so many objects."""
+    """The configuration, in the published form, that fine-tunes one flow of a model on so many objects.
+
+    encoder: the image encoder that the structure flow was trained with, if it has changed.
+    """
     assert model.location is not None
     config, stem = PipelineConfig.read(model.location.description), network_stem(model.location, role)
     network, columns = read_json(stem.with_name(f"{stem.name}{ENDINGS[0]}")), model_columns(model)
     width = network["args"]["model_channels"]
     rate = _RATE * (_WIDTH / width) ** 2 * (1 if lora_rank is None else _LORA_RATE)
     batch = max(1, min(_SMALL_BATCH if width <= _SMALL_WIDTH else _BATCH, objects))
+    batch = 1 << (batch.bit_length() - 1)  # a power of two, so that several cards can share it
     steps = steps or min(_MOST, max(_LEAST, _EPOCHS * objects // batch))
     trainer: dict[str, Any] = {
         "max_steps": steps,
@@ -104,6 +117,11 @@ def flow_values(
         if "slat_decoder_gs" in config.models:
             data["pretrained_slat_dec"] = str(network_stem(model.location, "slat_decoder_gs"))
     condition, arguments, size = _condition(config, model.location)
+    if isinstance(config.image_cond_model, dict):
+        if role == FLOWS["structure_flow"]:
+            arguments["train_encoder"] = lora_rank is None
+        elif encoder is not None:
+            arguments["image_cond_model"] = {**config.image_cond_model, "path": str(encoder.absolute())}
     return {
         "models": {"denoiser": network},
         "dataset": {"name": f"{condition}Conditioned{dataset}", "args": {"min_aesthetic_score": 0, **data, **size}},
@@ -139,8 +157,9 @@ def write_model(source: TrellisPipeline, output: Path) -> None:
     for role in ENCODERS:
         if role not in config.models and encoder_stem(config, role, location.folder) is not None:
             _copy_network(network_stem(location, role), aside / ENCODER_FOLDER / role)
+    encoder = _trained_encoder(output)
     for name in location.describe().folders:
-        shutil.copytree(location.folder / name, aside / name)
+        shutil.copytree(encoder or location.folder / name, aside / name)
     replace(config, models={role: f"ckpts/{role}" for role in config.models}).write(aside / PIPELINE_FILE)
     settings = {name: read_json(output / name / "config.json") for name in FLOWS}
     former = location.folder / SETTINGS_FILE
@@ -152,6 +171,12 @@ def write_model(source: TrellisPipeline, output: Path) -> None:
 def _finished(run: Path) -> Path:
     best = run / BEST_FOLDER / "denoiser"
     return best if best.with_name(f"denoiser{ENDINGS[0]}").is_file() else run / "denoiser"
+
+
+def _trained_encoder(output: Path) -> Path | None:
+    """The image encoder that has learned with the structure flow."""
+    folder = _finished(output / "structure_flow").with_name(IMAGE_ENCODER)
+    return folder if folder.is_dir() else None
 
 
 def _copy_network(stem: Path, target: Path) -> None:

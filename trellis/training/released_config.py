@@ -175,9 +175,11 @@ class FlowArgs(TrainerArgs):
 
 
 class ImageFlowArgs(FlowArgs):
-    """image_cond_model: a published name, or {"path", "image_size"} of a folder."""
+    """image_cond_model: a published name, or {"path", "image_size"} of a folder; train_encoder (not published): that
+    encoder learns along."""
 
     image_cond_model: str | dict[str, Any] = "dinov2_vitl14_reg"
+    train_encoder: bool = False
 
 
 class TextFlowArgs(FlowArgs):

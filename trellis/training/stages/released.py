@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from trellis.conditioning.dinov2 import Dinov2
+from trellis.conditioning.image_encoder import UNUSED, ImageEncoder
 from trellis.dataset.layout import CONDITIONED, LATENT, STRUCTURE, VOXELIZED
 from trellis.dataset.records import CAPTIONS
 from trellis.errors import InvalidInputError
@@ -33,6 +35,7 @@ from trellis.training.folder_data import (
 )
 from trellis.training.generate import sample_latents, sample_structure
 from trellis.training.lora import add_lora, merged, save_lora
+from trellis.training.networks import IMAGE_ENCODER, save_network
 from trellis.training.processes import Processes, must_be_split, sharing_gradients, spread, whole
 from trellis.training.randomness import mix
 from trellis.training.released_config import (
@@ -179,17 +182,20 @@ class ReleasedStage:
 
     def export(self, folder: Path) -> None:
         """Write the networks in the released format; of low-rank updates also these alone."""
-        for role, network in self.modules.items():
-            state = {name: whole(value).cpu() for name, value in network.state_dict().items()}
+        for role, model in self.config.models.items():
+            state = self._whole_state(role)
             if not self.around.processes.leads:
                 continue
-            model = self.config.models[role]
             plain = create_model(model.name, model.args)
             plain.set_precision(torch.float32)
             plain.load_state_dict(merged(state, self.args.lora))
             save_model(plain, folder / role)
             if self.args.lora is not None:
                 save_lora(state, self.args.lora, folder / f"{role}_lora.safetensors")
+
+    def _whole_state(self, role: str) -> dict[str, Tensor]:
+        """A network's tensors on the CPU; every process must ask."""
+        return {name: whole(value).cpu() for name, value in self.modules[role].state_dict().items()}
 
     def position(self, step: int) -> dict[str, int]:
         return self.batches.position(step)
@@ -254,6 +260,8 @@ class ReleasedFlow(ReleasedStage):
         else:
             self.condition = TextCondition(args.text_cond_model, around.runtime, around.device)
         super().__init__(config, around)
+        if IMAGE_ENCODER in self.modules and isinstance(self.condition, PictureCondition):
+            self.condition.encode = self._called[IMAGE_ENCODER]
         self._sizes = cast(Any, cast(Network[Any], self.modules["denoiser"]).config)
         if self.sparse:
             statistics = data.normalization or read_statistics(around.roots, self.column)
@@ -265,6 +273,24 @@ class ReleasedFlow(ReleasedStage):
         self._decoder = find_decoder(decoder, around.runtime, around.device)
         if self._decoder is None:
             logger.info("note: no sample pictures, for there is no decoder: %s", decoder or "none is stated")
+
+    def _networks(self) -> dict[str, nn.Module]:
+        networks = super()._networks()
+        args, condition = self.args, self.condition
+        if isinstance(args, ImageFlowArgs) and isinstance(condition, PictureCondition) and args.train_encoder:
+            networks[IMAGE_ENCODER] = condition.encoder
+            for name, parameter in condition.encoder.named_parameters():
+                parameter.requires_grad_(name not in UNUSED)
+        return networks
+
+    def export(self, folder: Path) -> None:
+        super().export(folder)
+        if isinstance(self.condition, PictureCondition) and IMAGE_ENCODER in self.modules:
+            state = self._whole_state(IMAGE_ENCODER)
+            if self.around.processes.leads:
+                plain = ImageEncoder(Dinov2(self.condition.encoder.backbone.config))
+                plain.load_state_dict(state)
+                save_network(plain, folder, IMAGE_ENCODER)
 
     def _check_sizes(self) -> None:
         """Raise InvalidInputError where the latents are those of another model."""
