@@ -56,7 +56,6 @@ def test_a_page_that_is_opened_again_finds_the_job_with_all_that_was_asked(
     page = open_page(site.address, viewport=TALL)
     site.pipeline.writing.clear()  # held after the draft
     open_settings(page)
-    wait_for_value(page, "latent_steps", "")  # shown as 0 until the page is filled
     page.fill("#option-latent_steps input", "7")
     generate(page, pictures[0])
     page.wait_for_selector(".draft")
@@ -167,7 +166,6 @@ def test_an_entry_brings_the_whole_question_back(
 ) -> None:
     page = open_page(site.address, viewport=TALL)
     open_settings(page)
-    wait_for_value(page, "latent_steps", "")
     page.fill("#option-latent_steps input", "7")
     click(page, "#option-normal_map input")
     generate(page, pictures[0])

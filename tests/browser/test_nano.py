@@ -63,6 +63,7 @@ def choose_a_quick_look(page: Page) -> None:
     """The memory preset of a small texture and a short preview."""
     click(page, "#setup button")
     choose_option(page, "#option-preset", "prototype")
+    click(page, "#settings button")
     click(page, "#file-settings button")
     page.wait_for_function("document.querySelector('#option-preview_frames input')?.value === '24'")
 
