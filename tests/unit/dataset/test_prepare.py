@@ -29,7 +29,7 @@ class Encoders:
     """Stands in for a pipeline: latents that depend on the file alone, at once."""
 
     name, operations = "tiny", ("encode",)
-    location = SimpleNamespace(name="tiny")
+    location = SimpleNamespace(name="tiny", local=None)
     host = SimpleNamespace(config=lambda role: SimpleNamespace(in_channels=91))
     runtime = SimpleNamespace(device=torch.device("cpu"))
 
