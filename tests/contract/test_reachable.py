@@ -23,6 +23,7 @@ PROGRAMS = (
     "trellis/training/evaluate.py",
     "trellis/training/furniture.py",
     "trellis/training/evaluate_folder.py",
+    "trellis/training/practice.py",
     "trellis/training/evaluate_retexture.py",
     "trellis/training/evaluate_edits.py",
     "trellis/training/procedural/examples.py",

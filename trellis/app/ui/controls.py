@@ -49,19 +49,6 @@ FOLLOWING = (
 MOST_SLIDER_STEPS = 1000  # finer ranges get a field to type in
 
 
-class NumberField(gr.Number):
-    """A number that may be empty: Gradio would show 0 in an empty field until an event has emptied it."""
-
-    is_template = True  # the page draws it as its parent
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        return config | {"value": ""} if config.get("value") is None else config
-
-    def preprocess(self, payload: float | str | None) -> float | int | None:
-        return None if payload == "" else super().preprocess(payload)
-
-
 def create_control(name: str) -> Component:
     """The control of the option called `name`: a field for a number, a slider, a switch or choices."""
     option = GenerationRequest.options()[name]
@@ -80,13 +67,9 @@ def create_control(name: str) -> Component:
         return gr.Radio(list(option.values), value=default, **shared)
     if option.null is not None or (option.maximum - option.minimum) / option.step > MOST_SLIDER_STEPS:
         # The range is left to the request's own check, whose message names the field.
-        return NumberField(
-            default,
-            placeholder=option.null,
-            precision=0 if option.kind == "integer" else None,
-            step=option.step,
-            **shared,
-        )
+        # An empty text, since Gradio shows None as 0 until an event has emptied the field.
+        value: Any = "" if default is None else default
+        return gr.Number(value, placeholder=option.null, step=option.step, **shared)
     return gr.Slider(option.minimum, option.maximum, default, step=option.step, **shared)
 
 
