@@ -73,7 +73,8 @@ class PercentileLimit(NormLimit):
         self._count += 1
 
     def state(self) -> dict[str, Any]:
-        return {"norms": self._norms.cpu(), "count": self._count}
+        norms = self._norms.to("cpu", copy=True)  # for it is written while the next steps are taken
+        return {"norms": norms, "count": self._count}
 
     def load(self, state: dict[str, Any]) -> None:
         if len(state.get("norms", ())) == len(self._norms):  # a run of another length of memory begins a new one
