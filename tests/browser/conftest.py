@@ -65,6 +65,7 @@ def opened_pages(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.set_default_timeout(180_000)  # only a failing test waits so long
         page.on("request", lambda request: _note_outside(request.url, address, outside))
         page.on("console", lambda message: _log.warning("%s: %s", message.type, message.text))
+        page.on("requestfailed", lambda request: _log.warning("%s: %s", request.url, request.failure))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address)
         page.wait_for_selector("#viewer .tv-pane", state="attached")

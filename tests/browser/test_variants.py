@@ -120,6 +120,7 @@ def test_a_newcomer_needs_two_clicks_for_an_example_and_three_for_a_picture(
     """Up to a GLB on the disk; a real click each, in the size of a small laptop, without scrolling."""
     page = open_page(site.address, viewport={"width": 1280, "height": 720})
     page.locator("#examples button").first.click(no_wait_after=True)
+    page.wait_for_selector(".offer [data-option]")  # comes last and moves the links: a click between is no click
     with page.expect_download() as download:
         page.locator("a.download[data-kind=glb]").click()
     assert download.value.suggested_filename == "square_0.glb"
@@ -129,6 +130,7 @@ def test_a_newcomer_needs_two_clicks_for_an_example_and_three_for_a_picture(
         page.locator("#pictures button").first.click()
     chooser.value.set_files(str(pictures[1]))
     page.locator("#generate").click()
+    page.wait_for_selector(".offer [data-option]")  # comes last and moves the links: a click between is no click
     with page.expect_download() as download:
         page.locator("a.download[data-kind=glb]").click()
     assert download.value.suggested_filename == "square_1.glb"
