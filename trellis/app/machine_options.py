@@ -1,7 +1,11 @@
 """Which model runs where, for every command that works with one: the options, and opening it; quick to import."""
 
 import argparse
+import gc
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,15 +98,30 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     add("--cudnn", choices=CUDNN_MODES, default=default.cudnn, help=cudnn)
 
 
+@contextmanager
+def _kept_for_good() -> Iterator[None]:
+    """While libraries are imported: to look for garbage among what they make, which stays, takes 0.5 s of two."""
+    if "torch" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
 def open_pipeline(*, index: int | None = None, progress: Progress | None = None, **values: Any) -> "Pipeline":
     """The pipeline of a model on this machine; `values` are those of `MachineOptions`.
 
     A preset's precision holds where none is stated. A model of the hub that is not here is fetched, of which `progress`
     hears in megabytes, and its cancel stops that. `index` is which of several accelerators is used.
     """
-    from trellis.families.acquire import obtain_model
-    from trellis.opening import open_model  # and torch with it
-    from trellis.ops.rasterize import ADAPTERS, require_adapter
+    with _kept_for_good():
+        from trellis.families.acquire import obtain_model
+        from trellis.opening import open_model  # and torch with it
+        from trellis.ops.rasterize import ADAPTERS, require_adapter
 
     options = MachineOptions(**values)
     if index is not None:
