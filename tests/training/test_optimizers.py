@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from trellis.errors import InvalidInputError
+from trellis.training import optimizers
 from trellis.training.config import OptimizerConfig, parse_config
-from trellis.training.optimizers import Muon, create_optimizers, orthogonalized, set_rates
+from trellis.training.optimizers import Muon, create_optimizers, orthogonal_directions, set_rates
 
 CPU = torch.device("cpu")
 
@@ -15,10 +16,22 @@ CPU = torch.device("cpu")
 def test_steps_are_nearly_orthogonal(shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     skewed = torch.randn(3, *shape, generator=generator) * torch.logspace(0, -1.5, shape[1])
-    values = torch.linalg.svdvals(orthogonalized(skewed).float())
+    values = torch.linalg.svdvals(torch.stack(orthogonal_directions(list(skewed))))
     assert values.shape == (3, min(shape))
     assert float(values.min()) > 0.3 and float(values.max()) < 1.4
     assert float(torch.linalg.svdvals(skewed).amin() / torch.linalg.svdvals(skewed).amax()) < 0.1
+
+
+def test_matrices_filled_up_with_zeros_have_the_same_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(2)
+    matrices = [torch.randn(*shape, generator=generator) for shape in ((20, 24), (40, 20), (17, 90))]
+    alone = orthogonal_directions(matrices)
+    monkeypatch.setattr(optimizers, "is_gpu", lambda device: True)
+    together = orthogonal_directions(matrices)
+    for matrix, one, other in zip(matrices, alone, together):
+        assert one.shape == other.shape == matrix.shape and one.dtype == other.dtype == matrix.dtype
+        assert torch.allclose(one, other, atol=0.02)
+        assert float((matrix * other).sum()) > 0
 
 
 def test_matrices_of_one_shape_are_updated_as_if_alone() -> None:

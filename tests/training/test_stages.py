@@ -1,14 +1,23 @@
 """The latent VAE and the flows learn a batch, and resume to the same bits as a run that was not interrupted."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from tests.training.tiny import tiny_config, tiny_trainer
+from tests.training.forked import launched
+from tests.training.tiny import CPU, tiny_config, tiny_trainer
+from trellis.app.train_command import main
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.training.config import config_values, parse_config
+from trellis.training.processes import Processes
 from trellis.training.randomness import step_generator
+from trellis.training.settings import stage_settings
+from trellis.training.stages import create_stage
+from trellis.training.stages.flows import Flows
 from trellis.training.trainer import Stage, Trainer
 
 
@@ -117,3 +126,50 @@ def test_stages_refuse_what_they_do_not_know(runs: Path) -> None:
     run.stage.at_step(0)
     with pytest.raises(InvalidInputError, match="ssim"):
         run.stage.loss(step_generator(0, 0, torch.device("cpu")))
+
+
+def test_two_processes_take_the_mean_of_their_gradients(runs: Path, tmp_path: Path) -> None:
+    config = replace(tiny_config("flows", steps=3, objects=6), inputs={"structure_vae": str(runs / "structure_vae")})
+    config = replace(config, inputs=config.inputs | {"latent_vae": str(runs / "latent_vae")})
+    (tmp_path / "config.json").write_text(json.dumps(config_values(config)))
+    words = ["--config", "config.json", "--output_dir", "two", "--device", "cpu", "--threads", "1", "--num_gpus", "2"]
+    words = [str(tmp_path / word) if word in ("config.json", "two") else word for word in words]
+    log = tmp_path / "log.txt"
+    assert launched(main, words, log) == 0, log.read_text()
+    assert log.read_text().count("flows: done after 3 steps") == 2  # each of them says so
+
+    first, second = (create_stage(config, tmp_path, device=CPU, processes=Processes(rank, 2)) for rank in (0, 1))
+    assert isinstance(first, Flows) and isinstance(second, Flows)
+    assert len(first.pool) == 4 and len(second.pool) == 2
+    second.image_encoder, second.structure_flow, second.latent_flow = first.modules.values()
+    shown = []
+
+    def both(processes: Processes, gradients: list[torch.Tensor]) -> None:
+        parameters = [p for p in first.modules.parameters() if p.grad is not None]
+        second.at_step(len(shown))
+        total, _ = second.loss(second.generator(len(shown), CPU))
+        shown.append(total.item())
+        for mine, other in zip(gradients, torch.autograd.grad(total, parameters), strict=True):
+            mine.copy_((mine + other) / 2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Processes, "average", both)
+        trainer = Trainer(first, stage_settings(config, CPU), tmp_path / "one", device=CPU)
+        trainer.run()
+    alone, together = (read_losses(tmp_path / name) for name in ("one", "two/flows"))
+    assert together == pytest.approx([(a + b) / 2 for a, b in zip(alone, shown)], rel=1e-4)
+    assert max(abs(a - b) for a, b in zip(alone, shown)) > 1e-3
+    for role in config.models:
+        name = f"{role}/model.safetensors" if role == "image_encoder" else f"{role}.safetensors"
+        one, two = (load_file(tmp_path / folder / name) for folder in ("one", "two/flows"))
+        assert all(torch.allclose(value.float(), two[key].float(), atol=2e-3) for key, value in one.items())
+
+
+def read_losses(folder: Path) -> list[float]:
+    lines = (line.partition(": ")[2] for line in (folder / "log.txt").read_text().splitlines())
+    return [numbers["loss"] for line in lines if "loss" in (numbers := json.loads(line))]
+
+
+def test_more_processes_than_chunks_are_refused(runs: Path) -> None:
+    with pytest.raises(InvalidInputError, match="too few for 3 processes"):
+        create_stage(tiny_config("structure_vae"), runs, device=CPU, processes=Processes(2, 3))

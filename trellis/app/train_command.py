@@ -122,17 +122,22 @@ def _train(options: argparse.Namespace, values: Mapping[str, Any], line: Sequenc
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    runtime = Runtime.detect(device=options.device)
-    if "stage" in values:
-        return _train_stage(options, values, runtime, began)
-    if options.data_dir is None:
+    runtime, is_stage = Runtime.detect(device=options.device), "stage" in values
+    if not is_stage and options.data_dir is None:
         raise InvalidInputError("Give --data_dir, a folder that the command dataset has made.")
     machines = Machines(
         options.num_nodes, options.node_rank, options.num_gpus, options.master_addr, options.master_port
     )
-    count = machines.processes_here(runtime.device)
+    alone = options.make_data or (is_stage and runtime.device.index is not None)
+    count = 0 if alone else machines.processes_here(runtime.device)
+    if options.start_from is not None and is_stage and not is_one_of_several():
+        from trellis.training.start import adopt_model
+
+        adopt_model(options.start_from, options.output_dir)
     if count:
-        return 0 if machines.launch(line, count, retries=options.auto_retry) else UNFINISHED
+        return 0 if machines.launch(line, count, retries=0 if is_stage else options.auto_retry) else UNFINISHED
+    if is_stage:
+        return _train_stage(options, values, runtime, began)
     from trellis.training.processes import joined
     from trellis.training.run import RunOptions, train_released
 
@@ -174,17 +179,15 @@ def _train_stage(options: argparse.Namespace, values: Mapping[str, Any], runtime
     import torch
 
     from trellis.training.config import parse_config
+    from trellis.training.processes import joined
     from trellis.training.run import RunOptions, carry_out
     from trellis.training.settings import stage_settings
     from trellis.training.stages import create_stage
-    from trellis.training.start import adopt_model, started
+    from trellis.training.start import started
     from trellis.training.trainer import Trainer
 
     config, device = parse_config(values), runtime.device
-    if options.num_gpus > 1 or options.num_nodes > 1:
-        raise InvalidInputError("A stage of the embedded model is trained by one process: leave num_gpus out.")
     if options.start_from is not None:
-        adopt_model(options.start_from, options.output_dir)
         config = started(config)
     name = f"data {options.make_data}" if options.make_data else config.stage
     line = logging.Formatter(f"%(asctime)s {name}: %(message)s", datefmt="%H:%M:%S")
@@ -201,12 +204,15 @@ def _train_stage(options: argparse.Namespace, values: Mapping[str, Any], runtime
     if options.make_data:
         _make_data(options.make_data, config, cache, device)
         return 0
-    stage = create_stage(config, options.output_dir, device=device, cache=cache)
-    trainer = Trainer(stage, stage_settings(config, device), options.output_dir / config.stage, device=device)
     run = RunOptions(
         **{name: getattr(options, name) for name in _RUN}, **_limits(options, began), ready=_stop_on_signals
     )
-    return 0 if carry_out(trainer, run) else UNFINISHED
+    with joined(device) as (processes, own):
+        stage = create_stage(config, options.output_dir, device=own, cache=cache, processes=processes)
+        settings, folder = stage_settings(config, own), options.output_dir / config.stage
+        trainer = Trainer(stage, settings, folder, device=own, processes=processes)
+        finished = carry_out(trainer, run)
+    return 0 if finished or processes.count > 1 else UNFINISHED
 
 
 def _make_data(share: str, config: "TrainConfig", cache: Path | None, device: "torch.device") -> None:

@@ -3,7 +3,8 @@
 Data, latent VAE and structure flow run side by side as processes of `train.py`; both flows follow together. From the
 weights of a model (`--start-from`) the stages that the plan keeps are left out; the latent VAE, if it is not kept, has
 the device to itself, unless there is a second one (`--device cuda:0 cuda:1`), on which data and structure flow are made
-meanwhile. `--plan configs/nano/plan_flows.json` keeps both VAEs and trains the flows alone.
+meanwhile; both flows are trained by all devices. `--plan configs/nano/plan_flows.json` keeps both VAEs and trains the
+flows alone.
 Everything is written to `train.log`; the model so far is assembled to `model` again and again, and once more when it
 is stopped.
 """
@@ -133,7 +134,7 @@ class Driver:
             self._start("structure_vae", until=self.began + plan.structure_vae * self.seconds)
         if "latent_vae" in trained:
             self._start("latent_vae", until=latent_end)
-        self._make_data(device=beside)
+        self._make_data(devices=[beside] if trained else self.devices)
         self._wait("structure_vae")
         init = self.configs["flows"].init if adopted else {}
         # An adopted structure flow can wait; the latent VAE's steps cannot.
@@ -144,11 +145,16 @@ class Driver:
             init = init | self._finished_roles("structure_flow", self.configs["flows"])
         elif "structure_flow" in self._running:
             logger.warning("structure_flow failed: the flows start without it")
-        self._start("flows", until=self.end - plan.reserve_seconds, init=init)
+        self._start("flows", until=self.end - plan.reserve_seconds, init=init, device=self._all_devices())
         if self._wait("flows") not in (0, 3):
             raise CheckpointError(f"The stage flows failed; see {self.folder / LOG_FILE}.")
 
-    def _make_data(self, *, device: str) -> None:
+    def _all_devices(self) -> str:
+        """All devices by one name, on each of which a process trains; on processors one is enough."""
+        kinds = {torch.device(name).type for name in self.devices[1:]}
+        return self.devices[0] if kinds <= {"cpu"} else kinds.pop()
+
+    def _make_data(self, *, devices: Sequence[str]) -> None:
         """Run the processes that fill the cache, then fit the flows' pools to what they have made."""
         plan, config = self.plan, self.configs["flows"]
         until = self.began + plan.data * self.seconds
@@ -156,15 +162,15 @@ class Driver:
         path = self._write_config("flows", config)
         for part, name in enumerate(parts):
             options = ["--make-data", f"{part}/{plan.processes}", *_threads(2)]
-            self._launch(name, path, *options, device=device)
+            self._launch(name, path, *options, device=devices[part % len(devices)])
         while any(self._alive(name) for name in parts) and time.monotonic() < until:
             self._pause()
         for name in parts:
             self._kill(name)
         count = finished_chunks(config, self.folder / DATA_FOLDER)
-        kinds = len(training_kinds(config.data))
+        turn = len(training_kinds(config.data)) * len(self.devices)  # each process has every kind as often
         wanted = config.data.objects // config.data.chunk
-        usable = min(wanted, count // kinds * kinds or count)
+        usable = min(wanted, count // turn * turn or count)
         logger.info("data: %d of %d chunks after %.0f s", count, wanted, time.monotonic() - self.began)
         if not usable:
             raise CheckpointError(f"No data could be made; see {self.folder / LOG_FILE}.")
@@ -189,8 +195,10 @@ class Driver:
             logger.warning("no time is left for %s", stage)
             return
         config = self.configs[stage] if init is None else dataclasses.replace(self.configs[stage], init=init)
-        options = ["--within", f"{within:.1f}", *_threads(4)]
-        self._launch(stage, self._write_config(stage, config), *options, device=device or self.devices[0])
+        device = device or self.devices[0]
+        processes = 1 if device in self.devices else len(self.devices)
+        options = ["--within", f"{within:.1f}", "--num_gpus", str(processes), *_threads(4)]
+        self._launch(stage, self._write_config(stage, config), *options, device=device)
 
     def _write_config(self, stage: str, config: TrainConfig) -> Path:
         path = self.folder / CONFIG_FOLDER / f"{stage}.json"
@@ -273,7 +281,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the run; the model comes to model/")
     parser.add_argument("--seconds", type=float, required=True, help="time for everything")
     parser.add_argument("--start-from", type=Path, metavar="MODEL", help="model folder whose weights are the start")
-    parser.add_argument("--device", nargs="+", default=["auto"], help="the second, if any, works beside the latent VAE")
+    parser.add_argument("--device", nargs="+", default=["auto"], help="a second one works beside the latent VAE; the "
+        "flows are trained by all")  # fmt: skip
     parser.add_argument("--meshes", default="", metavar="DIR", help="data folder whose meshes the flows see too")
     parser.add_argument("--without", nargs="+", default=[], metavar="KIND", help="leave out families, kinds of generic "
         f"programs ({', '.join(KINDS)}), all `families` or `{MESHES}`")  # fmt: skip

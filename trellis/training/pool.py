@@ -10,29 +10,47 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from trellis.errors import InvalidInputError
 from trellis.runtime import is_gpu
 from trellis.training.config import DataConfig, TrainConfig
+from trellis.training.processes import Processes
 from trellis.training.randomness import step_generator
 
+_READERS = 4  # threads
 Chunk = dict[str, Tensor]
+ALONE = Processes()
 logger = logging.getLogger(__name__)
 
 
 class Pool:
     """Per-object tensors [objects, ...] and, where `counts` is given, per-voxel tensors packed object by object.
 
+    Of several processes each has a share of the chunks.
+
     `make` turns a chunk number into a chunk: tensors whose first dimension is the chunk's objects, or its voxels for
     names starting with "voxel_"; `counts` [objects] gives the voxels of each object.
     """
 
-    def __init__(self, config: DataConfig, make: Callable[[int], Chunk], *, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        make: Callable[[int], Chunk],
+        *,
+        device: torch.device,
+        processes: Processes = ALONE,
+    ) -> None:
+        """Raises InvalidInputError where there are fewer chunks than processes."""
         self.config, self._make, self._device = config, make, device
+        self._places = range(processes.rank, config.objects // config.chunk, processes.count)
+        if not self._places:
+            raise InvalidInputError(f"data.objects are too few for {processes.count} processes: each needs a chunk.")
         self._chunks: list[Chunk] = []
         self._numbers: list[int] = []
         self._data: Chunk = {}
@@ -40,7 +58,7 @@ class Pool:
         self._counts = torch.zeros(0, dtype=torch.int64)
 
     def __len__(self) -> int:
-        return self.config.objects
+        return len(self._places) * self.config.chunk
 
     def at_step(self, step: int) -> None:
         """Bring the pool to the state that `step` must see."""
@@ -48,11 +66,8 @@ class Pool:
         if wanted == self._numbers:
             return
         old = dict(zip(self._numbers, self._chunks))
-        chunks = []
-        for place, number in enumerate(wanted):
-            chunks.append(old[number] if number in old else self._timed(number))
-            if len(wanted) > 8 and not self._numbers and (place + 1) % max(1, len(wanted) // 4) == 0:
-                logger.info("data: %d of %d chunks", place + 1, len(wanted))
+        made = self._made([number for number in wanted if number not in old])
+        chunks = [old[number] if number in old else next(made) for number in wanted]
         self._chunks, self._numbers = chunks, wanted
         self._data = {key: torch.cat([chunk[key] for chunk in chunks]) for key in chunks[0]}
         # The concatenation is the storage; the chunks become views of it, so that nothing is held twice.
@@ -66,7 +81,18 @@ class Pool:
     def _numbers_at(self, step: int) -> list[int]:
         chunks = self.config.objects // self.config.chunk
         done = step // self.config.refresh_every if self.config.refresh_every else 0
-        return [((done + chunks - 1 - place) // chunks) * chunks + place for place in range(chunks)]
+        return [((done + chunks - 1 - place) // chunks) * chunks + place for place in self._places]
+
+    def _made(self, numbers: list[int]) -> Iterator[Chunk]:
+        """Chunks in turn; on a GPU, which files keep waiting, all but the first side by side."""
+        yield from map(self._timed, numbers[:1])
+        if not is_gpu(self._device):
+            yield from map(self._timed, numbers[1:])
+            return
+        with ThreadPoolExecutor(
+            _READERS, initializer=torch.get_device_module(self._device).set_device, initargs=(self._device,)
+        ) as readers:
+            yield from readers.map(self._timed, numbers[1:])
 
     def _timed(self, number: int) -> Chunk:
         began = time.perf_counter()
@@ -100,15 +126,17 @@ class Pool:
 
 
 class PoolStage:
-    """A stage on a pool: one batch a step, whose draws come from one generator."""
+    """A stage on a pool: in each process one batch a step, whose draws come from one generator."""
 
-    config: TrainConfig
-    device: torch.device
     pool: Pool
+    modules: nn.ModuleDict
+
+    def __init__(self, config: TrainConfig, device: torch.device, processes: Processes) -> None:
+        self.config, self.device, self.processes = config, device, processes
 
     @property
     def batch_size(self) -> int:
-        return self.config.batch_size
+        return self.config.batch_size * self.processes.count
 
     def at_step(self, step: int) -> None:
         self.pool.at_step(step)
@@ -117,8 +145,21 @@ class PoolStage:
         """The loss of a batch, and numbers to show."""
         raise NotImplementedError
 
+    def generator(self, step: int, device: torch.device) -> torch.Generator:
+        """The draws of this process in a step."""
+        return step_generator(self.config.seed, step * self.processes.count + self.processes.rank, device)
+
     def losses(self, step: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        yield self.loss(step_generator(self.config.seed, step, self.device))
+        yield self.loss(self.generator(step, self.device))
+        self.processes.average([p.grad for p in self.modules.parameters() if p.grad is not None])
+
+    def export(self, folder: Path) -> None:
+        if self.processes.leads:
+            self.write(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write the networks."""
+        raise NotImplementedError
 
     def position(self, step: int) -> dict[str, int]:
         return {}

@@ -4,7 +4,7 @@ What splits networks is imported where it is used: it takes longer than all of t
 methods.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -35,10 +35,40 @@ class Processes:
             dist.all_reduce(values)
         return values / self.count
 
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one type by their means over all processes, in one exchange."""
+        if self.count > 1 and tensors:
+            packed = torch.cat([tensor.flatten() for tensor in tensors])
+            dist.all_reduce(packed)
+            packed /= self.count
+            parts = packed.split([tensor.numel() for tensor in tensors])
+            torch._foreach_copy_(list(tensors), [part.view_as(tensor) for part, tensor in zip(parts, tensors)])
+
     @property
     def leads(self) -> bool:
         """Whether this is the one that writes files."""
         return self.rank == 0
+
+
+class Exchange:
+    """Numbers that each process tells before a step; one step later all know their means, and nobody waits for them."""
+
+    def __init__(self, processes: Processes, device: torch.device) -> None:
+        self._processes, self._device = processes, device
+        self._told: tuple[Tensor, torch.Event | None] | None = None
+
+    def tell(self, *numbers: float) -> list[float] | None:
+        """The means of what was told before, None the first time; every process must tell as many numbers."""
+        before = self._told
+        means = self._processes.mean(torch.tensor(numbers, device=self._device))
+        gpu = is_gpu(self._device)
+        kept = torch.empty(means.shape, pin_memory=gpu).copy_(means, non_blocking=gpu)
+        self._told = kept, torch.accelerator.current_stream().record_event() if gpu else None
+        if before is None:
+            return None
+        if before[1] is not None:
+            before[1].synchronize()
+        return before[0].tolist()
 
 
 @contextmanager

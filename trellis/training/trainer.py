@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from trellis import stages
 from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError, TrellisError
+from trellis.ops.eager import uncompiled
 from trellis.progress import Progress
 from trellis.training import state
 from trellis.training.ema import Ema
 from trellis.training.log import HELD_OUT, Log
-from trellis.training.processes import Processes, whole
+from trellis.training.processes import Exchange, Processes, whole
 from trellis.training.settings import RunSettings
 
 CONFIG_FILE = "config.json"  # the configuration, in a run's folder
@@ -90,7 +91,8 @@ class Trainer:
         self.ema = Ema(stage.modules, settings.ema)
         self.position = Position()
         self._writer = state.Writer(folder, settings.save_every)
-        self._stopped, self._saved = False, -1
+        self._exchange = Exchange(self.processes, device) if self.processes.count > 1 else None
+        self._stopped, self._saved, self._agreed = False, -1, 0.0
         self._window: tuple[float, float, float] | None = None
 
     def stop(self) -> None:
@@ -134,6 +136,12 @@ class Trainer:
 
     @property
     def fraction(self) -> float:
+        """How much of the plan is done, 0..1; of several processes, by steps and by what they agree on."""
+        if self._exchange is not None:
+            return max(self._agreed, self.settings.fraction(self.position.step, 0.0))
+        return self._own_fraction()
+
+    def _own_fraction(self) -> float:
         done = self.settings.fraction(self.position.step, self.position.seconds)
         if self._window is None:
             return done
@@ -204,12 +212,16 @@ class Trainer:
             progress.report(stages.Stage.TRAIN, min(position.step, settings.steps), settings.steps)
 
     def _must_end(self, deadline: float | None) -> bool:
-        """Whether any process was asked to stop, of which all hear, or the time is up."""
+        """Whether this process was asked to stop, or the time is up; of several, any of them, one step ago."""
         late = deadline is not None and time.monotonic() > deadline
-        if self.processes.count > 1:
-            flags = torch.tensor([self._stopped, late], dtype=torch.float32, device=self.device)
-            self._stopped, late = (self.processes.mean(flags) > 0).tolist()
-        return self._stopped or late
+        if self._exchange is None:
+            return self._stopped or late
+        told = self._exchange.tell(self._stopped, late, self._own_fraction())
+        if told is None:
+            return False
+        stopped, late_ones, self._agreed = told
+        self._stopped = self._stopped or stopped > 0
+        return stopped > 0 or late_ones > 0
 
     def _step(self) -> dict[str, Tensor]:
         """One step; the sums of its parts' loss and numbers, and the norm of the gradients."""
@@ -262,7 +274,7 @@ class Trainer:
         """Measure with averaged weights; the networks that are best on held-out objects are kept."""
         began = time.perf_counter()
         self.stage.modules.eval()
-        with self.ema.applied():
+        with self.ema.applied(), uncompiled():
             numbers = self.stage.evaluate()
             if numbers.get("loss", math.inf) < self.position.best:
                 self.position.best = numbers["loss"]

@@ -26,7 +26,7 @@ import torch
 from trellis.errors import InvalidInputError
 from trellis.ops.fastest import shell_of_voxels
 from trellis.ops.neighbours import neighbour_table
-from trellis.ops.sparse_conv import choice, gather, triton_kernels
+from trellis.ops.sparse_conv import choice, gather, trained, triton_kernels
 cpu = torch.device("cpu")
 assert choice.agrees(triton_kernels, cpu)
 torch.manual_seed(0)
@@ -42,6 +42,18 @@ for tile, width, out_width in zip(choice.TILES, (128, 64, 19), (130, 260, 101)):
     triton_kernels.convolve(padded, taps, bias=bias, table=table[rows], out=got, tile=tile, none=len(coords))
     assert (got - expected[rows]).abs().max() <= 2e-3 * expected.abs().max(), tile
     triton_kernels.convolve(padded, taps, bias=bias, table=table[:0], out=got[:0], tile=tile)
+feats, taps = torch.randn(len(coords), 70).half(), (torch.randn(1, 40, 27, 70) / 40).half()
+inputs = [one.requires_grad_() for one in (feats, taps, torch.randn(40).half())]
+grad = torch.randn(len(coords), 40).half()
+expected, got = (
+    [out, *torch.autograd.grad(out, inputs, grad)]
+    for out in (
+        gather.apply(*inputs[:2], bias=inputs[2], table=table, columns=gather.ALL),
+        trained.apply(*inputs[:2], bias=inputs[2], table=table, kernels=triton_kernels),
+    )
+)
+for one, other in zip(expected, got):
+    assert one.dtype == other.dtype and (one - other).abs().max() <= 4e-3 * one.abs().max()
 refused = 0
 for taps, out in ((torch.zeros(1, 2, 8, 4), torch.zeros(5, 2)), (torch.zeros(1, 2, 27, 4), torch.zeros(2, 5).t())):
     try:
@@ -68,8 +80,14 @@ def by_gather(
     out.copy_(torch.cat([part + bias for part in parts], 1))
 
 
-def module(convolve: Any = by_gather, sum_products: Any = gather.sum_products) -> ModuleType:
-    return SimpleNamespace(convolve=convolve, sum_products=sum_products)  # type: ignore[return-value]
+def taps_by_gather(feats: Tensor, grad: Tensor, table: Tensor) -> Tensor:
+    return gather.tap_gradients(feats, grad, (1, grad.shape[1], 27, feats.shape[1]), table, gather.ALL)
+
+
+def module(
+    convolve: Any = by_gather, sum_products: Any = gather.sum_products, tap_gradients: Any = taps_by_gather
+) -> ModuleType:
+    return SimpleNamespace(convolve=convolve, sum_products=sum_products, tap_gradients=tap_gradients)  # type: ignore[return-value]
 
 
 def test_wrong_kernels_are_found_out() -> None:

@@ -1,6 +1,6 @@
 """How a sparse convolution is computed here: by torch's gather, or by the Triton kernel with one of its tiles.
 
-The kernel is for half precision where there are no gradients. Which way is the fastest is measured once for the widths
+The kernel is for half precision. Where there are no gradients, which way is the fastest is measured once for the widths
 of a layer, then remembered.
 """
 
@@ -66,6 +66,13 @@ def kernel_for(feats: Tensor, taps: Tensor, *, backend: str | None) -> Kernel | 
     ways = [way for way in seconds if way is not None or backend is None]
     tile = min(ways, key=lambda way: seconds[way], default=None)
     return None if tile is None else partial(kernels.convolve, tile=tile)
+
+
+def trained_kernels(feats: Tensor, taps: Tensor, *, backend: str | None) -> ModuleType | None:
+    """The kernels for features and taps that learn, where they can be used: the gather costs ten times as much."""
+    if backend not in (None, "triton") or feats.dtype not in HALF or len(taps) > 1 or not torch.is_grad_enabled():
+        return None
+    return kernels_on(feats.device)
 
 
 def sum_kernel_for(products: Tensor, *, backend: str | None) -> SumKernel | None:
@@ -164,6 +171,10 @@ def agrees(kernels: ModuleType, device: torch.device) -> bool:
         kernels.convolve(feats, taps, bias=bias, table=table, out=out[:-1], tile=TILES[-1])
         if not _close(out[:-1], expected) or bool(out[-1].any()):
             return False
+    grad = draw(rows, out_width)
+    expected = gather.tap_gradients(feats, grad, (1, out_width, 27, width), table, gather.ALL)
+    if not _close(kernels.tap_gradients(feats, grad, table), expected):
+        return False
     products, bias = draw(rows, 27 * summed), draw(summed)
     expected = gather.sum_products(products, table, bias=bias)
     return _close(kernels.sum_products(products, table, bias=bias), expected)

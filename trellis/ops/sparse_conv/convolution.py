@@ -1,14 +1,14 @@
 """Convolutions on occupied voxels only: one public function per kernel.
 
 `backend` is one of `trellis.runtime.SPARSE_CONV_BACKENDS`, None for the fastest of the built-in ways: "builtin" is
-torch's gather, "triton" a kernel for half precision without gradients, and what it cannot do is done by the gather.
+torch's gather, "triton" kernels for half precision, and what they cannot do is done by the gather.
 spconv has an interface of its own, `spconv_adapter`; what it does not offer is done by the gather.
 """
 
 import torch
 from torch import Tensor
 
-from trellis.ops.sparse_conv import choice, gather
+from trellis.ops.sparse_conv import choice, gather, trained
 
 # Offsets -1, 0, 1 of a child fall on two neighbouring parents: rows = parents, columns = the three taps.
 _LOW = ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0))  # the child in the lower half: parents -1 and 0
@@ -29,6 +29,8 @@ def _convolve(
     columns: gather.Columns,
     backend: str | None,
 ) -> Tensor:
+    if (kernels := choice.trained_kernels(feats, taps, backend=backend)) is not None:
+        return trained.apply(feats, taps, bias=bias, table=table, kernels=kernels)
     kernel = choice.kernel_for(feats, taps, backend=backend)
     if kernel is None:
         return gather.apply(feats, taps, bias=bias, table=table, columns=columns)

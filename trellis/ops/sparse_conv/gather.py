@@ -92,7 +92,11 @@ class _GatherConv(torch.autograd.Function):
         width = taps.shape[1]
         with torch.autocast(grad.device.type, enabled=False):
             grad_feats = _grad_feats(grad, taps, table, ctx.columns) if ctx.needs_input_grad[0] else None
-            grad_taps = _grad_taps(feats, grad, taps, table, ctx.columns) if ctx.needs_input_grad[1] else None
+            grad_taps = (
+                tap_gradients(feats, grad, taps.shape, table, ctx.columns).to(taps.dtype)
+                if ctx.needs_input_grad[1]
+                else None
+            )
             grad_bias = grad.view(-1, width).sum(0) if ctx.needs_input_grad[2] else None
         return grad_feats, grad_taps, grad_bias, None, None
 
@@ -117,12 +121,15 @@ def _grad_feats(grad: Tensor, taps: Tensor, table: Tensor, columns: Columns) -> 
     return result
 
 
-def _grad_taps(feats: Tensor, grad: Tensor, taps: Tensor, table: Tensor, columns: Columns) -> Tensor:
-    groups, width, count, channels = taps.shape
+def tap_gradients(
+    feats: Tensor, grad: Tensor, shape: tuple[int, int, int, int], table: Tensor, columns: Columns
+) -> Tensor:
+    """Gradient float32 of taps of a shape [G, O, K, I], from features [N, I] and the result's gradient [N, G * O]."""
+    groups, width, count, channels = shape
     result = torch.zeros(groups, width, count * channels, dtype=torch.float32, device=grad.device)
     padded = F.pad(feats, (0, 0, 0, 1))
     for rows in _chunks(feats.shape[0], count * channels, feats.device):
         for group in range(groups):
             gathered = _gather(padded, table[rows], columns[group])
             result[group] += grad[rows, group * width : (group + 1) * width].t() @ gathered
-    return result.view(groups, width, count, channels).to(taps.dtype)
+    return result.view(shape)

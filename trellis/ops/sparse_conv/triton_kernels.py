@@ -1,11 +1,13 @@
-"""Sparse convolution as one Triton kernel that never writes the gathered neighbours (an implicit GEMM). No gradient.
+"""Sparse convolution as Triton kernels that never write the gathered neighbours (an implicit GEMM).
 
 A program computes a tile of the output: a product of gathered channels and weights for each neighbour that any of its
-rows has, summed in float32. Half precision only; `trellis.ops.sparse_conv.gather` is the same in plain torch.
+rows has, summed in float32; or a tile of a tap's gradient over some of the rows. Half precision only;
+`trellis.ops.sparse_conv.gather` is the same in plain torch.
 """
 # mypy: disable-error-code="no-untyped-def"
 # The compiler of the kernels refuses Python types as annotations of what is on the device.
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -16,6 +18,8 @@ from trellis.ops.sparse_conv.choice import Tile
 
 _SIDES = {(1, 27): 3, (8, 8): 2}  # convolutions and taps of each: all neighbours, or the 8 corners of 2^3 of them
 _SUMMED = 16  # rows of products that one program sums
+_SIDE, _BLOCK = 64, 64  # of the tile of a tap's gradient, and the rows that are multiplied at once
+_PROGRAMS = 2048  # that share the rows of a tap's gradient, about
 
 
 @triton.jit
@@ -88,6 +92,35 @@ def _sum(products, bias, table, out, rows, none, width, padded: tl.constexpr, bl
     tl.store(out + row[:, None] * width + column[None, :], total.to(out.dtype.element_ty), mask=mask)
 
 
+@triton.jit(do_not_specialize=["rows", "share"])
+def _tap_gradient(
+    feats, grad, table, out, rows, share, width, out_width,
+    side: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
+    across = tl.cdiv(width, side)
+    tile, tap, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    column = tile // across * side + tl.arange(0, side)
+    channel = tile % across * side + tl.arange(0, side)
+    total = tl.zeros((side, side), tl.float32)
+    last = tl.minimum(rows, (part + 1) * share)
+    for first in range(part * share, last, block):
+        row = first + tl.arange(0, block)
+        neighbour = tl.load(table + row.to(tl.int64) * 27 + tap, mask=row < last, other=rows)
+        gathered = tl.load(
+            feats + neighbour.to(tl.int64)[:, None] * width + channel[None, :],
+            mask=(neighbour != rows)[:, None] & (channel < width)[None, :],
+            other=0.0,
+        )
+        arrived = tl.load(
+            grad + row.to(tl.int64)[None, :] * out_width + column[:, None],
+            mask=(row < last)[None, :] & (column < out_width)[:, None],
+            other=0.0,
+        )
+        total = tl.dot(arrived, gathered, total)
+    place = ((part * out_width + column).to(tl.int64) * 27 + tap)[:, None] * width + channel[None, :]
+    tl.store(out + place, total, mask=(column < out_width)[:, None] & (channel < width)[None, :])
+
+
 def convolve(
     feats: Tensor, taps: Tensor, *, bias: Tensor, table: Tensor, out: Tensor, tile: Tile, none: int | None = None
 ) -> None:
@@ -126,3 +159,21 @@ def sum_products(products: Tensor, table: Tensor, *, bias: Tensor) -> Tensor:
         grid, padded = (triton.cdiv(rows, _SUMMED),), triton.next_power_of_2(width)
         _sum[grid](products, bias, table, out, rows, count, width, padded=padded, block=_SUMMED)
     return out
+
+
+def tap_gradients(feats: Tensor, grad: Tensor, table: Tensor) -> Tensor:
+    """Gradient float32 [1, O, 27, I] of the taps of `convolve`, from that of its result.
+
+    feats [N, I] and grad [N, O] in one half precision; table int32 [N, 27]. Sums are made in a fixed order.
+    """
+    feats, grad, table = feats.contiguous(), grad.contiguous(), table.contiguous()
+    rows, width, out_width = len(table), feats.shape[1], grad.shape[1]
+    tiles = triton.cdiv(width, _SIDE) * triton.cdiv(out_width, _SIDE)
+    parts = max(1, min(_PROGRAMS // (27 * tiles), triton.cdiv(rows, 4 * _BLOCK)))
+    out = feats.new_zeros(parts, out_width, 27, width, dtype=torch.float32)
+    if rows:
+        share = triton.cdiv(rows, parts)
+        _tap_gradient[(tiles, 27, parts)](
+            feats, grad, table, out, rows, share, width, out_width, side=_SIDE, block=_BLOCK, num_warps=4, num_stages=3
+        )
+    return out.sum(0, keepdim=True)

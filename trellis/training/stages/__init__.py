@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 
 from trellis.training.config import TrainConfig
+from trellis.training.pool import ALONE
+from trellis.training.processes import Processes
 from trellis.training.stages.flows import Flows, StructureFlow
 from trellis.training.stages.latent_vae import LatentVae
 from trellis.training.stages.structure_vae import StructureVae
@@ -19,6 +21,13 @@ _BUILDERS: dict[str, Callable[..., Stage]] = {
 }
 
 
-def create_stage(config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> Stage:
+def create_stage(
+    config: TrainConfig,
+    runs: Path,
+    *,
+    device: torch.device,
+    cache: Path | None = None,
+    processes: Processes = ALONE,
+) -> Stage:
     """The stage that `config` names; `runs` holds the finished stages that it builds on, `cache` made data."""
-    return _BUILDERS[config.stage](config, runs, device=device, cache=cache)
+    return _BUILDERS[config.stage](config, runs, device=device, cache=cache, processes=processes)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models import SamplerConfig
+from trellis.ops.eager import compile_each
 from trellis.sparse import SparseTensor, VoxelLayout
 from trellis.training import losses
 from trellis.training.config import TrainConfig
@@ -20,14 +21,13 @@ from trellis.training.metrics import voxel_iou
 from trellis.training.networks import (
     IMAGE_ENCODER,
     build_networks,
-    compiled,
     detached_copy,
     load_network,
     save_network,
 )
-from trellis.training.pool import Chunk, Pool, PoolStage
+from trellis.training.pool import ALONE, Chunk, Pool, PoolStage
 from trellis.training.procedural import occupancy, occupied_coords
-from trellis.training.randomness import step_generator
+from trellis.training.processes import Processes
 from trellis.training.stages.flow_data import PICTURE_OPTIONS, PIECE, source_chunks
 from trellis.training.start import NORMALIZATION_FILE
 
@@ -47,20 +47,28 @@ class StructureFlow(PoolStage):
     options = frozenset({"drop", "cfg_strength", "sampling_steps", "soften", *PICTURE_OPTIONS})
     sources: tuple[str, ...] = ("dense", "pictures")
 
-    def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        runs: Path,
+        *,
+        device: torch.device,
+        cache: Path | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
         unknown = sorted(set(config.options) - self.options)
         if unknown:
             raise InvalidInputError(f"Unknown options {unknown}; known are {sorted(self.options)}.")
-        self.config, self.device = config, device
+        super().__init__(config, device, processes)
         structure = runs / config.inputs.get("structure_vae", "structure_vae")
         self.structure_encoder = load_network(structure, "sparse_structure_encoder", device)
         self.structure_decoder = load_network(structure, "sparse_structure_decoder", device)
         self.modules = build_networks(config, self.roles, device, runs=runs)
         self.image_encoder, self.structure_flow = self.modules[IMAGE_ENCODER], self.modules[STRUCTURE]
-        self._encode = compiled(cast(ImageEncoder, self.image_encoder), wanted=config.compile)
-        self._velocity = compiled(self.structure_flow, wanted=config.compile)
+        if config.compile:
+            compile_each([*cast(ImageEncoder, self.image_encoder).backbone.layers, *blocks_of(self.structure_flow)])
         self._source = source_chunks(config, cache, device=device, keys=self.sources)
-        self.pool = Pool(config.data, self._chunk, device=device)
+        self.pool = Pool(config.data, self._chunk, device=device, processes=processes)
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
 
@@ -90,11 +98,11 @@ class StructureFlow(PoolStage):
         blurred = torch.rand(count, generator=generator, device=device) < config.options.get("soften", 0.0)
         pictures = soften(pictures, blurred)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            cond = self._encode(pictures) * keep
+            cond = self.image_encoder(pictures) * keep
             t = losses.logit_normal(count, generator, device)
             noise = torch.randn(x0.shape, generator=generator, device=device)
             x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
-            structure = (self._velocity(x_t, 1000 * t, cond).float() - target).square().mean()
+            structure = (self.structure_flow(x_t, 1000 * t, cond).float() - target).square().mean()
             total, parts = config.loss["structure"] * structure, {"structure": structure.detach()}
             if later is not None:
                 latent = later(cond)
@@ -103,7 +111,7 @@ class StructureFlow(PoolStage):
 
     def _numbers(self) -> Tensor:
         """Objects of the step's batch, drawn on the CPU: where their voxels lie is looked up there, without waiting."""
-        generator = step_generator(self.config.seed, self._step, torch.device("cpu"))
+        generator = self.generator(self._step, torch.device("cpu"))
         return torch.randint(len(self.pool), (self.config.batch_size,), generator=generator)
 
     def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:
@@ -131,7 +139,7 @@ class StructureFlow(PoolStage):
         found = torch.cat([self.structure_decoder(z)[:, 0] > 0 for z in latents.float().split(PIECE)])
         return {"iou": voxel_iou(found, dense).mean().item()}
 
-    def export(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         """Write the networks."""
         for role in self.roles:
             save_network(detached_copy(self.modules[role]), folder, role)
@@ -148,12 +156,22 @@ class Flows(StructureFlow):
     options = StructureFlow.options | {"latent_objects", "latent_every"}
     sources = ("dense", "pictures", "voxel_features")
 
-    def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
-        super().__init__(config, runs, device=device, cache=cache)
+    def __init__(
+        self,
+        config: TrainConfig,
+        runs: Path,
+        *,
+        device: torch.device,
+        cache: Path | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
+        super().__init__(config, runs, device=device, cache=cache, processes=processes)
         latent = runs / config.inputs.get("latent_vae", "latent_vae")
         self.latent_encoder = load_network(latent, "slat_encoder", device)
         self.mean, self.std = (value.to(device) for value in read_normalization(latent))
         self.latent_flow = self.modules[LATENT]
+        if config.compile:
+            compile_each(blocks_of(self.latent_flow), dynamic=True)  # their tokens are never as many as before
 
     @torch.no_grad()
     def _chunk(self, number: int) -> Chunk:
@@ -198,6 +216,11 @@ class Flows(StructureFlow):
         layout = VoxelLayout(coords, tuple(counts.tolist()), config.data.resolution)
         x = SparseTensor(x_t, layout)
         return lambda cond: (self.latent_flow(x, 1000 * t, cond[:some]).feats.float() - target).square().mean()
+
+
+def blocks_of(flow: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of a flow."""
+    return list(flow.get_submodule("blocks").children())
 
 
 def read_normalization(folder: Path) -> tuple[Tensor, Tensor]:

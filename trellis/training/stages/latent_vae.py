@@ -17,8 +17,9 @@ from trellis.training import losses, mesh_loss
 from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, detached_copy, save_network, scale_rows
-from trellis.training.pool import Pool, PoolStage, cache_folder, cached
+from trellis.training.pool import ALONE, Pool, PoolStage, cache_folder, cached
 from trellis.training.procedural import VOXEL_FEATURES
+from trellis.training.processes import Processes
 from trellis.training.start import NORMALIZATION_FILE
 from trellis.training.targets import decode_unit, latent_chunk
 from trellis.training.trainer import write_json
@@ -43,10 +44,18 @@ class LatentVae(PoolStage):
     added to the latents that are decoded, for decoders that bear the errors of sampled ones).
     """
 
-    def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        runs: Path,
+        *,
+        device: torch.device,
+        cache: Path | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
         if unknown := sorted(set(config.options) - {"mesh_objects", "noise"}):
             raise InvalidInputError(f"Unknown options {unknown}; known are ['mesh_objects', 'noise'].")
-        self.config, self.device = config, device
+        super().__init__(config, device, processes)
         decoders = [role for role in ROLES[1:] if role in config.models] or ROLES[1:]
         self.modules = build_networks(config, (ENCODER, *decoders), device, runs=runs)
         self.encoder = self.modules[ENCODER]
@@ -60,7 +69,7 @@ class LatentVae(PoolStage):
                 self._scale_density(self.modules[FIELD], 1 / DENSITY_GAIN)
         self.resolution = config.data.resolution
         folder = cache_folder(cache, config.stage, config.data, sorted(self.modules))
-        self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device)
+        self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device, processes=processes)
         self._held_out: Pool | None = None
 
     def _chunk(self, number: int) -> dict[str, Tensor]:
@@ -200,7 +209,7 @@ class LatentVae(PoolStage):
         values = torch.cat(latents)
         return values.mean(0).cpu(), values.std(0).clamp_min(1e-4).cpu()
 
-    def export(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         """Write the trained networks and, unless the encoder is frozen, the latents' statistics."""
         for role in [role for role in self.modules if role not in self.config.frozen]:
             network = detached_copy(self.modules[role])

@@ -10,8 +10,9 @@ from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.metrics import voxel_iou
 from trellis.training.networks import build_networks, compiled, detached_copy, save_network, scale_rows
-from trellis.training.pool import Pool, PoolStage, cache_folder, cached
+from trellis.training.pool import ALONE, Pool, PoolStage, cache_folder, cached
 from trellis.training.procedural import occupancy
+from trellis.training.processes import Processes
 
 ROLES = ("sparse_structure_encoder", "sparse_structure_decoder")
 _PIECE = 32  # objects encoded at once outside training
@@ -20,14 +21,22 @@ _PIECE = 32  # objects encoded at once outside training
 class StructureVae(PoolStage):
     """Loss weights: bce, dice, kl."""
 
-    def __init__(self, config: TrainConfig, runs: Path, *, device: torch.device, cache: Path | None = None) -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self,
+        config: TrainConfig,
+        runs: Path,
+        *,
+        device: torch.device,
+        cache: Path | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
+        super().__init__(config, device, processes)
         self.modules = build_networks(config, ROLES, device, runs=runs)
         self.encoder, self.decoder = (self.modules[role] for role in ROLES)
         self._encode = compiled(self.encoder, wanted=config.compile)
         self._decode = compiled(self.decoder, wanted=config.compile)
         folder = cache_folder(cache, config.stage, config.data)
-        self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device)
+        self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device, processes=processes)
         self._held_out: Tensor | None = None
 
     def _chunk(self, number: int) -> dict[str, Tensor]:
@@ -75,7 +84,7 @@ class StructureVae(PoolStage):
         values = torch.cat(means).transpose(0, 1).flatten(1)
         return values.std(1).clamp_min(1e-3).cpu()
 
-    def export(self, folder: Path) -> None:
+    def write(self, folder: Path) -> None:
         """Write both networks, with latents scaled to unit spread: the factor moves into their own weights."""
         spread = self._spread()
         encoder, decoder = detached_copy(self.encoder), detached_copy(self.decoder)
