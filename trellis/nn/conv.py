@@ -99,14 +99,15 @@ class SparseResidualBlock(nn.Module):
     def forward(self, x: SparseTensor, time: Tensor, *, fine: VoxelLayout | None = None) -> SparseTensor:
         if self.resample == "down":
             x = downsample(x)
-        elif self.resample == "up":
+        h, skip = x.replace(F.silu(self.norm1(x.feats))), x.replace(self.skip_connection(x.feats))
+        if self.resample == "up":  # behind what works on each voxel alone: fine voxels repeat their parents
             assert fine is not None
-            x = upsample(x, fine)
-        h = self.conv1(x.replace(F.silu(self.norm1(x.feats))))
-        modulation, grid = broadcast_segments(self.emb_layers(time), h.feats, x.layout.segments)
+            h, skip = upsample(h, fine), upsample(skip, fine)
+        h = self.conv1(h)
+        modulation, grid = broadcast_segments(self.emb_layers(time), h.feats, h.layout.segments)
         scale, shift = modulation.chunk(2, dim=-1)
         h = h.replace(F.silu(self.norm2(grid) * (1 + scale) + shift).reshape(h.feats.shape))
-        return x.replace(self.conv2(h).feats + self.skip_connection(x.feats))
+        return h.replace(self.conv2(h).feats + skip.feats)
 
 
 class SubdivideBlock(nn.Module):

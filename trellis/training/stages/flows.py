@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.models import SamplerConfig
 from trellis.ops.eager import compile_each
-from trellis.sparse import SparseTensor, VoxelLayout
+from trellis.sparse import SparseTensor, VoxelLayout, coarser
 from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import condition_pictures, held_out_batch, soften
@@ -66,7 +66,8 @@ class StructureFlow(PoolStage):
         self.modules = build_networks(config, self.roles, device, runs=runs)
         self.image_encoder, self.structure_flow = self.modules[IMAGE_ENCODER], self.modules[STRUCTURE]
         if config.compile:
-            compile_each([*cast(ImageEncoder, self.image_encoder).backbone.layers, *blocks_of(self.structure_flow)])
+            blocks = self.structure_flow.get_submodule("blocks").children()
+            compile_each([*cast(ImageEncoder, self.image_encoder).backbone.layers, *blocks])
         self._source = source_chunks(config, cache, device=device, keys=self.sources)
         self.pool = Pool(config.data, self._chunk, device=device, processes=processes)
         self._held_out: tuple[Tensor, Tensor] | None = None
@@ -170,8 +171,6 @@ class Flows(StructureFlow):
         self.latent_encoder = load_network(latent, "slat_encoder", device)
         self.mean, self.std = (value.to(device) for value in read_normalization(latent))
         self.latent_flow = self.modules[LATENT]
-        if config.compile:
-            compile_each(blocks_of(self.latent_flow), dynamic=True)  # their tokens are never as many as before
 
     @torch.no_grad()
     def _chunk(self, number: int) -> Chunk:
@@ -214,13 +213,10 @@ class Flows(StructureFlow):
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
         x_t, target = losses.noised(x0, noise, t[batch][:, None])
         layout = VoxelLayout(coords, tuple(counts.tolist()), config.data.resolution)
+        for level in (layout, coarser(layout).layout):
+            _ = level.neighbours  # computed now, and kept
         x = SparseTensor(x_t, layout)
         return lambda cond: (self.latent_flow(x, 1000 * t, cond[:some]).feats.float() - target).square().mean()
-
-
-def blocks_of(flow: nn.Module) -> list[nn.Module]:
-    """The transformer blocks of a flow."""
-    return list(flow.get_submodule("blocks").children())
 
 
 def read_normalization(folder: Path) -> tuple[Tensor, Tensor]:
