@@ -182,7 +182,7 @@ class Bench:
             self.scene.gaussians,
             unwrapped_mesh(unwrapped, self.device),
             options=self.views,
-            fallback=mesh_colors(texels, self.scene.mesh),
+            fallback=partial(mesh_colors, mesh=self.scene.mesh),
             progress=Progress(),
         )
         return dilated(texels, colors)

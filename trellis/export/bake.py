@@ -37,6 +37,10 @@ class Texels:
     def __len__(self) -> int:
         return len(self.index)
 
+    def part(self, chosen: Tensor) -> "Texels":
+        """Those of a mask `chosen` [n]."""
+        return Texels(self.size, self.index[chosen], self.points[chosen], self.normals[chosen])
+
 
 def surface_texels(unwrapped: Unwrapped, size: int, *, device: torch.device | None = None) -> Texels:
     """The points of the surface under the texel centres of a size x size texture."""

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -24,10 +24,8 @@ from trellis.stages import Stage
 
 MIN_COSINE = 0.2  # flatter views smear the colour over more than five times the area
 MIN_ALPHA = 0.5  # thinner coverage is mostly background
-# Points seen beside an outline may show what overhangs it, and the fallback may differ from the Gaussians: the former
-# decide only where no view is clear, the latter only where there is no view at all.
+# Points seen beside an outline may show what overhangs it: such views decide only where no view is clear.
 UNCLEAR_WEIGHT = 0.02
-FALLBACK_WEIGHT = 1e-6
 VIEWS_AT_ONCE = 4  # on a card: share what does not depend on the camera; a wish to stop waits for so many
 DISTANCE = 2.0  # of the cameras, as the published renderer has it
 FRAME_MARGIN = 1.02
@@ -154,7 +152,7 @@ def gaussian_colors(
     mesh: Mesh,
     *,
     options: ViewOptions,
-    fallback: Tensor | None,
+    fallback: Callable[[Texels], Tensor] | None,
     progress: Progress,
     mode: str = "fast",
     seed: int = 0,
@@ -163,9 +161,9 @@ def gaussian_colors(
     """Colours [n, 3] in [0, 1] of `texels` on the surface of `mesh`, seen in views all around.
 
     A view counts where it sees the point: the depth of `mesh` agrees with the point's own in the whole neighbourhood of
-    the pixel, so that silhouettes do not bleed; weight = alpha * cosine^sharpness. fallback [n, 3] colours points that
-    no view sees; without it those take the colour of the nearest seen point. equations: collect the same views' pixels
-    for a refinement. Reports each view as a step and can be cancelled there.
+    the pixel, so that silhouettes do not bleed; weight = alpha * cosine^sharpness. fallback: colours [m, 3] of
+    those texels that no view sees; without it they take the colour of the nearest seen point. equations: collect the
+    same views' pixels for a refinement. Reports each view as a step and can be cancelled there.
     """
     count, size = options.resolved(texels.points.device, mode=mode)
     cameras = view_cameras(mesh, count, seed=seed)
@@ -183,11 +181,7 @@ def gaussian_colors(
             if equations is not None:
                 colors = sight.picture[:3] / sight.picture[3].clamp_min(MIN_ALPHA)
                 equations.add(sight.samples, colors.permute(1, 2, 0), _pixel_weights(sight, mesh))
-        if fallback is not None:
-            total += FALLBACK_WEIGHT * fallback
-            weights += FALLBACK_WEIGHT
-            return (total / weights[:, None]).clamp(0, 1)
-        return _with_nearest_seen(texels, total, weights)
+        return _completed(texels, total, weights, fallback)
 
 
 def _pictures(gaussians: GaussianCloud, cameras: Cameras, size: int, rasterizer: str) -> Tensor:
@@ -215,18 +209,18 @@ class SeenTexels:
 def seen_texels(texels: Texels, sight: Sight) -> SeenTexels:
     """The texels that face the camera, lie in the picture and are not hidden by the mesh."""
     camera, size = sight.camera, sight.size
-    towards = torch.nn.functional.normalize(camera.positions - texels.points, dim=1)
-    cosine = (texels.normals * towards).sum(1)
+    towards = camera.positions - texels.points
+    adding = towards.new_ones(3)  # a product adds up three numbers much sooner than `sum` does
+    cosine = (texels.normals * towards) @ adding / (towards.square() @ adding).sqrt()
     facing = (cosine > MIN_COSINE).nonzero().squeeze(1)
     projected = project_vertices(texels.points[facing], camera.extrinsics[0], camera.intrinsics[0], size)
-    pixel = projected[:, :2].floor().long()
-    framed = ((pixel >= 0) & (pixel < size)).all(1)
-    facing, projected, pixel = facing[framed], projected[framed], pixel[framed]
-    at = pixel[:, 1] * size + pixel[:, 0]
+    x, y = projected[:, :2].floor().long().unbind(1)
+    framed = (x >= 0) & (x < size) & (y >= 0) & (y < size)
+    at = torch.where(framed, y * size + x, 0)
     depth = projected[:, 2]
     clear = _undisturbed(depth, cosine[facing], sight.near.view(-1)[at], sight.far.view(-1)[at], sight)
     front = sight.samples.depth.view(-1)[at]
-    seen = clear | ((front > 0) & (depth - front < 2 * _depth_step(depth, cosine[facing], sight)))
+    seen = framed & (clear | ((front > 0) & (depth - front < 2 * _depth_step(depth, cosine[facing], sight))))
     facing, pixels, clear = facing[seen], projected[seen, :2], clear[seen]
     values = torch.nn.functional.grid_sample(
         sight.picture[None], (pixels / size * 2 - 1)[None, None], align_corners=False
@@ -270,13 +264,15 @@ def _pixel_weights(sight: Sight, mesh: Mesh) -> Tensor:
     return torch.where(usable, cosine * alpha, 0)
 
 
-def _with_nearest_seen(texels: Texels, total: Tensor, weights: Tensor) -> Tensor:
-    """Weighted means, with the points that no view saw coloured like the nearest point that one did."""
+def _completed(texels: Texels, total: Tensor, weights: Tensor, fallback: Callable[[Texels], Tensor] | None) -> Tensor:
+    """Weighted means; points that no view saw are coloured by `fallback`, or like the nearest point that one saw."""
     seen = weights > 0
-    if not bool(seen.any()):
-        raise InvalidInputError("The Gaussians cover no part of the mesh, so they cannot colour it.")
     colors = total / weights.clamp_min(1e-12)[:, None]
-    if not bool(seen.all()):
+    if fallback is not None:
+        colors[~seen] = fallback(texels.part(~seen))
+    elif not bool(seen.any()):
+        raise InvalidInputError("The Gaussians cover no part of the mesh, so they cannot colour it.")
+    elif not bool(seen.all()):
         tree = cKDTree(texels.points[seen].cpu().numpy())
         _, nearest = tree.query(texels.points[~seen].cpu().numpy())
         colors[~seen] = colors[seen][torch.from_numpy(nearest).to(colors.device)]

@@ -1,5 +1,7 @@
 """The pictures of an unwrapped mesh: its texture, and the relief of the full mesh."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -90,10 +92,8 @@ def _texture(
     progress: Progress,
 ) -> Tensor:
     """The texture [S, S, 3] in [0, 1], from views of the Gaussians or, without, from the colours of `full`."""
-    colors = mesh_colors(texels, full, progress=progress) if full.colors is not None else None
     if not gaussians:
-        assert colors is not None
-        return dilated(texels, colors)
+        return dilated(texels, mesh_colors(texels, full, progress=progress))
     surface = unwrapped_mesh(unwrapped, texels.points.device)
     equations = None
     if options.texture_mode == "best":
@@ -104,7 +104,7 @@ def _texture(
         gaussians,
         surface,
         options=views,
-        fallback=colors,
+        fallback=None if full.colors is None else partial(mesh_colors, mesh=full, progress=progress),
         progress=progress,
         mode=options.texture_mode,
         seed=options.seed,

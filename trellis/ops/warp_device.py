@@ -109,12 +109,17 @@ def arguments(kernel: wp.Kernel, values: list) -> list:
 def _argument(value: Any, declared: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
-    dtype = declared.dtype
-    number = wp.dtype_to_torch(getattr(dtype, "_wp_scalar_type_", dtype))
+    number, shape = _layout(declared.dtype)
     tensor = value.detach().to(number).contiguous()
     if declared.ndim == 1:
-        tensor = tensor.view(-1, *getattr(dtype, "_shape_", ()))
-    return wp.from_torch(tensor, dtype=dtype)
+        tensor = tensor.view(-1, *shape)
+    return wp.from_torch(tensor, dtype=declared.dtype, return_ctype=True)  # an array object costs more to make
+
+
+@functools.cache
+def _layout(dtype: Any) -> tuple[torch.dtype, tuple[int, ...]]:
+    """torch's number type of one of Warp's types, and the shape of one element."""
+    return wp.dtype_to_torch(getattr(dtype, "_wp_scalar_type_", dtype)), getattr(dtype, "_shape_", ())
 
 
 def launch(kernel: wp.Kernel, dim: int, inputs: list, *, device: torch.device) -> None:
