@@ -14,7 +14,8 @@ from typing import Any
 
 from trellis.errors import CheckpointError, TrellisError
 from trellis.models import PipelineConfig, SamplerConfig, create_model, load_model, save_model
-from trellis.training.config import STAGES
+from trellis.training.config import STAGES, config_values, read_config
+from trellis.training.data import training_families
 from trellis.training.stages.flows import read_normalization
 from trellis.training.start import (
     NORMALIZATION_FILE,
@@ -96,9 +97,14 @@ def _pipeline(runs: Path, image_size: int) -> PipelineConfig:
 
 
 def _settings(runs: Path) -> dict[str, Any]:
-    """The configuration of every stage, as it was trained last."""
-    paths = {stage: runs / stage / CONFIG_FILE for stage in STAGES}
-    own = {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in paths.items() if path.is_file()}
+    """The configuration of every stage, as it was trained last, with all families that it saw by name."""
+    own = {}
+    for stage in STAGES:
+        path = runs / stage / CONFIG_FILE
+        if path.is_file():
+            config = read_config(path)
+            data = replace(config.data, families=tuple(training_families(config.data)))
+            own[stage] = config_values(replace(config, data=data))
     return adopted_settings(runs) | own
 
 

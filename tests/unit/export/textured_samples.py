@@ -20,7 +20,8 @@ EXTENTS = (0.6, 0.4, 0.8)
 
 def textured_box(*, normal_map: bool = False, double_sided: bool = False) -> TexturedMesh:
     """A box around the origin, EXTENTS along x, y, z; side i has colour COLORS[i] in its own cell of a 3 x 2 grid."""
-    vertices, normals, uvs, faces = [], [], [], []
+    vertices: list[np.ndarray] = []
+    normals, uvs, faces = [], [], []
     texture = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     half = np.array(EXTENTS) / 2
     for side, (normal, along_u, along_v) in enumerate(SIDES):
