@@ -91,10 +91,11 @@ class OptimizerConfig:
 class TrainConfig:
     """One stage of training.
 
-    batch_size: objects of a step, in each process; models: role -> network; loss: weights by name; options: numbers that only this stage knows;
-    inputs: stage -> its folder, where that is not its name; init: role -> path stem of the weights to start from, or
-    the folder that holds them, both relative to the folder of all stages; frozen: roles of `init` that keep their
-    weights; export_seconds: time between two exports of the averages while training (0: only at the end).
+    batch_size: objects of a step, in each process; models: role -> network; loss: weights by name; options: numbers
+    that only this stage knows; inputs: stage -> its folder, where that is not its name; init: role -> path stem of the
+    weights to start from, or the folder that holds them, both relative to the folder of all stages; frozen: roles of
+    `init` that keep their weights; export_seconds: time between two exports of the averages while training (0: only at
+    the end).
     """
 
     __pydantic_config__ = _EXACT
