@@ -15,6 +15,7 @@ from tests.training.forked import ForkedTraining
 from tests.training.tiny import tiny_config
 from trellis.errors import InvalidInputError
 from trellis.training.config import config_values
+from trellis.training.data import training_families
 from trellis.training.nano import CONFIG_FOLDER, LOG_FILE, MODEL_FOLDER, ROOT, Driver, main, read_plan
 
 PLACES = {"latent_vae": "cpu:0", "data_0": "cpu", "structure_flow": "cpu", "flows": "cpu:0"}
@@ -62,7 +63,7 @@ def test_whole_plan_makes_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (output / MODEL_FOLDER / "pipeline.json").is_file()
     settings = json.loads((output / MODEL_FOLDER / "training.json").read_text())
     assert settings["flows"]["init"]["image_encoder"] == "structure_flow/image_encoder"
-    assert settings["flows"]["data"]["families"] == list(tiny_config("flows").data.families)
+    assert settings["flows"]["data"]["families"] == training_families(tiny_config("flows").data)
     assert "data 0/1: chunk 1" in log and "structure_flow: done after 3 steps" in log and "flows: done" in log
 
 
