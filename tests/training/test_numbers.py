@@ -12,7 +12,7 @@ from trellis.training.batches import Batches, Loader, Place, deal
 from trellis.training.elastic import LinearMemory
 from trellis.training.lora import add_lora, merged
 from trellis.training.numerics import LossScale, PercentileLimit
-from trellis.training.processes import Processes
+from trellis.training.processes import Exchange, Processes
 from trellis.training.released_config import Lora, MemoryArgs
 from trellis.training.run import half_precision
 
@@ -176,3 +176,9 @@ def test_updates_are_the_merged_weights() -> None:
     assert torch.allclose(plain.train()(x, t, cond), after, atol=1e-4) and not torch.allclose(after, before, atol=1e-2)
     with pytest.raises(InvalidInputError, match="no attention"):
         add_lora(nn.Linear(2, 2), rank=1, alpha=1)
+
+
+def test_what_processes_tell_is_known_one_step_later() -> None:
+    exchange = Exchange(Processes(), torch.device("cpu"))
+    assert exchange.tell(1.0, 0.5) is None
+    assert exchange.tell(0.0, 0.75) == [1.0, 0.5] and exchange.tell(0.0, 1.0) == [0.0, 0.75]

@@ -110,6 +110,7 @@ def test_wrong_kernels_are_found_out() -> None:
     for convolve in (wrong_value, spills, forgets_a_neighbour):
         assert not agrees(module(convolve), CPU)
     assert not agrees(module(sum_products=wrong_sum), CPU)
+    assert not agrees(module(tap_gradients=lambda *args: taps_by_gather(*args).flip(2)), CPU)
     assert choice.kernels_on(CPU) is None
 
 

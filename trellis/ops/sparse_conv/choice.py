@@ -69,7 +69,7 @@ def kernel_for(feats: Tensor, taps: Tensor, *, backend: str | None) -> Kernel | 
 
 
 def trained_kernels(feats: Tensor, taps: Tensor, *, backend: str | None) -> ModuleType | None:
-    """The kernels for features and taps that learn, where they can be used: the gather costs ten times as much."""
+    """The kernels for features and taps that learn, where they can be used: they write no gathered neighbours."""
     if backend not in (None, "triton") or feats.dtype not in HALF or len(taps) > 1 or not torch.is_grad_enabled():
         return None
     return kernels_on(feats.device)
