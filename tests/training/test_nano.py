@@ -129,6 +129,24 @@ def test_on_one_device_an_adopted_structure_flow_waits_for_the_latent_vae(
     assert set(init.values()) == {"start"}
 
 
+def test_two_cards_make_data_and_train_the_flows_together(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, str, bool]] = []
+
+    def end_at_once(driver: Driver, name: str, config: Path, *options: str, device: str) -> None:
+        begun.append((name, device, "--num_gpus 2" in " ".join(options)))
+        driver._running[name] = subprocess.Popen([sys.executable, "-S", "-c", ""])
+
+    monkeypatch.setattr(Driver, "_launch", end_at_once)
+    monkeypatch.setattr("trellis.training.nano.finished_chunks", lambda config, folder: 2)
+    plan = tiny_plan(tmp_path / "plan", steps=3, kept=("structure_vae", "latent_vae"))
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"processes": 2}))
+    options = ["--plan", str(plan), "--output_dir", str(tmp_path / "run"), "--seconds", "500"]
+    assert main([*options, "--start-from", str(model), "--device", "cuda:0", "cuda:1"]) == 0
+    assert begun == [("data_0", "cuda:0", False), ("data_1", "cuda:1", False), ("flows", "cuda", True)]
+
+
 def test_a_plan_without_time_for_a_vae_asks_for_a_model(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path / "plan", steps=1)
     plan.write_text(json.dumps(json.loads(plan.read_text()) | {"latent_vae": 0.0}))
