@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from trellis.dataset.local import file_sha
 from trellis.dataset.records import KEY, PLACE
 from trellis.errors import InvalidInputError
 from trellis.training.config import DataConfig
-from trellis.training.data import MESHES, chunk_kind, sample_chunk, training_families, without
+from trellis.training.data import MESHES, chunk_place, sample_chunk, training_families, without
 from trellis.training.furniture import FREE, is_held_out, main
 from trellis.training.held_out import FINE, KNOWN, LEFT_OUT, held_out_sets
 from trellis.training.mesh_data import mesh_chunk
+from trellis.training.pool import chunk_path
 from trellis.training.procedural import HELD_OUT_SEEDS, VOXEL_FEATURES
 from trellis.training.procedural.generic import KINDS
 
@@ -25,28 +27,32 @@ CRATE = ROOT / "tests" / "unit" / "dataset" / "models" / "crate" / "crate.obj"
 
 
 def test_variants_of_a_mesh(tmp_path: Path) -> None:
-    """Nine places of a chunk hold two variants, whose features are those of their voxels; a seed gives them again."""
+    """34 places of a chunk hold two variants, with the features of their voxels; a seed gives them again."""
     table = f"{KEY},{PLACE},{VOXELIZED}\n{'0' * 64},{CRATE},True\n{'1' * 64},damaged.obj,\n"
     (tmp_path / "metadata.csv").write_text(table)
-    config = DataConfig(chunk=9, detailed=3, pictures=1, picture_size=24, resolution=8, meshes=str(tmp_path))
+    config = DataConfig(chunk=34, detailed=33, pictures=1, picture_size=24, resolution=8, meshes=str(tmp_path))
     chunk, again = (mesh_chunk(config, 5, CPU, samples=1, photographs=0.5) for _ in range(2))
     assert all(torch.equal(chunk[key], again[key]) for key in chunk)
     dense, pictures, features = chunk["dense"], chunk["pictures"], chunk["voxel_features"]
-    assert dense.shape == (9, 8, 8, 8) and pictures.shape == (9, 1, 3, 24, 24)
-    assert torch.equal(dense[0], dense[2]) and not torch.equal(dense[0], dense[1])
-    assert features.shape == (int(dense[:3].sum()), VOXEL_FEATURES.size)
-    assert torch.equal(features[: int(dense[0].sum())], features[-int(dense[2].sum()) :])
-    assert len({picture.numpy().tobytes() for picture in pictures}) == 9, "each is seen from elsewhere"
+    assert dense.shape == (34, 8, 8, 8) and pictures.shape == (34, 1, 3, 24, 24)
+    assert torch.equal(dense[0], dense[31]) and not torch.equal(dense[0], dense[32])
+    assert features.shape == (int(dense[:33].sum()), VOXEL_FEATURES.size)
+    assert torch.equal(features[: int(dense[0].sum())], features[int(dense[:31].sum()) : int(dense[:32].sum())])
+    assert len({picture.numpy().tobytes() for picture in pictures}) == 34, "each is seen from elsewhere"
     assert all(int(picture.max()) > 40 for picture in pictures)
 
 
 def test_meshes_take_turns_and_kinds_are_left_out() -> None:
     config = DataConfig(families=("mug", "letter", "sign"), chunk=2, meshes="somewhere")
-    assert [chunk_kind(config, number) for number in range(5)] == ["mug", "letter", "sign", MESHES, "mug"]
+    turns = [("mug", 0), ("letter", 0), ("sign", 0), (MESHES, 0), ("mug", 1)]
+    assert [chunk_place(config, number) for number in range(5)] == turns
     with pytest.raises(InvalidInputError, match=r"data\.meshes"):
         sample_chunk(config, 3, CPU)
     left = without(config, ["letters", MESHES])
     assert training_families(left) == ["mug"] and not left.meshes
+    assert torch.equal(sample_chunk(left, 1, CPU).seeds, sample_chunk(config, 4, CPU).seeds), "other kinds do not count"
+    assert chunk_path(Path(), left, 1) == chunk_path(Path(), config, 4) != chunk_path(Path(), left, 0)
+    assert chunk_path(Path(), config, 3) != chunk_path(Path(), replace(config, meshes="elsewhere"), 3)
     assert training_families(without(config, ["families"])) == ["letter", "sign"]
     assert set(KINDS["stacks"]).isdisjoint(training_families(without(DataConfig(), ["stacks"])))
     with pytest.raises(InvalidInputError, match="submarine"):

@@ -1,5 +1,6 @@
 """The decoders' targets describe the object: extraction gives it back; chunks and the pool hold what they should."""
 
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -109,18 +110,19 @@ def test_true_points_are_on_the_surface_and_even() -> None:
 
 
 def test_each_chunk_is_of_one_family_and_they_take_turns() -> None:
+    """No chunk of a family has an object of another of its chunks."""
     config = DataConfig(chunk=3, hold_out=("windmill", "chair"))
     families = training_families(config)
     assert {"windmill", "chair"}.isdisjoint(families) and len(families) >= 20
-    seen: set[int] = set()
+    seen: dict[str, set[int]] = defaultdict(set)
     for number in (0, 1, 5, len(families) - 1, len(families), len(families) + 1):
         chunk = sample_chunk(config, number, CPU)
         assert chunk.names() == [families[number % len(families)]] * 3
-        assert seen.isdisjoint(chunk.seeds.tolist())
-        seen |= set(chunk.seeds.tolist())
-    assert max(seen) < HELD_OUT_SEEDS.start
+        assert seen[chunk.names()[0]].isdisjoint(chunk.seeds.tolist())
+        seen[chunk.names()[0]] |= set(chunk.seeds.tolist())
+    assert max(map(max, seen.values())) < HELD_OUT_SEEDS.start
     other = sample_chunk(replace(config, seed=10**6), 1, CPU)
-    assert seen.isdisjoint(other.seeds.tolist())
+    assert seen[other.names()[0]].isdisjoint(other.seeds.tolist())
 
 
 def test_held_out_objects_have_seeds_of_their_own() -> None:

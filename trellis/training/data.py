@@ -42,10 +42,17 @@ def training_kinds(config: DataConfig) -> list[str]:
     return families + [MESHES] * (max(1, len(families) // _FAMILIES_PER_MESHES) if config.meshes else 0)
 
 
-def chunk_kind(config: DataConfig, number: int) -> str:
-    """What chunk `number` is made of."""
+def chunk_place(config: DataConfig, number: int) -> tuple[str, int]:
+    """What chunk `number` is made of, and which chunk of this kind it is: it depends on no other kind of data."""
     kinds = training_kinds(config)
-    return kinds[number % len(kinds)]
+    kind = kinds[number % len(kinds)]
+    return kind, number // len(kinds) * kinds.count(kind) + kinds[: number % len(kinds)].count(kind)
+
+
+def chunk_seeds(config: DataConfig, number: int) -> Tensor:
+    """Seeds [chunk] of the objects of chunk `number`."""
+    first = config.seed + chunk_place(config, number)[1] * config.chunk
+    return torch.arange(first, first + config.chunk)
 
 
 def sample_chunk(config: DataConfig, number: int, device: torch.device) -> ObjectBatch:
@@ -54,12 +61,10 @@ def sample_chunk(config: DataConfig, number: int, device: torch.device) -> Objec
     Every family is a program of its own: a chunk of one costs an accelerator a thirtieth of the kernel launches of a
     mixed chunk, and a pool of many chunks is as mixed. Raises InvalidInputError for a chunk of meshes.
     """
-    kind = chunk_kind(config, number)
+    kind, _ = chunk_place(config, number)
     if kind == MESHES:
         raise InvalidInputError("data.meshes is for the stages structure_flow and flows; leave it out of others.")
-    first = config.seed + number * config.chunk
-    seeds = torch.arange(first, first + config.chunk)
-    return sample_objects(seeds, [kind], device=device)
+    return sample_objects(chunk_seeds(config, number), [kind], device=device)
 
 
 def held_out_batch(config: DataConfig, device: torch.device) -> ObjectBatch:

@@ -11,21 +11,21 @@ from torch import Tensor
 from trellis.dataset.layout import VOXELIZED, DataFolder
 from trellis.dataset.meshes import training_mesh
 from trellis.dataset.records import PLACE, read_metadata
-from trellis.encoding.local_features import local_features
+from trellis.encoding.local_features import local_features, shell_voxels
 from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
 from trellis.encoding.views import render_views
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import Cameras
 from trellis.training.config import DataConfig
-from trellis.training.data import on_black
+from trellis.training.data import chunk_seeds, on_black
 from trellis.training.pool import Chunk
 from trellis.training.procedural.draws import Draws
 from trellis.training.procedural.pictures import downsample, frame_points, take_pictures
 from trellis.training.procedural.viewpoints import Lights
 from trellis.training.procedural.voxels import VOXEL_FEATURES
 
-VIEWS = 8  # pictures of a variant, each counting as an object: to look at it costs far less than to measure it
+VIEWS = 32  # pictures of a variant, each counting as an object: to look at it costs far less than to measure it
 _SALT = 79
 _SHADES = torch.tensor([0.299, 0.587, 0.114])
 
@@ -85,29 +85,28 @@ def _recoloring(draws: Draws) -> Recoloring:
 @torch.no_grad()
 def mesh_chunk(config: DataConfig, number: int, device: torch.device, *, samples: int, photographs: float) -> Chunk:
     """What `flow_data` makes of procedural objects, of variants of the meshes in the data folder `config.meshes`."""
-    first = config.seed + number * config.chunk
-    seeds = torch.arange(first, first + config.chunk)
-    files, count = mesh_files(Path(config.meshes)), -(-config.chunk // VIEWS)
+    seeds = chunk_seeds(config, number)
+    files = mesh_files(Path(config.meshes))
     detailed, resolution = config.detailed or config.chunk, config.resolution
     dense = torch.zeros(config.chunk, *[resolution] * 3, dtype=torch.bool, device=device)
     shape = (config.chunk, config.pictures, 3, config.picture_size, config.picture_size)
     pictures = torch.zeros(shape, dtype=torch.uint8, device=device)
-    features: list[Tensor] = [torch.empty(0)] * count
-    for index in range(count):
-        rows = torch.arange(index, config.chunk, count)
+    features: list[Tensor] = []
+    for index, rows in enumerate(torch.arange(config.chunk).split(VIEWS)):
         draws = Draws(seeds[index : index + 1], _SALT)
         source, recolor = varied(load(files[int(draws.unit() * len(files))]), draws)
         mesh = normalize_mesh(source.to(device)).mesh
-        found = local_features(SolidField.create(mesh, resolution=resolution))
-        x, y, z = found.coords.long().unbind(1)
+        field = SolidField.create(mesh, resolution=resolution)
+        x, y, z = shell_voxels(field).long().unbind(1)
         dense[rows[:, None], x, y, z] = True
-        colors = found.features[:, VOXEL_FEATURES.color].unflatten(1, (8, 3)) + 0.5
-        found.features[:, VOXEL_FEATURES.color] = (recolor(colors.cpu()).flatten(1) - 0.5).to(device)
-        features[index] = found.features.half()
+        if rows[0] < detailed:
+            found = local_features(field).features
+            colors = found[:, VOXEL_FEATURES.color].unflatten(1, (8, 3)) + 0.5
+            found[:, VOXEL_FEATURES.color] = (recolor(colors.cpu()).flatten(1) - 0.5).to(device)
+            features += [found.half()] * int((rows < detailed).sum())
         rgba = _pictures(mesh, recolor, seeds[rows], config, samples=samples, photographs=photographs)
         pictures[rows] = on_black(rgba)
-    packed = torch.cat([features[row % count] for row in range(detailed)])
-    return {"dense": dense, "pictures": pictures, "voxel_features": packed}
+    return {"dense": dense, "pictures": pictures, "voxel_features": torch.cat(features)}
 
 
 def _pictures(

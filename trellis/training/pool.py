@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from trellis.errors import InvalidInputError
 from trellis.runtime import is_gpu
 from trellis.training.config import DataConfig, TrainConfig
+from trellis.training.data import MESHES, chunk_place
 from trellis.training.processes import Processes
 from trellis.training.randomness import step_generator
 
@@ -179,14 +180,18 @@ def cache_folder(root: Path | None, *parts: object) -> Path | None:
     return root / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def chunk_path(folder: Path, number: int) -> Path:
-    """Where `cached` keeps a chunk."""
-    return folder / f"chunk_{number:06d}.pt"
+def chunk_path(folder: Path, config: DataConfig, number: int) -> Path:
+    """Where `cached` keeps a chunk: whatever other kinds of data there are."""
+    kind, place = chunk_place(config, number)
+    if kind == MESHES:
+        kind += f"_{hashlib.sha256(config.meshes.encode()).hexdigest()[:8]}"
+    return folder / f"{kind}_{place:06d}.pt"
 
 
 def cached(
-    make: Callable[[int], Chunk], folder: Path | None, *, device: torch.device, keys: tuple[str, ...] | None = None
-) -> Callable[[int], Chunk]:
+    make: Callable[[int], Chunk], folder: Path | None, config: DataConfig, *, device: torch.device,
+    keys: tuple[str, ...] | None = None
+) -> Callable[[int], Chunk]:  # fmt: skip
     """`make`, with every chunk kept as a file in `folder` (None: not kept) and read from there when it is there.
 
     keys: the tensors that are read from a file (None: all).
@@ -195,7 +200,7 @@ def cached(
         return make
 
     def load(number: int) -> Chunk:
-        path = chunk_path(folder, number)
+        path = chunk_path(folder, config, number)
         if path.is_file():
             stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             return {key: value.to(device) for key, value in stored.items() if keys is None or key in keys}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trellis.training.config import TrainConfig
-from trellis.training.data import MESHES, chunk_kind, condition_pictures, sample_chunk
+from trellis.training.data import MESHES, chunk_place, condition_pictures, sample_chunk
 from trellis.training.mesh_data import mesh_chunk
 from trellis.training.pool import Chunk, cache_folder, cached, chunk_path
 from trellis.training.procedural import ObjectBatch, occupancy, occupied_coords, voxel_features
@@ -22,8 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 def source_folder(config: TrainConfig, cache: Path | None) -> Path | None:
-    """Where chunks are kept: the same for all stages whose objects and pictures are the same, however many."""
-    data = replace(config.data, objects=0, held_out_objects=0, refresh_every=0)
+    """Where chunks are kept: the same for all stages whose pictures are, whatever kinds of objects they see."""
+    data = replace(
+        config.data, objects=0, held_out_objects=0, refresh_every=0, families=(), hold_out=(), meshes=""
+    )  # fmt: skip
     return cache_folder(cache, "flows", data, *(config.options.get(name) for name in PICTURE_OPTIONS))
 
 
@@ -32,13 +34,14 @@ def source_chunks(
 ) -> Callable[[int], Chunk]:
     """The chunk of a number, kept in a folder below `cache` if there is one; `keys`: the tensors that are needed."""
     folder = source_folder(config, cache)
-    return cached(lambda number: _make_chunk(config, number, device), folder, device=device, keys=keys)
+    return cached(lambda number: _make_chunk(config, number, device), folder, config.data, device=device, keys=keys)
 
 
 def make_source_chunks(config: TrainConfig, cache: Path, *, part: int, parts: int, device: torch.device) -> None:
-    """Fill the cache with every `parts`-th chunk of the first pool, from `part` on: one of several such processes."""
+    """Fill the cache with a share of the first pool's chunks, those of meshes first: one of several such processes."""
     load = source_chunks(config, cache, device=device, keys=())
-    for number in range(part, config.data.objects // config.data.chunk, parts):
+    numbers = range(config.data.objects // config.data.chunk)
+    for number in sorted(numbers, key=lambda number: chunk_place(config.data, number)[0] != MESHES)[part::parts]:
         began = time.perf_counter()
         load(number)
         logger.info("chunk %d: %.1f s", number, time.perf_counter() - began)
@@ -47,7 +50,7 @@ def make_source_chunks(config: TrainConfig, cache: Path, *, part: int, parts: in
 def finished_chunks(config: TrainConfig, cache: Path) -> int:
     """How many chunks, counted from the first, are in the cache without a gap."""
     folder, count = source_folder(config, cache), 0
-    while folder is not None and chunk_path(folder, count).is_file():
+    while folder is not None and chunk_path(folder, config.data, count).is_file():
         count += 1
     return count
 
@@ -57,7 +60,7 @@ def _make_chunk(config: TrainConfig, number: int, device: torch.device) -> dict[
     """dense bool [n, r, r, r], pictures uint8 [n, V, 3, S, S], voxel_features float16 of the detailed objects."""
     data = config.data
     samples, photographs = int(config.options.get("supersampling", 1)), config.options.get("photographs", 0.0)
-    if chunk_kind(data, number) == MESHES:
+    if chunk_place(data, number)[0] == MESHES:
         return mesh_chunk(data, number, device, samples=samples, photographs=photographs)
     objects = sample_chunk(data, number, device)
     dense = occupancy(objects, resolution=data.resolution)

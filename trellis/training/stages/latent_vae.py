@@ -69,7 +69,8 @@ class LatentVae(PoolStage):
                 self._scale_density(self.modules[FIELD], 1 / DENSITY_GAIN)
         self.resolution = config.data.resolution
         folder = cache_folder(cache, config.stage, config.data, sorted(self.modules))
-        self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device, processes=processes)
+        make = cached(self._chunk, folder, config.data, device=device)
+        self.pool = Pool(config.data, make, device=device, processes=processes)
         self._held_out: Pool | None = None
 
     def _chunk(self, number: int) -> dict[str, Tensor]:

@@ -36,7 +36,8 @@ class StructureVae(PoolStage):
         self._encode = compiled(self.encoder, wanted=config.compile)
         self._decode = compiled(self.decoder, wanted=config.compile)
         folder = cache_folder(cache, config.stage, config.data)
-        self.pool = Pool(config.data, cached(self._chunk, folder, device=device), device=device, processes=processes)
+        make = cached(self._chunk, folder, config.data, device=device)
+        self.pool = Pool(config.data, make, device=device, processes=processes)
         self._held_out: Tensor | None = None
 
     def _chunk(self, number: int) -> dict[str, Tensor]:
