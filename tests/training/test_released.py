@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,19 @@ def test_one_object_is_learned(kind: str, encoder: dict[str, Any], tmp_path: Pat
         assert exported.config.to_args().items() <= model["args"].items()
 
 
+@pytest.mark.parametrize("made", [structure_flow, latent_flow])
+def test_guidance_is_learned_where_there_is_a_condition(
+    made: Callable[..., dict[str, Any]], encoder: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
+    """The second loss is that of plain training where every condition is dropped, and another where none is."""
+    for dropped in (0.0, 1.0):
+        first = []
+        for strength in (0.0, 3.0):
+            changes = {"max_steps": 2, "i_log": 1, "p_uncond": dropped, "learned_strength": strength}
+            first.append(train(made(encoder, **changes), tmp_path / f"{dropped}_{strength}", data)[1])
+        assert (first[0] == first[1]) == (dropped == 1.0)
+
+
 KILLED_AT = 5
 
 
@@ -114,7 +127,7 @@ def test_two_processes_learn_as_one(data: Path, encoder: dict[str, Any], tmp_pat
     before = load_file(Path(encoder["path"]) / "model.safetensors")
     one, two = (load_file(tmp_path / name / "image_encoder" / "model.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(value, two[name], atol=1e-3) for name, value in one.items())
-    assert max(float((value - before[name]).abs().max()) for name, value in one.items()) > 3e-3
+    assert max(float((value - before[name]).abs().max()) for name, value in one.items()) > 2.5e-3
 
 
 def test_a_split_network_learns_as_a_whole_one_and_goes_on_as_one(

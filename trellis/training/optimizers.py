@@ -19,8 +19,8 @@ _GPU_SIDES = (256, 1024)  # the shorter and the longer side of a matrix become m
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrix is replaced by the nearest (semi-)orthogonal one: all directions move at one speed.
 
-    Nesterov momentum, five Newton-Schulz steps in bfloat16, steps scaled by sqrt(max(1, rows / columns)), decoupled
-    weight decay (source: "Muon: an optimizer for hidden layers in neural networks", 2024).
+    Nesterov momentum, five Newton-Schulz steps (on a GPU in bfloat16), steps scaled by sqrt(max(1, rows / columns)),
+    decoupled weight decay (source: "Muon: an optimizer for hidden layers in neural networks", 2024).
     """
 
     def __init__(self, parameters: list[nn.Parameter], *, lr: float, momentum: float, weight_decay: float) -> None:
@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
         scales = [-group["lr"] * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5 for matrix in matrices]
         torch._foreach_mul_(directions, scales)
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(matrices, directions, alpha=1)
+        torch._foreach_add_(matrices, directions)
 
 
 def orthogonal_directions(matrices: Sequence[Tensor]) -> list[Tensor]:
@@ -55,7 +55,9 @@ def orthogonal_directions(matrices: Sequence[Tensor]) -> list[Tensor]:
     Those of one shape are worked on together. On a GPU many are filled up with zeros to few shapes: they stay zeros,
     and a step of the embedded model waits for some 60 kernels instead of 600.
     """
-    rough = _GPU_SIDES if is_gpu(matrices[0].device) else (1, 1)
+    # Few processors multiply bfloat16 in hardware: without, a step of the embedded model takes half a minute.
+    fast = is_gpu(matrices[0].device)
+    rough, kind = (_GPU_SIDES, torch.bfloat16) if fast else ((1, 1), torch.float32)
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, matrix in enumerate(matrices):
         sides = zip(sorted(matrix.shape), rough)
@@ -63,7 +65,7 @@ def orthogonal_directions(matrices: Sequence[Tensor]) -> list[Tensor]:
     directions = list(matrices)
     for (short, long), numbers in groups.items():
         wide = [_wide(matrices[number]) for number in numbers]
-        stacked = torch.zeros(len(wide), short, long, dtype=torch.bfloat16, device=wide[0].device)
+        stacked = torch.zeros(len(wide), short, long, dtype=kind, device=wide[0].device)
         places = [whole[: one.shape[0], : one.shape[1]] for whole, one in zip(stacked, wide)]
         torch._foreach_copy_(places, wide)
         for number, whole in zip(numbers, orthogonalized(stacked)):
@@ -78,7 +80,7 @@ def _wide(matrix: Tensor) -> Tensor:
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Nearly the orthogonal factors of wide `matrices` bfloat16 [n, rows, columns], singular values within 0.7..1.2."""
+    """Nearly the orthogonal factors of wide `matrices` [n, rows, columns], singular values within 0.7..1.2."""
     x = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
     a, b, c = _POLYNOMIAL
     for _ in range(_STEPS):
