@@ -390,6 +390,7 @@ def sample_flow(
         session.null_velocity(),
         strength=sampler.cfg_strength,
         interval=sampler.cfg_interval,
+        learned=sampler.learned_strength,
         both=session.pair(0) if together and len(session) == 1 else None,
         every=guidance_every,
     )

@@ -22,7 +22,7 @@ from trellis.models import create_model, load_model
 from trellis.opening import open_model
 from trellis.pipeline import TrellisPipeline
 from trellis.runtime import Runtime
-from trellis.training.finetune import flow_values
+from trellis.training.finetune import FLOWS, flow_values
 from trellis.training.log import read_log
 from trellis.training.samples import draw_structures
 from trellis.training.stages.released import ReleasedFlow
@@ -67,6 +67,9 @@ def test_small_networks_learn_from_large_batches_at_a_high_rate() -> None:
     full, lora = (flow_values(nano, STRUCTURE_FLOW, 650, steps=None, lora_rank=rank) for rank in (None, 16))
     given, other = (values["trainer"]["args"] for values in (full, lora))
     assert (given["batch_size"], given["max_steps"], given["lora"]) == (64, 1000, None)
+    assert given["learned_strength"] == 1.0, "it goes on to learn the guidance that it has"
+    latents = flow_values(nano, FLOWS["latent_flow"], 650, steps=None, lora_rank=None)
+    assert "learned_strength" not in latents["trainer"]["args"]
     assert given["optimizer"]["args"]["lr"] == pytest.approx(3.2e-4)
     assert other["optimizer"]["args"]["lr"] == pytest.approx(9.6e-4) and other["lora"] == {"rank": 16, "alpha": 16}
 

@@ -57,6 +57,16 @@ def test_velocity_is_the_derivative_of_the_path() -> None:
     assert torch.allclose(start, x0 + losses.SIGMA * noise) and torch.allclose(end, noise)
 
 
+def test_a_flow_settles_at_the_guidance_that_it_learns() -> None:
+    """What follows its own target, as training makes a flow do, ends at (1 + w) v(cond) - w v(null)."""
+    cond, null = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.5])
+    found = cond
+    for _ in range(60):
+        found = losses.guided_target(cond, found, null, 3.0)
+    assert torch.allclose(found, 4 * cond - 3 * null, atol=1e-5)
+    assert torch.equal(losses.guided_target(cond, null, null, 3.0), cond)
+
+
 def test_times_are_logit_normal() -> None:
     t = losses.logit_normal(20_000, torch.Generator().manual_seed(0), torch.device("cpu"))
     assert float(t.min()) > 0 and float(t.max()) < 1

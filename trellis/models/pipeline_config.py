@@ -24,18 +24,23 @@ LARGEST_PICTURE = 4096  # that an image encoder takes
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerConfig:
-    """Euler sampling of a flow with guidance of `cfg_strength` for times in `cfg_interval` (0..1, inclusive)."""
+    """Euler sampling of a flow with guidance of `cfg_strength` for times in `cfg_interval` (0..1, inclusive).
+
+    learned_strength: what of it the flow gives by itself (not in the published form, and written only if there is any).
+    """
 
     steps: int
     cfg_strength: float
     cfg_interval: tuple[float, float]
     rescale_t: float
     sigma_min: float = 1e-5
+    learned_strength: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.cfg_interval
-        numbers = (self.cfg_strength, self.rescale_t, self.sigma_min)
-        fits = isinstance(self.steps, int) and 1 <= self.steps <= MOST_STEPS and self.rescale_t > 0
+        numbers = (self.cfg_strength, self.rescale_t, self.sigma_min, self.learned_strength)
+        fits = isinstance(self.steps, int) and 1 <= self.steps <= MOST_STEPS
+        fits &= self.rescale_t > 0 and self.learned_strength >= 0
         if not fits or not all(map(math.isfinite, numbers)) or not 0 <= low <= high <= 1:
             raise CheckpointError(f"Sampler values out of range: {self}.")
 
@@ -53,12 +58,14 @@ class SamplerConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The published form."""
-        params = {
+        params: dict[str, Any] = {
             "steps": self.steps,
             "cfg_strength": self.cfg_strength,
             "cfg_interval": list(self.cfg_interval),
             "rescale_t": self.rescale_t,
         }
+        if self.learned_strength:
+            params["learned_strength"] = self.learned_strength
         return {"name": SAMPLER, "args": {"sigma_min": self.sigma_min}, "params": params}
 
 

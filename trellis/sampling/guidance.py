@@ -34,23 +34,29 @@ def guide(
     *,
     strength: float,
     interval: tuple[float, float] = (0.0, 1.0),
+    learned: float = 0.0,
     both: VelocityPair | None = None,
     every: int = 1,
 ) -> Velocity:
     """Classifier-free guidance `(1 + w) v(cond) - w v(null)` for lo <= t <= hi (0..1, inclusive), else `v(cond)`.
 
+    learned: the strength that `conditional` has by itself, at all t, because it was trained so (see
+    `trellis.training.losses.guided_target`); only the rest of `strength` is added, between the ends of `interval`.
     The null velocity is not evaluated where it does not count; `both`, if given, is used where both count.
     every > 1 is an approximation: only every so many guided calls evaluate the null velocity, those between take the
     last difference of the two. The function then remembers: make a new one for each sampling.
-    Raises `InvalidInputError` unless 0 <= lo <= hi <= 1, strength >= 0 and every >= 1.
+    Raises `InvalidInputError` unless 0 <= lo <= hi <= 1, strength >= 0, learned >= 0 and every >= 1.
     """
     low, high = interval
     if not 0 <= low <= high <= 1:
         raise InvalidInputError(f"cfg_interval must satisfy 0 <= low <= high <= 1, not {interval}.")
     if not strength >= 0:
         raise InvalidInputError(f"cfg_strength must be at least 0, not {strength}.")
+    if not learned >= 0:
+        raise InvalidInputError(f"learned_strength must be at least 0, not {learned}.")
     if every < 1:
         raise InvalidInputError(f"Guidance must be evaluated every 1 or more steps, not {every}.")
+    strength = (1 + strength) / (1 + learned) - 1
     if strength == 0:
         return conditional
     calls = 0

@@ -14,7 +14,7 @@ from typing import Any
 
 from trellis.errors import CheckpointError, TrellisError
 from trellis.models import PipelineConfig, SamplerConfig, create_model, load_model, save_model
-from trellis.training.config import STAGES, config_values, read_config
+from trellis.training.config import STAGES, config_values, parse_config, read_config
 from trellis.training.data import training_families
 from trellis.training.stages.flows import read_normalization
 from trellis.training.start import (
@@ -85,12 +85,13 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def _pipeline(runs: Path, image_size: int) -> PipelineConfig:
-    structure = SamplerConfig(steps=STEPS, cfg_strength=STRUCTURE_STRENGTH, cfg_interval=(0.0, 1.0), rescale_t=3.0)
+    learned = parse_config(_settings(runs)["flows"]).options.get("learned_strength", 0.0)
+    latents = SamplerConfig(steps=STEPS, cfg_strength=LATENT_STRENGTH, cfg_interval=(0.0, 1.0), rescale_t=3.0)
     mean, std = read_normalization(finished(runs, "latent_vae", NORMALIZATION_FILE).parent)
     return PipelineConfig(
         models={role: f"ckpts/{role}" for role in DECODERS},
-        structure_sampler=structure,
-        latent_sampler=replace(structure, cfg_strength=LATENT_STRENGTH),
+        structure_sampler=replace(latents, cfg_strength=STRUCTURE_STRENGTH, learned_strength=learned),
+        latent_sampler=latents,
         latent_statistics=(tuple(mean.tolist()), tuple(std.tolist())),
         image_cond_model={"path": IMAGE_ENCODER, "image_size": image_size},
     )

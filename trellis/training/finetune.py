@@ -101,6 +101,9 @@ def flow_values(
         "lora": None if lora_rank is None else {"rank": lora_rank, "alpha": lora_rank},
         "held_out": _HELD_OUT,
     }
+    sampler = config.structure_sampler if role == FLOWS["structure_flow"] else config.latent_sampler
+    if sampler.learned_strength:
+        trainer["learned_strength"] = sampler.learned_strength
     if role == FLOWS["structure_flow"]:
         dataset, kind = "SparseStructureLatent", "FlowMatchingCFGTrainer"
         data: dict[str, Any] = {

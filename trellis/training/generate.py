@@ -33,7 +33,13 @@ def _sample(
     def towards(condition: Tensor) -> Callable[[Tensor, float], Tensor]:
         return lambda x, t: velocity(x, torch.full((batch,), t, device=x.device), condition).float()
 
-    guided = guide(towards(cond), towards(empty), strength=sampler.cfg_strength, interval=sampler.cfg_interval)
+    guided = guide(
+        towards(cond),
+        towards(empty),
+        strength=sampler.cfg_strength,
+        interval=sampler.cfg_interval,
+        learned=sampler.learned_strength,
+    )
     return euler_sample(guided, noise, steps=sampler.steps, rescale_t=sampler.rescale_t)
 
 

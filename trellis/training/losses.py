@@ -65,6 +65,16 @@ def noised(x0: Tensor, noise: Tensor, t: Tensor, *, sigma: float = SIGMA) -> tup
     return x_t, (1 - sigma) * noise - x0
 
 
+def guided_target(target: Tensor, predicted: Tensor, null: Tensor, strength: float) -> Tensor:
+    """The velocity target of a flow that shall have guidance of `strength` by itself; all [B, ...] or [N, C].
+
+    predicted, null: what the flow says now with and without the condition. Where both are equal, the condition being
+    dropped, the target stays; elsewhere the flow settles at `(1 + strength) v(cond) - strength v(null)`.
+    Source: model guidance (arXiv:2502.12154), with the flow itself instead of its average.
+    """
+    return target + strength / (1 + strength) * (predicted.detach() - null)
+
+
 def surface_weight(distance: Tensor, reach: float) -> Tensor:
     """1 at the surface, falling to 0.05 beyond about `reach` (units of `distance`)."""
     return 0.05 + 0.95 * torch.exp(-(distance / reach).square())

@@ -167,11 +167,12 @@ class StructureVaeArgs(TrainerArgs):
 
 
 class FlowArgs(TrainerArgs):
-    """Of every flow."""
+    """Of every flow. learned_strength (not published): of guidance that the flow learns to have by itself."""
 
     t_schedule: Times = Times()
     sigma_min: float = 1e-5
     p_uncond: float = Field(0.1, ge=0, le=1)
+    learned_strength: float = Field(0.0, ge=0)
 
 
 class ImageFlowArgs(FlowArgs):

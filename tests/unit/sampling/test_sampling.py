@@ -93,6 +93,16 @@ def test_no_strength_means_no_null_velocity() -> None:
     assert calls == []
 
 
+@pytest.mark.parametrize(("strength", "nulls"), [(0.0, 1), (1.0, 0), (4.0, 1)])
+def test_what_a_flow_has_learned_of_guidance_is_not_added_again(strength: float, nulls: int) -> None:
+    """A flow that gives guidance of 1 by itself, asked for less, as much and more: as the plain flow gives it."""
+    calls: list[float] = []
+    plain = guide(constant(2.0), constant(0.5), strength=strength)
+    learned = guide(constant(2 * 2.0 - 0.5), constant(0.5, calls), strength=strength, learned=1.0)
+    assert learned(torch.zeros(1), 500.0).item() == pytest.approx(plain(torch.zeros(1), 500.0).item())
+    assert len(calls) == nulls
+
+
 @pytest.mark.parametrize("interval", [(0.6, 0.5), (-0.1, 1.0), (0.0, 1.1), (math.nan, 1.0)])
 def test_bad_intervals_are_named(interval: tuple[float, float]) -> None:
     with pytest.raises(InvalidInputError, match="cfg_interval"):
@@ -102,6 +112,8 @@ def test_bad_intervals_are_named(interval: tuple[float, float]) -> None:
 def test_negative_strength_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="cfg_strength"):
         guide(constant(1.0), constant(0.0), strength=-1.0)
+    with pytest.raises(InvalidInputError, match="learned_strength"):
+        guide(constant(1.0), constant(0.0), strength=1.0, learned=-1.0)
 
 
 def test_stochastic_alternates_images_by_step() -> None:

@@ -39,12 +39,13 @@ class StructureFlow(PoolStage):
     """Image encoder and structure flow on the structure VAE's latents; needs no latent VAE.
 
     Loss weights: structure. Options: drop (probability of no condition), soften (share of pictures that are blurred a
-    little), cfg_strength and sampling_steps (of the metrics), supersampling (of the pictures), photographs (share of
+    little), learned_strength (of guidance that the flow learns to have by itself), cfg_strength and sampling_steps (of
+    the metrics), supersampling (of the pictures), photographs (share of
     them that have the cameras, the light and the faults of photographs).
     """
 
     roles: tuple[str, ...] = (IMAGE_ENCODER, STRUCTURE)
-    options = frozenset({"drop", "cfg_strength", "sampling_steps", "soften", *PICTURE_OPTIONS})
+    options = frozenset({"drop", "learned_strength", "cfg_strength", "sampling_steps", "soften", *PICTURE_OPTIONS})
     sources: tuple[str, ...] = ("dense", "pictures")
 
     def __init__(
@@ -70,6 +71,7 @@ class StructureFlow(PoolStage):
             compile_each([*cast(ImageEncoder, self.image_encoder).backbone.layers, *blocks])
         self._source = source_chunks(config, cache, device=device, keys=self.sources)
         self.pool = Pool(config.data, self._chunk, device=device, processes=processes)
+        self.learned = float(config.options.get("learned_strength", 0.0))
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
 
@@ -103,7 +105,12 @@ class StructureFlow(PoolStage):
             t = losses.logit_normal(count, generator, device)
             noise = torch.randn(x0.shape, generator=generator, device=device)
             x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
-            structure = (self.structure_flow(x_t, 1000 * t, cond).float() - target).square().mean()
+            found = self.structure_flow(x_t, 1000 * t, cond).float()
+            if self.learned:
+                with torch.no_grad():
+                    null = self.structure_flow(x_t, 1000 * t, torch.zeros_like(cond)).float()
+                target = losses.guided_target(target, found, null, self.learned)
+            structure = (found - target).square().mean()
             total, parts = config.loss["structure"] * structure, {"structure": structure.detach()}
             if later is not None:
                 latent = later(cond)
@@ -133,6 +140,7 @@ class StructureFlow(PoolStage):
             cfg_strength=float(self.config.options.get("cfg_strength", 3.0)),
             cfg_interval=(0.0, 1.0),
             rescale_t=3.0,
+            learned_strength=self.learned,
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             cond = self.image_encoder(pictures.float() / 255)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -329,12 +329,27 @@ class ReleasedFlow(ReleasedStage):
         t = times.repeat_interleave(torch.tensor(lengths))[:, None] if self.sparse else times.view(-1, 1, 1, 1, 1)
         x_t, target = losses.noised(x0, noise, t.to(device), sigma=self.args.sigma_min)
         state = SparseTensor(x_t, self._layout(samples, lengths)) if self.sparse else x_t
+        null = self._null_velocity(state, 1000 * times.to(device), samples, networks)
         with self._autocast():
             cond = self.condition.tokens([each.condition for each in samples], [each.dropped for each in samples])
             velocity = networks["denoiser"](state, 1000 * times.to(device), cond)
-        found = velocity.feats if self.sparse else velocity
-        loss = (found.float() - target).square().mean()
+        found = (velocity.feats if self.sparse else velocity).float()
+        if null is not None:
+            target = losses.guided_target(target, found, null, self.args.learned_strength)
+        loss = (found - target).square().mean()
         return loss, {"mse": loss}
+
+    @torch.no_grad()
+    def _null_velocity(
+        self, state: Any, times: Tensor, samples: Sequence[FlowSample], networks: Mapping[str, nn.Module]
+    ) -> Tensor | None:
+        """The velocity without a condition, of a flow that learns guidance."""
+        if not self.args.learned_strength:
+            return None
+        with self._autocast():  # of its own, so that no weight cast here is taken for the step, which needs gradients
+            empty = self.condition.tokens([each.condition for each in samples], [True] * len(samples))
+            velocity = networks["denoiser"](state, times, empty)
+        return cast(Tensor, velocity.feats if self.sparse else velocity).float()
 
     def samples(self) -> dict[str, Image.Image]:
         """A row of samples over one of the stored latents, both decoded."""
@@ -345,13 +360,14 @@ class ReleasedFlow(ReleasedStage):
         conditions, count = [each.condition for each in given], len(given)
         cond, null = (self.condition.tokens(conditions, [none] * count) for none in (False, True))
         flow, x0 = self.modules["denoiser"], [each.x0 for each in given]
+        sampler = replace(SAMPLER, learned_strength=self.args.learned_strength)
         if not self.sparse:
-            made = sample_structure(flow, cond, sampler=SAMPLER, seed=0, null=null)
+            made = sample_structure(flow, cond, sampler=sampler, seed=0, null=null)
             rows = [draw_structures(self._decoder, latents) for latents in (made, torch.stack(x0).to(self.device))]
             return {"structures": sheet(rows)}
         layout = self._layout(given, [len(each) for each in x0])
         found = sample_latents(
-            flow, layout.coords, cond, resolution=layout.resolution, sampler=SAMPLER, seed=0, null=null
+            flow, layout.coords, cond, resolution=layout.resolution, sampler=sampler, seed=0, null=null
         )
         mean, std = self._mean.to(self.device), self._std.to(self.device)
         both = (found.feats, torch.cat(x0).to(self.device))
