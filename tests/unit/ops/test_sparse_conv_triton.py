@@ -222,6 +222,27 @@ def test_every_convolution_goes_through_the_kernel(clock: SimpleNamespace) -> No
     assert clock.sums == 1
 
 
+def test_training_in_half_precision_goes_through_the_kernel(clock: SimpleNamespace) -> None:
+    """Forth and back through its tiles, with the gather's gradients; in full precision, or where told by the gather."""
+    generator = torch.Generator().manual_seed(0)
+    coords = fastest.shell_of_voxels(8, CPU)
+    table = neighbour_table(coords, (len(coords),), resolution=8)
+    shapes = ((len(coords), 20), (12, 3, 3, 3, 20), (12,))
+    drawn = [torch.randn(shape, generator=generator) / shape[-1] ** 0.5 for shape in shapes]
+
+    def trained(dtype: torch.dtype, backend: str | None) -> list[Tensor]:
+        feats, weight, bias = inputs = [one.to(dtype).requires_grad_() for one in drawn]
+        out = sparse_conv.submanifold_conv(feats, weight, bias=bias, neighbours=table, backend=backend)
+        return [out, *torch.autograd.grad(out.float().square().sum(), inputs)]
+
+    expected = trained(torch.bfloat16, "builtin")
+    trained(torch.float32, None)
+    assert not clock.tried
+    for got, wanted in zip(trained(torch.bfloat16, None), expected, strict=True):
+        assert got.dtype == wanted.dtype and (got - wanted).abs().max() <= 2e-2 * wanted.abs().max()
+    assert len(clock.tried) == 2  # nothing is measured: once forth, once back to the features
+
+
 MESH_DECODER = {"resolution": 16, "model_channels": 256, "latent_channels": 8, "num_blocks": 1, "num_heads": 4}
 
 
