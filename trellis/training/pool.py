@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -126,14 +127,28 @@ class Pool:
         return self._data[key][rows]
 
 
+@dataclass(frozen=True)
+class Around:
+    """Where a stage works: the folder of all stages, the device, the folder of made data, who shares the work."""
+
+    runs: Path
+    device: torch.device
+    cache: Path | None = None
+    processes: Processes = ALONE
+
+
 class PoolStage:
     """A stage on a pool: in each process one batch a step, whose draws come from one generator."""
 
     pool: Pool
     modules: nn.ModuleDict
+    options: frozenset[str] = frozenset()
 
-    def __init__(self, config: TrainConfig, device: torch.device, processes: Processes) -> None:
-        self.config, self.device, self.processes = config, device, processes
+    def __init__(self, config: TrainConfig, around: Around) -> None:
+        """Raises InvalidInputError for an option that the stage does not know."""
+        if unknown := sorted(set(config.options) - self.options):
+            raise InvalidInputError(f"Unknown options {unknown}; known are {sorted(self.options)}.")
+        self.config, self.device, self.processes = config, around.device, around.processes
 
     @property
     def batch_size(self) -> int:

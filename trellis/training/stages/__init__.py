@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from trellis.training.config import TrainConfig
-from trellis.training.pool import ALONE
+from trellis.training.pool import ALONE, Around
 from trellis.training.processes import Processes
 from trellis.training.stages.flows import Flows, StructureFlow
 from trellis.training.stages.latent_vae import LatentVae
@@ -30,4 +30,4 @@ def create_stage(
     processes: Processes = ALONE,
 ) -> Stage:
     """The stage that `config` names; `runs` holds the finished stages that it builds on, `cache` made data."""
-    return _BUILDERS[config.stage](config, runs, device=device, cache=cache, processes=processes)
+    return _BUILDERS[config.stage](config, Around(runs, device, cache, processes))

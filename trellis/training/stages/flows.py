@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trellis.conditioning import ImageEncoder
-from trellis.errors import CheckpointError, InvalidInputError
+from trellis.errors import CheckpointError
 from trellis.models import SamplerConfig
 from trellis.ops.eager import compile_each
 from trellis.sparse import SparseTensor, VoxelLayout, coarser
@@ -25,9 +25,8 @@ from trellis.training.networks import (
     load_network,
     save_network,
 )
-from trellis.training.pool import ALONE, Chunk, Pool, PoolStage
+from trellis.training.pool import Around, Chunk, Pool, PoolStage
 from trellis.training.procedural import occupancy, occupied_coords
-from trellis.training.processes import Processes
 from trellis.training.stages.flow_data import PICTURE_OPTIONS, PIECE, source_chunks
 from trellis.training.start import NORMALIZATION_FILE
 
@@ -48,19 +47,9 @@ class StructureFlow(PoolStage):
     options = frozenset({"drop", "learned_strength", "cfg_strength", "sampling_steps", "soften", *PICTURE_OPTIONS})
     sources: tuple[str, ...] = ("dense", "pictures")
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        runs: Path,
-        *,
-        device: torch.device,
-        cache: Path | None = None,
-        processes: Processes = ALONE,
-    ) -> None:
-        unknown = sorted(set(config.options) - self.options)
-        if unknown:
-            raise InvalidInputError(f"Unknown options {unknown}; known are {sorted(self.options)}.")
-        super().__init__(config, device, processes)
+    def __init__(self, config: TrainConfig, around: Around) -> None:
+        super().__init__(config, around)
+        device, runs = around.device, around.runs
         structure = runs / config.inputs.get("structure_vae", "structure_vae")
         self.structure_encoder = load_network(structure, "sparse_structure_encoder", device)
         self.structure_decoder = load_network(structure, "sparse_structure_decoder", device)
@@ -69,8 +58,8 @@ class StructureFlow(PoolStage):
         if config.compile:
             blocks = self.structure_flow.get_submodule("blocks").children()
             compile_each([*cast(ImageEncoder, self.image_encoder).backbone.layers, *blocks])
-        self._source = source_chunks(config, cache, device=device, keys=self.sources)
-        self.pool = Pool(config.data, self._chunk, device=device, processes=processes)
+        self._source = source_chunks(config, around.cache, device=device, keys=self.sources)
+        self.pool = Pool(config.data, self._chunk, device=device, processes=around.processes)
         self.learned = float(config.options.get("learned_strength", 0.0))
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
@@ -165,19 +154,11 @@ class Flows(StructureFlow):
     options = StructureFlow.options | {"latent_objects", "latent_every"}
     sources = ("dense", "pictures", "voxel_features")
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        runs: Path,
-        *,
-        device: torch.device,
-        cache: Path | None = None,
-        processes: Processes = ALONE,
-    ) -> None:
-        super().__init__(config, runs, device=device, cache=cache, processes=processes)
-        latent = runs / config.inputs.get("latent_vae", "latent_vae")
-        self.latent_encoder = load_network(latent, "slat_encoder", device)
-        self.mean, self.std = (value.to(device) for value in read_normalization(latent))
+    def __init__(self, config: TrainConfig, around: Around) -> None:
+        super().__init__(config, around)
+        latent = around.runs / config.inputs.get("latent_vae", "latent_vae")
+        self.latent_encoder = load_network(latent, "slat_encoder", self.device)
+        self.mean, self.std = (value.to(self.device) for value in read_normalization(latent))
         self.latent_flow = self.modules[LATENT]
 
     @torch.no_grad()

@@ -17,9 +17,8 @@ from trellis.training import losses, mesh_loss
 from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.networks import build_networks, detached_copy, save_network, scale_rows
-from trellis.training.pool import ALONE, Pool, PoolStage, cache_folder, cached
+from trellis.training.pool import Around, Pool, PoolStage, cache_folder, cached
 from trellis.training.procedural import VOXEL_FEATURES
-from trellis.training.processes import Processes
 from trellis.training.start import NORMALIZATION_FILE
 from trellis.training.targets import decode_unit, latent_chunk
 from trellis.training.trainer import write_json
@@ -44,20 +43,12 @@ class LatentVae(PoolStage):
     added to the latents that are decoded, for decoders that bear the errors of sampled ones).
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        runs: Path,
-        *,
-        device: torch.device,
-        cache: Path | None = None,
-        processes: Processes = ALONE,
-    ) -> None:
-        if unknown := sorted(set(config.options) - {"mesh_objects", "noise"}):
-            raise InvalidInputError(f"Unknown options {unknown}; known are ['mesh_objects', 'noise'].")
-        super().__init__(config, device, processes)
+    options = frozenset({"mesh_objects", "noise"})
+
+    def __init__(self, config: TrainConfig, around: Around) -> None:
+        super().__init__(config, around)
         decoders = [role for role in ROLES[1:] if role in config.models] or ROLES[1:]
-        self.modules = build_networks(config, (ENCODER, *decoders), device, runs=runs)
+        self.modules = build_networks(config, (ENCODER, *decoders), self.device, runs=around.runs)
         self.encoder = self.modules[ENCODER]
         if ENCODER in config.init:
             _scale_colors(self.encoder, 1 / COLOR_GAIN)
@@ -68,9 +59,9 @@ class LatentVae(PoolStage):
             if FIELD in config.init:
                 self._scale_density(self.modules[FIELD], 1 / DENSITY_GAIN)
         self.resolution = config.data.resolution
-        folder = cache_folder(cache, config.stage, config.data, sorted(self.modules))
-        make = cached(self._chunk, folder, config.data, device=device)
-        self.pool = Pool(config.data, make, device=device, processes=processes)
+        folder = cache_folder(around.cache, config.stage, config.data, sorted(self.modules))
+        make = cached(self._chunk, folder, config.data, device=self.device)
+        self.pool = Pool(config.data, make, device=self.device, processes=self.processes)
         self._held_out: Pool | None = None
 
     def _chunk(self, number: int) -> dict[str, Tensor]:

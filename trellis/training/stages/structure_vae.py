@@ -10,9 +10,8 @@ from trellis.training.config import TrainConfig
 from trellis.training.data import held_out_batch, sample_chunk
 from trellis.training.metrics import voxel_iou
 from trellis.training.networks import build_networks, compiled, detached_copy, save_network, scale_rows
-from trellis.training.pool import ALONE, Pool, PoolStage, cache_folder, cached
+from trellis.training.pool import Around, Pool, PoolStage, cache_folder, cached
 from trellis.training.procedural import occupancy
-from trellis.training.processes import Processes
 
 ROLES = ("sparse_structure_encoder", "sparse_structure_decoder")
 _PIECE = 32  # objects encoded at once outside training
@@ -21,23 +20,15 @@ _PIECE = 32  # objects encoded at once outside training
 class StructureVae(PoolStage):
     """Loss weights: bce, dice, kl."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        runs: Path,
-        *,
-        device: torch.device,
-        cache: Path | None = None,
-        processes: Processes = ALONE,
-    ) -> None:
-        super().__init__(config, device, processes)
-        self.modules = build_networks(config, ROLES, device, runs=runs)
+    def __init__(self, config: TrainConfig, around: Around) -> None:
+        super().__init__(config, around)
+        self.modules = build_networks(config, ROLES, self.device, runs=around.runs)
         self.encoder, self.decoder = (self.modules[role] for role in ROLES)
         self._encode = compiled(self.encoder, wanted=config.compile)
         self._decode = compiled(self.decoder, wanted=config.compile)
-        folder = cache_folder(cache, config.stage, config.data)
-        make = cached(self._chunk, folder, config.data, device=device)
-        self.pool = Pool(config.data, make, device=device, processes=processes)
+        folder = cache_folder(around.cache, config.stage, config.data)
+        make = cached(self._chunk, folder, config.data, device=self.device)
+        self.pool = Pool(config.data, make, device=self.device, processes=self.processes)
         self._held_out: Tensor | None = None
 
     def _chunk(self, number: int) -> dict[str, Tensor]:
