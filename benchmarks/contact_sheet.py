@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import trimesh
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from trellis import ImageTo3D
 from trellis.atomic import written_aside
@@ -90,10 +90,10 @@ def draw(mesh: ReadMesh, views: Sequence[tuple[float, float]], size: int) -> lis
 
 
 def on_white(path: Path, size: int) -> Image.Image:
-    """A picture without transparency, `size` pixels wide and high."""
+    """A picture without transparency in the middle of `size` pixels each way."""
     picture = Image.open(path).convert("RGBA")
     whole = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return whole.resize((size, size), Image.Resampling.LANCZOS)
+    return ImageOps.pad(whole, (size, size), Image.Resampling.LANCZOS, color="white")
 
 
 def contact_sheet(assets: Sequence[tuple[Path, ReadMesh]], size: int) -> Image.Image:

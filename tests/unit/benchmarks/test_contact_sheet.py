@@ -9,7 +9,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from benchmarks.contact_sheet import VIEWS, draw, main, read_glb
+from benchmarks.contact_sheet import VIEWS, draw, main, on_white, read_glb
 from tests.unit.export.shapes import textured_mesh
 from trellis.export.glb import write_glb
 from trellis.representations import Mesh
@@ -24,6 +24,12 @@ def glb(tmp_path: Path) -> Path:
     colors = torch.stack([1.0 - blue.float(), torch.zeros(len(blue)), blue.float()], dim=1)
     mesh = Mesh(vertices, torch.from_numpy(np.array(shape.faces, dtype=np.int32)), colors)
     return write_glb(textured_mesh(mesh), tmp_path / "box.glb")
+
+
+def test_a_wide_picture_keeps_its_shape(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 20), "black").save(tmp_path / "wide.png")
+    dark = np.asarray(on_white(tmp_path / "wide.png", 32)).max(2) < 128
+    assert dark.shape == (32, 32) and (dark.any(1).sum(), dark.any(0).sum()) == (16, 32)
 
 
 def test_views_show_the_sides_they_name(glb: Path) -> None:
