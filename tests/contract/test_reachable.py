@@ -26,6 +26,7 @@ PROGRAMS = (
     "trellis/training/practice.py",
     "trellis/training/evaluate_retexture.py",
     "trellis/training/evaluate_edits.py",
+    "trellis/training/worst.py",
     "trellis/training/procedural/examples.py",
 )
 NOT_YET_NAMES = {"on_device"}  # a network lent by itself is for callers from Python

@@ -5,8 +5,10 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from trellis.errors import CheckpointError
 from trellis.training import baselines, truth
@@ -14,6 +16,7 @@ from trellis.training.evaluate import Options, evaluate, main
 from trellis.training.procedural import HELD_OUT_SEEDS, sample_objects
 from trellis.training.procedural.pictures import render_pictures
 from trellis.training.report import METHODS, make_report, mean_scores, text
+from trellis.training.worst import main as draw_worst
 
 CPU = torch.device("cpu")
 SCORES = {"iou", "chamfer", "f_score"}
@@ -54,6 +57,17 @@ def test_report_of_a_tiny_model(
     held_out = report["summary"]["held_out"]
     assert len({held_out[method]["chamfer"] for method in METHODS}) >= 3
     assert held_out["model"]["psnr_mesh_input"] != held_out["model"]["psnr_mesh_behind"]
+    sheet = tmp_path / "worst.png"
+    words = ["--model", str(model), "--report", str(output), "--device", "cpu", "--output", str(sheet)]
+    assert draw_worst([*words, "--count", "2"]) == 0
+    picture = np.asarray(Image.open(sheet))
+    side = picture.shape[1] // 2
+    assert picture.shape == (5 * side, 2 * side, 3)
+    seen = picture.reshape(5, side, 2, side, 3).swapaxes(1, 2).reshape(10, -1).std(1) > 5
+    assert all(seen[[0, 1, 4, 5, 8, 9]]), "pictures and truths of both show something"
+    first = min(report["objects"][:2], key=lambda row: row["iou"])
+    assert caplog.messages[-1].startswith(f"{first['family']} {first['iou']:.2f}, ")
+    assert draw_worst([*words, "--group", "chairs"]) == 1 and "no group 'chairs'; it has fine_patt" in caplog.text
     assert f"held_out (2), model: chamfer {held_out['model']['chamfer']:g}, " in caplog.text
 
 

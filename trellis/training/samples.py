@@ -57,10 +57,10 @@ def _draw_voxels(occupied: Tensor) -> Image.Image:
 def draw_gaussians(decoder: nn.Module, latents: SparseTensor) -> list[Image.Image]:
     """The Gaussians of structured latents, from the front and a little from above."""
     pictures = [render_gaussians(cloud, _VIEW, size=_SIDE).color[0] for cloud in decode_gaussians(decoder, latents)]
-    return [_picture(color) for color in pictures]
+    return [to_image(color) for color in pictures]
 
 
-def _picture(color: Tensor) -> Image.Image:
+def to_image(color: Tensor) -> Image.Image:
     return Image.fromarray((color.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy())
 
 
