@@ -12,7 +12,7 @@ from trellis.dataset.layout import VOXELIZED
 from trellis.dataset.local import file_sha
 from trellis.dataset.records import KEY, PLACE
 from trellis.errors import InvalidInputError
-from trellis.training.config import DataConfig
+from trellis.training.config import DataConfig, TrainConfig
 from trellis.training.data import MESHES, chunk_place, sample_chunk, training_families, without
 from trellis.training.furniture import FREE, is_held_out, main
 from trellis.training.held_out import FINE, KNOWN, LEFT_OUT, held_out_sets
@@ -20,6 +20,7 @@ from trellis.training.mesh_data import mesh_chunk
 from trellis.training.pool import chunk_path
 from trellis.training.procedural import HELD_OUT_SEEDS, VOXEL_FEATURES
 from trellis.training.procedural.generic import KINDS
+from trellis.training.stages import flow_data
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,17 @@ def test_meshes_take_turns_and_kinds_are_left_out() -> None:
     assert set(KINDS["stacks"]).isdisjoint(training_families(without(DataConfig(), ["stacks"])))
     with pytest.raises(InvalidInputError, match="submarine"):
         training_families(without(config, ["submarine"]))
+
+
+def test_chunks_of_meshes_are_begun_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longest: of two processes each begins with one, and all chunks are made once."""
+    data = DataConfig(objects=16, families=("mug", "sign", "letter"), chunk=2, meshes="somewhere")
+    config = TrainConfig(stage="flows", models={}, data=data)
+    made: list[int] = []
+    monkeypatch.setattr(flow_data, "source_chunks", lambda *args, **options: made.append)
+    for part in range(2):
+        flow_data.make_source_chunks(config, tmp_path, part=part, parts=2, device=CPU)
+    assert made[0] == 3 and made[4] == 7 and sorted(made) == list(range(8))
 
 
 def test_held_out_sets_are_fixed_and_no_configuration_trains_on_the_families_left_out() -> None:

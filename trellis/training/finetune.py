@@ -101,16 +101,15 @@ def flow_values(
         "lora": None if lora_rank is None else {"rank": lora_rank, "alpha": lora_rank},
         "held_out": _HELD_OUT,
     }
-    sampler = config.structure_sampler if role == FLOWS["structure_flow"] else config.latent_sampler
-    if sampler.learned_strength:
-        trainer["learned_strength"] = sampler.learned_strength
     if role == FLOWS["structure_flow"]:
+        trainer["learned_strength"] = config.structure_sampler.learned_strength
         dataset, kind = "SparseStructureLatent", "FlowMatchingCFGTrainer"
         data: dict[str, Any] = {
             "latent_model": columns[STRUCTURE].removeprefix(STRUCTURE),
             "pretrained_ss_dec": str(network_stem(model.location, "sparse_structure_decoder")),
         }
     else:
+        trainer["learned_strength"] = config.latent_sampler.learned_strength
         mean, std = config.latent_statistics
         dataset, kind = "SLat", "SparseFlowMatchingCFGTrainer"
         data = {
