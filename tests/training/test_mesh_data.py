@@ -16,7 +16,7 @@ from trellis.training.config import DataConfig, TrainConfig
 from trellis.training.data import MESHES, chunk_place, sample_chunk, training_families, without
 from trellis.training.furniture import FREE, is_held_out, main
 from trellis.training.held_out import FINE, KNOWN, LEFT_OUT, held_out_sets
-from trellis.training.mesh_data import mesh_chunk
+from trellis.training.mesh_data import VIEWS, mesh_chunk
 from trellis.training.pool import chunk_path
 from trellis.training.procedural import HELD_OUT_SEEDS, VOXEL_FEATURES
 from trellis.training.procedural.generic import KINDS
@@ -28,18 +28,20 @@ CRATE = ROOT / "tests" / "unit" / "dataset" / "models" / "crate" / "crate.obj"
 
 
 def test_variants_of_a_mesh(tmp_path: Path) -> None:
-    """34 places of a chunk hold two variants, with the features of their voxels; a seed gives them again."""
+    """VIEWS + 2 places of a chunk hold two variants, with the features of their voxels; a seed gives them again."""
     table = f"{KEY},{PLACE},{VOXELIZED}\n{'0' * 64},{CRATE},True\n{'1' * 64},damaged.obj,\n"
     (tmp_path / "metadata.csv").write_text(table)
-    config = DataConfig(chunk=34, detailed=33, pictures=1, picture_size=24, resolution=8, meshes=str(tmp_path))
+    shape = {"chunk": VIEWS + 2, "detailed": VIEWS + 1, "pictures": 1, "picture_size": 24, "resolution": 8}
+    config = DataConfig(**shape, meshes=str(tmp_path))
     chunk, again = (mesh_chunk(config, 5, CPU, samples=1, photographs=0.5) for _ in range(2))
     assert all(torch.equal(chunk[key], again[key]) for key in chunk)
     dense, pictures, features = chunk["dense"], chunk["pictures"], chunk["voxel_features"]
-    assert dense.shape == (34, 8, 8, 8) and pictures.shape == (34, 1, 3, 24, 24)
-    assert torch.equal(dense[0], dense[31]) and not torch.equal(dense[0], dense[32])
-    assert features.shape == (int(dense[:33].sum()), VOXEL_FEATURES.size)
-    assert torch.equal(features[: int(dense[0].sum())], features[int(dense[:31].sum()) : int(dense[:32].sum())])
-    assert len({picture.numpy().tobytes() for picture in pictures}) == 34, "each is seen from elsewhere"
+    assert dense.shape == (VIEWS + 2, 8, 8, 8) and pictures.shape == (VIEWS + 2, 1, 3, 24, 24)
+    assert torch.equal(dense[0], dense[VIEWS - 1]) and not torch.equal(dense[0], dense[VIEWS])
+    assert features.shape == (int(dense[: VIEWS + 1].sum()), VOXEL_FEATURES.size)
+    last = features[int(dense[: VIEWS - 1].sum()) : int(dense[:VIEWS].sum())]
+    assert torch.equal(features[: int(dense[0].sum())], last)
+    assert len({picture.numpy().tobytes() for picture in pictures}) == VIEWS + 2, "each is seen from elsewhere"
     assert all(int(picture.max()) > 40 for picture in pictures)
 
 

@@ -37,7 +37,8 @@ _AGREEMENT = 0.95  # share of enclosed cells that the winding number must find i
 _WITNESSES = 4096
 _NEAR = 4  # voxels from the surface, farther than any that is encoded
 _QUERIES = 1 << 20
-_OUTSIDE, _ENCLOSED, _SURFACE, _WALL, _AIR = range(5)  # what a cell of the grid is
+_OUTSIDE, _ENCLOSED, _SURFACE, _WALL, _AIR, _OPEN = range(6)  # what a cell of the grid is
+_STRIDES = (4, 2, 1)  # of the cells that are asked whether they are inside: between equal answers none is
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ class SolidField:
 
     mesh: faces with area that border on the outside; winding: points [n, 3] -> bool [n], inside of all faces turned
     outwards; closed: these have no rim; cells uint8 [G, G, G]: without surface and reached from outside, without
-    surface and enclosed, with surface, or (see `_with_walls`) in the wall of what is open, and the air within; solid,
-    depth [G, G, G]: cells whose centre is inside, and how far each cell lies from the nearest one outside; nearest: for
-    each cell the number of the nearest one without surface (where faces are too disordered for winding numbers);
-    resolution: voxels along the cube, G / FINE; thin: the share of the visible surface that belongs to sheets thinner
-    than a cell.
+    surface and enclosed, with surface, or (see `_with_walls`) in the wall of what is open, the air within, and what
+    the winding number too finds outside; solid, depth [G, G, G]: cells whose centre is inside, and how far each
+    cell lies from the nearest one outside; nearest: for each cell the number of the nearest one without surface
+    (where faces are too disordered for winding numbers); resolution: voxels along the cube, G / FINE; thin: the
+    share of the visible surface that belongs to sheets thinner than a cell.
     """
 
     mesh: SourceMesh
@@ -235,7 +236,7 @@ class SolidField:
 
     def _with_walls(self) -> Tensor:
         """The cells [G, G, G], those as _WALL or _AIR that the winding number finds inside, though they are open: paths
-        wider than GAP reach them. Only near the surface, as nobody asks for others.
+        wider than GAP reach them, and the others of these as _OPEN. Only near the surface, as nobody asks for others.
         """
         surface = (self.cells == _SURFACE).cpu().numpy()
         box, margin = _box(surface), int(GAP * FINE) + 1
@@ -244,14 +245,36 @@ class SolidField:
         reached = (ndimage.distance_transform_edt(~wide) <= GAP * FINE) & (away > 0) & (away <= _NEAR * FINE)
         found, inner = np.zeros_like(surface), (slice(margin, -margin),) * 3
         found[box] = reached[inner]
-        places = torch.from_numpy(found).nonzero().to(self.cells.device)
-        inside = [self.winding(self._centres(part)) for part in places.split(_QUERIES)]
-        cells = self.cells.clone()
-        held = tuple(places[torch.cat(inside)].unbind(1))
+        places = torch.from_numpy(found).to(self.cells.device)
+        inside = self._inside_cells(places)
         depth = torch.zeros(surface.shape)
         depth[box] = torch.from_numpy(away[inner]).float()
-        cells[held] = torch.where(depth.to(cells.device)[held] < WALL * FINE, _WALL, _AIR).to(cells.dtype)
-        return cells
+        held = torch.where(depth.to(self.cells.device) < WALL * FINE, _WALL, _AIR)
+        return torch.where(places, torch.where(inside, held, _OPEN), self.cells).to(torch.uint8)
+
+    def _inside_cells(self, places: Tensor) -> Tensor:
+        """Bool [G, G, G]: cells of `places`, none of which has surface, whose centre the winding number finds inside.
+
+        Between cells that agree, with no surface among them, it is not asked again: it has no source there.
+        """
+        inside, known = torch.zeros_like(places), ~places
+        for stride in _STRIDES:
+            lattice = (slice(None, None, stride),) * 3
+            cells = (~known[lattice]).nonzero() * stride
+            found = [self.winding(self._centres(part)) for part in cells.split(_QUERIES)]
+            inside[tuple(cells.unbind(1))] = torch.cat(found)
+            known[lattice] = True
+            if stride > 1:
+                corners = inside[lattice]
+                equal = (_most(corners, 2) == ~_most(~corners, 2)) & ~_most(~places, stride + 1, stride)
+                within = (slice(len(equal) * stride),) * 3
+                blocks, values = (
+                    part.repeat_interleave(stride, 0).repeat_interleave(stride, 1).repeat_interleave(stride, 2)
+                    for part in (equal, corners[(slice(len(equal)),) * 3])
+                )
+                inside[within] = torch.where(blocks, values, inside[within])
+                known[within] |= blocks
+        return inside
 
     def _solid(self, touched: Tensor) -> Tensor:
         """Bool [G, G, G]: cells that are enclosed, or with surface (`touched` [n, 3]) and their centre inside."""
@@ -282,6 +305,11 @@ class SolidField:
                 rows, points = hidden.nonzero().squeeze(1), points[hidden[rows]]
                 hidden[rows] = self.inside(points + side[rows])
         return hidden & ~hidden.all()
+
+
+def _most(cells: Tensor, size: int, stride: int = 1) -> Tensor:
+    """Whether any of size^3 neighbours is true, in blocks that begin `stride` apart and lie within the grid."""
+    return torch.nn.functional.max_pool3d(cells[None].float(), size, stride=stride)[0] > 0
 
 
 def _with_faces(mesh: SourceMesh, keep: Tensor) -> SourceMesh:

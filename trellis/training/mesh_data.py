@@ -25,7 +25,7 @@ from trellis.training.procedural.pictures import downsample, frame_points, take_
 from trellis.training.procedural.viewpoints import Lights
 from trellis.training.procedural.voxels import VOXEL_FEATURES
 
-VIEWS = 32  # pictures of a variant, each counting as an object: to look at it costs far less than to measure it
+VIEWS = 64  # pictures of a variant, each counting as an object: to look at it costs far less than to measure it
 _SALT = 79
 _SHADES = torch.tensor([0.299, 0.587, 0.114])
 

@@ -1,16 +1,20 @@
 """Inside and outside, distances and normals: spheres in every disorder must give the same exact field."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 import trimesh
 
 from tests.unit.encoding.meshes import source, sphere
+from trellis.encoding import solid
 from trellis.encoding.local_features import shell_voxels
 from trellis.encoding.orientation import is_closed, outward_faces
 from trellis.encoding.solid import PLATE, WALL, SolidField
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import Cancelled, InvalidInputError
+from trellis.ops.winding_number import inside_query
 from trellis.progress import CancelToken, Progress
 
 RADIUS, RESOLUTION = 0.4, 16
@@ -117,6 +121,34 @@ def test_an_open_bowl_is_a_wall_and_not_filled() -> None:
     assert torch.allclose(found.distance, torch.maximum(-depths, depths - WALL * field.voxel), atol=2 * SAG)
     assert torch.equal(found.normal[:, 2].sign(), torch.tensor([-1.0, -1.0, 1.0, 1.0, 1.0]))
     assert field.inside(places).tolist()[1:] == [True, True, False, False]
+
+
+def test_cells_between_equal_ones_need_not_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cells are inside of an open bowl as when every one is asked, for a third of the questions."""
+    asked = [0]
+
+    def counted(vertices: torch.Tensor, faces: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        inside = inside_query(vertices, faces)
+
+        def ask(points: torch.Tensor) -> torch.Tensor:
+            asked[0] += len(points)
+            return inside(points)
+
+        return ask
+
+    shape = sphere(radius=RADIUS)
+    bowl = with_faces(shape, np.array(shape.faces)[shape.triangles_center[:, 2] < 0.2])
+    monkeypatch.setattr(solid, "inside_query", counted)
+    found, counts = [], []
+    for strides in (solid._STRIDES, (1,)):
+        monkeypatch.setattr(solid, "_STRIDES", strides)
+        asked[0] = 0
+        field = SolidField.create(bowl, resolution=RESOLUTION)
+        found.append(field.cells)
+        counts.append(asked[0])
+    assert (found[0] == solid._WALL).any() and (found[0] == solid._OPEN).any()
+    assert torch.equal(*found)
+    assert counts[0] < 0.4 * counts[1], counts
 
 
 def test_a_solid_with_small_holes_stays_filled() -> None:
