@@ -144,6 +144,7 @@ class Runtime(ModelFiles):
     ) -> Runtime:
         """Choose a device (`auto` takes the first GPU, else the CPU) and a precision (half on CUDA, else full).
 
+        One of several GPUs, as cuda:1, becomes the current one, where libraries and kernels of our own are launched.
         The environment adds what `ModelFiles.locate` says and, where no option says otherwise, `ATTN_BACKEND`
         (attention), `SPARSE_BACKEND` (sparse convolution) and `SPCONV_ALGO` (spconv's algorithm, if that is used).
         Raises InvalidInputError for an unknown device, precision or back end, or a device that is not there.
@@ -159,6 +160,12 @@ class Runtime(ModelFiles):
             raise InvalidInputError("No CUDA GPU is usable here; choose --device cpu.")
         if device == "mps" and not torch.backends.mps.is_available():
             raise InvalidInputError("Apple's MPS is not usable here; choose --device cpu.")
+        if (index := torch.device(device).index) is not None and not device.startswith("cpu"):
+            if index >= torch.accelerator.device_count():
+                raise InvalidInputError(
+                    f"There is no {device} here, but {torch.accelerator.device_count()} of its kind."
+                )
+            torch.accelerator.set_device_index(index)
         chosen = precision or ("half" if device.startswith("cuda") else "full")
         files = ModelFiles.locate(offline=offline)
         return cls(

@@ -68,6 +68,13 @@ def test_the_same_object_in_two_folders_counts_once(data: Path, tmp_path: Path) 
     assert len(objects) == 8
 
 
+def test_a_folder_that_adds_nothing_is_refused(data: Path, tmp_path: Path) -> None:
+    """Latents of another encoder are no latents here: with half of the objects gone nobody would notice."""
+    other = tiny_data.make_data(tmp_path / "other", range(8, 10), latent="another")
+    with pytest.raises(InvalidInputError, match=r"No object of \S*other can be .*2 objects lack .*another"):
+        find_objects([data, other], [LATENTS], least_score=0, most_voxels=None)
+
+
 def test_held_out_objects_are_those_with_low_shas(data: Path) -> None:
     objects, _ = find_objects([data], [LATENTS], least_score=0, most_voxels=None)
     trained, held = held_out_part(objects, 0.5)

@@ -195,8 +195,6 @@ def _train_stage(options: argparse.Namespace, values: Mapping[str, Any], runtime
         handler.setFormatter(line)
     if device.type != "cpu":
         torch.set_float32_matmul_precision("high")
-    if device.index is not None:
-        torch.get_device_module(device).set_device(device)  # where kernels of our own are launched
     if config.compile:
         # What cannot be compiled runs as it is written.
         torch._dynamo.config.suppress_errors = True

@@ -1,5 +1,6 @@
 """What is made of one mesh file, and the loop over many that may be killed at any moment."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,7 @@ from trellis.encoding.local_features import FEATURES
 from trellis.encoding.source_mesh import NormalizedMesh, SourceMesh, normalize_mesh
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import CheckpointError, InvalidInputError
-from trellis.families.trellis_family import ENCODER_FOLDER, network_stem
+from trellis.families.trellis_family import ENCODER_FOLDER, ENDINGS, network_stem
 from trellis.geometry.cameras import Cameras, multiview_cameras
 from trellis.opening import Pipeline
 from trellis.pipeline import TrellisPipeline
@@ -171,23 +172,28 @@ def encoding_model(model: Pipeline) -> TrellisPipeline:
 def model_columns(model: TrellisPipeline) -> dict[str, str]:
     """The columns of an opened model's features and latents, by FEATURE, LATENT and STRUCTURE.
 
-    Published encoders are known by their files' names, those of a model's own folder by its name too, however the
-    model was asked for.
+    Published encoders are known by their files' names, those of a model's own folder by their weights too: a copy of
+    them, as a fine-tuned model has it, makes the same latents, and others never pass for these.
     """
     assert model.location is not None, "it was opened from somewhere"
-    folder = (model.location.local or Path(model.name)).name
     features = LOCAL if model.host.config("slat_encoder").in_channels == FEATURES else PUBLISHED_FEATURES
     names = {}
     for role in ("slat_encoder", "sparse_structure_encoder"):
         stem = network_stem(model.location, role)
         own = stem.parent.name == ENCODER_FOLDER
-        names[role] = f"{folder}_{stem.name}" if own else stem.name
+        names[role] = f"{stem.name}_{_digest(stem)}" if own else stem.name
     latent, structure = names["slat_encoder"], names["sparse_structure_encoder"]
     return {
         FEATURE: f"{FEATURE}{features}",
         LATENT: f"{LATENT}{features}_{latent}",
         STRUCTURE: f"{STRUCTURE}{structure}",
     }
+
+
+def _digest(stem: Path) -> str:
+    """What tells the weights of a network from any others: eight digits."""
+    with stem.with_name(stem.name + ENDINGS[1]).open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()[:8]
 
 
 def carry_out(

@@ -39,14 +39,16 @@ def find_objects(
 ) -> tuple[list[TrainingObject], list[str]]:
     """The objects that have the `needed` columns of metadata.csv, by their sha, and notes on those left out.
 
-    An object without a score passes. Raises InvalidInputError where none is left, saying why.
+    An object without a score passes. Raises InvalidInputError for a folder of which none is left, saying why.
     """
     found: dict[str, TrainingObject] = {}
+    unusable: list[Path] = []
     lacking, low, large, unscored = dict.fromkeys(needed, 0), 0, 0, 0
     for root in roots:
         rows = read_metadata(DataFolder(root))
         if not rows:
             raise InvalidInputError(f"{root} has no objects: {METADATA} is missing or empty (run.sh dataset makes it).")
+        usable = 0
         for sha, row in rows.items():
             missing = [column for column in needed if not has(row, column)]
             lacking |= {column: lacking[column] + 1 for column in missing}
@@ -56,7 +58,10 @@ def find_objects(
             is_large = most_voxels is not None and source.voxels > most_voxels
             low, large = low + is_low, large + is_large
             if not missing and not is_low and not is_large:
+                usable += 1
                 found.setdefault(sha, source)
+        if not usable:
+            unusable.append(root)
     notes = [f"{count:,} objects lack {column}." for column, count in lacking.items() if count]
     if low:
         notes.append(f"{low:,} objects have a score below {least_score}.")
@@ -64,10 +69,11 @@ def find_objects(
         notes.append(f"{large:,} objects have more than {most_voxels:,} voxels (max_num_voxels).")
     if unscored:
         notes.append(f"{unscored:,} objects have no aesthetic_score; they are taken.")
-    if not found:
-        there = sorted({column for root in roots for column in DataFolder(root).columns()})
+    if unusable:
+        there = sorted({column for root in unusable for column in DataFolder(root).columns()})
         raise InvalidInputError(
-            f"No object can be trained on. {' '.join(notes)} The folder has {', '.join(there) or 'nothing'}."
+            f"No object of {', '.join(map(str, unusable))} can be trained on. {' '.join(notes)} "
+            f"The folder has {', '.join(there) or 'nothing'}."
         )
     return [found[sha] for sha in sorted(found)], notes
 

@@ -20,7 +20,7 @@ ROW = {KEY: "ab" * 32, PLACE: str(ROCK)}
 
 
 def test_latents_of_features_are_those_of_the_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "network_stem", lambda location, role: Path("encoders") / role)
+    monkeypatch.setattr(prepare, "network_stem", lambda location, role: Path("published") / role)
     monkeypatch.setattr(
         from_mesh, "view_features", lambda *args, **options: view_features(*args, **options | {"views": 3})
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ class Encoders:
     """Stands in for a pipeline: latents that depend on the file alone, at once."""
 
     name, operations = "tiny", ("encode",)
-    location = SimpleNamespace(name="tiny", local=None)
+    location = SimpleNamespace(name="tiny")
     host = SimpleNamespace(config=lambda role: SimpleNamespace(in_channels=91))
     runtime = SimpleNamespace(device=torch.device("cpu"))
 
@@ -44,14 +45,17 @@ class Encoders:
 
 
 @pytest.fixture(autouse=True)
-def drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     def drawn(mesh: Any, cameras: Any, **_: Any) -> Iterator[torch.Tensor]:
         for camera in cameras:
             yield torch.full((8, 8, 4), int(255 * camera.extrinsics[0, 0, 0].abs()), dtype=torch.uint8)
 
     monkeypatch.setattr(prepare, "studio_pictures", drawn)
-    stem = lambda location, role: Path("encoders") / role  # noqa: E731
-    monkeypatch.setattr(prepare, "network_stem", stem)
+    encoders = tmp_path_factory.mktemp("tiny") / "encoders"
+    encoders.mkdir()
+    for role in ("slat_encoder", "sparse_structure_encoder"):
+        (encoders / f"{role}.safetensors").write_bytes(role.encode())
+    monkeypatch.setattr(prepare, "network_stem", lambda location, role: encoders / role)
 
 
 @pytest.fixture
@@ -86,11 +90,13 @@ def hashes(root: Path) -> dict[str, str]:
 def test_a_run_makes_the_published_layout(source: Path, tmp_path: Path) -> None:
     root = tmp_path / "data"
     assert run(source, root).there == 5
-    rows = read_metadata(DataFolder(root))
+    rows, columns = read_metadata(DataFolder(root)), DataFolder(root).columns()
     assert len(rows) == 5
+    (latent,) = (name for name in columns if re.fullmatch("latent_local91_slat_encoder_[0-9a-f]{8}", name))
+    (structure,) = (name for name in columns if re.fullmatch("ss_latent_sparse_structure_encoder_[0-9a-f]{8}", name))
     for sha, row in rows.items():
-        assert row["voxelized"] == row["cond_rendered"] == row["latent_local91_tiny_slat_encoder"] == "True"
-        assert row["ss_latent_tiny_sparse_structure_encoder"] == "True" and 3 <= int(row["num_voxels"]) < 8
+        assert row["voxelized"] == row["cond_rendered"] == row[latent] == row[structure] == "True"
+        assert 3 <= int(row["num_voxels"]) < 8
         names = {path.name for path in (root / "renders_cond" / sha).iterdir()}
         assert names == {"000.webp", "001.webp", "transforms.json"}
     assert "Number of assets with cond_rendered: 5" in (root / "statistics.txt").read_text()
