@@ -42,7 +42,8 @@ class Asset:
     the user; prepared are the pictures as the networks saw them. to_cube: the map of the world (z up) of the mesh file
     that it is of into the model's cube; files are written where that was. surface: the textured surface of its file,
     where that is at hand (not stored); kept: of an edited asset, what its files keep of the source; notice: the line
-    that the licence of the model asks for, which files and assets made of it carry on.
+    that the licence of the model asks for, which files and assets made of it carry on. texture_source: see
+    `FileSources`.
     """
 
     gaussians: GaussianCloud | None
@@ -57,6 +58,7 @@ class Asset:
     surface: FileSurface | None = None
     kept: Kept | None = None
     notice: str = ""
+    texture_source: str = "gaussians"
 
     def save(
         self,
@@ -107,6 +109,7 @@ class Asset:
             self.to_cube.inverse(),
             kept,
             self.notice,
+            self.texture_source,
         )
 
     @property
@@ -163,6 +166,7 @@ class Asset:
             "to_cube": asdict(self.to_cube),
             "kept": kept_record,
             "notice": self.notice,
+            "texture_source": self.texture_source,
         }
         metadata = {STORED_KIND: json.dumps(record)}  # one entry: the library writes several in any order
         flat = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
@@ -202,6 +206,7 @@ class Asset:
             to_cube=Similarity.from_dict(record.get("to_cube", {})),
             kept=Kept.restored(tensors, record["kept"], device) if record.get("kept") else None,
             notice=str(record.get("notice", "")),
+            texture_source=str(record.get("texture_source", "gaussians")),
         )
 
 

@@ -265,6 +265,7 @@ class ModelStages:
             resolution=latent.resolution,
             prepared=tuple(prepared),
             notes=(*(note for image in prepared for note in image.notes), *self.host.take_notes()),
+            texture_source=self.config.texture_source,
         )
 
     def decode_gaussians(self, latent: SparseTensor) -> GaussianCloud:

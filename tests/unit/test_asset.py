@@ -47,6 +47,7 @@ def asset(*, whole: bool = True, side: int = 120) -> Asset:
         prepared=(prepared(side),),
         notes=("One note.", "Another: ü"),
         to_cube=TO_CUBE,
+        texture_source="mesh",
     )
 
 
@@ -65,7 +66,7 @@ def test_what_is_stored_comes_back_bit_by_bit(whole: bool, tmp_path: Path) -> No
             assert same and type(value) is type(other), f"{name}.{key}"
     assert torch.equal(before.coords, after.coords) and before.coords.dtype == after.coords.dtype
     assert torch.equal(before.latent, after.latent) and after.latent.dtype == torch.float16
-    assert (after.resolution, after.notes, after.to_cube) == (16, before.notes, TO_CUBE)
+    assert (after.resolution, after.notes, after.to_cube, after.texture_source) == (16, before.notes, TO_CUBE, "mesh")
     [picture], [original] = after.prepared, before.prepared
     assert np.array_equal(np.asarray(picture.cutout), np.asarray(original.cutout))
     assert np.array_equal(picture.pixels, original.pixels)

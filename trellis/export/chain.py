@@ -37,7 +37,8 @@ class FileSources:
 
     store_field: writes the file that `Asset.load` reads the radiance field from again, and returns its path. to_world:
     where files put what is made of the representations; kept: of an edited asset, what was not edited; notice: the line
-    that the licence of its model asks for.
+    that the licence of its model asks for; texture_source: "gaussians", or "mesh" where the mesh has colours as good,
+    and views of the Gaussians show gaps between these.
     """
 
     gaussians: GaussianCloud | None
@@ -48,6 +49,7 @@ class FileSources:
     to_world: Similarity = IDENTITY
     kept: KeptPart | None = None
     notice: str = ""
+    texture_source: str = "gaussians"
 
 
 def required(representation: T | None, name: str) -> T:
@@ -109,8 +111,10 @@ class ExportChain:
     @cached_property
     def textured(self) -> TexturedMesh:
         """The unwrapped mesh with its texture, and remarks for the user."""
-        gaussians, picture = self.sources.gaussians, self.picture if self.options.blend_picture else None
-        check_sources(required(self.sources.mesh, "mesh"), gaussians, picture)
+        mesh, picture = required(self.sources.mesh, "mesh"), self.picture if self.options.blend_picture else None
+        of_mesh = self.sources.texture_source == "mesh" and mesh.colors is not None
+        gaussians = None if of_mesh else self.sources.gaussians
+        check_sources(mesh, gaussians, picture)
         made = textured_mesh(
             self.unwrapped,
             self.cleaned,

@@ -27,6 +27,7 @@ from trellis.export.unwrap import Unwrapped
 from trellis.geometry.cameras import Cameras
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, TexturedMesh
+from trellis.stages import Stage
 
 
 def check_sources(mesh: Mesh, gaussians: GaussianCloud | None, picture: NDArray[np.uint8] | None) -> None:
@@ -93,7 +94,9 @@ def _texture(
 ) -> Tensor:
     """The texture [S, S, 3] in [0, 1], from views of the Gaussians or, without, from the colours of `full`."""
     if not gaussians:
-        return dilated(texels, mesh_colors(texels, full, progress=progress))
+        texture = dilated(texels, mesh_colors(texels, full, progress=progress))
+        progress.report(Stage.TEXTURE, 1, 1)
+        return texture
     surface = unwrapped_mesh(unwrapped, texels.points.device)
     equations = None
     if options.texture_mode == "best":

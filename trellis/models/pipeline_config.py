@@ -11,6 +11,7 @@ from trellis.atomic import write_bytes
 from trellis.errors import CheckpointError
 
 PIPELINES = ("TrellisImageTo3DPipeline", "TrellisTextTo3DPipeline")
+TEXTURE_SOURCES = ("gaussians", "mesh")
 SAMPLER = "FlowEulerGuidanceIntervalSampler"
 REQUIRED_ROLES = ("sparse_structure_flow_model", "sparse_structure_decoder", "slat_flow_model")
 DECODERS = {"gaussians": "slat_decoder_gs", "mesh": "slat_decoder_mesh", "radiance_field": "slat_decoder_rf"}
@@ -74,7 +75,8 @@ class PipelineConfig:
     """A model: networks by role (a path in its folder, or `owner/repo/ckpts/name`), samplers, statistics, encoder.
 
     latent_statistics: (mean, std) of the structured latents, 8 values each; a sampled latent is `x * std + mean`.
-    image_cond_model: a published name, or {"path": folder inside the model, "image_size": pixels}.
+    image_cond_model: a published name, or {"path": folder inside the model, "image_size": pixels}. texture_source: what
+    textures take their colours from, one of TEXTURE_SOURCES.
     """
 
     models: Mapping[str, str]
@@ -84,10 +86,13 @@ class PipelineConfig:
     image_cond_model: str | dict[str, Any] | None = None
     text_cond_model: str | None = None
     name: str = PIPELINES[0]
+    texture_source: str = TEXTURE_SOURCES[0]
 
     def __post_init__(self) -> None:
         if self.name not in PIPELINES:
             raise CheckpointError(f"Unknown pipeline {self.name!r}; known are {', '.join(PIPELINES)}.")
+        if self.texture_source not in TEXTURE_SOURCES:
+            raise CheckpointError(f"texture_source must be one of {', '.join(TEXTURE_SOURCES)}.")
         if not all(isinstance(path, str) for path in self.models.values()):
             raise CheckpointError("models must name a path for every network.")
         missing = [role for role in REQUIRED_ROLES if role not in self.models]
@@ -127,6 +132,7 @@ class PipelineConfig:
                 latent_statistics=(tuple(statistics["mean"]), tuple(statistics["std"])),
                 image_cond_model=args.get("image_cond_model"),
                 text_cond_model=args.get("text_cond_model"),
+                texture_source=args.get("texture_source", TEXTURE_SOURCES[0]),
             )
         except KeyError as error:
             raise CheckpointError(f"{PIPELINE_FILE} has no entry {error}.") from error
@@ -150,6 +156,8 @@ class PipelineConfig:
         for key in ("image_cond_model", "text_cond_model"):
             if getattr(self, key) is not None:
                 args[key] = getattr(self, key)
+        if self.texture_source != TEXTURE_SOURCES[0]:
+            args["texture_source"] = self.texture_source
         return {"name": self.name, "args": args}
 
     def write(self, path: Path) -> None:

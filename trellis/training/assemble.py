@@ -94,6 +94,7 @@ def _pipeline(runs: Path, image_size: int) -> PipelineConfig:
         latent_sampler=latents,
         latent_statistics=(tuple(mean.tolist()), tuple(std.tolist())),
         image_cond_model={"path": IMAGE_ENCODER, "image_size": image_size},
+        texture_source="mesh",
     )
 
 

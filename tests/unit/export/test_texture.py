@@ -9,7 +9,9 @@ import torch
 from tests.unit.export.shapes import joined, painted, sphere, textured_mesh
 from trellis.errors import Cancelled, InvalidInputError
 from trellis.export.bake import as_bytes, dilated, mesh_colors, surface_texels
+from trellis.export.chain import ExportChain, FileSources
 from trellis.export.native import NativeCrashError, run_native
+from trellis.export.options import FileOptions
 from trellis.export.projection import ViewOptions, gaussian_colors
 from trellis.export.simplify import simplify
 from trellis.export.surface import Surface
@@ -178,16 +180,15 @@ def test_gaps_take_the_nearest_colour():
 
 def test_every_stage_can_be_cancelled():
     mesh = sphere(3)
-    seen: list[int] = []
-    textured_mesh(mesh, progress=Progress(lambda info: seen.append(info.step)))
-    assert seen == [1, 2, 3, 4]
-    for stop in range(1, 4):
-        token = CancelToken()
-        reached: list[int] = []
+    seen: list[tuple[str, int]] = []
+    textured_mesh(mesh, progress=Progress(lambda info: seen.append((info.stage, info.step))))
+    assert seen == [("export", 1), ("export", 2), ("export", 3), ("texture", 1), ("export", 4)]
+    for stop in seen[:-1]:
+        token, reached = CancelToken(), []
 
-        def listen(info: StepInfo, token: CancelToken = token, stop: int = stop, reached: list = reached) -> None:
-            reached.append(info.step)
-            if info.step == stop:
+        def listen(info: StepInfo, token: CancelToken = token, stop: tuple = stop, reached: list = reached) -> None:
+            reached.append((info.stage, info.step))
+            if reached[-1] == stop:
                 token.cancel()
 
         with pytest.raises(Cancelled):
@@ -234,6 +235,20 @@ def test_whole_export_from_gaussians():
     assert abs(len(result.faces) - 1024) < 20 and result.texture.shape == (512, 512, 3)
     assert np.allclose(np.linalg.norm(result.normals, axis=1), 1, atol=1e-5)
     assert result.texture.std() > 20
+
+
+@pytest.mark.parametrize("source", ["gaussians", "mesh"])
+def test_the_texture_is_of_what_the_model_says(source: str):
+    """Red Gaussians on a blue mesh; a mesh without colours has them of the Gaussians in any case."""
+    full = sphere(4, radius=RADIUS)
+    ball = Mesh(full.vertices, full.faces, torch.tensor([0.0, 0.0, 1.0]).expand(len(full.vertices), 3))
+    cloud = shell_of_gaussians(ball, torch.tensor([1.0, 0.0, 0.0]).expand(len(full.vertices), 3))
+    options = FileOptions(texture_size=512, faces=500, blend_picture=False)
+    chain = ExportChain(FileSources(cloud, ball, texture_source=source), options, views=ViewOptions(8, 128))
+    texture = chain.textured.texture.astype(int)
+    assert (texture[..., 0] > texture[..., 2]).mean() == (1 if source == "gaussians" else 0)
+    bare = Mesh(full.vertices, full.faces)
+    assert ExportChain(FileSources(cloud, bare, texture_source=source), options, views=ViewOptions(8, 128)).textured
 
 
 def test_sources_of_colour_are_checked_before_any_work():

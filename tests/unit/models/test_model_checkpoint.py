@@ -201,6 +201,7 @@ def test_pipeline_round_trip(tmp_path):
         (("args", "slat_normalization"), {"mean": [float("nan")], "std": [1.0]}, "slat_normalization"),
         (("args", "slat_normalization"), {"mean": ["0"], "std": ["1"]}, "is not a pipeline"),
         (("args", "image_cond_model"), 5, "must be a name"),
+        (("args", "texture_source"), "picture", "texture_source must be one of gaussians, mesh"),
         (("args", "image_cond_model"), {"path": "x", "image_size": 10**9}, "image_size"),
     ],
 )
