@@ -1,7 +1,7 @@
 """Assets of the example pictures, drawn from their files: `python -m benchmarks.contact_sheet --help`.
 
-Every GLB is written by the program and read back by trimesh, an independent reader; what is drawn is what it found.
-The exit code is 1 when an asset is missing, empty or cannot be read.
+Every GLB is written by the program, read back and drawn as the encoder sees it; trimesh, an independent reader, checks
+what it holds. The exit code is 1 when an asset is missing, empty or cannot be read.
 """
 
 import argparse
@@ -12,41 +12,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import trimesh
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from trellis import ImageTo3D
 from trellis.atomic import written_aside
+from trellis.encoding.load import load_mesh
+from trellis.encoding.source_mesh import SourceMesh
+from trellis.encoding.views import render_views
 from trellis.errors import TrellisError
-from trellis.geometry.axes import from_gltf_frame
 from trellis.geometry.cameras import orbit_cameras
-from trellis.rendering.textured_mesh import render_textured_mesh
 
 ROOT = Path(__file__).resolve().parent.parent
 FRONT = math.pi
 VIEWS = {"front": (FRONT, 0.2), "side": (FRONT + math.pi / 2, 0.2), "back": (FRONT + math.pi, 0.2)}
 THREE_QUARTER = (FRONT + 0.6, 0.35)
 CAPTION = 18  # pixels
+BRIGHTER = 1.6  # than the lights of the encoder, under which colours are darker than those of the texture
 EXAMPLES_PER_ROW = 4
 
 
 @dataclass(frozen=True)
 class ReadMesh:
-    """A GLB as trimesh read it, turned to the world frame (z-up); texture [H, W, 3] in [0, 1], uvs from top left."""
+    """A GLB as it was read, in the world frame (z-up), and whether trimesh finds it closed."""
 
-    vertices: torch.Tensor
-    normals: torch.Tensor
-    faces: torch.Tensor
-    uvs: torch.Tensor
-    texture: torch.Tensor
+    source: SourceMesh
     watertight: bool
 
 
 def read_glb(path: Path) -> ReadMesh:
-    """Read a GLB with trimesh; raises ValueError when it holds anything but one textured mesh."""
+    """Read a GLB; raises ValueError when trimesh finds anything but one textured mesh in it."""
     scene = trimesh.load_scene(path, process=False)
     shapes = list(scene.geometry.values())
     if len(shapes) != 1:
@@ -60,33 +56,16 @@ def read_glb(path: Path) -> ReadMesh:
         raise ValueError("no faces")
     welded = shape.copy()
     welded.merge_vertices(merge_tex=True, merge_norm=True)
-    uvs = np.array(shape.visual.uv, dtype=np.float32)
-    uvs[:, 1] = 1 - uvs[:, 1]  # trimesh turns v upward
-    return ReadMesh(
-        vertices=from_gltf_frame(torch.from_numpy(np.array(shape.vertices, dtype=np.float32))),
-        normals=from_gltf_frame(torch.from_numpy(np.array(shape.vertex_normals, dtype=np.float32))),
-        faces=torch.from_numpy(np.array(shape.faces, dtype=np.int32)),
-        uvs=torch.from_numpy(uvs),
-        texture=torch.from_numpy(np.asarray(picture.convert("RGB")).astype(np.float32) / 255),
-        watertight=bool(welded.is_watertight),
-    )
+    return ReadMesh(load_mesh(path), bool(welded.is_watertight))
 
 
-def draw(mesh: ReadMesh, views: Sequence[tuple[float, float]], size: int) -> list[NDArray[np.uint8]]:
-    """Pictures [size, size, 3] from (yaw, pitch) in radians."""
+def draw(mesh: ReadMesh, views: Sequence[tuple[float, float]], size: int) -> list[Image.Image]:
+    """Pictures on white, `size` pixels each way, from (yaw, pitch) in radians."""
     yaws, pitches = zip(*views)
-    images = render_textured_mesh(
-        mesh.vertices,
-        mesh.faces,
-        uvs=mesh.uvs,
-        texture=mesh.texture,
-        cameras=orbit_cameras(yaws, pitches),
-        size=size,
-        normals=mesh.normals,
-        supersampling=3,
-    )
-    pictures = (images.color.clamp(0, 1) * 255).round().to(torch.uint8)
-    return list(pictures.permute(0, 2, 3, 1).numpy())
+    images = render_views(mesh.source, orbit_cameras(yaws, pitches), size=size, supersampling=3, shading="studio")
+    whole = (images.color * BRIGHTER).minimum(images.alpha[:, None]) + (1 - images.alpha[:, None])
+    pictures = (whole.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return [Image.fromarray(picture) for picture in pictures]
 
 
 def on_white(path: Path, size: int) -> Image.Image:
@@ -102,9 +81,9 @@ def contact_sheet(assets: Sequence[tuple[Path, ReadMesh]], size: int) -> Image.I
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
     for row, (picture, mesh) in enumerate(assets):
         top = row * (size + CAPTION)
-        shown = [on_white(picture, size), *map(Image.fromarray, draw(mesh, list(VIEWS.values()), size))]
+        shown = [on_white(picture, size), *draw(mesh, list(VIEWS.values()), size)]
         words = [picture.stem, *VIEWS]
-        words[-1] += f"; {len(mesh.faces)} faces{'' if mesh.watertight else ', open'}"
+        words[-1] += f"; {len(mesh.source.faces)} faces{'' if mesh.watertight else ', open'}"
         for column, (image, text) in enumerate(zip(shown, words)):
             sheet.paste(image, (column * size, top))
             pen.text((column * size + 4, top + size + 1), text, fill="black", font=font)
@@ -120,7 +99,7 @@ def examples(assets: Sequence[tuple[Path, ReadMesh]], size: int) -> Image.Image:
         left, top = 2 * size * (index % EXAMPLES_PER_ROW), size * (index // EXAMPLES_PER_ROW)
         sheet.paste(on_white(picture, size - 2 * inset), (left + inset, top + inset))
         [drawn] = draw(mesh, [THREE_QUARTER], size)
-        sheet.paste(Image.fromarray(drawn), (left + size, top))
+        sheet.paste(drawn, (left + size, top))
     return sheet
 
 

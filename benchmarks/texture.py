@@ -65,7 +65,6 @@ def compare(textured: TexturedMesh, gaussians: GaussianCloud, *, cameras: Camera
         texture=torch.from_numpy(textured.texture).to(device) / 255,
         cameras=cameras,
         size=size,
-        shading="none",
     )
     error = (wanted.color.clamp(0, 1) - shown.color).square().mean(1)
     both = (wanted.alpha > OPAQUE) & (shown.alpha > OPAQUE)

@@ -61,7 +61,6 @@ def write_models(folder: Path) -> None:
         texture=texture / 255,
         cameras=picture_camera(),
         size=256,
-        shading="none",
         background="black",
     )
     pixels = torch.cat([images.color[0], images.alpha]).permute(1, 2, 0).numpy()

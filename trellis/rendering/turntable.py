@@ -178,7 +178,6 @@ class _Scene:
                 cameras=cameras,
                 size=size,
                 supersampling=supersampling,
-                shading="none",  # the colours of the texture; the normals show the shape
                 background=background,
                 backend=backend,
             ).color
@@ -199,6 +198,5 @@ def _on_device(textured: TexturedMesh, device: torch.device) -> Callable[..., Co
         tensor(textured.vertices),
         tensor(textured.faces),
         uvs=tensor(textured.uvs),
-        normals=tensor(textured.normals),
         texture=tensor(textured.texture).float() / 255,
     )

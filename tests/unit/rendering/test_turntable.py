@@ -102,12 +102,10 @@ def test_the_textured_mesh_is_a_side_of_its_own() -> None:
         torch.from_numpy(shape.vertices),
         torch.from_numpy(shape.faces),
         uvs=torch.from_numpy(shape.uvs),
-        normals=torch.from_numpy(shape.normals),
         texture=torch.from_numpy(shape.texture).float() / 255,
         cameras=turntable_cameras(4)[1:2],
         size=32,
         background="white",
-        shading="none",
     )
     picture = (alone.color[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     assert picture.std() > 40 and np.array_equal(frame[:, 32:], picture)
