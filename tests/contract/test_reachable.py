@@ -22,7 +22,6 @@ PROGRAMS = (
     "trellis/training/assemble.py",
     "trellis/training/evaluate.py",
     "trellis/training/furniture.py",
-    "trellis/training/evaluate_folder.py",
     "trellis/training/practice.py",
     "trellis/training/evaluate_retexture.py",
     "trellis/training/evaluate_edits.py",

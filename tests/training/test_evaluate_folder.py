@@ -1,22 +1,21 @@
 """Measuring a model on the objects of a data folder."""
 
-import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.training import tiny_data
 from trellis.dataset.layout import CONDITIONED
-from trellis.training.evaluate_folder import front_picture, main
+from trellis.errors import InvalidInputError
+from trellis.training.evaluate_folder import evaluate, front_picture
 from trellis.training.folder_data import find_objects
 
 
 def test_the_report_compares_the_model_with_the_nearest_and_the_best_known_object(tmp_path: Path) -> None:
     model = tiny_data.make_model(tmp_path / "model")
     known, tested = tiny_data.make_data(tmp_path / "known", range(5)), tiny_data.make_data(tmp_path / "tested", [1, 9])
-    options = ["--model", str(model), "--data_dir", str(tested), "--known", str(known), "--device", "cpu"]
-    assert main([*options, "--output", str(tmp_path / "report.json")]) == 0
-    report = json.loads((tmp_path / "report.json").read_text())
+    report = evaluate(model, tested, known, device=torch.device("cpu"))
     assert report["objects"] == 2 and report["known"] == 5
     known_one, new_one = sorted(report["each"], key=lambda row: -row["best_known"])
     assert known_one["nearest_features"] == known_one["best_known"] == 1.0
@@ -32,7 +31,7 @@ def test_the_picture_from_before_is_taken(tmp_path: Path) -> None:
     assert front_picture(source).name == "001.png"
 
 
-def test_a_folder_without_objects_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_without_objects_is_refused(tmp_path: Path) -> None:
     model = tiny_data.make_model(tmp_path / "model")
-    assert main(["--model", str(model), "--data_dir", str(tmp_path), "--known", str(tmp_path), "--device", "cpu"]) == 1
-    assert "has no objects" in caplog.text
+    with pytest.raises(InvalidInputError, match="has no objects"):
+        evaluate(model, tmp_path, tmp_path, device=torch.device("cpu"))

@@ -171,7 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
             report["furniture"] = evaluate_folder(
                 chosen.model, chosen.furniture, chosen.known_furniture, device=runtime.device
             )
-            logger.info("furniture: %s", report["furniture"]["summary"])
+            found = report["furniture"]
+            logger.info("furniture: %d objects, %d known: %s", found["objects"], found["known"], found["summary"])
         if chosen.timed:
             report["seconds"] = time_pictures(chosen.model, count=chosen.timed)
             logger.info("seconds a picture: %s", report["seconds"])

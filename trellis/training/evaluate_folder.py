@@ -1,12 +1,7 @@
-"""Measure what a model makes of the objects of a data folder, beside the nearest of those that it was trained on.
+"""What a model makes of the objects of a data folder, beside the nearest of those that it was trained on."""
 
-`python -m trellis.training.evaluate_folder --model runs/model --data_dir test --known data --output report.json`
-"""
-
-import argparse
 import logging
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +9,9 @@ import torch
 from torch import Tensor
 
 from trellis.dataset.layout import CONDITIONED, VOXELIZED
-from trellis.errors import TrellisError
-from trellis.families.trellis_family import NANO_FOLDER
-from trellis.runtime import DEVICES, Runtime
 from trellis.training import baselines, metrics
 from trellis.training.folder_data import TrainingObject, find_objects, read_frames, read_occupancy, read_picture
 from trellis.training.generate import BatchGenerator
-from trellis.training.trainer import write_json
 
 # Where most people stand who take a picture of a thing: before it, a little above and to one side.
 _YAW, _PITCH = math.radians(30), math.radians(20)
@@ -88,28 +79,3 @@ def front_picture(source: TrainingObject) -> Path:
 
     frame = max(read_frames(source), key=along)
     return source.folder.path(CONDITIONED, source.sha) / frame["file_path"]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0: the report is written; 1: an error."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=NANO_FOLDER, help="folder of a model with its own image encoder")
-    parser.add_argument("--data_dir", type=Path, required=True, help="objects that the model was never trained on")
-    parser.add_argument("--known", type=Path, required=True, help="objects that the nearest one is looked for in")
-    parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
-    parser.add_argument("--output", type=Path, default=Path("report.json"), help="report to write")
-    chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        runtime = Runtime.detect(device=chosen.device)
-        report = evaluate(chosen.model, chosen.data_dir, chosen.known, device=runtime.device)
-    except TrellisError as error:
-        logger.error("%s", error)
-        return 1
-    write_json(chosen.output, report)
-    logger.info("%d objects, %d known: %s", report["objects"], report["known"], report["summary"])
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
