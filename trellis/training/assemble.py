@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trellis.errors import CheckpointError, TrellisError
+from trellis.errors import CheckpointError
 from trellis.models import PipelineConfig, SamplerConfig, create_model, load_model, save_model
 from trellis.training.config import STAGES, config_values, parse_config, read_config
 from trellis.training.data import training_families
+from trellis.training.program import program
 from trellis.training.stages.flows import read_normalization
 from trellis.training.start import (
     NORMALIZATION_FILE,
@@ -135,21 +136,16 @@ def _replace(aside: Path, output: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
+@program
+def main(arguments: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder with the stages' folders")
     parser.add_argument("--output", type=Path, required=True, help="model folder to write")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        sizes = assemble(options.runs, options.output)
-    except TrellisError as error:
-        logger.error("%s", error)
-        return 1
+    sizes = assemble(options.runs, options.output)
     for name, size in sizes.items():
         logger.info("%10d  %s", size, name)
     logger.info("%10d  in all", sum(sizes.values()))
-    return 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from trellis.errors import CheckpointError, TrellisError
+from trellis.errors import CheckpointError
 from trellis.export.clean import clean
 from trellis.families.trellis_family import NANO_FOLDER
 from trellis.geometry.cameras import Cameras
@@ -31,6 +31,7 @@ from trellis.training.generate import BatchGenerator
 from trellis.training.held_out import held_out_sets
 from trellis.training.picture_time import time_pictures
 from trellis.training.procedural import ObjectBatch, occupancy, render_pictures, sample_objects
+from trellis.training.program import program
 from trellis.training.report import Scores, make_report, text
 from trellis.training.start import SETTINGS_FILE
 from trellis.training.trainer import write_json
@@ -159,29 +160,23 @@ def _compare_views(
     return results
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0: the report is written; 1: an error."""
+@program
+def main(arguments: list[str] | None) -> None:
     chosen = _arguments(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = Options(**{one.name: getattr(chosen, one.name) for one in fields(Options)})
-    try:
-        runtime = Runtime.detect(device=chosen.device)
-        report = evaluate(chosen.model, options, device=runtime.device)
-        if chosen.furniture is not None:
-            report["furniture"] = evaluate_folder(
-                chosen.model, chosen.furniture, chosen.known_furniture, device=runtime.device
-            )
-            found = report["furniture"]
-            logger.info("furniture: %d objects, %d known: %s", found["objects"], found["known"], found["summary"])
-        if chosen.timed:
-            report["seconds"] = time_pictures(chosen.model, count=chosen.timed)
-            logger.info("seconds a picture: %s", report["seconds"])
-    except TrellisError as error:
-        logger.error("%s", error)
-        return 1
+    runtime = Runtime.detect(device=chosen.device)
+    report = evaluate(chosen.model, options, device=runtime.device)
+    if chosen.furniture is not None:
+        report["furniture"] = evaluate_folder(
+            chosen.model, chosen.furniture, chosen.known_furniture, device=runtime.device
+        )
+        found = report["furniture"]
+        logger.info("furniture: %d objects, %d known: %s", found["objects"], found["known"], found["summary"])
+    if chosen.timed:
+        report["seconds"] = time_pictures(chosen.model, count=chosen.timed)
+        logger.info("seconds a picture: %s", report["seconds"])
     write_json(chosen.output, report)
     logger.info("%s", text(report))
-    return 0
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:

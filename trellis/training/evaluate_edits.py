@@ -24,7 +24,6 @@ from trellis.editing.region import Region
 from trellis.editing.voxels import enclosed
 from trellis.editing.voxels import occupancy as grid_of
 from trellis.encoding.source_mesh import SourceMesh
-from trellis.errors import TrellisError
 from trellis.export.chain import ExportChain
 from trellis.export.kept import BORDER, MOST_PSNR, VIEWS, KeptPart, edited_pixels, kept_psnr
 from trellis.export.options import FileOptions
@@ -53,6 +52,7 @@ from trellis.training.procedural import (
 from trellis.training.procedural.joined import JoinedBatch
 from trellis.training.procedural.pictures import frame_objects, picture_draws
 from trellis.training.procedural.viewpoints import draw_cameras
+from trellis.training.program import program
 
 logger = logging.getLogger(__name__)
 
@@ -297,21 +297,17 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@program
+def main(arguments: list[str] | None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano", help="name or folder of a model")
     parser.add_argument("--count", type=int, default=len(EDITS), help="edits, of those that there are")
     parser.add_argument("--output", type=Path, default=Path("edits.json"), help="figures to write")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        pipeline = TrellisPipeline.from_pretrained(chosen.model)
-        folder = chosen.output.with_suffix("")
-        rows = encoding_rows(pipeline, folder) + evaluate(pipeline, count=chosen.count)
-        rows += retexture_rows(pipeline, folder)
-    except TrellisError as error:
-        logger.error("%s", error)
-        return 1
+    pipeline = TrellisPipeline.from_pretrained(chosen.model)
+    folder = chosen.output.with_suffix("")
+    rows = encoding_rows(pipeline, folder) + evaluate(pipeline, count=chosen.count)
+    rows += retexture_rows(pipeline, folder)
     figures = [{"name": row.name, "value": row.value, "goal": row.goal, "met": row.met} for row in rows]
     chosen.output.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     logger.info("%s", table(rows))

@@ -13,7 +13,8 @@ import zipfile
 from pathlib import Path
 
 from trellis.dataset.local import file_sha
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import InvalidInputError
+from trellis.training.program import program
 
 FREE = "BlendSwap-CC-0.sh3f"  # the others are CC-BY: for tests alone
 HELD_OUT = 0.2  # share, by the first 32 bits of the sha
@@ -61,19 +62,13 @@ def _kind(path: Path, library: Path) -> str | None:
     return "known" if library.name == FREE and path.stem.lower() not in NEVER else None
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0: the models are sorted; 1: an error."""
+@program
+def main(arguments: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--package", type=Path, required=True, help="folder of the package's .sh3f files")
     parser.add_argument("--output", type=Path, required=True, help="folder for the folders known and test")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        logger.info("%s", sort_models(chosen.package, chosen.output))
-    except TrellisError as error:
-        logger.error("%s", error)
-        return 1
-    return 0
+    logger.info("%s", sort_models(chosen.package, chosen.output))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from trellis.dataset.layout import CONDITIONED, LATENT, STRUCTURE, VOXELIZED, Da
 from trellis.dataset.pictures import write_pictures
 from trellis.dataset.prepare import encoding_model, model_columns
 from trellis.dataset.records import COUNT, KEY, build_metadata
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import InvalidInputError
 from trellis.families.trellis_family import network_stem
 from trellis.geometry.similarity import Similarity
 from trellis.models import load_model
@@ -34,6 +34,7 @@ from trellis.training.procedural import (
     sample_objects,
     voxel_features,
 )
+from trellis.training.program import program
 
 _FIRST_SEED = 1 << 30  # far from those of the embedded model's own runs, below those that only measure
 _BATCH, _THREADS = 32, 8
@@ -98,8 +99,8 @@ class Practice:
         build_metadata(self.folder, rows)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0: the folder is written; 1: an error."""
+@program
+def main(arguments: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano", help="a model that was trained on such shapes (default: nano)")
     parser.add_argument("--output_dir", type=Path, required=True, help="the data folder")
@@ -107,15 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--num_views", type=int, default=4, help="pictures an object (default: 4)")
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        runtime = Runtime.detect(device=chosen.device, offline=True)
-        with torch.inference_mode():
-            Practice(chosen.model, chosen.output_dir, runtime).write(chosen.count, views=chosen.num_views)
-    except TrellisError as error:
-        logger.error("%s", error)
-        return 1
-    return 0
+    runtime = Runtime.detect(device=chosen.device, offline=True)
+    with torch.inference_mode():
+        Practice(chosen.model, chosen.output_dir, runtime).write(chosen.count, views=chosen.num_views)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from trellis.atomic import written_aside
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import InvalidInputError
 from trellis.export.clean import clean
 from trellis.families.trellis_family import NANO_FOLDER
 from trellis.geometry.cameras import Cameras
@@ -27,6 +27,7 @@ from trellis.training.config import read_json
 from trellis.training.data import on_black
 from trellis.training.generate import BatchGenerator
 from trellis.training.procedural import occupancy, render_pictures, sample_objects
+from trellis.training.program import program
 from trellis.training.samples import sheet, to_image
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ def _drawn(mesh: Mesh | None, camera: Cameras, size: int) -> Tensor:
     return render_mesh(clean(mesh), camera, size=size).color[0]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0: the sheet is written; 1: an error."""
+@program
+def main(arguments: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=NANO_FOLDER, help="folder of the model of the report")
     parser.add_argument("--report", type=Path, required=True, help="what the evaluation has written")
@@ -73,18 +74,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help=f"one of {', '.join(DEVICES)}")
     parser.add_argument("--output", type=Path, default=Path("worst.png"), help="picture to write")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        rows = worst_objects(read_json(chosen.report), chosen.group, chosen.count)
-        generator = BatchGenerator(chosen.model, Runtime.detect(device=chosen.device).device)
-        picture = draw(generator, rows)
-        with written_aside(chosen.output) as aside:
-            picture.save(aside, "PNG", optimize=True)
-    except TrellisError as error:
-        logger.error("%s", error)
-        return 1
+    rows = worst_objects(read_json(chosen.report), chosen.group, chosen.count)
+    generator = BatchGenerator(chosen.model, Runtime.detect(device=chosen.device).device)
+    picture = draw(generator, rows)
+    with written_aside(chosen.output) as aside:
+        picture.save(aside, "PNG", optimize=True)
     logger.info("%s", ", ".join(f"{row['family']} {row['iou']:.2f}" for row in rows))
-    return 0
 
 
 if __name__ == "__main__":
