@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from benchmarks.measures import timed
+from benchmarks.measures import measured
 from benchmarks.released import SCALES, Scene, corner_distances, make_scene, random_pipeline
 from trellis.app.presets import PRESETS
 from trellis.asset import Asset
@@ -34,7 +34,7 @@ from trellis.memory import MemoryPlan
 from trellis.pipeline import ImageTo3D
 from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
-from trellis.runtime import Runtime, allocated_bytes, device_name, peak_allocated_bytes, reset_peak_memory
+from trellis.runtime import Runtime, device_name
 from trellis.sparse import SparseTensor
 
 GIB = 2**30
@@ -114,13 +114,11 @@ def measure(pipeline: ImageTo3D, repeats: int, *, warm: int) -> list[dict[str, A
     for name, work in operations(pipeline).items():
         for _ in range(warm):
             work()
-        reset_peak_memory(device)
-        before = allocated_bytes(device)
-        seconds = [timed(work, device)[0] for _ in range(repeats)]
-        rows.append({"operation": name, "seconds": seconds, "peak": peak_allocated_bytes(device), "before": before})
+        seconds, peak, before = measured(work, device, repeats)
+        rows.append({"operation": name, "seconds": seconds, "peak": peak, "before": before})
         median, usual = (statistics.median(row["seconds"]) for row in (rows[-1], rows[0]))
         print(
-            f"{name:30} {median:7.3f} s, {median / usual:5.2f} of a generation, peak {rows[-1]['peak'] / GIB:6.3f} GiB "
+            f"{name:30} {median:7.3f} s, {median / usual:5.2f} of a generation, peak {peak / GIB:6.3f} GiB "
             f"({before / GIB:.3f} before)",
             flush=True,
         )

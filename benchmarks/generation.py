@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.measures import timed
+from benchmarks.measures import measured, timed
 from benchmarks.released import SCALES, make_scene, random_pipeline
 from benchmarks.stages import Stages
 from trellis.app.presets import PRESETS
@@ -28,12 +28,9 @@ from trellis.ops.attention import BACKENDS
 from trellis.runtime import (
     SPARSE_CONV_BACKENDS,
     Runtime,
-    allocated_bytes,
     device_name,
     limit_memory,
-    peak_allocated_bytes,
     release_cached_memory,
-    reset_peak_memory,
     synchronize,
     used_bytes,
 )
@@ -100,12 +97,7 @@ class Bench:
         """Run a stage once to warm up, then `repeats` times; prints and keeps the row."""
         run = self.stages.by_name()[stage]
         note = "; ".join([describe(run()), *self.host.take_notes()])
-        seconds, peak, before = [], 0, 0
-        for _ in range(self.repeats):
-            reset_peak_memory(self.device)
-            before = allocated_bytes(self.device)
-            seconds.append(timed(run, self.device)[0])
-            peak = max(peak, peak_allocated_bytes(self.device))
+        seconds, peak, before = measured(run, self.device, self.repeats)
         self.host.take_notes()
         self.rows.append(Row(stage, tuple(seconds), peak, before, used_bytes(self.device), note))
         print(line(self.rows[-1]), flush=True)

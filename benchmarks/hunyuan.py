@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.editing import object_picture
-from benchmarks.measures import timed
+from benchmarks.measures import measured
 from benchmarks.released import SCALES, random_pipeline, signed_distance
 from trellis.app.presets import TABLES
 from trellis.asset import Asset
@@ -34,17 +34,7 @@ from trellis.models.vecset_flow import VecsetFlow
 from trellis.models.vecset_sizes import DecoderSizes, FlowSizes
 from trellis.pipeline import TrellisPipeline
 from trellis.progress import Progress
-from trellis.runtime import (
-    Runtime,
-    allocated_bytes,
-    device_name,
-    limit_memory,
-    peak_allocated_bytes,
-    release_cached_memory,
-    reset_peak_memory,
-    total_bytes,
-    used_bytes,
-)
+from trellis.runtime import Runtime, device_name, limit_memory, release_cached_memory, total_bytes, used_bytes
 from trellis.shape_pipeline import SURFACE_RESOLUTION, ShapePipeline
 from trellis.shape_stages import DECODER, ENCODER, FLOW
 
@@ -159,11 +149,8 @@ class Bench:
         for name, work in self.stages():
             work()
             notes = self.shape.host.take_notes()
-            reset_peak_memory(device)
-            before = allocated_bytes(device)
-            seconds = [timed(work, device)[0] for _ in range(1 if name == "GLB" else self.repeats)]
-            told = [*notes, *self.shape.host.take_notes()]
-            peak, used = peak_allocated_bytes(device), used_bytes(device)
+            seconds, peak, before = measured(work, device, 1 if name == "GLB" else self.repeats)
+            told, used = [*notes, *self.shape.host.take_notes()], used_bytes(device)
             print(
                 f"  {name:20} {statistics.median(seconds):8.3f} s  peak {peak / GIB:6.3f} GiB "
                 f"(before {before / GIB:6.3f}, device {used / GIB:6.2f})  {'; '.join(told)}",
@@ -182,7 +169,7 @@ def set_limit(device: torch.device, limit: float) -> None:
         limit_memory(device, int(limit * GIB) if limit else total)
 
 
-def measured(model: str, preset_name: str, limit: float | None, options: argparse.Namespace) -> dict[str, Any]:
+def figures(model: str, preset_name: str, limit: float | None, options: argparse.Namespace) -> dict[str, Any]:
     """One model under one preset and memory limit: by default what the preset says that it needs."""
     runtime = Runtime.detect(device=options.device, precision=options.precision, offline=True)
     preset = TABLES[TABLE_OF[model]][preset_name]
@@ -233,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for limit in options.memory_limit or [None]:
         for preset in options.preset:
             for model in options.model:
-                results.append(measured(model, preset, limit, options))
+                results.append(figures(model, preset, limit, options))
                 if options.output is not None:  # what is measured is kept, whatever becomes of the next one
                     write_bytes(options.output / "hunyuan.json", (json.dumps(results) + "\n").encode())
     return 0

@@ -8,7 +8,7 @@ from typing import TypeVar
 import psutil
 import torch
 
-from trellis.runtime import synchronize
+from trellis.runtime import allocated_bytes, peak_allocated_bytes, reset_peak_memory, synchronize
 
 T = TypeVar("T")
 
@@ -20,6 +20,14 @@ def timed(work: Callable[[], T], device: torch.device) -> tuple[float, T]:
     result = work()
     synchronize(device)
     return time.perf_counter() - begin, result
+
+
+def measured(work: Callable[[], object], device: torch.device, repeats: int) -> tuple[list[float], int, int]:
+    """Seconds of each of `repeats` runs; bytes allocated on the device at most, and before the first."""
+    reset_peak_memory(device)
+    before = allocated_bytes(device)
+    seconds = [timed(work, device)[0] for _ in range(repeats)]
+    return seconds, peak_allocated_bytes(device), before
 
 
 def tree_bytes(process: int) -> int:
