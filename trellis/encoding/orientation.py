@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
+
+from trellis.ops.half_edges import consistent_winding
 
 
 def outward_faces(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -16,7 +16,7 @@ def outward_faces(vertices: Tensor, faces: Tensor) -> Tensor:
     """
     points = vertices.detach().cpu().double().numpy()
     corners = faces.detach().cpu().long().numpy()
-    turned, part = _agreeing(_welded(vertices)[corners])
+    turned, _, part = consistent_winding(_welded(vertices)[corners], len(vertices))
     corners = np.where(turned[:, None], corners[:, ::-1], corners)
     inward = _volumes(points[corners], part) < 0
     corners = np.where(inward[part][:, None], corners[:, ::-1], corners)
@@ -36,32 +36,6 @@ def _welded(vertices: Tensor) -> NDArray[np.int64]:
     """A number [V] for each vertex, the same for those at the same place."""
     points = vertices.detach().cpu().double().numpy() + 0.0  # -0 becomes 0
     return np.unique(points, axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _agreeing(faces: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which faces to turn over so that neighbours agree, and the connected part [F] of each face."""
-    count = len(faces)
-    one, other, same = _shared_edges(faces)
-    # Two nodes a face, one for each way round: agreeing ways are connected, so an orientable part is two components.
-    first = np.concatenate([one, one + count])
-    second = np.concatenate([np.where(same, other, other + count), np.where(same, other + count, other)])
-    graph = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=(2 * count, 2 * count))
-    _, label = connected_components(graph, directed=False)
-    kept, reversed_ = label[:count], label[count:]
-    _, part = np.unique(np.minimum(kept, reversed_), return_inverse=True)
-    return kept > reversed_, part.reshape(-1)
-
-
-def _shared_edges(faces: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
-    """Pairs of faces on an edge that only they share, and whether they run along it in opposite directions."""
-    start, end = faces.reshape(-1), np.roll(faces, -1, 1).reshape(-1)
-    low, high = np.minimum(start, end), np.maximum(start, end)
-    order = np.lexsort((high, low))
-    edge = np.stack([low, high], 1)[order]
-    begins = np.flatnonzero(np.r_[True, (edge[1:] != edge[:-1]).any(1)]) if len(edge) else np.zeros(0, np.int64)
-    pairs = begins[np.diff(np.r_[begins, len(edge)]) == 2]
-    a, b = order[pairs], order[pairs + 1]
-    return a // 3, b // 3, start[a] != start[b]
 
 
 def _volumes(corners: NDArray[np.float64], part: NDArray[np.int64]) -> NDArray[np.float64]:

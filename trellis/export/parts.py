@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from trellis.export.topology import face_corners, face_parts, sum_by, with_faces
-from trellis.ops.half_edges import EdgeTable, connected_parts, face_vectors
+from trellis.ops.half_edges import consistent_winding, face_vectors
 from trellis.representations import Mesh
 
 
@@ -26,28 +26,12 @@ def remove_floaters(mesh: Mesh, *, min_area: float, min_extent: float) -> Mesh:
 def orient(mesh: Mesh) -> Mesh:
     """Wind the faces of every part alike and outward (positive volume).
 
-    Faces are joined across edges with exactly two faces; a part that cannot be oriented (a Moebius strip) stays as
-    it is. Shells inside others are turned outward like all parts.
+    What cannot be wound alike (a Moebius strip) stays as it is. Shells inside others are turned outward like all parts.
     """
-    count = len(mesh.faces)
-    if not count:
+    if not len(mesh.faces):
         return mesh
-    edges = EdgeTable.build(mesh.faces, len(mesh.vertices))
-    a, b = edges.pairs()
-    left, right = a // 3, b // 3
-    agree = edges.starts[a] != edges.starts[b]  # neighbours that are wound alike pass their edge opposite ways
-    faces = mesh.faces
-    if bool(agree.all()):
-        pieces, piece = connected_parts(count, left, right)
-    else:
-        # Each face twice, as it is (f) and turned (f + count): what is connected must be chosen together.
-        twice_left = torch.cat([left, left + count])
-        twice_right = torch.cat([torch.where(agree, right, right + count), torch.where(agree, right + count, right)])
-        _, label = connected_parts(2 * count, twice_left, twice_right)
-        as_is, turned = label[:count], label[count:]
-        faces = torch.where((as_is > turned)[:, None], faces.flip(1), faces)
-        names, piece = torch.unique(torch.minimum(as_is, turned), return_inverse=True)
-        pieces = len(names)
+    turned, pieces, piece = consistent_winding(mesh.faces, len(mesh.vertices))
+    faces = torch.where(turned[:, None], mesh.faces.flip(1), mesh.faces)
     wound = Mesh(mesh.vertices, faces, mesh.attributes)
     inward = sum_by(_cone_volumes(wound, piece, pieces), piece, pieces) < 0
     return Mesh(mesh.vertices, torch.where(inward[piece][:, None], faces.flip(1), faces), mesh.attributes)

@@ -113,6 +113,27 @@ def connected_parts(count: int, left: Array, right: Array) -> tuple[int, Array]:
     return len(names), part
 
 
+def consistent_winding(faces: Array, vertex_count: int) -> tuple[Array, int, Array]:
+    """Which faces [F] to turn over so that neighbours are wound alike; the number of parts and the part [F] of each.
+
+    Faces are joined across edges with exactly two faces. None of a part that cannot be oriented (a Moebius strip) turn.
+    """
+    count, edges = len(faces), EdgeTable.build(faces, vertex_count)
+    a, b = edges.pairs()
+    left, right = a // 3, b // 3
+    agree = edges.starts[a] != edges.starts[b]  # neighbours that are wound alike pass their edge opposite ways
+    xp = library(left)
+    if bool(agree.all()):
+        parts, part = connected_parts(count, left, right)
+        return xp.zeros_like(part, dtype=bool), parts, part
+    # Each face twice, as it is (f) and turned (f + count): what is connected must be chosen together.
+    beyond, behind = xp.where(agree, right, right + count), xp.where(agree, right + count, right)
+    _, label = connected_parts(2 * count, xp.concatenate([left, left + count]), xp.concatenate([beyond, behind]))
+    as_is, turned = label[:count], label[count:]
+    names, part = xp.unique(xp.minimum(as_is, turned), return_inverse=True)
+    return as_is > turned, len(names), part
+
+
 def face_vectors(corners: Array) -> Array:
     """Normals [F, 3] of faces with these corners [F, 3 corners, 3]; their length is twice the area."""
     cross: Array = library(corners).linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
