@@ -92,27 +92,29 @@ class ModelStages:
         """The latent grid [1, C, r, r, r] of the structure, from noise alone or from `start`, or partly `known`."""
         config = self.host.config("sparse_structure_flow_model")
         noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator)
+        return self._sampled(
+            Stage.STRUCTURE, noise, None, condition, sampler, generator, multi_image, progress, speed, start, known
+        )
+
+    def _sampled(
+        self, stage: Stage, noise: Tensor, layout: VoxelLayout | None, condition: Condition, sampler: SamplerConfig,
+        generator: torch.Generator, multi_image: str, progress: Progress, speed: str, start: Start | None,
+        known: Known | None
+    ) -> Tensor:  # fmt: skip
+        """What the flow of a stage makes of `noise`, on the voxels of `layout` if it has any."""
         drawn = generator.get_state()
 
-        def work(flow: StructureFlow, effort: Effort) -> Tensor:
+        def work(flow: StructureFlow | LatentFlow, effort: Effort) -> Tensor:
             generator.set_state(drawn)
-            with open_session(flow, condition, sampler, effort) as session:
-                x = noise.to(effort.device)
+            here = None if layout is None else layout.to(effort.device)
+            with open_session(flow, condition, sampler, effort, layout=here) as session:
                 return sample_flow(
-                    session,
-                    x,
-                    sampler,
-                    multi_image,
-                    Stage.STRUCTURE,
-                    progress,
-                    together=effort.together,
-                    speed=speed,
-                    start=start,
-                    known=known,
-                    generator=generator,
-                )
+                    session, noise.to(effort.device), sampler, multi_image, stage, progress,
+                    together=effort.together, speed=speed, start=start, known=known, generator=generator,
+                )  # fmt: skip
 
-        return self.host.run("sparse_structure_flow_model", work, values=itself).to(self.runtime.device)
+        role = "sparse_structure_flow_model" if layout is None else "slat_flow_model"
+        return self.host.run(role, work, values=itself).to(self.runtime.device)
 
     def decode_structure(self, latent: Tensor) -> Tensor:
         """Occupied voxels int32 [N, 4] (0, x, y, z), sorted; raises TrellisError when the model finds no object."""
@@ -162,31 +164,13 @@ class ModelStages:
         """
         config = self.host.config("slat_flow_model")
         noise = initial_noise([len(voxels), config.in_channels], generator)
-        drawn = generator.get_state()
-        grid = SparseTensor.create(noise.to(voxels.device), voxels, resolution=config.resolution, batch_size=1)
-
-        def work(flow: LatentFlow, effort: Effort) -> Tensor:
-            generator.set_state(drawn)
-            x = grid.to(effort.device)
-            with open_session(flow, condition, sampler, effort, layout=x.layout) as session:
-                return sample_flow(
-                    session,
-                    x.feats,
-                    sampler,
-                    multi_image,
-                    Stage.LATENT,
-                    progress,
-                    together=effort.together,
-                    speed=speed,
-                    start=start,
-                    known=known,
-                    generator=generator,
-                )
-
-        latent = self.host.run("slat_flow_model", work, values=itself).to(self.runtime.device)
+        layout = VoxelLayout.create(voxels, resolution=config.resolution, batch_size=1)
+        latent = self._sampled(
+            Stage.LATENT, noise, layout, condition, sampler, generator, multi_image, progress, speed, start, known
+        )
         mean, std = self._statistics(latent)
         # A layout of its own: the tables that the flow made leave with it.
-        return SparseTensor.create(latent * std + mean, voxels, resolution=grid.resolution, batch_size=1)
+        return SparseTensor.create(latent * std + mean, voxels, resolution=config.resolution, batch_size=1)
 
     def flow_units(self, latent: Tensor) -> Tensor:
         """Structured latents [N, 8] as the flow has them: without mean, of unit spread."""
