@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
 from trellis.models.config import FlowConfig
-from trellis.models.flow_torso import flow_blocks
+from trellis.models.flow_torso import flow_blocks, run_flow_blocks
 from trellis.models.network import Network
-from trellis.nn.blocks import adaptive_modulation, run_block, run_head
+from trellis.nn.blocks import adaptive_modulation, run_head
 from trellis.nn.conv import SparseResidualBlock
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
 from trellis.nn.inference import ConditionContext, run_blocks, run_residual
-from trellis.ops.segments import Segments
-from trellis.sparse import SparseTensor, TokenWindows, VoxelLayout, coarser, repeated
+from trellis.sparse import SparseTensor, VoxelLayout, coarser, repeated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +115,5 @@ class LatentFlow(Network[LatentFlowConfig]):
     def _transform(self, x: SparseTensor, modulation: Tensor, cond: Tensor) -> SparseTensor:
         """The transformer on the coarse voxels of x."""
         h = x.feats + self._position(x.layout)
-        windows = TokenWindows(x.layout.segments)
-        cond_segments = Segments((cond.shape[1],) * cond.shape[0], cond.device)
-        for index, block in enumerate(self.blocks):
-            h = run_block(
-                block,
-                h,
-                modulation,
-                cond=cond.flatten(0, 1),
-                windows=windows,
-                cond_segments=cond_segments,
-                recompute=self.recomputes(index, len(self.blocks)),
-            )
-        return x.replace(h)
+        segments = x.layout.segments
+        return x.replace(run_flow_blocks(self, self.blocks, h, modulation, cond=cond, segments=segments))

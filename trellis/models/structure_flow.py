@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
 from trellis.models.config import FlowConfig
-from trellis.models.flow_torso import flow_blocks
+from trellis.models.flow_torso import flow_blocks, run_flow_blocks
 from trellis.models.network import Network
-from trellis.nn.blocks import adaptive_modulation, run_block, run_head
+from trellis.nn.blocks import adaptive_modulation, run_head
 from trellis.nn.embeddings import TimestepEmbedder, position_embedding
 from trellis.nn.inference import ConditionContext, run_blocks
 from trellis.ops.segments import Segments
-from trellis.sparse import TokenWindows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,23 +47,12 @@ class StructureFlow(Network[StructureFlowConfig]):
     def forward(self, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """x [B, C, r, r, r], t [B] on the 0..1000 scale, cond [B, L, Cc] -> velocity [B, C_out, r, r, r]."""
         count, length = x.shape[0], self.pos_emb.shape[0]
-        tokens = self._embed(x)
+        tokens = self._embed(x).flatten(0, 1)
         time = self.t_embedder(t)
         modulation = time if self.adaLN_modulation is None else self.adaLN_modulation(time)
-        h = tokens.flatten(0, 1)
         modulation, cond = modulation.to(self.torso_dtype), cond.to(self.torso_dtype)
-        windows = TokenWindows(Segments((length,) * count, x.device))
-        cond_segments = Segments((cond.shape[1],) * count, x.device)
-        for index, block in enumerate(self.blocks):
-            h = run_block(
-                block,
-                h,
-                modulation,
-                cond=cond.flatten(0, 1),
-                windows=windows,
-                cond_segments=cond_segments,
-                recompute=self.recomputes(index, len(self.blocks)),
-            )
+        segments = Segments((length,) * count, x.device)
+        h = run_flow_blocks(self, self.blocks, tokens, modulation, cond=cond, segments=segments)
         return self._read_out(h, count)
 
     def evaluate(
