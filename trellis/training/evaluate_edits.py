@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ from trellis.rendering.mesh import rasterize_mesh
 from trellis.representations import Mesh
 from trellis.sparse import SparseTensor
 from trellis.training.evaluate_encoding import averaged, measure_file, view_cameras, write_files
-from trellis.training.evaluate_retexture import mean, measure, summary
+from trellis.training.evaluate_retexture import measure, summary
 from trellis.training.metrics import chamfer_and_f_score, psnr, sample_mesh, voxel_iou
 from trellis.training.procedural import (
     HELD_OUT_SEEDS,
@@ -244,9 +245,9 @@ def evaluate(pipeline: TrellisPipeline, *, count: int = len(EDITS)) -> list[Row]
 
     return [
         Row("edit: voxels and latents changed outside", sum(of("changed")), 0, least=False),
-        Row("edit: inside-IoU", mean(of("inside")), 0.60),
-        Row("of the unedited source", mean(of("unedited")), 0.0),
-        Row("of the truth through the VAE", mean(of("through the VAE")), 0.0),
+        Row("edit: inside-IoU", fmean(of("inside")), 0.60),
+        Row("of the unedited source", fmean(of("unedited")), 0.0),
+        Row("of the truth through the VAE", fmean(of("through the VAE")), 0.0),
         Row("pictures outside, dB: Gaussians", min(of("gaussians")), 60),
         Row("pictures outside, dB: full mesh", min(of("mesh")), 60),
         Row("pictures outside, dB: files", min(of("files")), 40),
@@ -275,7 +276,7 @@ def encoding_rows(pipeline: TrellisPipeline, folder: Path) -> list[Row]:
     rows = []
     for kind, paths in kinds:
         scores = [measure_file(pipeline, path) for path in paths]
-        for told, found in (("mean", averaged(scores, mean)), ("least", averaged(scores, min))):
+        for told, found in (("mean", averaged(scores, fmean)), ("least", averaged(scores, min))):
             rows += [
                 Row(f"encode, decode, {kind}, {told}: IoU", found.iou, 0.98),
                 Row(f"{kind}, {told}: F at 0.02", found.near, 0.97),

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ def _measure_one(pipeline: TrellisPipeline, source: Path, *, seed: int) -> Retex
     views = [camera_at(*PICTURE_VIEW), *(camera_at(*angles) for angles in AROUND)]
     before, after = ([agreement(mesh, truth, camera) for camera in views] for mesh in (old, new))
     return RetextureScores(
-        source.stem, before[0], after[0], mean(before[1:]), mean(after[1:]), same_accessors(source, result)
+        source.stem, before[0], after[0], fmean(before[1:]), fmean(after[1:]), same_accessors(source, result)
     )
 
 
@@ -127,11 +128,7 @@ def _accessor_bytes(document: GltfDocument) -> list[bytes]:
     return [bytes(document.view_bytes(entry["bufferView"])) for entry in document.json["accessors"]]
 
 
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def summary(scores: list[RetextureScores]) -> dict[str, float]:
     """Means over the objects; `equal` is the share of the files."""
     names = ("view_before", "view", "around_before", "around", "equal")
-    return {name: mean([float(getattr(one, name)) for one in scores]) for name in names}
+    return {name: fmean(getattr(one, name) for one in scores) for name in names}
