@@ -34,11 +34,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_data.make_data(tmp_path_factory.mktemp("data"), range(6))
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return tiny_data.make_encoder(tmp_path_factory.mktemp("encoder"))
-
-
 def draws(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 

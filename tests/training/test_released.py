@@ -36,11 +36,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_data.make_data(tmp_path_factory.mktemp("data"), range(7))
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return tiny_data.make_encoder(tmp_path_factory.mktemp("encoder"))
-
-
 def train(values: dict[str, Any], folder: Path, data: Path, **options: Any) -> list[float]:
     """Train, and return the losses of all steps."""
     assert train_released(values, folder, [data], RUNTIME, RunOptions(**options))
