@@ -29,10 +29,6 @@ def render_textured_mesh(
     samples a pixel side, 1..8. Both sides of a face are drawn. Raises InvalidInputError for unusable shapes or options.
     """
     _check(vertices, faces, uvs, texture)
-    if size < 1 or not 1 <= supersampling <= 8:
-        raise InvalidInputError(
-            f"Image size must be positive and supersampling 1 to 8, not {size} and {supersampling}."
-        )
     device = rasterize.rendering_device(vertices.device, backend, vertices, uvs, texture)
     images = rasterize.draw_mesh(
         vertices.to(device).float(),
