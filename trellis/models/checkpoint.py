@@ -23,7 +23,6 @@ def load_model(
     stem: str | Path,
     *,
     dtype: torch.dtype = torch.float32,
-    device: torch.device = CPU,
     attention: str | None = None,
     sparse_conv: tuple[str | None, str] = (None, "auto"),
 ) -> Network[Any]:
@@ -40,7 +39,7 @@ def load_model(
     model.set_precision(dtype)
     model.set_attention(attention)
     model.set_sparse_conv(sparse_conv[0], algorithm=sparse_conv[1])
-    model.load_state_dict(_read_weights(weights, model.state_dict(), device), assign=True)
+    model.load_state_dict(_read_weights(weights, model.state_dict()), assign=True)
     return model.eval()
 
 
@@ -61,10 +60,10 @@ def _describe(path: Path, weights: Path) -> Network[Any]:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _read_weights(path: Path, expected: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a file in the dtypes of `expected`; every name and shape must agree."""
     check_names(path, names_in(path), set(expected))
-    return read_tensors(path, expected, device)
+    return read_tensors(path, expected, CPU)
 
 
 def save_model(model: Network[Any], stem: str | Path) -> None:
