@@ -212,6 +212,11 @@ def _assign(model: nn.Module, values: Sequence[Tensor]) -> None:
         setattr(module, name, nn.Parameter(value, requires_grad=False) if is_weight else value)
 
 
+def itself(values: Tensor) -> Tensor:
+    """What of a tensor must be finite: all of it."""
+    return values
+
+
 class ModelHost:
     """Lends networks by role: `with host.on_device("slat_flow_model") as model`, or `host.run(role, work)`.
 

@@ -17,7 +17,7 @@ from trellis.conditions import Condition, ConditionReader
 from trellis.errors import InvalidInputError, TrellisError
 from trellis.families.family import GENERATE
 from trellis.families.trellis_family import NANO
-from trellis.memory import Effort, ModelHost
+from trellis.memory import Effort, ModelHost, itself
 from trellis.models import FlowSession, PipelineConfig, SamplerConfig
 from trellis.models.latent_decoders import GaussianDecoder, MeshDecoder, RadianceFieldDecoder
 from trellis.models.latent_encoder import LatentEncoder
@@ -319,11 +319,6 @@ def override(
         steps=max(sampler.steps, least) if steps is None else steps,
         cfg_strength=sampler.cfg_strength if guidance is None else guidance,
     )
-
-
-def itself(values: Tensor) -> Tensor:
-    """What of a tensor must be finite: all of it."""
-    return values
 
 
 def open_session(

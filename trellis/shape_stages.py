@@ -14,7 +14,7 @@ from trellis.errors import TrellisError
 from trellis.families.hunyuan_config import HunyuanConfig
 from trellis.geometry.axes import from_gltf_frame
 from trellis.geometry.similarity import fit_to_cube
-from trellis.memory import Effort, ModelHost
+from trellis.memory import Effort, ModelHost, itself
 from trellis.models.vecset_decoder import VecsetDecoder
 from trellis.models.vecset_flow import VecsetFlow
 from trellis.progress import Progress
@@ -57,7 +57,7 @@ class ShapeStages:
             return encoder(pixels.to(effort.device), numbers)
 
         for _ in progress.steps(Stage.ENCODE, 1):
-            tokens = self.host.run(ENCODER, work, values=_itself)
+            tokens = self.host.run(ENCODER, work, values=itself)
         return tokens.to(self.runtime.device)
 
     def sample(
@@ -78,7 +78,7 @@ class ShapeStages:
             )
             return sample_shape(velocity, noise.to(effort.device), times=times, progress=progress)
 
-        return self.host.run(FLOW, work, values=_itself).to(self.runtime.device)
+        return self.host.run(FLOW, work, values=itself).to(self.runtime.device)
 
     def decode(self, latent: Tensor, resolution: int, progress: Progress) -> Mesh:
         """The surface of a latent, in our world; raises TrellisError where there is none."""
@@ -110,7 +110,3 @@ def _surface(decoder: VecsetDecoder, latent: Tensor, resolution: int, chunk_byte
 
     mesh = implicit_mesh(logits, resolution=resolution, device=latent.device, progress=progress)
     return _Surface(mesh, total)
-
-
-def _itself(values: Tensor) -> Tensor:
-    return values
