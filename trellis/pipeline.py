@@ -46,7 +46,26 @@ MANY_STEPS = 12
 _Wish = tuple[int | None, float | None]  # steps and guidance of a stage, None: the model's own
 
 
-class TrellisPipeline(ModelStages):
+class OpenedModel:
+    """What the pipelines of all families have in common."""
+
+    name: str
+    representations: tuple[str, ...]
+    runtime: Runtime
+
+    def load_asset(self, path: str | Path) -> Asset:
+        """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
+        return Asset.load(path, device=self.runtime.device)
+
+    def check_makes(self, representations: Sequence[str]) -> None:
+        """Raise InvalidInputError for a representation that the model has no decoder for."""
+        unknown = [item for item in representations if item not in self.representations]
+        if unknown:
+            known = ", ".join(self.representations)
+            raise InvalidInputError(f"{self.name} makes no representation {unknown[0]!r}; choose from {known}.")
+
+
+class TrellisPipeline(OpenedModel, ModelStages):
     """What one TRELLIS model makes under the condition that its reader makes of pictures or of a text."""
 
     default_model = NANO
@@ -116,10 +135,6 @@ class TrellisPipeline(ModelStages):
             override(self.config.structure_sampler, "structure", *structure, least=least[0]),
             override(self.config.latent_sampler, "latent", *latent, least=least[1]),
         )
-
-    def load_asset(self, path: str | Path) -> Asset:
-        """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
-        return Asset.load(path, device=self.runtime.device)
 
     @torch.inference_mode()
     def load_mesh(
@@ -321,13 +336,6 @@ class TrellisPipeline(ModelStages):
             rasterizer=self.runtime.rasterizer,
             progress=progress,
         )
-
-    def check_makes(self, representations: Sequence[str]) -> None:
-        """Raise InvalidInputError for a representation that the model has no decoder for."""
-        unknown = [item for item in representations if item not in self.representations]
-        if unknown:
-            known = ", ".join(self.representations)
-            raise InvalidInputError(f"{self.name} makes no representation {unknown[0]!r}; choose from {known}.")
 
 
 class ImageTo3D(TrellisPipeline):

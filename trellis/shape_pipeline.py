@@ -32,7 +32,7 @@ from trellis.models.pipeline_config import DECODERS, MOST_STEPS
 from trellis.models.vecset_decoder import VecsetDecoder
 from trellis.models.vecset_flow import VecsetFlow
 from trellis.models.vecset_sizes import WEIGHTS_FILE, DecoderSizes
-from trellis.pipeline import TrellisPipeline
+from trellis.pipeline import OpenedModel, TrellisPipeline
 from trellis.progress import Progress
 from trellis.representations import Mesh
 from trellis.representations.implicit_surface import check_resolution
@@ -50,7 +50,7 @@ NO_COLORS = (
 ONE_PICTURE = "This model makes the shape of one picture: the first. The others give colours alone."
 
 
-class ShapePipeline(ShapeStages):
+class ShapePipeline(OpenedModel, ShapeStages):
     """What one shape model makes of pictures of an object, and a TRELLIS model's colours on it."""
 
     is_demo = False
@@ -90,7 +90,7 @@ class ShapePipeline(ShapeStages):
         sides = self._sides(len(sources), views)
         steps, guidance = self._sampling(structure_steps, structure_guidance)
         check_resolution(surface_resolution)
-        self._check_makes(representations)
+        self.check_makes(representations)
         if "gaussians" not in representations:
             texture = None
         if texture is not None:
@@ -118,10 +118,6 @@ class ShapePipeline(ShapeStages):
             made = texture.decode(colours, ("gaussians",), condition.pictures, progress)
         return replace(made, mesh=mesh, notes=(*notes, *made.notes))
 
-    def load_asset(self, path: str | Path) -> Asset:
-        """An asset that `Asset.store` kept, on the device of this pipeline; raises InvalidInputError if it cannot."""
-        return Asset.load(path, device=self.runtime.device)
-
     def _sides(self, count: int, views: Sequence[str] | None) -> tuple[str, ...]:
         """The side that each picture shows; none for a model of one picture."""
         known = self.config.views
@@ -146,12 +142,6 @@ class ShapePipeline(ShapeStages):
         if not 0 <= guidance < math.inf:
             raise InvalidInputError(f"structure_guidance must be at least 0, not {guidance}.")
         return steps, guidance
-
-    def _check_makes(self, representations: Sequence[str]) -> None:
-        unknown = [name for name in representations if name not in self.representations]
-        if unknown:
-            known = ", ".join(self.representations)
-            raise InvalidInputError(f"{self.name} makes no representation {unknown[0]!r}; choose from {known}.")
 
     def _share_memory(self, texture: TrellisPipeline) -> None:
         """One host lends the networks of both: a budget and a shortage count for all of them."""
