@@ -13,15 +13,14 @@ from PIL import Image
 from playwright.sync_api import Page
 from starlette.staticfiles import StaticFiles
 
+from tests.clouds import round_cloud
 from tests.unit.export.textured_samples import textured_box
 from trellis.app.ui.look import STYLE_SHEET
 from trellis.app.ui.web import STATIC
 from trellis.export.glb import write_glb
 from trellis.export.ply import write_gaussian_ply
 from trellis.geometry.cameras import Cameras, orbit_cameras
-from trellis.ops.rasterize.scenes import SH_C0
 from trellis.rendering.textured_mesh import render_textured_mesh
-from trellis.representations import GaussianCloud
 
 PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <link rel="stylesheet" href="/page.css"><style>:root { --block-background-fill: #fff; --body-text-color: #1f2937;
@@ -67,15 +66,9 @@ def write_models(folder: Path) -> None:
     Image.fromarray((pixels * 255).round().astype(np.uint8)).save(folder / "picture.png")
     steps = torch.linspace(-0.3, 0.3, 40)
     x, z = torch.meshgrid(steps, steps, indexing="ij")
-    count = x.numel()
+    points = torch.stack([x, torch.full_like(x, -0.2), z], dim=-1).reshape(-1, 3)
     color = torch.tensor([200, 90, 40]) / 255
-    cloud = GaussianCloud(
-        positions=torch.stack([x, torch.full_like(x, -0.2), z], dim=-1).reshape(-1, 3),
-        features_dc=((color - 0.5) / SH_C0).repeat(count, 1),
-        scales=torch.full((count, 3), 0.02),
-        rotations=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
-        opacities=torch.full((count, 1), 0.99),
-    )
+    cloud = round_cloud(points, color.repeat(len(points), 1), scale=0.02, opacity=0.99)
     write_gaussian_ply(cloud, folder / "box.ply")
 
 

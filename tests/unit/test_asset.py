@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.clouds import random_cloud
 from tests.unit.export.shapes import sphere
-from tests.unit.export.test_splat import cloud
 from trellis.asset import SMALLEST_PICTURE, Asset
 from trellis.conditioning import PreparedImage
 from trellis.errors import InvalidInputError
@@ -38,7 +38,7 @@ def asset(*, whole: bool = True, side: int = 120) -> Asset:
         resolution=16,
     )
     return Asset(
-        gaussians=cloud(50),
+        gaussians=random_cloud(50),
         mesh=sphere(2) if whole else None,
         radiance_field=field if whole else None,
         coords=torch.arange(12, dtype=torch.int32).reshape(4, 3),

@@ -5,23 +5,16 @@ import pytest
 import torch
 
 from benchmarks.texture import Row, compare, decibels, main, means, unseen_cameras
+from tests.clouds import round_cloud
 from tests.unit.export.shapes import sphere
 from trellis.export.projection import VIEWS, view_cameras
-from trellis.ops.rasterize.scenes import SH_C0
 from trellis.representations import GaussianCloud, TexturedMesh
 
 
 def ball_of_splats() -> GaussianCloud:
     positions = sphere(5).vertices
-    count = len(positions)
-    red = torch.tensor([0.8, 0.3, 0.2]).expand(count, 3)
-    return GaussianCloud(
-        positions,
-        (red - 0.5) / SH_C0,
-        torch.full((count, 3), 0.006),
-        torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
-        torch.full((count, 1), 0.98),
-    )
+    red = torch.tensor([0.8, 0.3, 0.2]).expand(len(positions), 3)
+    return round_cloud(positions, red, scale=0.006, opacity=0.98)
 
 
 def painted(color: tuple[int, int, int]) -> TexturedMesh:

@@ -13,6 +13,7 @@ import torch
 import trimesh
 from plyfile import PlyData
 
+from tests.clouds import random_cloud
 from tests.unit.export.shapes import painted, reader, sphere, textured_mesh
 from trellis.atomic import write_bytes, written_aside
 from trellis.errors import InvalidInputError
@@ -25,17 +26,6 @@ from trellis.representations import GaussianCloud, TexturedMesh
 @pytest.fixture(scope="module")
 def textured() -> TexturedMesh:
     return textured_mesh(sphere(4), faces=1500)
-
-
-def cloud(count: int = 500) -> GaussianCloud:
-    rng = torch.Generator().manual_seed(3)
-    return GaussianCloud(
-        positions=torch.rand(count, 3, generator=rng) - 0.5,
-        features_dc=torch.randn(count, 3, generator=rng),
-        scales=torch.rand(count, 3, generator=rng) * 0.01 + 0.0009,
-        rotations=torch.nn.functional.normalize(torch.randn(count, 4, generator=rng), dim=1),
-        opacities=torch.rand(count, 1, generator=rng),
-    )
 
 
 def test_glb_read_by_pygltflib(textured, tmp_path):
@@ -109,7 +99,7 @@ def test_large_mesh_gets_wide_indices(textured, tmp_path):
 
 
 def test_gaussian_ply_fields_and_frame(tmp_path):
-    gaussians = cloud()
+    gaussians = random_cloud(500)
     vertex = PlyData.read(str(write_gaussian_ply(gaussians, tmp_path / "a.ply")))["vertex"].data
     assert vertex.dtype.names == GAUSSIAN_FIELDS and len(vertex) == 500
     x, y, z = gaussians.positions.unbind(1)
@@ -123,7 +113,7 @@ def test_gaussian_ply_fields_and_frame(tmp_path):
 
 
 def test_full_and_no_opacity_stay_finite():
-    one = cloud(2)
+    one = random_cloud(2)
     extreme = GaussianCloud(one.positions, one.features_dc, one.scales, one.rotations, torch.tensor([[0.0], [1.0]]))
     assert torch.isfinite(gaussian_columns(extreme)).all()
 

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from tests.clouds import round_cloud
 from tests.unit.export.shapes import sphere
 from tests.unit.export.test_picture_blend import figure, framed, photograph
 from trellis.export.chain import ExportChain, FileSources
@@ -13,7 +14,7 @@ from trellis.export.likeness import rough_likeness, thinned
 from trellis.export.options import FileOptions
 from trellis.geometry.cameras import Cameras, orbit_cameras
 from trellis.progress import Progress
-from trellis.representations import GaussianCloud, Mesh
+from trellis.representations import Mesh
 
 
 def camera_of(mesh: Mesh) -> Cameras:
@@ -63,14 +64,7 @@ def test_a_chain_reuses_the_camera_of_the_texture_and_finds_one_without() -> Non
 def test_gaussians_alone_are_compared_too() -> None:
     mesh = figure()
     assert mesh.colors is not None
-    count = len(mesh.vertices)
-    cloud = GaussianCloud(
-        positions=mesh.vertices,
-        features_dc=(mesh.colors - 0.5) / 0.28209479177387814,
-        scales=torch.full((count, 3), 0.02),
-        rotations=torch.tensor([1.0, 0, 0, 0]).expand(count, 4),
-        opacities=torch.full((count, 1), 0.99),
-    )
+    cloud = round_cloud(mesh.vertices, mesh.colors, scale=0.02, opacity=0.99)
     same = rough_likeness(None, cloud, photograph(mesh, camera_of(mesh)), progress=Progress())
     other = rough_likeness(None, cloud, photograph(bar(), camera_of(bar())), progress=Progress())
     assert same is not None and other is not None and same > 0.6 and other < 0.4

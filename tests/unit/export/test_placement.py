@@ -10,8 +10,8 @@ import torch
 import trimesh
 from pxr import Usd, UsdGeom
 
+from tests.clouds import random_cloud
 from tests.unit.export.shapes import painted, sphere
-from tests.unit.export.test_splat import cloud
 from tests.unit.export.textured_samples import EXTENTS, textured_box
 from trellis.errors import InvalidInputError
 from trellis.export.chain import FileSources
@@ -113,7 +113,7 @@ def test_results_go_back_to_where_their_source_was(turns: int, tmp_path: Path) -
     corner = torch.from_numpy(mesh.vertices + 0.01 * mesh.normals).double()
     away = to_world.apply(corner).numpy() - there
     assert np.abs(away / np.linalg.norm(away, axis=1, keepdims=True) - made.normals).max() < 1e-4
-    gaussians = cloud(20)
+    gaussians = random_cloud(20)
     moved = placed_gaussians(gaussians, to_world)
     assert torch.allclose(moved.positions, to_world.apply(gaussians.positions))
     # A step along the first axis of each ellipsoid, before and after.

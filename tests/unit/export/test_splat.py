@@ -4,22 +4,11 @@ import struct
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial.transform import Rotation
 
+from tests.clouds import random_cloud
 from trellis.export.splat import write_splat
 from trellis.representations import GaussianCloud
-
-
-def cloud(count: int = 200) -> GaussianCloud:
-    rng = torch.Generator().manual_seed(3)
-    return GaussianCloud(
-        positions=torch.rand(count, 3, generator=rng) - 0.5,
-        features_dc=torch.rand(count, 3, generator=rng) * 3 - 1.5,
-        scales=torch.rand(count, 3, generator=rng) * 0.01 + 0.0009,
-        rotations=torch.nn.functional.normalize(torch.randn(count, 4, generator=rng), dim=1),
-        opacities=torch.rand(count, 1, generator=rng),
-    )
 
 
 def by_visibility(gaussians: GaussianCloud) -> np.ndarray:
@@ -28,7 +17,7 @@ def by_visibility(gaussians: GaussianCloud) -> np.ndarray:
 
 
 def test_records_are_turned_y_down_and_sorted_by_visibility(tmp_path):
-    gaussians = cloud()
+    gaussians = random_cloud(200)
     data = write_splat(gaussians, tmp_path / "a.splat").read_bytes()
     assert len(data) == 32 * len(gaussians)
     frame = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])  # (x, y, z) -> (x, -z, y)

@@ -16,6 +16,7 @@ import trimesh
 from PIL import Image
 from plyfile import PlyData
 
+from tests.clouds import round_cloud
 from tests.unit.export.shapes import painted, sphere
 from trellis.atomic import write_bytes
 from trellis.errors import Cancelled, InvalidInputError
@@ -26,10 +27,9 @@ from trellis.export.files import write_files
 from trellis.export.options import FORMATS, FileOptions
 from trellis.export.projection import VIEWS
 from trellis.export.unwrap import UNWRAP_METHODS
-from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress
 from trellis.rendering import turntable as rendering
-from trellis.representations import GaussianCloud, Mesh, RadianceField
+from trellis.representations import Mesh, RadianceField
 
 FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size": 256}
 
@@ -37,14 +37,7 @@ FAST = {"texture_size": 512, "simplify": 0.7, "preview_frames": 2, "preview_size
 @pytest.fixture(scope="module")
 def sources() -> FileSources:
     mesh = sphere(4)
-    count = len(mesh.vertices)
-    gaussians = GaussianCloud(
-        positions=mesh.vertices,
-        features_dc=(painted(mesh.vertices) - 0.5) / SH_C0,
-        scales=torch.full((count, 3), 0.012),
-        rotations=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
-        opacities=torch.full((count, 1), 0.95),
-    )
+    gaussians = round_cloud(mesh.vertices, painted(mesh.vertices), scale=0.012, opacity=0.95)
     field = RadianceField(
         positions=torch.rand(3, 3),
         trivec=torch.rand(3, 1, 3, 2),

@@ -3,24 +3,17 @@ import math
 import pytest
 import torch
 
+from tests.clouds import round_cloud
 from trellis.errors import InvalidInputError
 from trellis.geometry.cameras import orbit_cameras
 from trellis.rendering.gaussians import render_gaussians
 from trellis.representations import GaussianCloud
 
 BACKENDS = pytest.mark.parametrize("backend", ["reference", "warp"])
-SH_C0 = 0.28209479177387814
 
 
 def cloud(positions: list[list[float]], colors: list[list[float]], *, scale: float = 0.05, opacity: float = 0.8):
-    n = len(positions)
-    return GaussianCloud(
-        torch.tensor(positions),
-        (torch.tensor(colors) - 0.5) / SH_C0,
-        torch.full((n, 3), scale),
-        torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(n, 1),
-        torch.full((n, 1), opacity),
-    )
+    return round_cloud(torch.tensor(positions), torch.tensor(colors), scale=scale, opacity=opacity)
 
 
 @BACKENDS
