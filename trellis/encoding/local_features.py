@@ -71,8 +71,8 @@ def _centres(coords: Tensor, resolution: int) -> Tensor:
     return (coords.float() + 0.5) / resolution - 0.5
 
 
-def sub_centres(count: int, *, device: torch.device) -> Tensor:
-    """Centres [count^3, 3] of a voxel's sub-cells relative to its own, in voxels, x-major."""
+def grid_centres(count: int, *, device: torch.device) -> Tensor:
+    """Centres [count^3, 3] of the cells of the unit cube, as of a voxel in its own units, x-major."""
     line = (torch.arange(count, device=device) + 0.5) / count - 0.5
     return torch.stack(torch.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
 
@@ -83,7 +83,7 @@ def _features(field: SolidField, coords: Tensor) -> Tensor:
     centres, count = _centres(coords, resolution), len(coords)
 
     def around(cells: int) -> Tensor:
-        offsets = sub_centres(cells, device=centres.device) / resolution
+        offsets = grid_centres(cells, device=centres.device) / resolution
         return (centres[:, None] + offsets).reshape(-1, 3)
 
     fine = around(FINE)  # the centres of the field's own cells

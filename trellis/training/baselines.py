@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from trellis.encoding.local_features import SHELL, grid_centres
 from trellis.training.config import DataConfig
 from trellis.training.data import on_black, sample_chunk
 from trellis.training.generate import BatchGenerator
 from trellis.training.metrics import SAMPLES
 from trellis.training.procedural import occupancy, render_pictures
-from trellis.training.procedural.voxels import SHELL, grid_centres
 from trellis.training.truth import surface_points
 
 _CHUNK = 256

@@ -3,7 +3,7 @@
 import torch
 
 from tests.unit.encoding.meshes import source, sphere
-from trellis.encoding.local_features import FEATURES, SHELL, local_features, sub_centres
+from trellis.encoding.local_features import FEATURES, grid_centres, local_features
 from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.representations import Mesh
@@ -16,7 +16,6 @@ from trellis.training.procedural import (
     sample_objects,
     voxel_features,
 )
-from trellis.training.procedural import voxels as training_voxels
 from trellis.training.targets import lattice_points
 
 CORNERS = torch.tensor([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)])  # order of the mesh features
@@ -39,8 +38,6 @@ def exact_mesh(objects: ObjectBatch, voxels: torch.Tensor) -> Mesh:
 
 def test_the_layouts_are_one() -> None:
     assert VOXEL_FEATURES.size == FEATURES
-    assert training_voxels.SHELL == SHELL
-    assert torch.equal(training_voxels.grid_centres(4), sub_centres(4, device=torch.device("cpu")))
 
 
 def test_a_procedural_object_read_back_from_its_mesh() -> None:
@@ -65,7 +62,7 @@ def test_a_procedural_object_read_back_from_its_mesh() -> None:
 def test_features_of_a_sphere_are_exact() -> None:
     found = local_features(SolidField.create(source(sphere(5, radius=0.4)), resolution=16))
     centres = (found.coords.float() + 0.5) / 16 - 0.5
-    fine = centres[:, None] + sub_centres(4, device=centres.device) / 16
+    fine = centres[:, None] + grid_centres(4, device=centres.device) / 16
     exact = ((fine.norm(dim=-1) - 0.4) * 16).clamp(-2, 2)
     assert (found.features[:, :64] - exact).abs().max() < 0.006
     normal = torch.nn.functional.normalize(centres, dim=1)

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from trellis.encoding.local_features import grid_centres
 from trellis.geometry.cameras import Cameras
 from trellis.training.procedural.draws import Draws
 from trellis.training.procedural.objects import ObjectBatch
 from trellis.training.procedural.photographs import everyday_cameras, everyday_lights, loosened, photographed
 from trellis.training.procedural.viewpoints import Lights, draw_cameras, draw_lights, neutral_lights
-from trellis.training.procedural.voxels import _padded_nonzero, grid_centres, occupancy
+from trellis.training.procedural.voxels import _padded_nonzero, occupancy
 
 CROP_SCALE = 1.2  # the conditioning crop: a square of 1.2 x the longer side of the alpha box
 _STEPS, _COMPACT_EVERY, _HIT = 72, 6, 6e-4

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trellis.encoding.local_features import SHELL, grid_centres
 from trellis.training.procedural.objects import ObjectBatch
-
-SHELL = 0.87  # half thickness of the occupied shell in voxels: half a voxel's diagonal
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,6 @@ class VoxelFeatureLayout:
 
 
 VOXEL_FEATURES = VoxelFeatureLayout(slice(0, 64), slice(64, 67), slice(67, 91), 91)
-
-
-def grid_centres(resolution: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Voxel centres [R^3, 3] of the unit cube in x-major order."""
-    line = (torch.arange(resolution, device=device) + 0.5) / resolution - 0.5
-    return torch.stack(torch.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
 
 
 def occupancy(batch: ObjectBatch, *, resolution: int = 32) -> Tensor:
