@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
+from tests.training.tiny import CONFIGS, CPU, Interrupt, tiny_trainer, weights
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.training.config import STAGES, TrainConfig, parse_config, read_config
 from trellis.training.ema import ema_decay
@@ -15,10 +15,6 @@ from trellis.training.nano import read_plan
 from trellis.training.schedule import learning_rate
 from trellis.training.settings import stage_settings
 from trellis.training.stages import create_stage
-from trellis.training.trainer import Trainer
-
-CPU = torch.device("cpu")
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "nano"
 
 
 def tiny(state: str = "float32", steps: int = 6) -> TrainConfig:
@@ -31,55 +27,34 @@ def tiny(state: str = "float32", steps: int = 6) -> TrainConfig:
     return parse_config(values)
 
 
-def trainer(config: TrainConfig, runs: Path, cache: Path | None = None) -> Trainer:
-    stage = create_stage(config, runs, device=CPU, cache=cache)
-    return Trainer(stage, stage_settings(config, CPU), runs / config.stage, device=CPU)
-
-
-def weights(run: Trainer) -> dict[str, Tensor]:
-    live = {f"live.{k}": v.clone() for k, v in run.stage.modules.state_dict().items()}
-    return live | {f"ema.{k}": v.clone() for k, v in run.ema.state().items()}
-
-
-class _StopAt:
-    """A progress that sets the deadline in the past after `step` steps, as a timed-out call would."""
-
-    def __init__(self, run: Trainer, step: int) -> None:
-        self.run, self.step = run, step
-
-    def report(self, stage: str, step: int, total: int) -> None:
-        if step == self.step:
-            raise KeyboardInterrupt
-
-
 def test_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path: Path) -> None:
     config = tiny("bfloat16")
-    whole = trainer(config, tmp_path / "whole")
+    whole = tiny_trainer(config, tmp_path / "whole")
     assert whole.run()
-    first = trainer(config, tmp_path / "parts")
+    first = tiny_trainer(config, tmp_path / "parts")
     with pytest.raises(KeyboardInterrupt):
-        first.run(progress=_StopAt(first, 4))  # type: ignore[arg-type]
-    second = trainer(config, tmp_path / "parts")
+        first.run(progress=Interrupt(4))  # type: ignore[arg-type]
+    second = tiny_trainer(config, tmp_path / "parts")
     second.resume()
     assert second.position.step == 4
     assert second.run()
     expected, found = weights(whole), weights(second)
     assert expected.keys() == found.keys()
     assert all(torch.equal(value, found[key]) for key, value in expected.items())
-    fresh = weights(trainer(config, tmp_path / "fresh"))
+    fresh = weights(tiny_trainer(config, tmp_path / "fresh"))
     assert any(not torch.equal(value, fresh[key]) for key, value in expected.items())
 
 
 def test_time_limit_saves_and_float32_state_goes_on_bitwise(tmp_path: Path) -> None:
     config = tiny("float32", steps=3)
-    whole = trainer(config, tmp_path / "whole")
+    whole = tiny_trainer(config, tmp_path / "whole")
     whole.run()
-    part = trainer(config, tmp_path / "part")
+    part = tiny_trainer(config, tmp_path / "part")
     part.stage.at_step(0)
     part._step()
     part.position.step = 1
     assert not part.run(deadline=time.monotonic() - 1)
-    resumed = trainer(config, tmp_path / "part")
+    resumed = tiny_trainer(config, tmp_path / "part")
     resumed.resume()
     assert resumed.position.step == 1
     assert resumed.run()
@@ -103,14 +78,14 @@ def test_cached_data_equals_made_data(tmp_path: Path) -> None:
 
 def test_resume_refuses_other_settings(tmp_path: Path) -> None:
     config = tiny(steps=1)
-    run = trainer(config, tmp_path)
+    run = tiny_trainer(config, tmp_path)
     with pytest.raises(CheckpointError, match="nothing to resume"):
         run.resume()
     run.run()
     values = json.loads((tmp_path / "structure_vae" / "config.json").read_text())
     values["batch_size"] = 3
     with pytest.raises(CheckpointError, match="batch_size"):
-        trainer(parse_config(values), tmp_path).resume()
+        tiny_trainer(parse_config(values), tmp_path).resume()
 
 
 def test_configurations_are_strict() -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.forked import launched
-from tests.training.tiny import CPU, tiny_config, tiny_trainer
+from tests.training.tiny import CPU, Interrupt, tiny_config, tiny_trainer, weights
 from trellis.app.train_command import main
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.training.config import config_values, parse_config
@@ -19,22 +19,6 @@ from trellis.training.settings import stage_settings
 from trellis.training.stages import create_stage
 from trellis.training.stages.flows import Flows
 from trellis.training.trainer import Stage, Trainer
-
-
-class Interrupt:
-    """A progress that stops the run after `step` steps, as a killed process would."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def report(self, stage: str, step: int, total: int) -> None:
-        if step == self.step:
-            raise KeyboardInterrupt
-
-
-def weights(run: Trainer) -> dict[str, torch.Tensor]:
-    live = {f"live.{key}": value.clone() for key, value in run.stage.modules.state_dict().items()}
-    return live | {f"ema.{key}": value.clone() for key, value in run.ema.state().items()}
 
 
 @pytest.mark.parametrize("name", ["latent_vae", "structure_flow", "flows"])

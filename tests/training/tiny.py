@@ -57,6 +57,22 @@ def tiny_trainer(config: TrainConfig, runs: Path, *, inputs: Path | None = None)
     return Trainer(stage, stage_settings(config, CPU), runs / config.stage, device=CPU)
 
 
+class Interrupt:
+    """A progress that stops the run after `step` steps, as a killed process would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def report(self, stage: str, step: int, total: int) -> None:
+        if step == self.step:
+            raise KeyboardInterrupt
+
+
+def weights(run: Trainer) -> dict[str, torch.Tensor]:
+    live = {f"live.{key}": value.clone() for key, value in run.stage.modules.state_dict().items()}
+    return live | {f"ema.{key}": value.clone() for key, value in run.ema.state().items()}
+
+
 def tiny_runs(folder: Path) -> Path:
     """All stages trained for a few steps in `folder`."""
     for stage in ("structure_vae", "latent_vae", "structure_flow", "flows"):
