@@ -78,6 +78,13 @@ def test_what_does_not_go_together_is_named(client: TestClient, body: dict[str, 
     assert said in answer.json()["detail"]
 
 
+def test_a_prompt_with_half_a_character_is_refused(client: TestClient) -> None:
+    body = b'{"prompt": "a \\ud800 cat", "model": "words"}'
+    answer = client.post("/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "prompt"), answer.text
+    assert client.get("/jobs").json() == {"jobs": []}
+
+
 def test_the_models_are_listed(client: TestClient) -> None:
     listed = client.get("/models").json()["models"]
     assert [(entry["name"], entry["takes"], entry["default"]) for entry in listed] == [

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trellis.app.jobs import Job, JobState
+from trellis.app.jobs import Job, JobState, readable
 from trellis.app.request import NO_TEXTURE, AssetRequest, EditRequest, JobRequest
 from trellis.errors import InvalidInputError, LicenceError, did_you_mean
 
@@ -199,3 +199,5 @@ class Models:
             raise InvalidInputError(f"pictures must hold between 1 and {MAX_PICTURES} pictures.", field="pictures")
         if prompt is not None and not 1 <= len(prompt.strip()) <= LONGEST_PROMPT:
             raise InvalidInputError(f"prompt must have between 1 and {LONGEST_PROMPT} characters.", field="prompt")
+        if prompt is not None and prompt != readable(prompt):
+            raise InvalidInputError("prompt must be valid Unicode; it holds half of a character.", field="prompt")

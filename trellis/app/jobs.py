@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 from trellis.app.request import AssetRequest, JobRequest, read_request
 from trellis.app.storage import StorageError, storage_error, storing
@@ -76,6 +76,12 @@ def _write_steps(steps: Sequence[StepInfo]) -> list[dict[str, Any]]:
     return [{"stage": info.label, "step": info.step, "total": info.total} for info in steps]
 
 
+def readable(text: str) -> str:
+    """A text with "?" for every half of a surrogate pair, which JSON can state and no answer can hold."""
+    return text.encode(errors="replace").decode()
+
+
+_Text = Annotated[str, AfterValidator(readable)]  # also of records of earlier versions
 # In records, files are named inside the job's folder.
 _Path = Annotated[Path, PlainSerializer(lambda path: path.name)]
 _PathOrNone = Annotated[Path | None, PlainSerializer(lambda path: path and path.name)]
@@ -104,11 +110,11 @@ class Job(BaseModel):
     # What is asked for: REQUEST_FILE.
     model: str
     pictures: tuple[_Path, ...] = ()
-    prompt: str | None = None
+    prompt: _Text | None = None
     source: Annotated[str | None, Field(validation_alias="asset_of", serialization_alias="asset_of")] = None
     asset: _PathOrNone = None
     mesh: _PathOrNone = None
-    name: str = ""
+    name: _Text = ""
     owner: str = ""
     created: float = 0.0
     request: Annotated[_Request, Field(validation_alias="options", serialization_alias="options")]

@@ -79,6 +79,13 @@ def test_a_folder_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert Job.restore(folder) == found
 
 
+def test_a_record_with_half_a_character_can_be_shown(tmp_path: Path) -> None:
+    folder = old_folder(tmp_path, OLD_RESULT)
+    (folder / "request.json").write_text(json.dumps(OLD_REQUEST | {"prompt": "a \ud800 cat", "name": "\udfff"}))
+    found = Job.restore(folder)
+    assert (found.prompt, found.name) == ("a ? cat", "?")
+
+
 def test_a_job_of_an_earlier_version_without_a_result_was_cut_off(tmp_path: Path) -> None:
     found = Job.restore(old_folder(tmp_path, None))
     assert (found.state, found.message) == (JobState.FAILED, CUT_OFF)
