@@ -178,12 +178,12 @@ class WorkerProcess:
         child = self._started()
         child.send(order)
         begun = False
-        give_up: float | None = None
+        told: float | None = None
         while True:
-            if cancel.cancelled and give_up is None:
+            if cancel.cancelled and told is None:
                 child.send({"order": "cancel", "job": order.get("job", "")})
-                give_up = time.monotonic() + self.patience
-            if give_up is not None and time.monotonic() > give_up:
+                told = time.monotonic()
+            if told is not None and time.monotonic() > told + self.patience:  # which becomes less at the end
                 if "job" in order:
                     _log.warning("The cancelled job did not end within %g s: its process is ended", self.patience)
                 self.close()

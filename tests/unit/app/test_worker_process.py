@@ -234,9 +234,12 @@ def test_other_files_of_the_same_asset_cost_no_sampling(start: Callable[..., Eng
     assert saved == [["4", "texture", "512"], ["4", "texture", "2048"]]
 
 
-def test_close_ends_a_running_job_and_the_process(start: Callable[..., Engine], control: Control) -> None:
+def test_close_ends_a_running_job_and_the_process(
+    start: Callable[..., Engine], control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
     control.set(stage="structure", step=1, fault="hang")
     engine = start()
+    monkeypatch.setattr(engine.pictures, "close", lambda: time.sleep(0.3))  # the job hears of its end before
     ids = [submit(engine) for _ in range(3)]
     wait_at(engine, control, ids[0], "structure", 1)
     pid = pid_of(engine)
