@@ -352,10 +352,11 @@ class Engine:
             for job in sorted(ended, key=lambda job: job.created, reverse=True)[count:]:
                 job.give_up_asset()
 
-    def _forget_surplus(self) -> None:
-        """Delete what is beyond the limits of the history."""
+    def _forget_surplus(self, *, but: str = "") -> None:
+        """Delete what is beyond the limits of the history; but: the id of a job that stays, as it has just ended."""
         with self._lock:
-            surplus = surplus_jobs([entry.job for entry in self._entries.values()], self._history)
+            jobs = [entry.job for entry in self._entries.values()]
+            surplus = [job for job in surplus_jobs(jobs, self._history) if job.id != but]
             for job in surplus:
                 self._delete(self._entries[job.id])
         if surplus:
@@ -416,6 +417,6 @@ class Engine:
             if entry.removed:
                 self._delete(entry)
             self._give_up_assets(KEPT_ASSETS)
-            self._forget_surplus()
+            self._forget_surplus(but=entry.job.id)
         if error is not None and not isinstance(error, TrellisError):
             _log.error("Job %s failed", entry.job.id, exc_info=error)

@@ -57,9 +57,8 @@ def surplus_jobs(jobs: Iterable[Job], limits: HistoryLimits) -> list[Job]:
     """The ended jobs that are beyond the limits: too old, too many, or too large together with all newer ones."""
     oldest = time.time() - limits.days * DAY if limits.days else 0.0
     surplus, size = [], 0
-    for index, job in enumerate(sorted(jobs, key=lambda job: job.created, reverse=True)):
-        if not job.state.final:
-            continue
+    ended = [job for job in jobs if job.state.final]
+    for index, job in enumerate(sorted(ended, key=lambda job: job.created, reverse=True)):
         size += folder_bytes(job.folder)
         too_many = 0 < limits.jobs <= index
         if job.created < oldest or too_many or 0 < limits.gigabytes * GB < size:

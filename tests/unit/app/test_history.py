@@ -149,6 +149,21 @@ def test_age_number_and_size_limit_what_stays(start: Callable[..., Engine], tmp_
     assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == sorted([ids[3], newest])
 
 
+def test_what_has_just_ended_stays_whatever_waits_and_however_large_it_is(start: Callable[..., Engine]) -> None:
+    pipeline = FakePipeline()
+    pipeline.writing.clear()
+    engine = start(pipeline, history=HistoryLimits(jobs=1, gigabytes=1e-9))
+    first, second = (engine.submit(REQUEST, [PICTURE]) for _ in range(2))
+    wait_until(lambda: pipeline.saves)
+    pipeline.gate.clear()
+    pipeline.writing.set()
+    assert finished(engine, first).state is JobState.DONE
+    assert engine.view(second).state is not JobState.DONE
+    pipeline.gate.set()
+    assert finished(engine, second).state is JobState.DONE
+    assert [job.id for job in engine.views()] == [second]
+
+
 def test_limits_are_checked() -> None:
     with pytest.raises(InvalidInputError, match="days"):
         HistoryLimits(days=-1)
