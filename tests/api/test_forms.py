@@ -72,6 +72,20 @@ def test_resume_writes_the_model_of_the_previewed_asset(client: TestClient, cont
     )
 
 
+def test_a_request_that_becomes_no_job_leaves_what_is_ready(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert send(client, "/generate_preview").status_code == 200
+    with monkeypatch.context() as full:
+        full.setattr(engine, "_queue_limit", 0)
+        assert client.post("/resume_from_preview").status_code == 503
+    assert send(client, "/generate_no_preview", seed="x").status_code == 422
+    assert client.get("/status").json()["status"] == "PREVIEW_READY"
+    assert client.post("/resume_from_preview").json() == COMPLETE
+    assert send(client, "/generate_no_preview", seed="x").status_code == 422
+    assert client.get("/status").json()["status"] == "COMPLETE"
+
+
 def test_resume_makes_the_asset_again_where_it_is_not_kept(
     client: TestClient, engine: Engine, control: Control
 ) -> None:

@@ -39,6 +39,9 @@ class SlotState(enum.StrEnum):
     FAILED = "FAILED"
 
 
+READY = (SlotState.PREVIEW_READY, SlotState.COMPLETE)
+
+
 @dataclass(frozen=True)
 class SlotStatus:
     """What /status answers: a state, progress from 0 to 100, a sentence."""
@@ -89,7 +92,7 @@ class Slot:
 
     All methods are called from the event loop. Nobody may take the end of one generation for the end of the next: from
     a POST's arrival to its answer the state is PROCESSING, COMPLETE ends when the model is fetched, FAILED when it has
-    been told. A client that hangs up cancels nothing.
+    been told. A request that becomes no job leaves what is ready as it is. A client that hangs up cancels nothing.
     """
 
     def __init__(self, jobs: Jobs, *, busy_seconds: float) -> None:
@@ -172,8 +175,9 @@ class Slot:
             raise ApiError(499, CANCELLED_MESSAGE) from error
         finally:
             self._visits.remove(visit)
-            self._last = outcome
-            self._lapses = time.monotonic() + FAILED_SECONDS if outcome.state is SlotState.FAILED else None
+            if visit.job_id is not None or self._last.state not in READY:
+                self._last = outcome
+                self._lapses = time.monotonic() + FAILED_SECONDS if outcome.state is SlotState.FAILED else None
         return outcome
 
     async def resume(self, options: dict[str, Any], unstated: frozenset[str]) -> SlotStatus:
@@ -205,11 +209,11 @@ class Slot:
     async def _carry_out(self, visit: Visit, work: Work) -> SlotStatus:
         if visit.interrupted:
             raise ApiError(499, CANCELLED_MESSAGE)
-        self._previewed = None
         try:
             visit.job_id = await self._submit(work)
         except QueueFullError as error:
             raise ApiError(503, f"{BUSY_MESSAGE}: {error}") from error
+        self._previewed = None
         if visit.interrupted:  # meanwhile
             await self._jobs.cancel(visit.job_id)
         # A job that is next waits for the model to be opened: that is not being busy.
