@@ -154,6 +154,29 @@ def test_bodies_of_all_clients_together_are_bounded(client: TestClient, monkeypa
     assert client.post("/jobs", files={"pictures": ("a.png", png())}).status_code == 202
 
 
+@pytest.mark.parametrize("kept", [0, 1])  # the body, and what is taken out of it
+def test_what_finds_no_room_for_its_time_on_disk_is_told(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    places = [BytesIO() for _ in range(kept)]
+
+    def next_place(**_: Any) -> Any:
+        if not places:
+            raise OSError(28, "No space left on device")
+        return places.pop()
+
+    monkeypatch.setattr("tempfile.TemporaryFile", next_place)
+    answer = client.post("/jobs", files={"pictures": bytes(2**16)})
+    assert answer.status_code == 507 and "disk of its temporary files is full" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("said", ["no space left on device", "read-only file system"])
+def test_words_of_a_client_are_no_fault_of_the_disk(client: TestClient, said: str) -> None:
+    for fields in ({"model": said}, {"seed": said}):
+        answer = client.post("/jobs", data=fields, files={"pictures": ("a.png", png())})
+        assert (answer.status_code, answer.json()["field"]) == (422, *fields), answer.text
+
+
 def test_a_character_set_that_does_not_exist_is_no_fault(client: TestClient) -> None:
     kind = "multipart/form-data; boundary=b; charset=undefined"
     body = b'--b\r\nContent-Disposition: form-data; name="seed"\r\n\r\n1\r\n--b--\r\n'

@@ -34,7 +34,7 @@ def storage_error(error: BaseException, folder: Path) -> StorageError | None:
     """The StorageError that an error, or what it came from, is about; None where it is about something else."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (Cancelled, StorageError)):
-        words = str(cause).lower()
+        words = "" if isinstance(cause, TrellisError) else str(cause).lower()  # ours may hold what a client said
         number = cause.errno if isinstance(cause, OSError) else None
         if number in FULL or any(part in words for part in FULL_WORDS):
             return StorageError(full=True)

@@ -22,7 +22,7 @@ from trellis.app.jobs import Job, JobState
 from trellis.app.request import GenerationRequest
 from trellis.app.storage import StorageError, storage_error, storing
 from trellis.atomic import written_aside
-from trellis.errors import Cancelled, TrellisError
+from trellis.errors import Cancelled, InvalidInputError, TrellisError
 from trellis.export.video import write_video
 
 REQUEST = GenerationRequest(formats=("ply",))
@@ -144,6 +144,7 @@ def test_a_video_that_was_cut_short_is_none(tmp_path: Path, disk: Path) -> None:
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), None),
         (ValueError("an internal detail"), None),
         (Cancelled("Cancelled."), None),
+        (InvalidInputError("There is no model 'no space left on device' and no 'read-only file system'."), None),
     ],
 )
 def test_which_errors_are_about_the_results(error: Exception, full: bool | None) -> None:

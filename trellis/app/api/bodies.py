@@ -7,10 +7,9 @@ does not grow with the number of clients, nor, where they are long, with picture
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from tempfile import SpooledTemporaryFile, gettempdir
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NoReturn
 
 from starlette.datastructures import FormData, UploadFile
@@ -21,7 +20,7 @@ from trellis.app.api.errors import ApiError, FieldError
 from trellis.app.job_sources import MAX_PICTURES
 from trellis.app.json_limits import MOST_VALUES, has_too_many_values
 from trellis.app.long_texts import LONG, LongText, find_long_texts, taken_out
-from trellis.app.storage import storing
+from trellis.app.storage import FULL
 
 MAX_FIELDS = 256
 MAX_FILES = MAX_PICTURES + 2  # a mesh, and one picture more than a job takes, so that its own check names the field
@@ -60,16 +59,28 @@ async def limited_stream(request: Request, limit: int) -> AsyncGenerator[bytes, 
 async def received(request: Request, limit: int) -> AsyncIterator[IO[bytes]]:
     """The whole body as a file: at most `limit` bytes, and MOST_ESCAPED_TEXT of a form in one text.
 
-    Raises StorageError, also out of its body, where there is no room for that.
+    Raises ApiError, also out of its body, where it cannot be put on disk.
     """
     if media_type(request) == "application/x-www-form-urlencoded":
         limit = min(limit, MOST_ESCAPED_TEXT)
-    with storing(Path(gettempdir())), SpooledTemporaryFile(max_size=IN_MEMORY) as body, _Held() as held:
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as body, _Held() as held:
         async for piece in limited_stream(request, limit):
             held.add(len(piece))
-            body.write(piece)
+            with _keeping():
+                body.write(piece)
         body.seek(0)
         yield body
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """Raises ApiError 507 or 503 where what comes cannot be put into the temporary folder."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in FULL
+        reason = "the disk of its temporary files is full" if full else f"its temporary folder fails: {error.strerror}"
+        raise ApiError(507 if full else 503, f"The server cannot take this: {reason}; try again later.") from error
 
 
 class _Held:
@@ -197,7 +208,8 @@ async def _read_form(request: Request, body: IO[bytes]) -> FormData:
         else:
             raise ApiError(415, "Send a form: multipart/form-data or application/x-www-form-urlencoded.")
         parser.spool_max_size = IN_MEMORY  # type: ignore[union-attr]
-        return await parser.parse()
+        with _keeping():
+            return await parser.parse()
     except MultiPartException as error:
         raise ApiError(400, f"The form cannot be read: {error.message}") from error
     except (KeyError, UnicodeError, LookupError) as error:
