@@ -206,17 +206,25 @@ class Executor:
         """Have what waits carried out by tools that have room."""
         begun = []
         with self._lock:
-            while self._waiting:
+            while self._waiting and not self._closed:
                 free = [member for member in self._members if member.load < member.tool.at_once]
                 if not free:
                     break
                 member = min(free, key=lambda member: member.load)
                 member.load += 1
-                begun.append((member, *self._waiting.popleft()))
+                task, done = self._waiting.popleft()
+                begun.append((member, task, done, member.thread.submit(task, member.tool)))  # before the tool can leave
         for one in begun:  # without the lock: `done` may be called at once
-            self._begin(*one)
+            self._hear(*one)
 
     def _begin(self, member: _Member, task: Task, done: Done) -> None:
+        with self._lock:
+            if self._closed or member not in self._members:
+                return
+            future = member.thread.submit(task, member.tool)
+        self._hear(member, task, done, future)
+
+    def _hear(self, member: _Member, task: Task, done: Done, future: "Future[Any]") -> None:
         def end(future: "Future[Any]") -> None:
             try:
                 done(future)
@@ -227,9 +235,8 @@ class Executor:
                     self._rest_later(self._idle_seconds)
                 self.hand_out()
 
-        if not self._closed:
-            self._rest_later(0)
-            member.thread.submit(task, member.tool).add_done_callback(end)
+        self._rest_later(0)
+        future.add_done_callback(end)
 
     def _rest_later(self, seconds: float) -> None:
         """Close the tools after so many seconds, if nothing begins before; 0: not now."""

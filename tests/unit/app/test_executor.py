@@ -169,6 +169,16 @@ def test_a_tool_takes_as_much_as_it_has_room_for_and_the_one_with_least_to_do_is
     executor.close()
 
 
+def test_a_tool_that_leaves_as_it_is_chosen_takes_no_task_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor, tool, ends = Executor([]), Tool("gone"), []
+    executor.add(tool)
+    # Between the choice and the end.
+    monkeypatch.setattr(executor, "_rest_later", lambda _: tool in executor.tools and executor.remove(tool))
+    executor.submit(lambda tool: tool, lambda future: ends.append(future.result()))
+    wait_until(lambda: ends == ["gone"])
+    executor.close()
+
+
 def test_the_end_waits_for_what_goes_on_and_drops_what_waits() -> None:
     log, gate = Log(), threading.Event()
     executor = Executor([Tool("a", log)])
