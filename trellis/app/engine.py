@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trellis.app.executor import Executor, Tool
+from trellis.app.executor import Executor, Task, Tool
 from trellis.app.failures import WorkerDiedError, explain
 from trellis.app.history import HistoryLimits, restore_jobs, surplus_jobs
 from trellis.app.job_sources import STARTS, Models, check_start, check_view, from_source, source_notes
@@ -53,6 +53,7 @@ class _Entry:
 
     job: Job
     cancel: CancelToken = field(default_factory=CancelToken)
+    task: Task | None = None  # what an executor was asked for last
     cut_off: bool = False  # the program ends before it
     removed: bool = False  # nobody sees it any more, and its folder goes
     discarded: threading.Timer | None = None  # nobody sees it, and its folder goes when the time is up
@@ -216,7 +217,8 @@ class Engine:
         return job.id
 
     def _hand_in(self, entry: _Entry, *, first: bool = False) -> None:
-        self.executor.submit(partial(self._run, entry), partial(self._settle, entry), first=first)
+        entry.task = partial(self._run, entry)
+        self.executor.submit(entry.task, partial(self._settle, entry), first=first)
 
     def view(self, job_id: str) -> Job:
         """The job at this moment; raises UnknownJobError."""
@@ -322,6 +324,7 @@ class Engine:
 
     def _stop(self, entry: _Entry) -> None:
         entry.cancel.cancel()
+        self.executor.withdraw(entry.task)
         if entry.job.state is JobState.QUEUED:
             self._end_early(entry)
 

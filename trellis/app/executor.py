@@ -117,6 +117,14 @@ class Executor:
             (self._waiting.appendleft if first else self._waiting.append)((task, done))
         self.hand_out()
 
+    def withdraw(self, task: Task | None) -> bool:
+        """Take out a task that still waits, of whose end nobody hears; whether it did."""
+        with self._lock:
+            others = [waiting for waiting in self._waiting if waiting[0] is not task]
+            found = len(others) < len(self._waiting)
+            self._waiting = deque(others)
+        return found
+
     def carry_out(self, task: Callable[[Any], T]) -> T:
         """What a task returns or raises that waits for its turn among the others, as does the caller.
 

@@ -98,6 +98,7 @@ def test_cancel_takes_a_waiting_job_out_at_once(start: Callable[..., Engine]) ->
     first, second = (engine.submit(GenerationRequest(seed=seed), [PICTURE]) for seed in (0, 1))
     engine.cancel(second)
     assert engine.view(second).state is JobState.CANCELLED
+    assert engine.executor.wanted == 1  # nothing of it waits on
     pipeline.gate.set()
     assert wait(engine, first).state is JobState.DONE
     assert [call["seed"] for call in pipeline.calls] == [0]
