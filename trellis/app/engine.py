@@ -324,8 +324,8 @@ class Engine:
 
     def _stop(self, entry: _Entry) -> None:
         entry.cancel.cancel()
-        self.executor.withdraw(entry.task)
-        if entry.job.state is JobState.QUEUED:
+        waits = any(executor.withdraw(entry.task) for executor in (self.executor, self.writers))
+        if waits or entry.job.state is JobState.QUEUED:
             self._end_early(entry)
 
     def _end_early(self, entry: _Entry) -> None:
@@ -404,7 +404,8 @@ class Engine:
                 outcome = replace(outcome, notes=(*source_notes(entry.job), *outcome.notes))
                 entry.job = entry.job.ended(JobState.DONE, outcome=outcome)
             elif error is None and not entry.cancel.cancelled:
-                self.writers.submit(partial(self._write, entry, outcome.plan), partial(self._settle, entry))
+                entry.task = partial(self._write, entry, outcome.plan)
+                self.writers.submit(entry.task, partial(self._settle, entry))
                 return
             elif error is None or isinstance(error, Cancelled):
                 self._end_early(entry)

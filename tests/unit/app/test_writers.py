@@ -93,6 +93,7 @@ def test_a_job_whose_files_are_written_or_wait_for_it_can_be_cancelled(
     wait_until(lambda: "texture 2" in control.lines())
     for job_id in ids[:2]:
         engine.cancel(job_id)
+    assert engine.view(ids[1]).state is JobState.CANCELLED  # at once: nothing is done for it
     wait_until(lambda: CANCEL_ARRIVED in control.lines())  # in the process, before it goes on
     control.set()
     assert ended(engine, *ids) == [JobState.CANCELLED, JobState.CANCELLED, JobState.DONE]
