@@ -26,7 +26,7 @@ else:
 LOCK_FILE = ".lock"
 PROBE_BYTES = 1 << 20  # with less room than this no job can end well
 UNFINISHED_FILE = re.compile(r"\..+-[a-z0-9_]{8}(\.\w+)?")  # what `written_aside` and the writers of assets make
-UNFINISHED_JOB = re.compile(UNFINISHED_FILE.pattern + r"|picture_\d+\.png|kept\.safetensors")
+UNFINISHED_JOB = re.compile(UNFINISHED_FILE.pattern + r"|picture_\d+\.png|kept\.safetensors|source\.\w+")
 WORK_FOLDER = re.compile(r"trellis-(\d+)-.+")  # of `run_native`, with the number of its process
 
 _log = logging.getLogger(__name__)

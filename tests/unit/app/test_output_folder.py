@@ -91,6 +91,9 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(
         job / ".kept-abcdefgh.safetensors",
         job / ".asset-abcdefgh" / "asset.glb",
         begun / "picture_0.png",
+        begun / "kept.safetensors",
+        begun / "source.safetensors",
+        begun / "source.glb",
         begun / ".request-abcdefgh.json",
         temporary / f"trellis-{dead.pid}-abcdefgh" / "in.npz",
     ]
