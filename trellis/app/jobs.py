@@ -264,6 +264,8 @@ class Job(BaseModel):
             job.record()
         except OSError as error:
             _log.warning("The end of job %s is not recorded: %s", self.id, error)
+            if state is JobState.CANCELLED:
+                _discard(self.folder / REQUEST_FILE, self.folder / RESULT_FILE)  # it would go on after a restart
             if state is JobState.DONE:
                 reason = storage_error(error, self.folder) or StorageError(full=False, reason=str(error.strerror))
                 _discard(*job.files.values(), job.kept_file)  # nobody could find them after a restart

@@ -89,6 +89,26 @@ def test_a_result_that_cannot_be_recorded_is_a_failure_and_the_queue_goes_on(
     ]
 
 
+def test_a_cancel_that_cannot_be_recorded_is_not_undone_by_a_restart(
+    start: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, _: bytes) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    pipeline = FakePipeline()
+    pipeline.gate.clear()
+    engine = start(pipeline)
+    running, waiting = (engine.submit(REQUEST, [PICTURE]) for _ in range(2))
+    with monkeypatch.context() as full:
+        full.setattr(jobs, "write_bytes", refuse)
+        engine.cancel(waiting)
+    assert engine.view(waiting).state is JobState.CANCELLED
+    pipeline.gate.set()
+    finished(engine, running)
+    engine.close()
+    assert [view.id for view in start().views()] == [running]
+
+
 def test_a_disk_that_is_full_when_a_job_ends(tmp_path: Path, disk: Path) -> None:
     """With a real worker process and a real disk."""
     control = Control(tmp_path)
