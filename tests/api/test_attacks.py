@@ -194,6 +194,19 @@ def test_the_pictures_of_one_request_take_no_more_than_their_time(
     assert client.post("/jobs", files={"pictures": ("a.png", png())}).status_code == 202
 
 
+def test_a_picture_that_only_waited_is_not_at_fault(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, others = {"pictures": ("a.png", png())}, threading.Event()
+    engine.pictures._thread.submit(others.wait, 60)  # a cut-out that takes its time
+    monkeypatch.setattr(api_pictures, "LONGEST_WAIT", 0.2)
+    answer = client.post("/jobs", files=picture)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), answer.text
+    monkeypatch.setattr(api_pictures, "LONGEST_WAIT", 60.0)
+    threading.Timer(0.2, others.set).start()
+    assert client.post("/jobs", files=picture).status_code == 202
+
+
 def test_a_reader_that_cannot_be_started_is_told_and_started_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
