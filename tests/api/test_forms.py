@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import png
 from tests.unit.app.process_fakes import Control
+from tests.unit.app.waiting import wait_until
 from trellis.app.api.stableprojectorz.options import FORM, form_request, next_size, simplify_share
 from trellis.app.engine import Engine
 from trellis.app.jobs import KEPT_FILE
@@ -162,6 +163,24 @@ def test_failures_have_codes_of_their_own(client: TestClient, control: Control) 
     thread.join()
     assert (answers[0].status_code, answers[0].json()["detail"]) == (499, "Generation cancelled by user")
     assert client.post("/interrupt").json() == {"status": "no_generation_in_progress"}
+
+
+def test_a_job_that_is_deleted_by_its_id_leaves_a_state(
+    client: TestClient, control: Control, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trellis.app.api.jobs.POLL_SECONDS", 1.0)  # in which the POST does not know
+    control.set(stage="structure", step=1, fault="wait")
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(send(client, "/generate_no_preview")))
+    thread.start()
+    wait_until(lambda: "structure 1" in control.lines())
+    assert client.delete(f"/jobs/{engine.views()[0].id}").status_code == 204
+    status, interrupt = client.get("/status"), client.post("/interrupt")
+    control.set()
+    thread.join()
+    assert (status.status_code, status.json()["status"]) == (200, "PROCESSING")
+    assert interrupt.json() == {"status": "interrupt_requested"}
+    assert answers[0].status_code == 499
 
 
 def test_busy_is_503(create_client: Callable[..., TestClient], control: Control) -> None:

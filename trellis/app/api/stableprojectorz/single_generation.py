@@ -9,6 +9,7 @@ import enum
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,10 @@ class Slot:
         job_id = self._holder.job_id if self._holder is not None else None
         if job_id is None:
             return SlotStatus(SlotState.PROCESSING, 0, "Waiting")
-        view = await self._jobs.view(job_id)
+        try:
+            view = await self._jobs.view(job_id)
+        except UnknownJobError:  # deleted by its id, which the POST is about to tell
+            return SlotStatus(SlotState.PROCESSING, 0, "Ending")
         if view.state is JobState.QUEUED:
             waiting = f"Waiting: {view.ahead} before this one" if view.ahead else "The model is being opened"
             return SlotStatus(SlotState.PROCESSING, 0, waiting)
@@ -140,7 +144,8 @@ class Slot:
             return False
         visit.interrupted = True
         if visit.job_id is not None:
-            await self._jobs.cancel(visit.job_id)
+            with suppress(UnknownJobError):  # deleted by its id
+                await self._jobs.cancel(visit.job_id)
         return True
 
     async def generate(self, prepare: Callable[[], Awaitable[Work]]) -> SlotStatus:
