@@ -79,7 +79,7 @@ class SourceFiles:
 
     def read(self) -> bytes:
         """The mesh file itself."""
-        return self._read(self.path, "give a mesh file")
+        return self._read(self.path, str(self.path), "give a mesh file")
 
     def referenced(self, uri: str) -> bytes:
         """What a `data:` URI holds, or the bytes of a file in this file's folder.
@@ -88,7 +88,7 @@ class SourceFiles:
         that leads out of the folder (also by a link); InvalidInputError for one that is too large or damaged.
         """
         if not uri.startswith("data:"):
-            return self._read(self._inside(uri), "put it beside the mesh")
+            return self._read(self._inside(uri), uri[:120], "put it beside the mesh")
         head, _, body = uri.partition(",")
         if not head.endswith(";base64"):
             raise InvalidInputError(f"{self.path.name}: an inline file must be base64.")
@@ -136,11 +136,11 @@ class SourceFiles:
             f"{self.path.name}: its pictures have more than {limit:,} pixels together: make them smaller first."
         )
 
-    def _read(self, path: Path, advice: str) -> bytes:
+    def _read(self, path: Path, name: str, advice: str) -> bytes:
         try:
             if not path.is_file():
                 what = "is a folder" if path.is_dir() else "does not exist"
-                raise MissingFileError(f"{path} {what}: {advice}.")
+                raise MissingFileError(f"{name} {what}: {advice}.")
             self._bytes_left -= path.stat().st_size
             if self._bytes_left < 0:
                 raise InvalidInputError(
@@ -149,7 +149,7 @@ class SourceFiles:
                 )
             return path.read_bytes()
         except OSError as error:
-            raise MissingFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+            raise MissingFileError(f"{name} cannot be read: {error.strerror or error}.") from error
 
     def _inside(self, uri: str) -> Path:
         relative = unquote(uri).replace("\\", "/")
@@ -163,7 +163,7 @@ class SourceFiles:
             try:
                 found = (self.folder / relative).resolve()
             except (OSError, RuntimeError) as error:
-                raise MissingFileError(f"{uri[:120]!r} cannot be followed: {error}.") from error
+                raise MissingFileError(f"{uri[:120]!r} cannot be followed.") from error
             if found.is_relative_to(self.folder):
                 return found
             why = "which leads out of its folder: put the file beside the mesh"
