@@ -262,12 +262,14 @@ def test_uploads_are_bounded(home: httpx.Client, engine: Engine, monkeypatch: py
     assert home.post(address, content=cut_off, headers=kind).status_code in (200, 400)
     monkeypatch.setattr("trellis.app.ui.uploads.MOST_UPLOADS", 1000)
     monkeypatch.setattr("trellis.app.ui.uploads.FRESH_SECONDS", -1.0)
+    held = engine.pictures.read(io.BytesIO(png())).result(60)
     first = upload(home, b"1" * 900)
     second = upload(home, b"2" * 900, "../../../b.png")
     assert Path(second).is_relative_to(engine.pictures.folder) and Path(second).name == "b.png"
     assert Path(first).is_file()  # what came before the second was not too much
     upload(home, b"3" * 10)
     assert not Path(first).exists() and Path(second).is_file()
+    assert held.path.is_file()  # somebody waits for it
     monkeypatch.setattr("trellis.app.ui.uploads.FRESH_SECONDS", 600.0)
     monkeypatch.setattr("trellis.app.ui.uploads.MOST_UPLOADS", 100)
     full = home.post(address, files={"files": ("c.png", b"4")})

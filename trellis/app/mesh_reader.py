@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from trellis.app.long_texts import LongText
-from trellis.app.picture_reader import Content, pieces_of
+from trellis.app.picture_reader import HELD, Content, pieces_of
 from trellis.app.storage import StorageError, storing
 from trellis.encoding.options import LARGEST_FILE, MESH_FORMATS
 from trellis.errors import Cancelled, InvalidInputError
@@ -79,7 +79,7 @@ def keep_mesh(content: Content, name: str, folder: Path) -> ReadMesh:
     Raises InvalidInputError, naming the field, for no text of base64, an ending that is not read, and more than
     LARGEST_FILE; StorageError. `check_mesh` tries it.
     """
-    place = folder / uuid.uuid4().hex / f"mesh{mesh_ending(name)}"
+    place = folder / HELD / uuid.uuid4().hex / f"mesh{mesh_ending(name)}"
     with storing(folder):
         place.parent.mkdir(parents=True)
         kept = ReadMesh(place)

@@ -36,6 +36,7 @@ CUT_OUT_LIMIT = 120.0  # seconds for cutting out, where u2net may run on a slow 
 IDLE_SECONDS = 300.0  # without a picture; then the child ends
 WATCH_SECONDS = 0.02
 PIECE = 1 << 18
+HELD = "held"  # in the upload folder: files that go when nobody holds their objects any more, and not before
 
 Content = str | LongText | IO[bytes]  # base64, or a file that is open
 Shares = tuple[float, float, float, float]  # left, top, right, bottom, of the sides of a picture
@@ -157,9 +158,9 @@ class PictureReader:
             self._rest_later(IDLE_SECONDS)
 
     def _read(self, values: dict[str, Any], content: Content | None, seconds: float) -> ReadPicture:
-        target = self.folder / f"{uuid.uuid4().hex}.png"
+        target = self.folder / HELD / f"{uuid.uuid4().hex}.png"
         with storing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             answer = self._converse(values | {"target": str(target)}, content, seconds)
             if answer.get("kind") == "storage":
                 raise OSError(answer["errno"] or 0, answer["error"], str(self.folder))

@@ -19,6 +19,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from trellis.app.job_sources import MAX_PICTURES
+from trellis.app.picture_reader import HELD
 from trellis.atomic import written_aside
 from trellis.errors import InvalidInputError
 
@@ -52,10 +53,12 @@ def uploaded_file(named: str, folder: Path) -> Path:
 def make_room(folder: Path, most: int) -> bool:
     """Delete the oldest uploads where they take more than `most` bytes together; whether they take less now.
 
-    What came within the last minutes stays: a page is about to use it.
+    What came within the last minutes stays: a page is about to use it. So does what somebody holds.
     """
     found = []
     for path in folder.rglob("*"):
+        if path.is_relative_to(folder / HELD):
+            continue
         try:
             status = path.lstat()
         except OSError:  # deleted meanwhile
