@@ -107,9 +107,9 @@ def check_mesh(kept: ReadMesh, *, up: str, stop: threading.Event, shape: Path | 
 
 def _tried(path: Path, up: str, stop: threading.Event, *shape: Path) -> str | None:
     """What is wrong with a mesh file, in a sentence."""
-    command, null = child_command("mesh_worker", path, up, *shape), subprocess.DEVNULL
+    command, pipe = child_command("mesh_worker", path, up, *shape), subprocess.PIPE
     try:
-        child = subprocess.Popen(command, stdin=null, stdout=subprocess.PIPE, stderr=null)
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
     except OSError as error:  # too many files are open, or too many processes run
         raise StorageError(full=False, reason=f"no process can be started: {error.strerror}") from error
     deadline, excess = time.monotonic() + TIME_LIMIT, ""
@@ -131,9 +131,14 @@ def _tried(path: Path, up: str, stop: threading.Event, *shape: Path) -> str | No
 
 
 def child_command(worker: str, *words: object) -> list[str]:
-    """The command that runs `main` of a module of this package, with texts of these words, in a process of its own."""
+    """The command that runs `main` of a module of this package, with texts of these words, in a process of its own.
+
+    It ends when its standard input does, as that of a pipe whose other end died.
+    """
     boot = (
-        "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+        "import json, os, sys, threading; sys.path[:] = json.loads(sys.argv[1]); "
+        "parent = os.dup(0); os.dup2(os.open(os.devnull, os.O_RDONLY), 0); "  # see `trellis.app.worker_process.BOOT`
+        "threading.Thread(target=lambda: (os.read(parent, 1), os._exit(1)), daemon=True).start(); "
         f"from trellis.app.{worker} import main; main(*sys.argv[2:])"
     )
     return [sys.executable, "-c", boot, json.dumps(sys.path), *map(str, words)]
