@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import shutil
+import string
 import subprocess
 import sys
 import threading
@@ -155,12 +156,12 @@ def _excess(number: int, deadline: float) -> str:
 
 
 def _decoded(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """What pieces of base64 say, the first with or without a data address before it."""
-    first = next(pieces)
-    rest = first.partition(b"base64,")[2] or first
+    """What pieces of base64 say, with or without line breaks, the first with or without a data address before it."""
+    first, space = next(pieces), string.whitespace.encode()
+    rest = (first.partition(b"base64,")[2] or first).translate(None, space)
     try:
         for piece in pieces:  # the last is empty
-            text = rest + piece
+            text = rest + piece.translate(None, space)
             whole = len(text) // 4 * 4 if piece else len(text)
             rest = text[whole:]
             yield base64.b64decode(text[:whole], validate=True)

@@ -1,5 +1,6 @@
 """What the child does that reads the mesh files of clients."""
 
+import base64
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from trellis.app.mesh_reader import child_command
+from trellis.app.mesh_reader import child_command, keep_mesh
 from trellis.app.mesh_worker import problem_of
 from trellis.app.views import asset_view
 from trellis.errors import InvalidInputError
@@ -27,6 +28,12 @@ def test_of_what_cannot_be_used_nothing_is_written(tmp_path: Path) -> None:
     path.write_text("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n")
     assert problem_of(path, "auto", shape) == "The mesh has no area, so it bounds nothing."
     assert not shape.exists()
+
+
+def test_base64_may_have_line_breaks(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 3000  # several pieces
+    for text in (base64.encodebytes(content).decode(), "data:a/b;base64,\r\n" + base64.b64encode(content).decode()):
+        assert keep_mesh(text, "a.glb", tmp_path).path.read_bytes() == content
 
 
 @pytest.mark.parametrize("worker", ["mesh_worker", "view_worker"])
