@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from trellis.app.generation import RESULT_NAME
@@ -42,6 +43,9 @@ def bundle_file(view: Job, bundle: str) -> Path | None:
     name = "_".join(Path(view.name).name.split()) or RESULT_NAME  # readers of material libraries stop at white space
     archive_path = files[0].with_name(f"{bundle}_files_{hashlib.sha256(name.encode()).hexdigest()[:8]}.zip")
     if not archive_path.is_file():
+        for older in archive_path.parent.glob(f"{bundle}_files_*.zip"):  # of the job's earlier names
+            with suppress(OSError):
+                older.unlink()
         with storing(archive_path.parent), written_aside(archive_path) as aside, zipfile.ZipFile(aside, "w") as archive:
             for path in files:
                 packed = path.suffix in COMPRESSIBLE

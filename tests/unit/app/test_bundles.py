@@ -30,6 +30,8 @@ def test_files_are_called_like_the_job_and_find_each_other(name: str, inside: st
     assert mesh.visual.material.image.size == (64, 64)
     material = (tmp_path / "out" / f"{inside}.mtl").read_text(encoding="utf-8")
     assert f"norm {inside}_normal.png" in material and ("asset" in material) == (inside == "asset")
+    other, everything = bundle_file(job.changed(name="other"), "obj"), bundle_file(job, "all")
+    assert sorted(tmp_path.glob("*.zip")) == sorted([other, everything])  # of an earlier name there is none any more
 
 
 def test_the_pictures_of_several_materials_come_along(tmp_path: Path) -> None:
