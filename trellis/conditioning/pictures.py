@@ -172,14 +172,19 @@ def _check_size(picture: Image.Image, max_pixels: int) -> None:
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture)
+        values, clear = np.asarray(picture), picture.info.get("transparency")
         # 16-bit files fill 0..65535; floating point pictures are taken as 0..1 unless they exceed it.
         top = 65535.0 if values.max() > 255 else (255.0 if values.max() > 1 else 1.0)
+        if picture.mode == "I" and values.max() > top:  # 32 bits, of which not all need be used
+            values = values.view(np.uint32)
+            top = 2.0 ** int(values.max()).bit_length() - 1
         scaled = np.empty(values.shape, np.uint8)
         for begin in range(0, len(values), BAND):  # the whole of a large picture in float64 would take a gigabyte
             band = np.nan_to_num(values[begin : begin + BAND].astype(np.float64))
             scaled[begin : begin + BAND] = (band.clip(0, top) / top * 255).round()
         picture = Image.fromarray(scaled)
+        if isinstance(clear, int):  # a grey that stands for nothing
+            picture.putalpha(Image.fromarray(np.uint8(255) * (values != clear)))
     has_alpha = picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in picture.info
     mode = "RGBA" if has_alpha else "RGB"
     return picture if picture.mode == mode else picture.convert(mode)

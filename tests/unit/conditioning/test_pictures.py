@@ -46,6 +46,22 @@ def test_sixteen_bit_grey_keeps_its_range() -> None:
     assert values.min() == 0 and values.max() == 255 and 120 < values.mean() < 135
 
 
+@pytest.mark.parametrize("bits", [16, 24, 31, 32])
+def test_thirty_two_bit_grey_keeps_its_range(bits: int) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 64 * 64).reshape(64, 64).astype(np.uint32)
+    picture, _ = load_picture(encoded(Image.fromarray(ramp.view(np.int32)), "TIFF"))
+    values = np.asarray(picture)[..., 0]
+    assert values.min() == 0 and values.max() == 255 and 120 < values.mean() < 135
+
+
+def test_the_transparent_grey_of_sixteen_bits_becomes_alpha() -> None:
+    values = np.full((32, 32), 40000, np.uint16)
+    values[8:24, 8:24] = 20000
+    loaded, _ = load_picture(encoded(Image.fromarray(values), "PNG", transparency=40000))
+    assert loaded.mode == "RGBA"
+    assert loaded.getpixel((0, 0))[3] == 0 and loaded.getpixel((16, 16)) == (78, 78, 78, 255)
+
+
 def test_palette_transparency_becomes_alpha() -> None:
     picture = Image.new("P", (32, 32), 0)
     picture.putpalette([255, 0, 0, 0, 255, 0])
