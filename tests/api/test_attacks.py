@@ -69,6 +69,13 @@ def test_long_texts_of_json_stay_on_disk_as_they_were_written() -> None:
             assert bodies.parse_json(body) == json.loads(written)
 
 
+@pytest.mark.parametrize("option", ["seed", "formats", "preset"])
+def test_a_long_text_in_the_place_of_an_option_is_told_by_its_length(client: TestClient, option: str) -> None:
+    answer = client.post("/jobs", json={"pictures": ["AAAA"], option: "a" * 2 * LONG})
+    assert (answer.status_code, answer.json()["field"]) == (422, option)
+    assert "LongText" not in answer.text and "a text of 2 MB" in answer.text
+
+
 def test_texts_that_are_no_pictures_are_bounded_in_json_and_in_forms(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

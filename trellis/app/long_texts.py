@@ -24,6 +24,9 @@ class LongText:
     begin: int
     end: int
 
+    def __repr__(self) -> str:  # in messages about it
+        return f"a text of {(self.end - self.begin) / 1e6:.0f} MB"
+
     def pieces(self) -> Iterator[bytes]:
         """Its bytes, without escapes; one that is wrong stays."""
         self.file.seek(self.begin)
