@@ -10,6 +10,8 @@ from tests.api.conftest import Server, png
 from tests.api.desktop_client import DesktopClient
 from tests.api.test_desktop_client import PICTURE, desktop, in_background, status_of
 from tests.unit.app.waiting import wait_until
+from trellis.app import mesh_reader
+from trellis.errors import Cancelled
 
 __all__ = ["desktop"]  # a fixture
 pytestmark = pytest.mark.usefixtures("meshes_read_here")
@@ -39,6 +41,19 @@ def test_a_mesh_gets_a_picture_a_tile(desktop: DesktopClient, server: Server, ex
     assert status_of(desktop) == "PROCESSING"  # its end was heard
     assert desktop.call("GET", "/download/texture")[0] == 200  # it can be fetched again
     assert desktop.call("GET", "/download/model")[0] == 404  # it made none
+
+
+def test_a_mesh_that_the_end_of_the_program_gives_up_is_told(
+    desktop: DesktopClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "The program ended before the mesh was read: send it again."
+
+    def give_up(*_: object) -> None:
+        raise Cancelled(said)
+
+    monkeypatch.setattr(mesh_reader, "_tried", give_up)
+    assert desktop.retexture([PICTURE], MESH, ".obj") == f"Generation failed: {said}"
+    assert status_of(desktop) == "FAILED"
 
 
 def test_only_what_is_painted_changes(desktop: DesktopClient, monkeypatch: pytest.MonkeyPatch) -> None:

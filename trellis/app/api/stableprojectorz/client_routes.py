@@ -36,8 +36,7 @@ from trellis.app.long_texts import LongText
 from trellis.app.mesh_reader import mesh_ending
 from trellis.app.picture_reader import Content
 from trellis.app.result_file import ResultFile, ResultTexts
-from trellis.app.storage import StorageError
-from trellis.errors import InvalidInputError, TrellisError
+from trellis.errors import TrellisError
 
 MAKE, RETEXTURE = "make_meshes_and_tex", ("retexture", "retexture_via_masks")
 FBX = "Import the model as GLB or OBJ, then retexture."
@@ -104,7 +103,7 @@ def _add_generate(router: APIRouter, jobs: Jobs, slot: Slot, settings: ApiSettin
             if isinstance(other.submission, TrellisError):
                 raise other.submission from None
             return await hunyuan.generate(other.submission, request)
-        except (ApiError, InvalidInputError, StorageError) as error:
+        except TrellisError as error:
             _log.info("/generate: %s", error)
             return Generation(status=SlotState.FAILED, progress=0, message=str(error))
         url = None if outcome.message == RETEXTURED_MESSAGE else MODEL_URL

@@ -21,7 +21,6 @@ from trellis.app.api.submissions import Submission
 from trellis.app.engine import QueueFullError, UnknownJobError
 from trellis.app.jobs import Job, JobState
 from trellis.app.request import AssetRequest, JobRequest, RetextureRequest
-from trellis.app.storage import StorageError
 from trellis.errors import InvalidInputError, TrellisError
 
 _log = logging.getLogger(__name__)
@@ -170,14 +169,14 @@ class Slot:
         except TimeoutError as error:
             outcome = SlotStatus(SlotState.FAILED, 0, BUSY_MESSAGE)
             raise ApiError(503, BUSY_MESSAGE) from error
-        except (ApiError, InvalidInputError, StorageError) as error:
-            outcome = SlotStatus(SlotState.FAILED, 0, str(error))
-            raise
         except OtherClientError:
             outcome = self._last  # nothing of the slot's own happened
             raise
         except UnknownJobError as error:  # somebody who knows its id deleted it
             raise ApiError(499, CANCELLED_MESSAGE) from error
+        except TrellisError as error:
+            outcome = SlotStatus(SlotState.FAILED, 0, str(error))
+            raise
         finally:
             self._visits.remove(visit)
             if visit.job_id is not None or self._last.state not in READY:
