@@ -15,7 +15,7 @@ from tests.unit.app.fakes import PICTURE, FakePipeline
 from trellis.app.engine import KEPT_ASSETS, Engine, QueueFullError, UnknownJobError
 from trellis.app.jobs import CUT_OFF, GOES_ON, Job, JobState
 from trellis.app.request import GenerationRequest, read_request
-from trellis.errors import CheckpointError, InvalidInputError
+from trellis.errors import InvalidInputError
 
 
 @pytest.fixture
@@ -123,25 +123,6 @@ def test_a_fault_ends_only_its_job(start: Callable[..., Engine], fault: Exceptio
     assert message in view.message and "secret" not in view.message
     pipeline.fault = None
     assert wait(engine, engine.submit(GenerationRequest(formats=("glb",)), [PICTURE])).state is JobState.DONE
-
-
-def test_a_model_that_cannot_be_loaded_is_tried_again(start: Callable[..., Engine]) -> None:
-    attempts = []
-
-    def load() -> FakePipeline:
-        attempts.append(1)
-        if len(attempts) == 1:
-            raise CheckpointError("The folder has no pipeline.json.")
-        return FakePipeline()
-
-    engine = start(load)
-    assert not attempts  # nothing is loaded before it is needed
-    view = wait(engine, engine.submit(GenerationRequest(), [PICTURE]))
-    assert (view.state, view.message) == (JobState.FAILED, "The folder has no pipeline.json.")
-    for _ in range(2):
-        view = wait(engine, engine.submit(GenerationRequest(formats=("glb",)), [PICTURE]))
-        assert view.state is JobState.DONE
-    assert len(attempts) == 2
 
 
 def test_the_queue_is_bounded_and_has_room_again(start: Callable[..., Engine]) -> None:
@@ -270,23 +251,6 @@ def test_only_the_last_assets_are_kept(start: Callable[..., Engine], tmp_path: P
     assert engine.view(ids[0]).files["ply"].is_file()
 
 
-def test_a_setup_of_its_own_opens_the_model_anew(start: Callable[..., Engine]) -> None:
-    opened = []
-
-    def load(**setup: str) -> FakePipeline:
-        opened.append(setup)
-        return FakePipeline()
-
-    engine = start(load, models=("other",))
-    options = {"formats": ("ply",)}
-    for values, model in (({}, None), ({"precision": "half"}, None), ({"precision": "half"}, None), ({}, "other")):
-        request = read_request(options | values)
-        assert wait(engine, engine.submit(request, [PICTURE], model=model)).state is JobState.DONE
-    assert opened == [{}, {"precision": "half"}, {"model": "other"}]
-    with pytest.raises(InvalidInputError, match="one of fake, other"):
-        engine.submit(GenerationRequest(), [PICTURE], model="/etc")
-
-
 def test_a_job_is_made_of_pictures_or_of_a_prompt(start: Callable[..., Engine]) -> None:
     pipeline = FakePipeline()
     engine = start(lambda **_: pipeline, models=["words"], texts=["words"])
@@ -295,6 +259,8 @@ def test_a_job_is_made_of_pictures_or_of_a_prompt(start: Callable[..., Engine]) 
     for pictures, prompt in (([], None), ([PICTURE], "both"), ([], "  "), ([], "x" * 1001)):
         with pytest.raises(InvalidInputError):
             engine.submit(GenerationRequest(), pictures, prompt=prompt)
+    with pytest.raises(InvalidInputError, match="one of fake, words"):
+        engine.submit(GenerationRequest(), [PICTURE], model="/etc")
 
 
 def test_several_pictures_reach_the_pipeline_in_order(start: Callable[..., Engine], tmp_path: Path) -> None:
