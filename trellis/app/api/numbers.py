@@ -2,10 +2,38 @@
 
 import math
 import re
+from dataclasses import dataclass
+from typing import Any
 
 from trellis.app.api.errors import FieldError
 
 _NUMBER = re.compile(r"[+-]?(\d{1,40}([.,]\d{0,40})?|[.,]\d{1,40})([eE][+-]?\d{1,3})?")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of another program's clients: its default, range, and whether the lower bound itself is excluded."""
+
+    default: float
+    low: float
+    high: float
+    help: str
+    integer: bool = False
+    above_low: bool = False
+
+    def parse(self, field: str, value: object) -> float | int:
+        """The number, the default for null; raises FieldError."""
+        check = whole if self.integer else within
+        given = self.default if value is None else value
+        return check(field, given, low=self.low, high=self.high, above_low=self.above_low)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Its JSON schema."""
+        low = {"exclusiveMinimum" if self.above_low else "minimum": self.low}
+        kind = "integer" if self.integer else "number"
+        default = int(self.default) if self.integer else self.default
+        return {"type": kind, **low, "maximum": self.high, "default": default, "description": self.help}
 
 
 def parse_number(field: str, value: object) -> float | int:

@@ -4,11 +4,10 @@ Source: the keys that the Blender add-on and blender-mcp send.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from trellis.app.api.errors import FieldError
-from trellis.app.api.numbers import whole, within
+from trellis.app.api.numbers import Number
 from trellis.app.request import NO_TEXTURE, SEED_LIMIT, GenerationRequest, RetextureRequest
 
 KINDS = ("glb",)  # of `type`
@@ -17,29 +16,14 @@ FACES = GenerationRequest.options()["faces"]
 FLAGS = ("texture", "remove_background")  # the second is checked alone: pictures with alpha are used as they are
 UNUSED = "num_chunks"  # how the published program cuts its work into pieces; ours goes by the memory there is
 
-
-@dataclass(frozen=True)
-class Number:
-    """A number of the protocol: its default and range, and what it is."""
-
-    default: float
-    low: float
-    high: float
-    help: str
-    integer: bool = True
-
-    def parse(self, field: str, value: object) -> float | int:
-        """The number, the default for null; raises FieldError."""
-        check = whole if self.integer else within
-        return check(field, self.default if value is None else value, low=self.low, high=self.high)
-
-
 NUMBERS: Mapping[str, Number] = {
-    "seed": Number(1234, 0, SEED_LIMIT - 1, "Same seed, same result."),
-    "octree_resolution": Number(128, 64, 512, "Cells along each side in which the surface is looked for."),
-    "num_inference_steps": Number(5, 1, 100, "Steps of the shape."),
-    "guidance_scale": Number(5, 0, 20, "How strictly the shape follows the picture.", integer=False),
-    "face_count": Number(40_000, FACES.minimum, FACES.maximum, "Triangles at most."),
+    "seed": Number(1234, 0, SEED_LIMIT - 1, "Same seed, same result.", integer=True),
+    "octree_resolution": Number(
+        128, 64, 512, "Cells along each side in which the surface is looked for.", integer=True
+    ),
+    "num_inference_steps": Number(5, 1, 100, "Steps of the shape.", integer=True),
+    "guidance_scale": Number(5, 0, 20, "How strictly the shape follows the picture."),
+    "face_count": Number(40_000, FACES.minimum, FACES.maximum, "Triangles at most.", integer=True),
 }
 
 

@@ -58,16 +58,6 @@ def hunyuan_routes(server: HunyuanServer) -> APIRouter:
 
 def hunyuan_schema() -> dict[str, Any]:
     """The JSON object of POST /send, and of POST /generate by these clients."""
-    numbers = {
-        name: {
-            "type": "integer" if known.integer else "number",
-            "minimum": known.low,
-            "maximum": known.high,
-            "default": known.default,
-            "description": known.help,
-        }
-        for name, known in NUMBERS.items()
-    }
     properties = {
         "image": PICTURE_TEXT | {"description": "Base64 of a picture."},
         "text": {"type": "string", "description": "In place of a picture, for a text model."},
@@ -76,6 +66,6 @@ def hunyuan_schema() -> dict[str, Any]:
         "remove_background": {"type": "boolean", "description": "Not used: pictures with alpha are used as they are."},
         UNUSED: {"type": "integer", "description": "Not used."},
         "type": {"type": "string", "enum": list(KINDS), "default": KINDS[0]},
-        **numbers,
+        **{name: number.schema for name, number in NUMBERS.items()},
     }
     return {"type": "object", "properties": properties}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trellis.app.api.openapi import PICTURE_FILE, PICTURE_TEXT, closed_object, request_body, source_properties
-from trellis.app.api.stableprojectorz.options import DESKTOP, FORM, KNOWN, OUTPUT_FORMATS, RESUME, LegacyNumber
+from trellis.app.api.stableprojectorz.options import DESKTOP, FORM, KNOWN, OUTPUT_FORMATS, RESUME
 from trellis.app.job_sources import Models
 
 
@@ -15,7 +15,7 @@ def form_body(fields: tuple[str, str]) -> dict[str, Any]:
     properties: dict[str, Any] = {
         file_name: {"type": "array", "items": PICTURE_FILE} if several else PICTURE_FILE,
         text_name: {"type": "array", "items": maybe_empty} if several else maybe_empty,
-        **{name: number_schema(number) for name, number in FORM.items()},
+        **{name: number.schema for name, number in FORM.items()},
         "output_format": {"type": "string", "enum": list(OUTPUT_FORMATS), "default": OUTPUT_FORMATS[0]},
     }
     schema = closed_object(properties, [])
@@ -33,7 +33,7 @@ def desktop_body(models: Models, other: dict[str, Any]) -> dict[str, Any]:
     sizes = KNOWN["texture_size"].values
     properties: dict[str, Any] = {
         "single_multi_img_input": pictures,
-        **{name: number_schema(number) for name, number in DESKTOP.items()},
+        **{name: number.schema for name, number in DESKTOP.items()},
         "texture_size": {"type": "integer", "description": f"Position in {list(sizes)}, or a size in pixels."},
         "multi_image": {"description": f"Position in {list(KNOWN['multi_image'].values)}, or the word itself."},
         "generate_what": {
@@ -54,15 +54,6 @@ def desktop_body(models: Models, other: dict[str, Any]) -> dict[str, Any]:
 def resume_query() -> dict[str, Any]:
     """The query of POST /resume_from_preview."""
     parameters = [
-        {"name": name, "in": "query", "required": False, "schema": number_schema(number)}
-        for name, number in RESUME.items()
+        {"name": name, "in": "query", "required": False, "schema": number.schema} for name, number in RESUME.items()
     ]
     return {"parameters": parameters}
-
-
-def number_schema(number: LegacyNumber) -> dict[str, Any]:
-    """The JSON schema of a number of the old routes."""
-    low = {"exclusiveMinimum" if number.above_low else "minimum": number.low}
-    kind = "integer" if number.integer else "number"
-    default = int(number.default) if number.integer else number.default
-    return {"type": kind, **low, "maximum": number.high, "default": default, "description": number.help}

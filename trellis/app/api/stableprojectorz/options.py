@@ -5,68 +5,47 @@ made from it. Sources: the protocol's lists of form fields, of the keys of /gene
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from trellis.app.api.errors import FieldError
-from trellis.app.api.numbers import parse_number, whole, within
+from trellis.app.api.numbers import Number, parse_number, whole
 from trellis.app.request import SEED_LIMIT, GenerationRequest, RetextureRequest, draw_seed
 from trellis.options import Option
 
 RANDOM_SEED = -1
 KNOWN: Mapping[str, Option] = GenerationRequest.options()
 
-
-@dataclass(frozen=True)
-class LegacyNumber:
-    """A number of the old routes: its default, range, and whether the lower bound itself is excluded."""
-
-    default: float
-    low: float
-    high: float
-    help: str
-    integer: bool = False
-    above_low: bool = False
-
-    def parse(self, field: str, value: object) -> float | int:
-        """The number, the default for null; raises FieldError."""
-        if value is None:
-            value = self.default
-        check = whole if self.integer else within
-        return check(field, value, low=self.low, high=self.high, above_low=self.above_low)
-
-
-SEED = LegacyNumber(1, 1 - SEED_LIMIT, SEED_LIMIT - 1, "Same seed, same result; -1 draws a new one.", integer=True)
+SEED = Number(1, 1 - SEED_LIMIT, SEED_LIMIT - 1, "Same seed, same result; -1 draws a new one.", integer=True)
 GUIDANCE_HELP = "How strictly this stage follows the picture."
 STEPS_HELP = "Steps of this stage; more are slower."
 SIMPLIFY_HELP = "Share of the faces that is removed; above 0.999 it is read as per cent."
 
 # Fields of the form routes.
-FORM: Mapping[str, LegacyNumber] = {
+FORM: Mapping[str, Number] = {
     "seed": SEED,
-    "ss_guidance_strength": LegacyNumber(7.5, 0, 10, GUIDANCE_HELP, above_low=True),
-    "ss_sampling_steps": LegacyNumber(12, 0, 50, STEPS_HELP, integer=True, above_low=True),
-    "slat_guidance_strength": LegacyNumber(3.0, 0, 10, GUIDANCE_HELP, above_low=True),
-    "slat_sampling_steps": LegacyNumber(12, 0, 50, STEPS_HELP, integer=True, above_low=True),
-    "preview_resolution": LegacyNumber(512, 64, 2048, "Side of the preview; the next size there is.", integer=True),
-    "preview_frames": LegacyNumber(150, 15, 1000, "Length of the preview.", integer=True, above_low=True),
-    "preview_fps": LegacyNumber(20, 1, 120, "Checked, and not used: previews have one rate.", integer=True),
-    "mesh_simplify_ratio": LegacyNumber(0.95, 0, 100, SIMPLIFY_HELP),
-    "texture_size": LegacyNumber(1024, 1, 8192, "Side of the texture; the next size there is.", integer=True),
+    "ss_guidance_strength": Number(7.5, 0, 10, GUIDANCE_HELP, above_low=True),
+    "ss_sampling_steps": Number(12, 0, 50, STEPS_HELP, integer=True, above_low=True),
+    "slat_guidance_strength": Number(3.0, 0, 10, GUIDANCE_HELP, above_low=True),
+    "slat_sampling_steps": Number(12, 0, 50, STEPS_HELP, integer=True, above_low=True),
+    "preview_resolution": Number(512, 64, 2048, "Side of the preview; the next size there is.", integer=True),
+    "preview_frames": Number(150, 15, 1000, "Length of the preview.", integer=True, above_low=True),
+    "preview_fps": Number(20, 1, 120, "Checked, and not used: previews have one rate.", integer=True),
+    "mesh_simplify_ratio": Number(0.95, 0, 100, SIMPLIFY_HELP),
+    "texture_size": Number(1024, 1, 8192, "Side of the texture; the next size there is.", integer=True),
 }
 # Query of /resume_from_preview.
-RESUME: Mapping[str, LegacyNumber] = {
-    "mesh_simplify_ratio": LegacyNumber(0.95, 0, 1, "Share of the faces that is removed.", above_low=True),
-    "texture_size": LegacyNumber(1024, 0, 4096, "Side of the texture.", integer=True, above_low=True),
+RESUME: Mapping[str, Number] = {
+    "mesh_simplify_ratio": Number(0.95, 0, 1, "Share of the faces that is removed.", above_low=True),
+    "texture_size": Number(1024, 0, 4096, "Side of the texture.", integer=True, above_low=True),
 }
 # Keys of /generate.
-DESKTOP: Mapping[str, LegacyNumber] = {
+DESKTOP: Mapping[str, Number] = {
     "seed": SEED,
-    "ss_strength": LegacyNumber(7.5, 0, 10, GUIDANCE_HELP),
-    "ss_steps": LegacyNumber(12, 1, 50, STEPS_HELP, integer=True),
-    "slat_strength": LegacyNumber(3.0, 0, 10, GUIDANCE_HELP),
-    "slat_steps": LegacyNumber(12, 1, 50, STEPS_HELP, integer=True),
-    "mesh_simplify": LegacyNumber(0.95, 0, 100, SIMPLIFY_HELP),
+    "ss_strength": Number(7.5, 0, 10, GUIDANCE_HELP),
+    "ss_steps": Number(12, 1, 50, STEPS_HELP, integer=True),
+    "slat_strength": Number(3.0, 0, 10, GUIDANCE_HELP),
+    "slat_steps": Number(12, 1, 50, STEPS_HELP, integer=True),
+    "mesh_simplify": Number(0.95, 0, 100, SIMPLIFY_HELP),
 }
 RETEXTURED = ("seed", "slat_strength", "slat_steps")  # those of them that retexturing knows
 OUTPUT_FORMATS = ("glb", "gltf")
