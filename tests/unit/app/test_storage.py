@@ -99,6 +99,7 @@ def test_a_cancel_that_cannot_be_recorded_is_not_undone_by_a_restart(
     pipeline.gate.clear()
     engine = start(pipeline)
     running, waiting = (engine.submit(REQUEST, [PICTURE]) for _ in range(2))
+    wait_until(lambda: engine.view(running).state is JobState.RUNNING)
     with monkeypatch.context() as full:
         full.setattr(jobs, "write_bytes", refuse)
         engine.cancel(waiting)
