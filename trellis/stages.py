@@ -6,8 +6,9 @@ import enum
 class Stage(enum.StrEnum):
     """A stage, by its name in records and in the interface.
 
-    caption: for people, in English; what languages translate. share: of a generation's time, about, in hundredths; 0
-    for what a generation does not have. Stages stand in the order in which a job comes to them.
+    caption: for people, in English; what languages translate. share: of a generation's time, about, in hundredths,
+    between a small model on a CPU and a large one on a card; 0 for what a generation does not have. Stages stand in the
+    order in which a job comes to them.
     """
 
     caption: str
@@ -22,16 +23,16 @@ class Stage(enum.StrEnum):
     OPEN = "load model", "Opening the model", 5
     PREPARE = "prepare", "Preparing the pictures", 3
     ENCODE = "encode", "Reading the input", 2
-    STRUCTURE = "structure", "Structure", 25
+    STRUCTURE = "structure", "Structure", 15
     SURFACE = "surface", "Finding the surface", 0  # of models whose structure is no grid of voxels
-    LATENT = "latent", "Surface and colours", 30
-    DECODE = "decode", "Decoding", 5
-    EXPORT = "export", "Mesh", 4
-    TEXTURE = "texture", "Texture", 10
-    PICTURE = "picture", "Picture onto the texture", 6
-    REFINE = "refine", "Refining the texture", 3
+    LATENT = "latent", "Surface and colours", 20
+    DECODE = "decode", "Decoding", 7
+    EXPORT = "export", "Mesh", 20
+    TEXTURE = "texture", "Texture", 8
+    PICTURE = "picture", "Picture onto the texture", 8
+    REFINE = "refine", "Refining the texture", 2
     NORMAL_MAP = "normal_map", "Normal map", 2
-    PREVIEW = "preview", "Preview", 5
+    PREVIEW = "preview", "Preview", 8
 
     # A mesh file on its way to voxels and features.
     VOXELIZE = "voxelize", "Finding the voxels", 0

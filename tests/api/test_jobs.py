@@ -98,6 +98,8 @@ def test_a_job_from_a_form(client: TestClient, control: Control) -> None:
 
 def test_events_tell_every_stage_and_end_with_the_job(client: TestClient, control: Control) -> None:
     control.set(step_seconds=0.25)
+    first = submit(client)
+    assert wait(client, first["id"])["state"] == "done"
     job = submit(client)
     with client.stream("GET", f"/jobs/{job['id']}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")

@@ -36,6 +36,7 @@ TOLD |= {"repeated"}
 CUT_OFF = "The program ended before this job had its result: generate it again."
 GOES_ON = "The program ended before this job was done: it goes on when the program is started again."
 LONGEST_NAME = 80  # characters
+RECENT = 50  # jobs that are looked at for how long another takes
 CLIENT_OWNER = "client "  # begins the owner of a job that a program asked for, before the address it called from
 
 _log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class Job(BaseModel):
     ahead: int = 0
     started: float = 0.0
     stage_begin: tuple[float, int] = (0.0, 0)  # when the present stage was first told of, its step
+    expected: dict[str, float] = {}  # the seconds by stage of the job before it that was most like it
 
     def changed(self, **values: Any) -> "Job":
         """The job with other values."""
@@ -160,9 +162,14 @@ class Job(BaseModel):
 
     @property
     def progress(self) -> float:
-        """The share of a job that is done, from 0 to 1; it never falls while the job goes on."""
+        """The share of a job that is done, from 0 to 1; it never falls while the job goes on.
+
+        It follows the time where that is known of a job before.
+        """
         if self.state is JobState.DONE:
             return 1.0
+        if self.expected and self.stages:
+            return min(0.99, 1 - self._expected_left / sum(self.expected.values()))
         return min(0.99, max((info.share for info in self.stages if info.stage.share), default=0.0))
 
     @property
@@ -182,13 +189,28 @@ class Job(BaseModel):
 
     @property
     def seconds_left(self) -> float | None:
-        """How long a running job may still take, guessed from its pace so far; None where it is too early to tell."""
+        """How long a running job may still take, as jobs before it took; None where there are none or it takes longer.
+
+        Of what is fetched, the pace so far tells it.
+        """
         if self.fetching is not None:
             now = self.stages[-1]
             return (now.total - now.step) / self.pace if self.pace else None
-        if self.state is not JobState.RUNNING or self.progress < 0.1:
+        if self.state is not JobState.RUNNING or not self.expected:
             return None
-        return self.seconds * (1 - self.progress) / self.progress
+        return self._expected_left or None
+
+    @property
+    def _expected_left(self) -> float:
+        """The seconds that a job takes yet which takes as long as was expected; they never rise.
+
+        The clock counts them down, between what the stages beginning with the present one take and those after it.
+        """
+        names = list(self.expected)
+        reached = max((names.index(stage) for stage in self.spent if stage in names), default=0)
+        most, least = (sum(list(self.expected.values())[first:]) for first in (reached, reached + 1))
+        clock = sum(self.expected.values()) - self.seconds + self.spent.get(Stage.FETCH, 0.0)
+        return min(most, max(least, clock))
 
     @property
     def draft(self) -> Path | None:
@@ -233,7 +255,7 @@ class Job(BaseModel):
 
     def begun(self) -> "Job":
         """The job as it is started, which is recorded; raises StorageError."""
-        job = self.changed(state=JobState.RUNNING, started=time.monotonic())
+        job = self.changed(state=JobState.RUNNING, started=time.monotonic(), expected=_expected_seconds(self))
         with storing(self.folder):
             job.record()
         return job
@@ -353,6 +375,24 @@ def _read_steps(values: Sequence[Mapping[str, Any]]) -> list[StepInfo]:
 def new_folder(root: Path) -> Path:
     """A folder under `root` for a new job, by an unguessable name; it is not made."""
     return root / secrets.token_hex(16)
+
+
+def _expected_seconds(job: Job) -> dict[str, float]:
+    """The seconds by stage, in order, of the one of the last jobs done beside it that asked for most of the same.
+
+    It is of the same model and operation, and began with an asset, or ended with a draft, if this one does.
+    """
+    most, spent = 0, dict[str, float]()
+    asked, kind = job.request.to_dict(), (job.model, job.request.operation, job.is_draft, job.source is None)
+    with suppress(OSError, InvalidInputError):  # what is gone, or of another version, tells nothing
+        results = sorted(job.folder.parent.glob(f"*/{RESULT_FILE}"), key=lambda path: path.stat().st_mtime)
+        for other in (Job.restore(path.parent) for path in results[-RECENT:]):
+            given = other.request.to_dict()
+            alike = sum(given.get(name) == value for name, value in asked.items())
+            like = kind == (other.model, other.request.operation, other.is_draft, other.source is None)
+            if other.state is JobState.DONE and like and alike >= most:
+                most, spent = alike, other.spent
+    return {stage: seconds for stage, seconds in spent.items() if stage != Stage.FETCH}
 
 
 def _is_there(path: Path) -> bool:

@@ -20,6 +20,7 @@ from trellis.stages import Stage
 
 YAWS, PITCHES_DEGREES = 24, (-15.0, 5.0, 25.0, 50.0)
 ROUGH_YAWS = 12
+SEARCHES = 3  # what follows the coarse search, in steps that are told
 FOVS_DEGREES = (25.0, 45.0)
 STARTS = 3  # best places of the coarse search, each followed by a local one
 COARSE, MIDDLE, FINE = 48, 96, 160  # pixels a side
@@ -129,7 +130,7 @@ def estimate_camera(asset: Drawable, picture: NDArray[np.uint8], *, progress: Pr
         reduced = _reduced(asset.texture.permute(2, 0, 1), 256)
         small = ColoredMesh(asset.mesh, asset.uvs, reduced.permute(1, 2, 0).contiguous())
     targets = {size: target(picture, size).to(small.points.device) for size in (COARSE, MIDDLE, FINE)}
-    found = _look_around(small, targets[COARSE], YAWS, progress)
+    found = _look_around(small, targets[COARSE], YAWS, progress, more=SEARCHES)
     first = _camera(small.points, found[0])
     overlap, error = _agreement(small.draw(first, COARSE), targets[COARSE])
     if overlap < HOPELESS:
@@ -141,11 +142,14 @@ def estimate_camera(asset: Drawable, picture: NDArray[np.uint8], *, progress: Pr
             starts.append(place.copy())
     device = small.points.device
     costs = side_by_side(lambda place: _cost(small, place, targets[MIDDLE], progress), starts, device=device)
+    progress.report(Stage.PICTURE, YAWS + 1, YAWS + SEARCHES)
     ranked = sorted((cost, tuple(place)) for cost, place in zip(costs, starts))
     places = [np.array(place) for _, place in ranked[:STARTS]]
     searched = side_by_side(lambda one: _search(small, one, targets[MIDDLE], 1.0, progress), places, device=device)
     _, best = min(searched, key=lambda item: item[0])
+    progress.report(Stage.PICTURE, YAWS + 2, YAWS + SEARCHES)
     _, best = _search(small, best, targets[FINE], 0.4, progress)
+    progress.report(Stage.PICTURE, YAWS + 3, YAWS + SEARCHES)
     overlap, error = _agreement(small.draw(_camera(small.points, best), FINE), targets[FINE])
     return PictureCamera(_camera(small.points, best), overlap, error)
 
@@ -203,8 +207,10 @@ def front_turn(mesh: Mesh, picture: NDArray[np.uint8], *, progress: Progress | N
     return best if costs[0] - costs[best] > FRONT_MARGIN else 0
 
 
-def _look_around(asset: Drawable, target: Tensor, yaws: int, progress: Progress) -> list[NDArray[np.float64]]:
-    """Places all around, the best first."""
+def _look_around(
+    asset: Drawable, target: Tensor, yaws: int, progress: Progress, *, more: int = 0
+) -> list[NDArray[np.float64]]:
+    """Places all around, the best first; so many `more` steps follow."""
     middle_fov = math.log(math.tan(math.radians(35) / 2))
 
     def at_yaw(number: int) -> list[tuple[float, NDArray[np.float64]]]:
@@ -215,7 +221,7 @@ def _look_around(asset: Drawable, target: Tensor, yaws: int, progress: Progress)
     found: list[tuple[float, NDArray[np.float64]]] = []
     for number, some in enumerate(side_by_side(at_yaw, range(yaws), device=asset.points.device), 1):
         found += some
-        progress.report(Stage.PICTURE, number, yaws)
+        progress.report(Stage.PICTURE, number, yaws + more)
     found.sort(key=lambda item: item[0])
     return [place for _, place in found]
 

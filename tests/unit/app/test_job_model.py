@@ -1,8 +1,10 @@
 """The one model of a job: what it says of its way, what its folder keeps, and folders of earlier versions."""
 
 import json
+import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,16 +122,46 @@ def test_the_seconds_of_every_stage_are_told_apart() -> None:
     assert after.spent["latent"] == pytest.approx(5.0, abs=0.5) and after.spent["texture"] < 0.5
 
 
-def test_the_time_left_is_told_once_there_is_a_pace() -> None:
-    def running(step: int, **values: Any) -> Job:
-        begun = {"state": JobState.RUNNING, "started": time.monotonic() - 20}
-        return job(**begun | values, stages=(StepInfo(Stage.LATENT, step, 10),))
+def test_the_time_left_is_that_of_the_job_before_and_untold_without_one() -> None:
+    def running(seconds: float, stage: Stage, **values: Any) -> Job:
+        begun = {"state": JobState.RUNNING, "started": time.monotonic() - seconds, "spent": {stage: seconds}}
+        return job(**begun | values, stages=(StepInfo(stage, 5, 10),))
 
-    begin, end = Stage.LATENT.begin, Stage.LATENT.end
-    assert running(5).progress == pytest.approx((begin + end) / 2)
-    assert running(10).seconds_left == pytest.approx(20 * (1 - end) / end, rel=0.01)
-    assert running(5, state=JobState.QUEUED).seconds_left is None and running(0, state=JobState.DONE).progress == 1
-    assert job().progress == 0
+    assert running(20, Stage.LATENT).progress == pytest.approx((Stage.LATENT.begin + Stage.LATENT.end) / 2)
+    assert running(20, Stage.LATENT).seconds_left is None and job().progress == 0
+    assert running(0, Stage.LATENT, state=JobState.DONE).progress == 1
+    expected = {"latent": 2.6, "export": 9.9, "texture": 3.5, "preview": 6.5}
+    known = partial(running, expected=expected)
+    assert known(1.2, Stage.LATENT).seconds_left == pytest.approx(21.3, abs=0.1)
+    assert known(9.0, Stage.LATENT).seconds_left == pytest.approx(19.9)  # slower than before
+    assert known(9.0, Stage.EXPORT).seconds_left == pytest.approx(13.5, abs=0.1)
+    assert known(9.0, Stage.EXPORT).progress == pytest.approx(9 / 22.5, abs=0.01)
+    assert known(9.0, Stage.PREVIEW).seconds_left == pytest.approx(6.5)  # faster than before
+    assert known(30.0, Stage.PREVIEW).seconds_left is None and known(30.0, Stage.PREVIEW).progress == 0.99
+    assert known(5, Stage.LATENT, state=JobState.QUEUED).seconds_left is None
+
+
+def test_a_job_is_expected_to_take_as_long_as_the_one_most_like_it(tmp_path: Path) -> None:
+    def put(state: JobState = JobState.DONE, **values: Any) -> Job:
+        made = job(folder=tmp_path / f"{len(list(tmp_path.iterdir())):032x}", state=state, **values).established()
+        os.utime(made.folder / "result.json", (made_at := 1e9 + len(list(tmp_path.iterdir())), made_at))
+        return made
+
+    def expected(**values: Any) -> dict[str, float]:
+        return put(JobState.QUEUED, **values).begun().expected
+
+    assert expected() == {}
+    put(spent={"download": 50.0, "latent": 1.0})
+    put(spent={"latent": 2.0, "preview": 3.0}, request=GenerationRequest(seed=5, formats=("ply", "mp4")))
+    put(spent={"latent": 4.0}, model="another")
+    put(spent={"latent": 5.0}, request=GenerationRequest(seed=5, draft=True))
+    put(spent={"export": 6.0}, source="0" * 32)
+    put(JobState.FAILED, spent={"latent": 7.0})
+    assert expected() == {"latent": 1.0}
+    assert expected(request=GenerationRequest(seed=5, formats=("ply", "mp4"))) == {"latent": 2.0, "preview": 3.0}
+    assert expected(source="0" * 32) == {"export": 6.0}
+    put(spent={"latent": 8.0})
+    assert expected() == {"latent": 8.0}  # the newest of those that are as much like it
 
 
 def test_jobs_that_waited_go_on_after_a_restart(tmp_path: Path) -> None:
