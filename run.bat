@@ -53,10 +53,10 @@ if errorlevel 1 goto failed
 "%PY%" -P -m installer prepare %*
 if not "%ERRORLEVEL%"=="0" goto failed
 :launch
-"%PY%" -P -m installer %*
-set "CODE=%ERRORLEVEL%"
-if not "%CODE%"=="0" if defined HOLD goto failed
-exit /b %CODE%
+rem cmd reads a batch file on from the place it has come to, and update may put another file there: each of these lines,
+rem which are read before the program starts, ends with the whole. No block: a parenthesis in a file's name would end it.
+if not defined HOLD "%PY%" -P -m installer %* & goto :eof
+"%PY%" -P -m installer %* && exit /b 0 || echo.& pause & exit /b 1
 
 :writable
 if not exist "%STATE%\" md "%STATE%" 2>nul

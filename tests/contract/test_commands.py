@@ -29,6 +29,16 @@ def test_run_bat_has_windows_line_endings() -> None:
     assert content.count(b"\r\n") == content.count(b"\n") > 50
 
 
+def test_run_bat_reads_nothing_after_the_program() -> None:
+    """`update` replaces the file meanwhile, and cmd goes on at the same byte of the new one."""
+    begun = (ROOT / "run.bat").read_text(encoding="utf-8").split("\n:launch\n")[1].split("\n\n")[0]
+    lines = [line for line in begun.splitlines() if not line.startswith("rem ")]
+    assert len(lines) == 2 and all('"%PY%" -P -m installer %*' in line for line in lines)
+    assert lines[0].endswith(" & goto :eof") and lines[1].endswith(
+        " & exit /b 1"
+    )  # neither looks anything up in the file
+
+
 @posix
 def test_without_uv_and_the_network_it_says_what_to_do(tmp_path: Path) -> None:
     tools = tmp_path / "bin"

@@ -82,6 +82,21 @@ def test_help_and_unknown_commands(box: Winebox, clean: Path) -> None:
     assert "unknown command 'fly'" in output
 
 
+def test_the_starter_may_be_replaced_while_the_program_runs(box: Winebox, clean: Path) -> None:
+    """What cmd reads on is of the new file: here, nothing but lines that would say so."""
+    starter, first = clean / "run.bat", clean / "sitecustomize.py"  # which every Python of the program runs first
+    original = starter.read_bytes()
+    replace = r"open('run.bat', 'wb').write(b'echo fragment\r\n' * 2000)"
+    first.write_text(f"import sys\nif sys.orig_argv[-2:] == ['installer', 'fly']:\n    {replace}\n")
+    try:
+        status, output = run(box, "fly")
+        assert starter.read_bytes() != original
+    finally:
+        starter.write_bytes(original)
+        first.unlink()
+    assert status == 2 and "unknown command 'fly'" in output and "fragment" not in output
+
+
 def test_the_plan_is_shown_and_nothing_is_installed(box: Winebox, clean: Path) -> None:
     status, output = run(box, "setup --dry-run")
     assert status == 0
