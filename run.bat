@@ -9,6 +9,8 @@ if "%ROOT:~-1%"=="\" set "ROOT=%ROOT:~0,-1%"
 set "VENV=%ROOT%\.venv"
 set "STATE=%ROOT%\.state"
 set "PY=%VENV%\Scripts\python.exe"
+rem Its own tar unpacks wheels; the one that Git brings, which may come first on the PATH, does not.
+set "SYSTEM32=%SystemRoot%\System32"
 
 rem The tool that makes the environment: one file of the Python package index, known by its hash.
 set "UV_VERSION=0.13.9"
@@ -82,20 +84,20 @@ set "PART=%STATE%\uv\%UV_FILE%"
 if /i "%~1 %~2"=="setup --offline" if exist "%~3\%UV_FILE%" copy /y "%~3\%UV_FILE%" "%PART%" >nul
 call :check_uv
 if not errorlevel 1 goto unpack_uv
-curl.exe --version >nul 2>nul
+"%SYSTEM32%\curl.exe" --version >nul 2>nul
 if not "%ERRORLEVEL%"=="0" (
     echo This Windows has no curl.exe ^(Windows 10, version 1803, and newer have it^). Fetch %UV_FILE%
     echo from pypi.org/project/uv/%UV_VERSION%, unpack it, and set TRELLIS_UV to the path of its uv.exe.
     exit /b 1
 )
-curl.exe --fail --location --silent --show-error --retry 5 --retry-delay 2 --connect-timeout 20 --continue-at - --output "%PART%" "%UV_URL%"
+"%SYSTEM32%\curl.exe" --fail --location --silent --show-error --retry 5 --retry-delay 2 --connect-timeout 20 --continue-at - --output "%PART%" "%UV_URL%"
 set "CODE=%ERRORLEVEL%"
 call :check_uv
 if not errorlevel 1 goto unpack_uv
 rem After a network error what has arrived is kept. Otherwise these are not the right bytes: once more from the start.
 if not "%CODE%"=="0" if not "%CODE%"=="33" if not "%CODE%"=="36" goto no_uv
 del "%PART%" >nul 2>nul
-curl.exe --fail --location --silent --show-error --retry 5 --retry-delay 2 --connect-timeout 20 --output "%PART%" "%UV_URL%"
+"%SYSTEM32%\curl.exe" --fail --location --silent --show-error --retry 5 --retry-delay 2 --connect-timeout 20 --output "%PART%" "%UV_URL%"
 call :check_uv
 if not errorlevel 1 goto unpack_uv
 del "%PART%" >nul 2>nul
@@ -104,7 +106,7 @@ echo uv could not be fetched, or is not the file that it should be. Check the ne
 echo start again: what has arrived is kept. Or set TRELLIS_UV to the path of a uv.exe %UV_VERSION%.
 exit /b 1
 :unpack_uv
-tar.exe -xf "%PART%" -C "%STATE%\uv"
+"%SYSTEM32%\tar.exe" -xf "%PART%" -C "%STATE%\uv"
 move /y "%STATE%\uv\uv-%UV_VERSION%.data\scripts\uv.exe" "%STATE%\uv\uv.exe" >nul 2>nul
 if not exist "%STATE%\uv\uv.exe" (
     echo uv could not be unpacked. Set TRELLIS_UV to the path of a uv.exe %UV_VERSION%.
@@ -117,13 +119,13 @@ exit /b 0
 :try_uv
 if defined UV exit /b 0
 if not exist "%~1" exit /b 0
-"%~1" --version 2>nul | findstr.exe /c:"uv %UV_VERSION%" >nul
+"%~1" --version 2>nul | "%SYSTEM32%\findstr.exe" /c:"uv %UV_VERSION%" >nul
 if "%ERRORLEVEL%"=="0" set "UV=%~1"
 exit /b 0
 
 :check_uv
 if not exist "%PART%" exit /b 1
-certutil.exe -hashfile "%PART%" SHA256 2>nul | findstr.exe /i /c:"%UV_SHA256%" >nul
+"%SYSTEM32%\certutil.exe" -hashfile "%PART%" SHA256 2>nul | "%SYSTEM32%\findstr.exe" /i /c:"%UV_SHA256%" >nul
 exit /b %ERRORLEVEL%
 
 rem An environment whose Python does not start (it was moved, or its Python has gone) gets a new one, and keeps its packages.

@@ -55,8 +55,10 @@ def program(box: Winebox) -> Path:
 
 
 @pytest.fixture
-def clean(program: Path) -> Iterator[Path]:
+def clean(box: Winebox, program: Path) -> Iterator[Path]:
+    box.take_stubs()
     yield program
+    box.take_stubs()
     for name in (".venv", ".state"):
         shutil.rmtree(program / name, ignore_errors=True)
 

@@ -10,6 +10,8 @@ from tests.contract.sources import ROOT
 
 STUBS = Path(__file__).parent / "stubs"
 PYTHON = "C:\\Python311"
+OVERRIDES = "mscoree=;mshtml=;ucrtbase=n,b;certutil.exe=n,b"  # as the box has them, and a stub before wine's own
+OWN = ".own"  # ends the name of a program of wine's while a stub is in its place
 COMPILER = "x86_64-w64-mingw32-gcc"
 # Left out of a copy of the program: what it makes itself, and what is not the program.
 NOT_THE_PROGRAM = (".git", ".venv", ".state", ".*_cache", "__pycache__", "out", "outputs", "runs", "models_", "tests")
@@ -27,13 +29,17 @@ class Winebox:
     def drive_c(self) -> Path:
         return self.box / "root" / "root" / "pfx" / "drive_c"
 
+    @property
+    def system(self) -> Path:
+        return self.drive_c / "windows" / "system32"
+
     def batch(
         self, folder: str, lines: str, *, path: str, timeout: float, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run lines of a batch file in a folder below `host`; `path` are folders that come first on the PATH."""
         text = "@echo off\r\n" + lines.replace("\n", "\r\n") + "\r\n"
         (self.host / folder / "test-commands.bat").write_text(text, encoding="ascii", newline="")
-        settings = {"WINEPATH": path, **(env or {})}
+        settings = {"WINEPATH": path, "WINEDLLOVERRIDES": OVERRIDES, **(env or {})}
         exports = " ".join(f"export {name}='{value}';" for name, value in settings.items())
         command = f"cd '{folder}' && {exports} wine cmd /c test-commands.bat </dev/null"
         return subprocess.run(
@@ -60,17 +66,35 @@ class Winebox:
         return place
 
     def put_stubs(self) -> Path:
-        """Put programs that wine lacks into C:\\stubs, with an empty folder for the files that they 'download'."""
+        """Put programs that wine lacks where Windows has them; C:\\stubs has an empty folder for what they 'download'.
+
+        Beside it are other programs of the same names, as Git for Windows brings some: they do nothing of use.
+        """
+        self.take_stubs()
         stubs = self.drive_c / "stubs"
-        shutil.rmtree(stubs, ignore_errors=True)
         (stubs / "files").mkdir(parents=True)
         program = stubs / "stub.exe"
         options = ["-O2", "-s", "-municode", "-static"]
         subprocess.run([COMPILER, *options, "-o", str(program), str(STUBS / "stub.c")], check=True, timeout=60)
         for file in STUBS.glob("*.py"):
             shutil.copy(file, stubs)
-            shutil.copy(program, stubs / f"{file.stem}.exe")
+            place = self.system / f"{file.stem}.exe"
+            if place.exists():  # wine's own, which does little
+                place.rename(place.with_suffix(OWN))
+            shutil.copy(program, place)
+            shutil.copy(self.system / "hostname.exe", stubs / f"{file.stem}.exe")
         return stubs
+
+    def take_stubs(self) -> None:
+        """Make the box as it was before `put_stubs`."""
+        if not (self.drive_c / "stubs").exists():
+            return
+        for file in STUBS.glob("*.py"):
+            place = self.system / f"{file.stem}.exe"
+            place.unlink(missing_ok=True)
+            if (own := place.with_suffix(OWN)).exists():
+                own.rename(place)
+        shutil.rmtree(self.drive_c / "stubs")
 
 
 def find(host: Path) -> Winebox | str:
