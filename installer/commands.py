@@ -13,7 +13,7 @@ from pathlib import Path
 
 from installer.errors import InstallError
 
-STARTER = "run.bat" if os.name == "nt" else "run.sh"
+STARTER = ".\\run.bat" if os.name == "nt" else "run.sh"  # PowerShell starts nothing of the folder by its bare name
 
 
 @dataclass(frozen=True)

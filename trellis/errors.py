@@ -4,7 +4,8 @@ import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-STARTER = "run.bat" if sys.platform == "win32" else "run.sh"  # the program that people call, as messages name it
+# The program that people call, as messages name it; PowerShell starts none of the folder by its bare name.
+STARTER = ".\\run.bat" if sys.platform == "win32" else "run.sh"
 
 
 class TrellisError(Exception):

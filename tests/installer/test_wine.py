@@ -78,7 +78,7 @@ def run(
 def test_help_and_unknown_commands(box: Winebox, clean: Path) -> None:
     status, output = run(box, "help")
     assert status == 0
-    assert "run.bat generate PICTURE" in output
+    assert ".\\run.bat generate PICTURE" in output
     status, output = run(box, "fly")
     assert status == 2
     assert "unknown command 'fly'" in output

@@ -1,5 +1,6 @@
 """u2net as rembg runs it: used when its file is there, a clear error when it cannot be."""
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_the_package_rembg_is_not_needed(network: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("offline", "words"), [(True, r"u2net\.onnx.*offline.*grabcut"), (False, f"{STARTER} models get u2net")]
+    ("offline", "words"), [(True, r"u2net\.onnx.*offline.*grabcut"), (False, f"{re.escape(STARTER)} models get u2net")]
 )
 def test_a_missing_network_says_what_to_do(
     offline: bool, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
