@@ -22,7 +22,7 @@ if defined TRELLIS_UV_URL set "UV_URL=%TRELLIS_UV_URL%"
 rem Everything that uv fetches stays in this folder. Certificates that Windows trusts are trusted.
 if not defined UV_CACHE_DIR set "UV_CACHE_DIR=%STATE%\uv-cache"
 if not defined UV_PYTHON_INSTALL_DIR set "UV_PYTHON_INSTALL_DIR=%STATE%\python"
-if not defined UV_PYTHON set "UV_PYTHON=>=3.11,<3.13"
+if not defined UV_PYTHON set "UV_PYTHON=cpython->=3.11,<3.13-windows-x86_64-none"
 if not defined UV_SYSTEM_CERTS set "UV_SYSTEM_CERTS=1"
 set "UV_PYTHON_INSTALL_BIN=0"
 set "UV_PYTHON_INSTALL_REGISTRY=0"
@@ -128,9 +128,10 @@ if not exist "%PART%" exit /b 1
 "%SYSTEM32%\certutil.exe" -hashfile "%PART%" SHA256 2>nul | "%SYSTEM32%\findstr.exe" /i /c:"%UV_SHA256%" >nul
 exit /b %ERRORLEVEL%
 
-rem An environment whose Python does not start (it was moved, or its Python has gone) gets a new one, and keeps its packages.
+rem An environment whose Python does not start (it was moved, or its Python has gone) gets a new one, and keeps its packages; so
+rem does one of a 32-bit build, for which there is no torch.
 :make_environment
-if exist "%PY%" "%PY%" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))" 2>nul && exit /b 0
+if exist "%PY%" "%PY%" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12) or sys.maxsize < 2**32)" 2>nul && exit /b 0
 "%UV%" venv --quiet --relocatable --allow-existing "%VENV%"
 if "%ERRORLEVEL%"=="0" exit /b 0
 echo Python 3.11 or 3.12 is needed, was not found and could not be fetched. Check the network or the proxy, HTTPS_PROXY,

@@ -53,9 +53,10 @@ unpack_uv() (
     mv unpacked/*/scripts/uv uv && chmod +x uv && rm -rf "$UV_FILE" unpacked
 )
 
-# An environment whose Python does not start (it was moved, or the system's has gone) gets a new one and keeps its packages.
+# An environment whose Python does not start (it was moved, or the system's has gone) gets a new one and keeps its packages;
+# so does one of a 32-bit build, for which there is no torch.
 make_environment() {
-    "$PY" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && return
+    "$PY" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12) or sys.maxsize < 2**32)' 2>/dev/null && return
     "$UV" venv --quiet --relocatable --allow-existing --python "${UV_PYTHON:->=3.11,<3.13}" "$VENV" && return
     echo "Python 3.11 or 3.12 is needed, was not found and could not be fetched. Install it, or set UV_PYTHON to its path." >&2
     exit 1

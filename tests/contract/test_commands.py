@@ -71,6 +71,29 @@ def test_without_python_it_says_what_to_do(tmp_path: Path) -> None:
     assert "Python 3.11 or 3.12 is needed" in result.stderr and "UV_PYTHON" in result.stderr
 
 
+@posix
+def test_an_environment_of_a_32_bit_python_gets_another(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "run.sh", tmp_path / "run.sh")
+    uv, python = tmp_path / "uv", tmp_path / ".venv" / "bin" / "python"
+    uv.write_text('#!/bin/sh\nif [ "$1" = --version ]; then echo "uv 0.13.9 (test)"; else echo "uv $1"; exit 2; fi\n')
+    python.parent.mkdir(parents=True)
+    small = "import sys; sys.maxsize = 2**31 - 1; exec(sys.argv[1])"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec "{sys.executable}" -c "{small}" "$2"\nexit 1\n')
+    uv.chmod(0o755)
+    python.chmod(0o755)
+    result = subprocess.run(
+        ["bash", str(tmp_path / "run.sh"), "ui"],
+        env={**os.environ, "TRELLIS_UV": str(uv)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 1 and result.stdout == "uv venv\n"
+    [check] = re.findall(r"import sys; sys\.exit\(.+?\)(?=[\"'])", (ROOT / "run.sh").read_text(encoding="utf-8"))
+    assert f'"{check}"' in (ROOT / "run.bat").read_text(encoding="utf-8")
+
+
 def test_the_list_is_quick_to_look_at() -> None:
     """What every start asks first imports neither argparse nor subprocess trees of the installer's other parts."""
     program = "import sys; from installer.__main__ import main; main(['ready', 'ui']); print(*sys.modules)"
