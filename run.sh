@@ -74,7 +74,7 @@ if [ "${1:-}" = uninstall ]; then
     exit
 fi
 
-export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="$ROOT"  # alone: what other programs put there would come before our packages
 unset PYTHONHOME PYTHONDONTWRITEBYTECODE  # compiling torch's sources again at every start takes ten seconds
 # Waiting threads sleep instead of spinning: with other programs on the same cores, generating is twice as fast.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"

@@ -72,6 +72,19 @@ def test_without_python_it_says_what_to_do(tmp_path: Path) -> None:
 
 
 @posix
+def test_modules_of_other_programs_are_not_found(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "run.sh", tmp_path / "run.sh")
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\n[ "$5" = ready ] || echo "$PYTHONPATH"\n')
+    python.chmod(0o755)
+    environment = os.environ | {"PYTHONPATH": "/of/another/program"}
+    command = ["bash", str(tmp_path / "run.sh"), "ui"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    assert result.stdout == f"{tmp_path.resolve()}\n"
+
+
+@posix
 def test_an_environment_of_a_32_bit_python_gets_another(tmp_path: Path) -> None:
     shutil.copy(ROOT / "run.sh", tmp_path / "run.sh")
     uv, python = tmp_path / "uv", tmp_path / ".venv" / "bin" / "python"
