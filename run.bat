@@ -27,10 +27,11 @@ if not defined UV_SYSTEM_CERTS set "UV_SYSTEM_CERTS=1"
 set "UV_PYTHON_INSTALL_BIN=0"
 set "UV_PYTHON_INSTALL_REGISTRY=0"
 
-rem A double click passes no argument; then the window stays open after an error.
+rem A double click passes no argument, and a picture that is dragged here itself; then the window stays open after an error.
 set "HOLD="
 set "UV="
 if "%~1"=="" set "HOLD=1"
+if not "%~x1"=="" if exist "%~1" set "HOLD=1"
 
 set "PYTHONPATH=%ROOT%"
 set "PYTHONHOME="

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         if step == "prepare":
             return _prepare(name)
         if name not in COMMANDS or name in ("help", "uninstall"):  # which the starters do themselves
-            return _explain(name)
+            return _explain(name, step)
         if COMMANDS[name].group and name != "test":
             return start(ROOT, name, rest)
         _stop_when_told_to()
@@ -61,13 +62,14 @@ def _prepare(name: str) -> int:
     return 0
 
 
-def _explain(name: str) -> int:
+def _explain(name: str, given: str) -> int:
     if name == "help":
         print(usage())
         return 0
     from difflib import get_close_matches
 
-    meant = "".join(f" Did you mean '{like}'?" for like in get_close_matches(name, COMMANDS, n=1))
+    file = [f'generate "{given}"'] if os.path.isfile(given) else []  # a picture that was dragged onto run.bat, say
+    meant = "".join(f" Did you mean '{like}'?" for like in file or get_close_matches(name, COMMANDS, n=1))
     print(f"unknown command '{name}'.{meant}\n\n{usage()}", file=sys.stderr)
     return 2
 

@@ -65,6 +65,9 @@ def test_exec_uses_the_environments_programs(root: Path) -> None:
 def test_help_and_what_nobody_knows(root: Path) -> None:
     assert run(root, "help").stdout == run(root, "--help").stdout == usage() + "\n"
     assert all(f"\n  {name} " in usage() for name in COMMANDS)
+    (root / "Mug 1.png").touch()
+    told = run(root, "Mug 1.png")
+    assert told.returncode == 2 and "Did you mean 'generate \"Mug 1.png\"'?" in told.stderr
     result = run(root, "fly")
     assert result.returncode == 2 and "unknown command 'fly'" in result.stderr and usage() in result.stderr
 

@@ -82,6 +82,9 @@ def test_help_and_unknown_commands(box: Winebox, clean: Path) -> None:
     status, output = run(box, "fly")
     assert status == 2
     assert "unknown command 'fly'" in output
+    (clean / "mug (1).png").touch()
+    status, output = run(box, '"mug (1).png"')  # as when it is dragged there: the window stays open
+    assert status == 1 and "generate" in output and "Press any key" in output
 
 
 def test_the_starter_may_be_replaced_while_the_program_runs(box: Winebox, clean: Path) -> None:
