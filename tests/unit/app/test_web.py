@@ -127,6 +127,13 @@ def test_a_script_that_a_browser_has_is_not_sent_again(client: TestClient, name:
     assert other.status_code == 200 and other.content == first.content
 
 
+def test_the_icons_that_browsers_ask_for_are_there(client: TestClient) -> None:
+    icons = client.get("/manifest.json").json()["icons"]
+    answers = [client.get(icon["src"]) for icon in icons]
+    assert [(answer.status_code, answer.headers["content-type"]) for answer in answers] == [(200, "image/png")] * 2
+    assert client.get("/pwa_icon/99999").status_code == 404  # Gradio makes any size
+
+
 def test_the_page_names_no_other_server(client: TestClient) -> None:
     answer = client.get("/")
     assert answer.status_code == 200

@@ -26,7 +26,7 @@ API = "/gradio_api"
 JOIN, FILE = f"{API}/queue/join", f"{API}/file="
 STREAM = f"{API}/queue/data"
 GETS = re.compile(
-    r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/(assets|static|svelte|results)/.+"
+    r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon/(192|512)|/(assets|static|svelte|results)/.+"
     rf"|/\w+\.js|/example\.glb|{API}/(info/?|theme\.css|startup-events|queue/data|queue/status|upload_progress|app_id/?|file=.+)"
 )
 SESSION = re.compile(r"[0-9A-Za-z_-]{1,64}")
