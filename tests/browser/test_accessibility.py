@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from installer.checks import find_axe
-from tests.browser.actions import choose_pictures, click, wait_for_theme
+from tests.browser.actions import choose_option, choose_pictures, click, wait_for_theme
 from tests.browser.site import Site
 
 pytestmark = pytest.mark.browser
@@ -92,6 +92,19 @@ def test_inputs_button_progress_and_model_are_in_view_together(
             page.wait_for_function(IN_VIEW, arg=part)
         assert page.evaluate("[scrollX, scrollY, document.documentElement.scrollHeight <= innerHeight]") == [0, 0, True]
         assert page.evaluate("document.querySelector('.tv-pane').clientHeight > innerHeight / 2")
+
+
+def test_a_list_closes_when_the_keyboard_goes_on(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    click(page, "#model-chip")
+    page.focus("#option-quality input")
+    page.wait_for_selector("[role=listbox]")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("[role=listbox]", state="detached")
+    assert page.evaluate("document.querySelector('#side').classList.contains('models-open')")
+    choose_option(page, "#option-quality", "draft")
+    page.wait_for_selector("[role=listbox]", state="detached")
+    assert page.input_value("#option-quality input") == "draft"
 
 
 def test_on_a_phone_the_pane_follows_the_button(site: Site, open_page: Callable[..., Page]) -> None:

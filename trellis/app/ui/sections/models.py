@@ -44,7 +44,7 @@ element.addEventListener("change", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   const side = document.querySelector("#side");
-  if (event.key !== "Escape" || !side.classList.contains("models-open")) return;
+  if (event.key !== "Escape" || !event.isTrusted || !side.classList.contains("models-open")) return;
   side.classList.remove("models-open");
   findChip().setAttribute("aria-expanded", "false");
   findChip().focus();
