@@ -107,10 +107,18 @@ def test_a_list_closes_when_the_keyboard_goes_on(site: Site, open_page: Callable
     assert page.input_value("#option-quality input") == "draft"
 
 
-def test_on_a_phone_the_pane_follows_the_button(site: Site, open_page: Callable[..., Page]) -> None:
+def test_on_a_phone_the_pane_follows_the_button(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page]
+) -> None:
     page = open_page(site.address, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     assert page.evaluate(
         "document.querySelector('.tv-pane').getBoundingClientRect().top"
         " >= document.querySelector('#inputs').getBoundingClientRect().bottom"
     )
     assert page.evaluate(IN_VIEW, "#generate") and page.evaluate("scrollY") == 0
+    site.pipeline.gate.clear()
+    choose_pictures(page, pictures[0])
+    assert page.evaluate("scrollY") == 0
+    click(page, "#generate")
+    page.wait_for_selector("#progress .job[data-state=running]")
+    page.wait_for_function(IN_VIEW, arg="#progress .job")

@@ -10,7 +10,7 @@ from trellis.app.ui import fragments
 from trellis.app.ui.studio import POLL_SECONDS, QUIET, Studio, Updates
 
 STATIC = Path(__file__).parents[1] / "static"
-SCRIPTS = tuple(STATIC / f"{name}.js" for name in ("paste", "names", "lists"))
+SCRIPTS = tuple(STATIC / f"{name}.js" for name in ("paste", "names", "lists", "phone"))
 THEME_SCRIPT = STATIC / "theme.js"
 THEME_BUTTON = (
     '<button type="button" aria-label="Dark colours" title="Dark colours"><svg viewBox="0 0 24 24" aria-hidden="true">'
