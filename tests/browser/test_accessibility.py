@@ -107,6 +107,18 @@ def test_a_list_closes_when_the_keyboard_goes_on(site: Site, open_page: Callable
     assert page.input_value("#option-quality input") == "draft"
 
 
+def test_the_progress_leaves_the_first_look_in_view(
+    site: Site, pictures: list[Path], open_page: Callable[..., Page]
+) -> None:
+    page = open_page(site.address, viewport={"width": 1280, "height": 720})
+    site.pipeline.writing.clear()
+    choose_pictures(page, pictures[0])
+    click(page, "#generate")
+    page.wait_for_selector("#draft img")
+    page.wait_for_selector("#progress .job[data-state=running] .job-bar")
+    assert page.evaluate("document.querySelector('#progress').offsetHeight") < 60
+
+
 def test_on_a_phone_the_pane_follows_the_button(
     site: Site, pictures: list[Path], open_page: Callable[..., Page]
 ) -> None:
