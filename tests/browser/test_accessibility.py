@@ -107,6 +107,15 @@ def test_a_list_closes_when_the_keyboard_goes_on(site: Site, open_page: Callable
     assert page.input_value("#option-quality input") == "draft"
 
 
+def test_scroll_bars_are_dark_in_the_dark(site: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(site.address)
+    page.emulate_media(color_scheme="light")
+    for theme, scheme in (("light", "normal"), ("dark", "dark")):
+        wait_for_theme(page, theme)
+        assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == scheme
+        click(page, "#theme button")
+
+
 def test_the_progress_leaves_the_first_look_in_view(
     site: Site, pictures: list[Path], open_page: Callable[..., Page]
 ) -> None:
