@@ -24,6 +24,12 @@ OUTLINED = """(() => {
   const outside = document.activeElement === document.body;  // the browser's own bar has the focus
   return outside || (document.activeElement.matches(":focus-visible") && own && style.outlineStyle !== "none");
 })()"""
+FITS = """selector => {
+  const button = document.querySelector(selector), words = document.createRange();
+  words.selectNodeContents(button);
+  const inside = button.getBoundingClientRect(), needed = words.getBoundingClientRect();
+  return needed.width > 0 && inside.left <= needed.left && needed.right <= inside.right;
+}"""
 MODELS = (
     ModelChoice("nano", "nano (demo)", kinds=("chair", "mug"), licence="MIT"),
     ModelChoice("owner/large", "large"),
@@ -175,6 +181,7 @@ def test_model_memory_and_quality_reach_the_engine(
         page.wait_for_selector("#generate", state="hidden")
         assert not page.is_visible("#model-chip")
         page.fill("#prompt textarea", "A small red teapot")
+        assert page.evaluate(FITS, "#generate-text")
         click(page, "#generate-text")
         page.wait_for_function("document.querySelectorAll('#history .entry[data-state=done]').length === 2")
         assert site.pipeline.calls[1]["prompt"] == "A small red teapot" and site.setups[1]["model"] == "owner/text"

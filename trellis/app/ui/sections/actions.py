@@ -18,8 +18,7 @@ class Actions:
             generate = gr.Button("Generate", variant="primary", scale=3, min_width=120, elem_id="generate")
             self.vary = gr.Button(VARY, scale=2, min_width=92, elem_id="vary")
             if texts:
-                label = "Generate from text"
-                button = gr.Button(label, variant="primary", scale=3, min_width=120, elem_id="generate-text")
+                button = gr.Button("Generate", variant="primary", scale=3, min_width=120, elem_id="generate-text")
                 self.generate_text = button
                 self.vary_text = gr.Button(VARY, scale=2, min_width=92, elem_id="vary-text")
             cancel = gr.Button("Cancel", interactive=False, scale=1, min_width=88, elem_id="cancel")
