@@ -15,6 +15,8 @@ from trellis.conditioning import cut_out
 from trellis.errors import STARTER, InvalidInputError
 from trellis.runtime import ModelFiles
 
+EXAMPLES = Path(__file__).parents[3] / "assets" / "example_image"
+
 
 class RedNetwork:
     """In place of u2net: what is red is the object. Keeps what it was given."""
@@ -44,6 +46,15 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(onnxruntime, "InferenceSession", RedNetwork)
     (tmp_path / "u2net.onnx").write_bytes(b"weights")
     return tmp_path
+
+
+@pytest.mark.parametrize(("name", "share"), [("bear", 0.239), ("cactus", 0.346), ("mug", 0.418), ("rocket", 0.164)])
+def test_examples_with_a_background_are_cut_out_whole(name: str, share: float) -> None:
+    """share: of the picture that the object covers, as it was drawn."""
+    with Image.open(EXAMPLES / f"{name}.png") as picture:
+        cutout, method, _ = cut_out(picture, background="grabcut", runtime=ModelFiles(offline=True))
+    assert method == "grabcut"
+    assert (np.asarray(cutout.getchannel("A")) > 127).mean() == pytest.approx(share, abs=0.004)
 
 
 def test_the_picture_is_cut_out_by_the_networks_first_output(network: Path) -> None:

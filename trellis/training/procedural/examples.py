@@ -49,7 +49,7 @@ EXAMPLES = (
     Example("snowman", _FIRST + 1, 560),
     Example("lighthouse", _FIRST + 3, 640),
     Example("mug", _FIRST + 7, 600, ((246, 246, 244),)),
-    Example("bear", _FIRST + 2, 640, ((214, 228, 240), (244, 246, 248))),
+    Example("bear", _FIRST + 2, 640, ((150, 178, 204), (196, 210, 222))),
     Example("rocket", _FIRST + 3, 640, ((40, 46, 66), (88, 98, 130))),
     Example("cactus", _FIRST + 4, 640, ((250, 240, 222),)),
     Example("cake", _FIRST + 5, 640, ((255, 255, 255),)),
