@@ -157,7 +157,7 @@ def _from_first(repositories: Sequence[str], use: Callable[[str], T], progress: 
     first = repositories[0]
     known = [model.repositories[0] for model in registry.published_models().values()]
     raise FetchError(
-        f"{first} cannot be had. {'; '.join(reasons)} (a mirror can be set with HF_ENDPOINT)."
+        f"{first} cannot be had. {'; '.join(dict.fromkeys(reasons))} (a mirror can be set with HF_ENDPOINT)."
         f"{did_you_mean(first, known) if registry.published_name(first) is None else ''}"
     )
 

@@ -49,6 +49,9 @@ def list_repository(repository: str) -> dict[str, RemoteFile]:
         found = hub.model_info(repository, files_metadata=True, timeout=TIMEOUT)
     except RepositoryNotFoundError as error:
         raise FetchError(f"{repository}: there is none at {hub.endpoint}, or it needs a login") from error
+    except httpx2.TransportError as error:
+        unreached = f"The hub ({hub.endpoint}) cannot be reached: check the network or the proxy (HTTPS_PROXY)"
+        raise FetchError(unreached) from error
     except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
         raise FetchError(f"{repository}: {_reason(error)}") from error
     files = {}
