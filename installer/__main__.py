@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+from pathlib import Path
 
 from installer.commands import COMMANDS, start, usage
 from installer.errors import InstallError
@@ -68,7 +68,7 @@ def _explain(name: str, given: str) -> int:
         return 0
     from difflib import get_close_matches
 
-    file = [f'generate "{given}"'] if os.path.isfile(given) else []  # a picture that was dragged onto run.bat, say
+    file = [f'generate "{given}"'] if Path(given).is_file() else []  # a picture that was dragged onto run.bat, say
     meant = "".join(f" Did you mean '{like}'?" for like in file or get_close_matches(name, COMMANDS, n=1))
     print(f"unknown command '{name}'.{meant}\n\n{usage()}", file=sys.stderr)
     return 2
