@@ -48,7 +48,9 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("name", "share"), [("bear", 0.239), ("cactus", 0.346), ("mug", 0.418), ("rocket", 0.164)])
+@pytest.mark.parametrize(
+    ("name", "share"), [("bear", 0.239), ("cactus", 0.346), ("cake", 0.456), ("mug", 0.418), ("rocket", 0.164)]
+)
 def test_examples_with_a_background_are_cut_out_whole(name: str, share: float) -> None:
     """share: of the picture that the object covers, as it was drawn."""
     with Image.open(EXAMPLES / f"{name}.png") as picture:

@@ -52,7 +52,7 @@ EXAMPLES = (
     Example("bear", _FIRST + 2, 640, ((150, 178, 204), (196, 210, 222))),
     Example("rocket", _FIRST + 3, 640, ((40, 46, 66), (88, 98, 130))),
     Example("cactus", _FIRST + 4, 640, ((250, 240, 222),)),
-    Example("cake", _FIRST + 5, 640, ((255, 255, 255),)),
+    Example("cake", _FIRST + 5, 640, ((110, 84, 72),)),
 )
 MULTI_EXAMPLES = (Example("car", _FIRST + 3, 518, views=4), Example("robot", _FIRST + 1, 518, views=4))
 
