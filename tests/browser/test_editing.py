@@ -89,6 +89,12 @@ def check_own_mesh(page: Page, tmp_path: Path) -> None:
     far = trimesh.creation.box([200, 100, 100]).apply_translation([5000, 0, 0])
     far.export(tmp_path / "far.glb")
     click(page, "#edit-own button")
+    (tmp_path / "bad.glb").write_bytes(b"no such thing")
+    page.set_input_files("#edit-mesh input[type=file]", str(tmp_path / "bad.glb"))
+    page.wait_for_selector("#progress .job[data-state=failed]")
+    told = page.inner_text("#progress")
+    assert told.startswith("bad.glb is not a usable glTF file") and "column" not in told
+    page.locator("#edit-mesh button[aria-label=Clear]").click()
     page.set_input_files("#edit-mesh input[type=file]", str(tmp_path / "far.glb"))
     page.wait_for_function(f"{BOUNDS}?.[0][0] === 4900")
     page.wait_for_function(f"{DRAWN}.box[0][0][0] > 4800")

@@ -14,7 +14,7 @@ from trellis.app.request import GenerationRequest, read_request
 from trellis.app.ui.controls import FOLLOWING, SHOWN, SHOWN_FILES, following_values
 from trellis.app.ui.page import Offer, Sections, lay_out
 from trellis.app.ui.studio import Studio
-from trellis.errors import TrellisError
+from trellis.errors import InvalidInputError, TrellisError
 from trellis.memory import GIB
 from trellis.runtime import ModelFiles
 
@@ -38,6 +38,7 @@ class AskedEngine:
         self.executor = SimpleNamespace(plan=plan or {}, opening=False)
         self.pictures = None
         self.asked: Any = None
+        self.models: Any = None
         self._source = source
 
     def history(self, owner: str) -> list[Any]:
@@ -90,6 +91,14 @@ def machine_line(plan: dict[str, Any]) -> Any:
     """What the page says of the machine when it opens."""
     header = sections_of(AskedEngine(plan=plan)).header
     return last(header.open())[header.machine]
+
+
+def test_an_edit_with_a_text_says_how_a_model_of_texts_comes_here() -> None:
+    engine = AskedEngine()
+    engine.models = SimpleNamespace(default_of=lambda *, prompts: None)
+    editing = sections_of(engine).editing
+    with ThreadPoolExecutor(1) as thread, pytest.raises(InvalidInputError, match="Generate under Text fetches one"):
+        thread.submit(asyncio.run, editing._condition(None, "a red mug")).result()
 
 
 def test_on_a_card_its_memory_and_ram_are_told_apart() -> None:

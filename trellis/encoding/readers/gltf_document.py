@@ -127,7 +127,7 @@ def parse_document(files: SourceFiles) -> GltfDocument:
     try:
         content = json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{name} is not a usable glTF file: its text is damaged: {error}") from error
+        raise InvalidInputError(f"{name} is not a usable glTF file: its text is damaged.") from error
     if not isinstance(content, dict) or not isinstance(content.get("asset"), dict):
         raise InvalidInputError(f"{name} is not a glTF file: it has no asset entry.")
     version = str(content["asset"].get("version", ""))

@@ -31,6 +31,7 @@ TOGGLE_SCRIPT = """() => {
 }"""
 DRAWN_SCRIPT = "(...values) => [...values.slice(0, -1), JSON.stringify(document.querySelector('#edit-region').drawn())]"
 WRONG_REGION = "The page sent a region that cannot be read; load the page again."
+NO_TEXT_MODEL = "No model that takes a text is here yet: Generate under Text fetches one. Or choose a picture."
 NO_SOURCE = "There is no model to edit: generate one first, or choose a mesh of your own."
 HINT = (
     "Drag the handles, type numbers, or click the model: once for a piece, again for a ball, which the wheel sizes; "
@@ -131,11 +132,12 @@ class Editing:
 
     async def _shown(self, session: Session, path: Path) -> Path:
         """A GLB file of a mesh file, which is one itself, or whose shape is written as one."""
-        if mesh_ending(path.name) == ".glb":
-            return path
         kept = await asyncio.to_thread(self._kept, path)
+        if mesh_ending(path.name) == ".glb":
+            await self._check(kept, path.name)
+            return path
         shape = kept.path.with_name("shape.glb")
-        await asyncio.wrap_future(self._studio.engine.meshes.check(kept, shape=shape))
+        await self._check(kept, path.name, shape)
         session.own = kept
         return shape
 
@@ -146,11 +148,19 @@ class Editing:
             path = uploaded_file(str(mesh), engine.pictures.folder)
             mesh_ending(path.name)
             kept = await asyncio.to_thread(self._kept, path)
-            await asyncio.wrap_future(engine.meshes.check(kept))
+            await self._check(kept, path.name)
             return {"mesh": kept.path, "name": path.stem}, kept
         if session.finished is None:
             raise InvalidInputError(NO_SOURCE)
         return {"source": session.finished[0], "name": session.finished[1]}, None
+
+    async def _check(self, kept: ReadMesh, name: str, shape: Path | None = None) -> None:
+        """Try a mesh file, which people know by `name`; raises InvalidInputError that says so."""
+        try:
+            await asyncio.wrap_future(self._studio.engine.meshes.check(kept, shape=shape))
+        except InvalidInputError as error:
+            said = str(error).removeprefix("mesh: ").replace(kept.path.name, name)
+            raise InvalidInputError(said, field="mesh") from error
 
     def _kept(self, path: Path) -> ReadMesh:
         """A mesh file of the upload folder."""
@@ -171,6 +181,8 @@ class Editing:
             return {"pictures": [cutout.path for cutout in await self._studio.cutouts.cut_out(paths, "auto")]}
         if text is None or not text.strip():
             raise InvalidInputError("Choose a picture of what it is to look like.")
+        if self._studio.engine.models.default_of(prompts=True) is None:
+            raise InvalidInputError(NO_TEXT_MODEL)
         return {"prompt": text, "name": file_name(text)}
 
 
