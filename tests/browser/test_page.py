@@ -223,6 +223,7 @@ def test_errors_are_one_clear_sentence(
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not a picture at all")
     page.set_input_files("#pictures input[type=file]", str(broken))
+    page.wait_for_selector("#progress .job", state="detached")  # it was of no picture
     page.wait_for_selector("#cutouts .job[data-state=failed] >> text=cannot be read as a picture")
     click(page, "#generate")
     page.wait_for_selector("#progress .job[data-state=failed] >> text=cannot be read as a picture")

@@ -85,6 +85,8 @@ class Editing:
         """Open and close the drawer, show a mesh that is chosen, and edit."""
         self._jobs, self._progress, self._result = jobs, progress, result
         self._toggle.click(None, js=TOGGLE_SCRIPT, **QUIET)
+        way, pictures, text, *_ = self._inputs
+        progress.forget_on(way.input, pictures.change, text.input, self._mesh.clear)
         self._mesh.upload(self.show, self._mesh, **jobs.long)
         self._mesh.clear(self.show, self._mesh, **jobs.long)
         self._make.click(self.make, self._inputs, js=DRAWN_SCRIPT, **jobs.long)

@@ -48,6 +48,7 @@ class Jobs:
     ) -> None:
         self._studio, self._header, self._actions, self._again = studio, header, actions, again
         self._question, self._progress, self._models = question, progress, models
+        self._pictures = pictures
         self._result, self._history, self._settings, self._prompt = result, history, settings, prompt
         self.long = studio.long
         self.picture_inputs = [*pictures.inputs, models.chosen, *settings.inputs]
@@ -61,6 +62,8 @@ class Jobs:
             texts = [prompt.text, prompt.model, *self._settings.inputs]
             gr.on([button.click, prompt.text.submit], self.generate_text, inputs=texts, **self.long)
             vary.click(self.vary_text, texts, **self.long)
+            self._progress.forget_on(prompt.text.input)
+        self._progress.forget_on(self._pictures.gallery.change, self._pictures.way.input)
         self._again.button.click(self.extract, self._settings.file_inputs, **self.long)
         history = self._history
         choosers = [history.strip, history.details, history.variants.panel]

@@ -1,10 +1,12 @@
 """How far the job is, told over the 3D pane."""
 
+from typing import Any
+
 import gradio as gr
 
 from trellis.app.jobs import Job
 from trellis.app.ui import fragments
-from trellis.app.ui.studio import Session, Studio, Updates
+from trellis.app.ui.studio import QUIET, Session, Studio, Updates
 
 
 class Progress:
@@ -27,6 +29,14 @@ class Progress:
             return self.say(message)
         gr.Warning(message)
         return {self.panel: gr.skip()}
+
+    def forget_on(self, *events: Any) -> None:
+        """Take what went wrong away at these events: the question is another then."""
+        gr.on(list(events), self.forget, self.panel, self.panel, trigger_mode="always_last", **QUIET)
+
+    def forget(self, shown: str) -> Any:
+        """Nothing in place of what went wrong; whatever else is shown stays."""
+        return "" if 'data-state="failed"' in (shown or "") else gr.skip()
 
     def clear(self) -> Updates:
         """Tell nothing."""
