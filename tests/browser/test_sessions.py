@@ -105,7 +105,7 @@ def test_past_models_are_there_after_a_restart_and_can_be_deleted(
     [
         ("ko-KR", "생성", "품질", "아래 설정대로", "표준", "완료"),
         ("zh-CN", "生成", "质量", "按下方设置", "标准", "完成"),
-        ("fr-FR", "Generate", "Quality", "as the options below say", "standard", "Done"),
+        ("fr-FR", "Generate", "Quality", "as the single options say", "standard", "Done"),
     ],
 )
 def test_labels_follow_the_language_of_the_browser(

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from trellis.app.models_command import model_state
 from trellis.app.presets import AUTO, GIB, PRESETS, TABLES, choose_preset
 from trellis.errors import TrellisError
 from trellis.families.catalogue import list_models
@@ -80,8 +81,8 @@ def diagnose(runtime: Runtime, *, preset: str = "auto") -> Diagnosis:
         ),
         rendering=_rendering(runtime),
         models=tuple(
-            Finding(m.name, m.location is not None, str(m.location or f"can be fetched ({m.size_bytes / 1e9:.1f} GB)"))
-            for m in list_models(runtime)
+            Finding(model.name, model.location is not None, model_state(model, runtime))
+            for model in list_models(runtime)
         ),
         presets=_presets(runtime),
         plan=_plan(runtime, preset),

@@ -74,7 +74,12 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     default = MachineOptions()
     add = parser.add_argument_group(MACHINE).add_argument
     add("--model", default=default.model, metavar="NAME", help="nano (embedded), a folder, or a repository on the hub")
-    add("--device", default=default.device, metavar=f"{{{','.join(DEVICES)}}}", help="where it computes")
+    add(
+        "--device",
+        default=default.device,
+        metavar=f"{{{','.join(DEVICES)}}}",
+        help="where it computes; cuda:1 is the second card",
+    )
     add(
         "--precision", metavar=f"{{{','.join(PRECISIONS)}}}", help="of the networks (default: half on a GPU, else full)"
     )

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from trellis.errors import STARTER, InvalidInputError
 from trellis.families.acquire import U2NET, get_model, known_names
-from trellis.families.catalogue import list_models, model_refusal, supporting_folder
+from trellis.families.catalogue import CatalogueEntry, list_models, model_refusal, supporting_folder
 from trellis.families.licences import accept_licence
 from trellis.families.registry import licences, supporting_models
 from trellis.progress import Progress
@@ -29,14 +29,18 @@ def add_models_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def model_state(entry: CatalogueEntry, files: ModelFiles) -> str:
+    """Where a model is, or that it can be fetched; and whether its licence must be accepted first."""
+    state = str(entry.location or f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)")
+    refused = model_refusal(entry.name, files) is not None
+    return state + f", once {entry.licence or 'its licence'} is accepted" * refused
+
+
 def models_lines(files: ModelFiles) -> list[str]:
     """What is here and what can be fetched, a line each."""
-    lines = []
-    for entry in list_models(files):
-        state = f"here: {entry.location}" if entry.location else f"can be fetched ({entry.size_bytes / 1e9:.1f} GB)"
-        if model_refusal(entry.name, files) is not None:
-            state += f", once {entry.licence or 'its licence'} is accepted"
-        lines.append(f"{entry.name:34} {state}")
+    lines = [
+        f"{entry.name:34} {'here: ' * bool(entry.location)}{model_state(entry, files)}" for entry in list_models(files)
+    ]
     for name in supporting_models():
         folder = supporting_folder(name, files)
         lines.append(f"{name:34} {f'here: {folder}' if folder else 'fetched with the models that need it'}")

@@ -212,7 +212,7 @@ class AssetRequest(JobRequest, FileOptions):
         "Faces at most, texture: draft 5,000, 512 px; standard 500,000, 2048 px; high 1,000,000, 4096 px; "
         "ultra 2,000,000, 4096 px in its best mode.",
         group=FILES,
-        null="as the options below say",
+        null="as the single options say",
     )
 
     @classmethod

@@ -57,7 +57,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--max-seconds", type=float, metavar="S", help="save and stop after this long, start-up included (default: "
         "never)")  # fmt: skip
     add = parser.add_argument_group("Machine").add_argument
-    add("--device", default="auto", metavar=f"{{{','.join(DEVICES)}}}", help="where it computes")
+    add(
+        "--device",
+        default="auto",
+        metavar=f"{{{','.join(DEVICES)}}}",
+        help="where it computes; cuda:1 is the second card",
+    )
     add("--precision", default="auto", choices=PRECISIONS, help="of products, unless the configuration says float32; "
         "auto is bfloat16 where a GPU has it, else float16 there and float32 on the CPU")  # fmt: skip
     add("--threads", type=int, help="processor threads, where several such processes share a machine (default: all)")

@@ -107,7 +107,7 @@ class FileOptions(Options):
     pivot: Annotated[str, OneOf(PIVOTS)] = option(
         "center",
         "Origin",
-        "Where GLB and OBJ have it: center, in the middle of the space of generation; base, below the middle of the "
+        "The origin of GLB and OBJ: center, in the middle of the space of generation; base, below the middle of the "
         "model, which then stands on the floor. USDZ always stands there.",
         group=FILES,
     )
