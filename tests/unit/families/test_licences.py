@@ -19,6 +19,7 @@ from trellis import cli
 from trellis.app.generation import generate_files
 from trellis.app.job_sources import Models
 from trellis.app.model_choices import offered_models
+from trellis.app.models_command import model_state
 from trellis.app.request import EditRequest, EncodeRequest, VariantRequest
 from trellis.asset import Asset
 from trellis.dataset.meshes import training_mesh
@@ -70,6 +71,8 @@ def test_nothing_is_fetched_before_it_is_accepted(hub: FakeHub, files: ModelFile
         with pytest.raises(LicenceError, match=r"European Union.*train.*one million.*models get --accept-licence"):
             acquire.get_model(name, runtime=files)
     assert not hub.asked and hub.sent == 0
+    [state] = [model_state(entry, files) for entry in list_models(files) if entry.name == NAME]  # doctor says so too
+    assert state.startswith("can be fetched") and state.endswith(f"once {LICENCE.title} is accepted")
     with pytest.raises(LicenceError):  # also where only the files say whose it is
         acquire.get_model("somebody/mirror", runtime=files)
     assert hub.sent == 0 and not (files.model_folder or Path()).exists()
