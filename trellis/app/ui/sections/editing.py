@@ -16,7 +16,7 @@ from trellis.app.ui.sections.jobs import Jobs
 from trellis.app.ui.sections.pictures import picture_paths
 from trellis.app.ui.sections.progress import Progress
 from trellis.app.ui.sections.result import Result
-from trellis.app.ui.studio import QUIET, Session, Studio, Updates, page_owner
+from trellis.app.ui.studio import QUIET, Part, Session, Studio, Updates, page_owner
 from trellis.app.ui.uploads import uploaded_file
 from trellis.encoding.options import MESH_FORMATS
 from trellis.errors import InvalidInputError, TrellisError
@@ -79,7 +79,7 @@ class Editing:
                 merged = gr.Checkbox(label="As one mesh, not grafted onto yours", elem_id="edit-merged")
             self._make = gr.Button("Make the edit", variant="primary", elem_id="edit-make")
         self._mesh = studio.changes(mesh)
-        self._inputs = [way, pictures, text, strength, mesh, merged, gr.Textbox(visible=False)]
+        self._inputs: list[Part] = [way, pictures, text, strength, mesh, merged, gr.Textbox(visible=False)]
 
     def connect(self, jobs: Jobs, progress: Progress, result: Result) -> None:
         """Open and close the drawer, show a mesh that is chosen, and edit."""
