@@ -34,9 +34,9 @@ class Progress:
         """Take what went wrong away at these events: the question is another then."""
         gr.on(list(events), self.forget, self.panel, self.panel, trigger_mode="always_last", **QUIET)
 
-    def forget(self, shown: str) -> Any:
+    def forget(self, shown: object) -> Any:
         """Nothing in place of what went wrong; whatever else is shown stays."""
-        return "" if 'data-state="failed"' in (shown or "") else gr.skip()
+        return "" if 'data-state="failed"' in str(shown) else gr.skip()
 
     def clear(self) -> Updates:
         """Tell nothing."""
