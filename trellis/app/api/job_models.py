@@ -76,7 +76,9 @@ class JobModel(BaseModel, from_attributes=True):
     ahead: int = Field(description="Jobs before this one in the queue.")
     progress: Annotated[float, _rounded(4)] = Field(description="Share that is done, from 0 to 1.")
     seconds: Annotated[float, _rounded(3)] = Field(description="Since it was started.")
-    seconds_left: Annotated[float | None, _rounded(1)] = Field(description="A guess from the pace so far.")
+    seconds_left: Annotated[float | None, _rounded(1)] = Field(
+        description="A guess from an earlier job like this one; null without one, or once it has taken longer."
+    )
     stages: list[StageModel]
     message: str = Field(description="What went wrong, where something did.")
     notes: list[str] = Field(description="Remarks on the result.")
