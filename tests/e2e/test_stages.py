@@ -1,6 +1,9 @@
 """What a whole job of the embedded model reports stands in the table of stages, and its share rises to the end."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.conftest import MODEL
 from tests.unit.app.engines import PipelineTool
@@ -11,7 +14,11 @@ from trellis.progress import CancelToken, StepInfo
 from trellis.stages import Stage
 
 
-def test_a_job_of_all_files_reports_the_stages_of_the_table(pipeline: ImageTo3D, picture: Path, tmp_path: Path) -> None:
+def test_a_job_of_all_files_reports_the_stages_of_the_table(
+    pipeline: ImageTo3D, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with published models: there is nothing to refine in a texture that is not made of views.
+    monkeypatch.setattr(pipeline, "config", replace(pipeline.config, texture_source="gaussians"))
     values = {"structure_steps": 2, "latent_steps": 2, "texture_size": 512, "preview_frames": 2, "preview_size": 256}
     values |= {"faces": 2000, "texture_mode": "best", "normal_map": True}
     request = read_request(values | {"formats": list(GenerationRequest.options()["formats"].values)})

@@ -20,6 +20,9 @@ OTHER_ROUNDING = {
     "velocity_t0.25_condition_and_zeros": 1e-4, "velocity_guidance5_t0.25": 2e-4,
     "sampled_flow_4_steps_guidance_5_seed_1": 4e-4, "sampled_turbo_3_steps_guidance_5_seed_1": 2e-4,
 }  # fmt: skip
+# Times reach 1000 periods: where this processor rounds a frequency up and that of the references down, by 2^-24, a wave
+# differs by 1000 times that. So it does on some with AVX-512.
+WAVES = {"time_embedding_256_of_0_0.25_1": 6e-5, "velocity_guidance5_t0.25": 2e-5}
 
 
 @cache
@@ -33,7 +36,7 @@ def rounds_otherwise() -> bool:
 @pytest.mark.parametrize("name", [*REFS.arrays, TOKENS])
 def test_reference(name: str) -> None:
     checks = checks_of(REFS, name)
-    most = OTHER_ROUNDING.get(name, 0.0) if rounds_otherwise() else 0.0
+    most = max(WAVES.get(name, 0.0), OTHER_ROUNDING.get(name, 0.0) if rounds_otherwise() else 0.0)
     assert checks and [check for check in checks if not check.ok and check.error > most] == []
 
 
