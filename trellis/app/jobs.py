@@ -384,9 +384,13 @@ def _expected_seconds(job: Job) -> dict[str, float]:
     """
     most, spent = 0, dict[str, float]()
     asked, kind = job.request.to_dict(), (job.model, job.request.operation, job.is_draft, job.source is None)
-    with suppress(OSError, InvalidInputError):  # what is gone, or of another version, tells nothing
-        results = sorted(job.folder.parent.glob(f"*/{RESULT_FILE}"), key=lambda path: path.stat().st_mtime)
-        for other in (Job.restore(path.parent) for path in results[-RECENT:]):
+    written = list[tuple[float, Path]]()
+    for path in job.folder.parent.glob(f"*/{RESULT_FILE}"):
+        with suppress(OSError):  # it has just gone
+            written.append((path.stat().st_mtime, path.parent))
+    for _, folder in sorted(written)[-RECENT:]:
+        with suppress(OSError, InvalidInputError):  # of another version, or damaged: it tells nothing
+            other = Job.restore(folder)
             given = other.request.to_dict()
             alike = sum(given.get(name) == value for name, value in asked.items())
             like = kind == (other.model, other.request.operation, other.is_draft, other.source is None)

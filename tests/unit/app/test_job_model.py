@@ -160,6 +160,8 @@ def test_a_job_is_expected_to_take_as_long_as_the_one_most_like_it(tmp_path: Pat
     assert expected() == {"latent": 1.0}
     assert expected(request=GenerationRequest(seed=5, formats=("ply", "mp4"))) == {"latent": 2.0, "preview": 3.0}
     assert expected(source="0" * 32) == {"export": 6.0}
+    (damaged := put().folder / "result.json").write_text("nothing")
+    os.utime(damaged, (1e9, 1e9))  # the first to be read
     put(spent={"latent": 8.0})
     assert expected() == {"latent": 8.0}  # the newest of those that are as much like it
 
