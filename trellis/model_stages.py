@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from trellis.representations import GaussianCloud, GaussianConfig, Mesh, Radianc
 from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
 from trellis.sampling import (
+    GUESSED,
     SPEEDS,
     TIME_SCALE,
     Known,
@@ -36,6 +38,7 @@ from trellis.sampling import (
     combine_images,
     euler_sample,
     extrapolate,
+    guess,
     guide,
     initial_noise,
     repaint_sample,
@@ -43,6 +46,9 @@ from trellis.sampling import (
 )
 from trellis.sparse import SparseTensor, VoxelLayout
 from trellis.stages import Stage
+
+# Where pictures take turns or a sampling begins on the way: at least so many, if none are stated.
+MANY_STEPS = 12
 
 
 class ModelStages:
@@ -91,17 +97,20 @@ class ModelStages:
     ) -> Tensor:
         """The latent grid [1, C, r, r, r] of the structure, from noise alone or from `start`, or partly `known`."""
         config = self.host.config("sparse_structure_flow_model")
-        noise = initial_noise([1, config.in_channels, *[config.resolution] * 3], generator)
+        shape = (1, config.in_channels, *[config.resolution] * 3)
         return self._sampled(
-            Stage.STRUCTURE, noise, None, condition, sampler, generator, multi_image, progress, speed, start, known
+            Stage.STRUCTURE, shape, None, condition, sampler, generator, multi_image, progress, speed, start, known
         )
 
     def _sampled(
-        self, stage: Stage, noise: Tensor, layout: VoxelLayout | None, condition: Condition, sampler: SamplerConfig,
-        generator: torch.Generator, multi_image: str, progress: Progress, speed: str, start: Start | None,
-        known: Known | None
+        self, stage: Stage, shape: tuple[int, ...], layout: VoxelLayout | None, condition: Condition,
+        sampler: SamplerConfig, generator: torch.Generator, multi_image: str, progress: Progress, speed: str,
+        start: Start | None, known: Known | None
     ) -> Tensor:  # fmt: skip
-        """What the flow of a stage makes of `noise`, on the voxels of `layout` if it has any."""
+        """What the flow of a stage makes of noise of `shape`, on the voxels of `layout` if it has any."""
+        # A single step has nothing after it to go on with, and of several pictures one would make all guesses.
+        plain = start is None and known is None and sampler.steps > 1 and len(condition.tokens) == 1
+        noises = initial_noise((sampler.guesses if plain else 1, *shape), generator)
         drawn = generator.get_state()
 
         def work(flow: StructureFlow | LatentFlow, effort: Effort) -> Tensor:
@@ -109,7 +118,7 @@ class ModelStages:
             here = None if layout is None else layout.to(effort.device)
             with open_session(flow, condition, sampler, effort, layout=here) as session:
                 return sample_flow(
-                    session, noise.to(effort.device), sampler, multi_image, stage, progress,
+                    session, noises.to(effort.device), sampler, multi_image, stage, progress,
                     together=effort.together, speed=speed, start=start, known=known, generator=generator,
                 )  # fmt: skip
 
@@ -163,10 +172,10 @@ class ModelStages:
         The values of `start`, and of a `known` part, are in the units of the flow (`flow_units`).
         """
         config = self.host.config("slat_flow_model")
-        noise = initial_noise([len(voxels), config.in_channels], generator)
+        shape = (len(voxels), config.in_channels)
         layout = VoxelLayout.create(voxels, resolution=config.resolution, batch_size=1)
         latent = self._sampled(
-            Stage.LATENT, noise, layout, condition, sampler, generator, multi_image, progress, speed, start, known
+            Stage.LATENT, shape, layout, condition, sampler, generator, multi_image, progress, speed, start, known
         )
         mean, std = self._statistics(latent)
         # A layout of its own: the tables that the flow made leave with it.
@@ -302,6 +311,11 @@ class ModelStages:
         return self.host.run("slat_decoder_rf", work, values=lambda radiance: radiance.density)
 
 
+def least_steps(source: Any) -> int:
+    """Steps of a sampling under `source` where none are stated: many of several pictures, which take turns."""
+    return MANY_STEPS if isinstance(source, Sequence) and not isinstance(source, str) and len(source) > 1 else 1
+
+
 def override(
     sampler: SamplerConfig, stage: str, steps: int | None, guidance: float | None, *, least: int = 1
 ) -> SamplerConfig:
@@ -338,7 +352,7 @@ def open_session(
 
 def sample_flow(
     session: FlowSession,
-    noise: Tensor,
+    noises: Tensor,
     sampler: SamplerConfig,
     multi_image: str,
     stage: Stage,
@@ -350,8 +364,10 @@ def sample_flow(
     known: Known | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Integrate a flow under guidance, from `noise` alone or from `start`, for the conditions of the session.
+    """Integrate a flow under guidance, from noise alone or from `start`, for the conditions of the session.
 
+    noises [n, ...], each of the state's shape: the first is what the sampling uses; with several it begins at the mean
+    of where their first steps point.
     together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
     known: the part that is known, and `generator` what its resampling draws from, with which speed does not count.
     Raises InvalidInputError for a speed that is not one of `trellis.sampling.SPEEDS`.
@@ -365,17 +381,21 @@ def sample_flow(
         steps=sampler.steps,
         rescale_t=sampler.rescale_t,
     )
-    velocity = guide(
+    guided = partial(
+        guide,
         conditional,
         session.null_velocity(),
         strength=sampler.cfg_strength,
         interval=sampler.cfg_interval,
         learned=sampler.learned_strength,
         both=session.pair(0) if together and len(session) == 1 else None,
-        every=guidance_every,
     )
-    velocity = extrapolate(velocity, steps=sampler.steps, rescale_t=sampler.rescale_t, every=velocity_every)
-    steps, rescale_t, first = sampler.steps, sampler.rescale_t, 0
+    steps, rescale_t, first, noise = sampler.steps, sampler.rescale_t, 0, noises[0]
+    if len(noises) > 1:
+        total = len(noises) + steps - Start(noise, GUESSED).first_step(steps, rescale_t)
+        start = guess(guided(), noises, progress=progress.part(0, total), stage=stage)
+        progress = progress.part(len(noises), total)
+    velocity = extrapolate(guided(every=guidance_every), steps=steps, rescale_t=rescale_t, every=velocity_every)
     if known is not None:
         assert generator is not None
         return repaint_sample(

@@ -30,7 +30,7 @@ from trellis.families.location import ModelLocation
 from trellis.families.trellis_family import ENCODER_FOLDER, ENCODERS, NANO, encoder_files, network_stem
 from trellis.kept import FileSurface
 from trellis.memory import MemoryPlan, ModelHost
-from trellis.model_stages import ModelStages, override
+from trellis.model_stages import MANY_STEPS, ModelStages, least_steps, override
 from trellis.models import PipelineConfig, SamplerConfig, load_model
 from trellis.models.pipeline_config import DECODERS
 from trellis.opening import open_model
@@ -41,8 +41,6 @@ from trellis.runtime import Runtime
 from trellis.sampling import Start
 from trellis.sparse import SparseTensor
 
-# Where pictures take turns or a sampling begins on the way: at least so many, if none are stated.
-MANY_STEPS = 12
 _Wish = tuple[int | None, float | None]  # steps and guidance of a stage, None: the model's own
 
 
@@ -114,7 +112,7 @@ class TrellisPipeline(OpenedModel, ModelStages):
         """
         progress = progress or Progress()
         self.check_makes(representations)
-        least = MANY_STEPS if isinstance(source, Sequence) and not isinstance(source, str) and len(source) > 1 else 1
+        least = least_steps(source)
         structure_sampler, latent_sampler = self._samplers(
             (structure_steps, structure_guidance), (latent_steps, latent_guidance), least=(least, least)
         )
@@ -203,7 +201,7 @@ class TrellisPipeline(OpenedModel, ModelStages):
         structure_sampler, latent_sampler = self._samplers(
             (structure_steps, structure_guidance),
             (latent_steps, latent_guidance),
-            least=(MANY_STEPS, MANY_STEPS if strength < 1 else 1),
+            least=(MANY_STEPS, MANY_STEPS if strength < 1 else least_steps(prompt_or_pictures)),
         )
         generator = torch.Generator().manual_seed(seed)
         voxels = source_voxels(self, source)
@@ -265,8 +263,9 @@ class TrellisPipeline(OpenedModel, ModelStages):
         progress = progress or Progress()
         self.check_makes(representations)
         self.obtain_encoder("sparse_structure_encoder", progress)
+        least = least_steps(prompt_or_pictures)
         structure_sampler, latent_sampler = self._samplers(
-            (structure_steps, structure_guidance), (latent_steps, latent_guidance)
+            (structure_steps, structure_guidance), (latent_steps, latent_guidance), least=(least, least)
         )
         options = EditOptions(
             structure_sampler=structure_sampler, latent_sampler=latent_sampler,
@@ -314,7 +313,8 @@ class TrellisPipeline(OpenedModel, ModelStages):
         file, source or option, Cancelled within one step of a wish to stop.
         """
         progress = progress or Progress()
-        sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance)
+        least = least_steps(prompt_or_pictures)
+        sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance, least=least)
         source = load_mesh(mesh, up=up).to(self.runtime.device)
         generator = torch.Generator().manual_seed(seed)
         with self.host.in_order((ENCODER_ROLE, "slat_flow_model", DECODERS["gaussians"])):

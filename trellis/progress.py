@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trellis.errors import Cancelled
 from trellis.stages import Stage
@@ -75,6 +75,14 @@ class Progress:
         self.cancel.raise_if_cancelled()
         if self._listener is not None:
             self._listener(info)
+
+    def part(self, before: int, total: int) -> "Progress":
+        """The progress of a part of a stage of `total` steps, `before` of which are done when it begins."""
+
+        def tell(step: StepInfo) -> None:
+            self.tell(replace(step, step=before + step.step, total=total))
+
+        return Progress(tell, self.cancel)
 
     def steps(self, stage: Stage, total: int) -> Iterator[int]:
         """Yield 0..total-1, reporting each step after its body ran; cancellation is checked before and after each."""

@@ -25,7 +25,7 @@ from trellis.families.hunyuan_config import CONFIG_FILE, HunyuanConfig, read_con
 from trellis.families.location import ModelLocation
 from trellis.geometry.similarity import IDENTITY
 from trellis.memory import MemoryPlan, ModelHost
-from trellis.model_stages import override
+from trellis.model_stages import least_steps, override
 from trellis.models import vecset_files
 from trellis.models.network import Torso
 from trellis.models.pipeline_config import DECODERS, MOST_STEPS
@@ -94,7 +94,8 @@ class ShapePipeline(OpenedModel, ShapeStages):
         if "gaussians" not in representations:
             texture = None
         if texture is not None:
-            sampler = override(texture.config.latent_sampler, "latent", latent_steps, latent_guidance)
+            least = least_steps(sources)
+            sampler = override(texture.config.latent_sampler, "latent", latent_steps, latent_guidance, least=least)
             self._share_memory(texture)
         generator = torch.Generator().manual_seed(seed)
         with self.host.in_order(_roles(texture)):

@@ -25,7 +25,7 @@ from trellis.families.family import PICTURES
 from trellis.kept import FileSurface, Kept
 from trellis.model_stages import ModelStages
 from trellis.models import SamplerConfig
-from trellis.progress import Progress, StepInfo
+from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField
 from trellis.sampling import Known
 from trellis.sparse import SparseTensor
@@ -212,10 +212,10 @@ def _sampled_occupancy(
     states, guesses = list[Tensor](), list[Tensor]()
     for number in range(NOISES):
         states.append(generator.get_state())
-        guesses.append(draw(progress=_part_of(progress, number, total), known=replace(known, until=1)))
+        guesses.append(draw(progress=progress.part(number, total), known=replace(known, until=1)))
     agreements = [outline.agreement(stages.decode_numbers(guess)[0] > 0) for guess in guesses]
     generator.set_state(states[agreements.index(max(agreements))])
-    latent = draw(progress=_part_of(progress, NOISES, total), known=known)
+    latent = draw(progress=progress.part(NOISES, total), known=known)
     shift, agreement = outline.place(stages.decode_numbers(latent)[0])
     logger.info("The outline agrees to %.3f with the picture's, moved by %s voxels.", agreement, shift)
 
@@ -224,15 +224,6 @@ def _sampled_occupancy(
 
     latent = stages.fit_structure(latent, free, loss, steps=FIT_STEPS)
     return (outline.moved(stages.decode_numbers(latent)[0], shift) > 0).cpu()
-
-
-def _part_of(progress: Progress, before: int, total: int) -> Progress:
-    """The progress of a sampling that is a part of one of `total` steps, `before` of which are done when it begins."""
-
-    def tell(step: StepInfo) -> None:
-        progress.tell(replace(step, step=before + step.step, total=total))
-
-    return Progress(tell, progress.cancel)
 
 
 def _latent(

@@ -12,6 +12,8 @@ from trellis.sampling.guidance import Velocity
 from trellis.sampling.schedule import TIME_SCALE, timesteps
 from trellis.stages import Stage
 
+GUESSED = 0.75  # the time from which a sampling goes on after the mean of its guesses (docs/journal/nano.md)
+
 
 def initial_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Standard normal float32 noise of `shape`, drawn on the CPU so that one seed gives one asset on any device.
@@ -41,6 +43,23 @@ class Start:
         """The state at the time of the first step."""
         t = timesteps(steps, rescale_t)[self.first_step(steps, rescale_t)]
         return (1 - t) * self.values.to(noise) + (sigma + (1 - sigma) * t) * noise
+
+
+@torch.no_grad()
+def guess(
+    velocity: Velocity, noises: Tensor, *, progress: Progress | None = None, stage: Stage = Stage.LATENT
+) -> Start:
+    """Where the first step of a sampling points, as the mean over noises [n, ...], and where to go on from it.
+
+    The start has the shape of one noise, its device, and the units of the flow's data.
+    At t = 1 the state says nothing of the data, so what of a guess depends on it is the flow's error: a mean has less.
+    Reports a step of `stage` for each noise; raises `Cancelled` within one of them.
+    """
+    progress = progress or Progress()
+    total = torch.zeros_like(noises[0])
+    for index in progress.steps(stage, len(noises)):
+        total += noises[index] - velocity(noises[index], TIME_SCALE).to(total.dtype)
+    return Start(total / len(noises), GUESSED)
 
 
 @torch.no_grad()

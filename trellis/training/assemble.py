@@ -37,9 +37,10 @@ DECODERS = {
 }
 ENCODERS = {"sparse_structure_encoder": "structure_vae", "slat_encoder": "latent_vae"}
 IMAGE_ENCODER = "image_encoder"
-# Guidance and steps of the samplers: more of either brings nothing nearer to the truth (docs/journal/nano.md).
+# Guidance, steps and guesses of the samplers: more of any brings nothing nearer to the truth (docs/journal/nano.md).
 STRUCTURE_STRENGTH, LATENT_STRENGTH = 1.0, 0.0
-STEPS = 4
+STRUCTURE_STEPS, LATENT_STEPS = 4, 2
+STRUCTURE_GUESSES, LATENT_GUESSES = 4, 2
 FILE_LIMIT = 16 * 10**6
 TOTAL_LIMIT = 48 * 10**6
 
@@ -87,11 +88,24 @@ def _convert(source: Path, target: Path) -> None:
 
 def _pipeline(runs: Path, image_size: int) -> PipelineConfig:
     learned = parse_config(_settings(runs)["flows"]).options.get("learned_strength", 0.0)
-    latents = SamplerConfig(steps=STEPS, cfg_strength=LATENT_STRENGTH, cfg_interval=(0.0, 1.0), rescale_t=3.0)
+    latents = SamplerConfig(
+        steps=LATENT_STEPS,
+        cfg_strength=LATENT_STRENGTH,
+        cfg_interval=(0.0, 1.0),
+        rescale_t=3.0,
+        guesses=LATENT_GUESSES,
+    )
+    structures = replace(
+        latents,
+        steps=STRUCTURE_STEPS,
+        cfg_strength=STRUCTURE_STRENGTH,
+        learned_strength=learned,
+        guesses=STRUCTURE_GUESSES,
+    )
     mean, std = read_normalization(finished(runs, "latent_vae", NORMALIZATION_FILE).parent)
     return PipelineConfig(
         models={role: f"ckpts/{role}" for role in DECODERS},
-        structure_sampler=replace(latents, cfg_strength=STRUCTURE_STRENGTH, learned_strength=learned),
+        structure_sampler=structures,
         latent_sampler=latents,
         latent_statistics=(tuple(mean.tolist()), tuple(std.tolist())),
         image_cond_model={"path": IMAGE_ENCODER, "image_size": image_size},

@@ -15,7 +15,7 @@ from trellis.representations import GaussianCloud, Mesh
 from trellis.representations.flexicubes import extract_mesh
 from trellis.representations.gaussians import GaussianConfig
 from trellis.runtime import Runtime
-from trellis.sampling import euler_sample, guide, initial_noise
+from trellis.sampling import euler_sample, guess, guide, initial_noise
 from trellis.sparse import SparseTensor
 
 _MESH_PIECE = 8  # objects whose fine voxels are decoded at once
@@ -23,11 +23,12 @@ _MESH_PIECE = 8  # objects whose fine voxels are decoded at once
 
 def _sample(
     velocity: Callable[[Tensor, Tensor, Tensor], Tensor],
-    noise: Tensor,
+    noises: Tensor,
     cond: Tensor,
     null: Tensor | None,
     sampler: SamplerConfig,
 ) -> Tensor:
+    """See `trellis.model_stages.sample_flow`."""
     batch, empty = cond.shape[0], torch.zeros_like(cond) if null is None else null
 
     def towards(condition: Tensor) -> Callable[[Tensor, float], Tensor]:
@@ -40,7 +41,17 @@ def _sample(
         interval=sampler.cfg_interval,
         learned=sampler.learned_strength,
     )
-    return euler_sample(guided, noise, steps=sampler.steps, rescale_t=sampler.rescale_t)
+    steps, rescale_t, first, noise = sampler.steps, sampler.rescale_t, 0, noises[0]
+    if len(noises) > 1:
+        start = guess(guided, noises)
+        first = start.first_step(steps, rescale_t)
+        noise = start.state(noise, steps=steps, rescale_t=rescale_t, sigma=sampler.sigma_min)
+    return euler_sample(guided, noise, steps=steps, rescale_t=rescale_t, first=first)
+
+
+def _noises(shape: tuple[int, ...], sampler: SamplerConfig, seed: int) -> Tensor:
+    count = sampler.guesses if sampler.steps > 1 else 1
+    return initial_noise((count, *shape), torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()
@@ -54,8 +65,8 @@ def sample_structure(
     config = flow.config
     side = int(config.resolution)  # type: ignore[union-attr, arg-type]
     shape = (cond.shape[0], int(config.in_channels), side, side, side)  # type: ignore[union-attr, arg-type]
-    noise = initial_noise(shape, torch.Generator().manual_seed(seed)).to(cond.device)
-    return _sample(lambda x, t, c: flow(x, t, c), noise, cond, null, sampler)
+    noises = _noises(shape, sampler, seed).to(cond.device)
+    return _sample(lambda x, t, c: flow(x, t, c), noises, cond, null, sampler)
 
 
 @torch.no_grad()
@@ -71,9 +82,9 @@ def sample_latents(
 ) -> SparseTensor:
     """Normalised latents on voxels `coords` [N, 4] of B objects with condition tokens [B, L, Cc]; see above."""
     channels = int(flow.config.in_channels)  # type: ignore[union-attr, arg-type]
-    noise = initial_noise((len(coords), channels), torch.Generator().manual_seed(seed)).to(cond.device)
-    start = SparseTensor.create(noise, coords, resolution=resolution, batch_size=cond.shape[0])
-    feats = _sample(lambda x, t, c: flow(start.replace(x), t, c).feats, noise, cond, null, sampler)
+    noises = _noises((len(coords), channels), sampler, seed).to(cond.device)
+    start = SparseTensor.create(noises[0], coords, resolution=resolution, batch_size=cond.shape[0])
+    feats = _sample(lambda x, t, c: flow(start.replace(x), t, c).feats, noises, cond, null, sampler)
     return start.replace(feats)
 
 
