@@ -53,7 +53,8 @@ def test_report_of_a_tiny_model(
     assert report["families"]["windmill"]["objects"] == 1
     assert sum(family["objects"] for family in report["families"].values()) == 8
     assert [row["seed"] for row in report["objects"][:2]] == [HELD_OUT_SEEDS.start, HELD_OUT_SEEDS.start + 1]
-    assert len({row["iou"] for row in report["objects"]}) == 8, "every object has a score of its own"
+    scored = {(row["iou"], row["f_score"]) for row in report["objects"]}
+    assert len(scored) == 8, "every object has scores of its own"
     held_out = report["summary"]["held_out"]
     assert len({held_out[method]["chamfer"] for method in METHODS}) >= 3
     assert held_out["model"]["psnr_mesh_input"] != held_out["model"]["psnr_mesh_behind"]
