@@ -108,9 +108,9 @@ class ModelStages:
         start: Start | None, known: Known | None
     ) -> Tensor:  # fmt: skip
         """What the flow of a stage makes of noise of `shape`, on the voxels of `layout` if it has any."""
-        # A single step has nothing after it to go on with, and of several pictures one would make all guesses.
-        plain = start is None and known is None and sampler.steps > 1 and len(condition.tokens) == 1
-        noises = initial_noise((sampler.guesses if plain else 1, *shape), generator)
+        # Of several pictures one would make all guesses.
+        free = start is None and known is None and len(condition.tokens) == 1
+        noises = initial_noise((sampler.noises if free else 1, *shape), generator)
         drawn = generator.get_state()
 
         def work(flow: StructureFlow | LatentFlow, effort: Effort) -> Tensor:
@@ -390,26 +390,16 @@ def sample_flow(
         learned=sampler.learned_strength,
         both=session.pair(0) if together and len(session) == 1 else None,
     )
-    steps, rescale_t, first, noise = sampler.steps, sampler.rescale_t, 0, noises[0]
+    steps, rescale_t, noise = sampler.steps, sampler.rescale_t, noises[0]
     if len(noises) > 1:
         total = len(noises) + steps - Start(noise, GUESSED).first_step(steps, rescale_t)
         start = guess(guided(), noises, progress=progress.part(0, total), stage=stage)
         progress = progress.part(len(noises), total)
     velocity = extrapolate(guided(every=guidance_every), steps=steps, rescale_t=rescale_t, every=velocity_every)
+    integrate = partial(euler_sample, start=start)
     if known is not None:
         assert generator is not None
-        return repaint_sample(
-            velocity,
-            noise,
-            known=known.to(noise.device),
-            steps=steps,
-            rescale_t=rescale_t,
-            sigma=sampler.sigma_min,
-            generator=generator,
-            progress=progress,
-            stage=stage,
-        )
-    if start is not None:
-        first = start.first_step(steps, rescale_t)
-        noise = start.state(noise, steps=steps, rescale_t=rescale_t, sigma=sampler.sigma_min)
-    return euler_sample(velocity, noise, steps=steps, rescale_t=rescale_t, progress=progress, stage=stage, first=first)
+        integrate = partial(repaint_sample, known=known.to(noise.device), generator=generator)
+    return integrate(
+        velocity, noise, steps=steps, rescale_t=rescale_t, sigma=sampler.sigma_min, progress=progress, stage=stage
+    )

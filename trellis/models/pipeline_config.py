@@ -49,6 +49,11 @@ class SamplerConfig:
         if not fits or not all(map(math.isfinite, numbers)) or not 0 <= low <= high <= 1:
             raise CheckpointError(f"Sampler values out of range: {self}.")
 
+    @property
+    def noises(self) -> int:
+        """How many a sampling begins with: a single step has nothing after it that could go on from guesses."""
+        return self.guesses if self.steps > 1 else 1
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SamplerConfig":
         """Parse a sampler entry of pipeline.json; raises CheckpointError for another sampler or missing values."""

@@ -71,17 +71,21 @@ def euler_sample(
     rescale_t: float = 1.0,
     progress: Progress | None = None,
     stage: Stage = Stage.LATENT,
-    first: int = 0,
+    start: Start | None = None,
+    sigma: float = 0.0,
 ) -> Tensor:
     """Integrate `x += (t_next - t) v(x, 1000 t)` from t = 1 to 0; the result has the shape and device of `noise`.
 
-    velocity: see `trellis.sampling.guidance.Velocity`; first: the step that it begins with, where `noise` is the state
-    at its time (see `Start`). Reports every step as `stage`; raises `Cancelled` within one step of a wish to stop.
+    velocity: see `trellis.sampling.guidance.Velocity`; start: where on the way it begins, with `sigma` as the smallest
+    noise. Reports every step as `stage`; raises `Cancelled` within one step of a wish to stop.
     Source: docs/developer/model-facts.md, section 9.
     """
     times = timesteps(steps, rescale_t)
     progress = progress or Progress()
-    x = noise
+    x, first = noise, 0
+    if start is not None:
+        x = start.state(noise, steps=steps, rescale_t=rescale_t, sigma=sigma)
+        first = start.first_step(steps, rescale_t)
     for index in progress.steps(stage, steps - first):
         t, t_next = times[first + index], times[first + index + 1]
         x = x + (t_next - t) * velocity(x, TIME_SCALE * t).to(x.dtype)

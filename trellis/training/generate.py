@@ -41,17 +41,13 @@ def _sample(
         interval=sampler.cfg_interval,
         learned=sampler.learned_strength,
     )
-    steps, rescale_t, first, noise = sampler.steps, sampler.rescale_t, 0, noises[0]
-    if len(noises) > 1:
-        start = guess(guided, noises)
-        first = start.first_step(steps, rescale_t)
-        noise = start.state(noise, steps=steps, rescale_t=rescale_t, sigma=sampler.sigma_min)
-    return euler_sample(guided, noise, steps=steps, rescale_t=rescale_t, first=first)
+    start = guess(guided, noises) if len(noises) > 1 else None
+    steps, rescale_t, sigma = sampler.steps, sampler.rescale_t, sampler.sigma_min
+    return euler_sample(guided, noises[0], steps=steps, rescale_t=rescale_t, start=start, sigma=sigma)
 
 
 def _noises(shape: tuple[int, ...], sampler: SamplerConfig, seed: int) -> Tensor:
-    count = sampler.guesses if sampler.steps > 1 else 1
-    return initial_noise((count, *shape), torch.Generator().manual_seed(seed))
+    return initial_noise((sampler.noises, *shape), torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()
