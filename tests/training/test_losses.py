@@ -1,11 +1,18 @@
 """Values and gradients of the losses, on cases that can be worked out by hand."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
+from trellis.models import SamplerConfig
+from trellis.sampling.schedule import TIME_SCALE
 from trellis.training import losses, mesh_loss
+from trellis.training.few_steps import LATENTS, STRUCTURES, draw_times, visited
+from trellis.training.generate import sample_structure
 from trellis.training.targets import LATTICE, encode_unit
 
 GENERATOR = torch.Generator().manual_seed(3)
@@ -72,6 +79,32 @@ def test_times_are_logit_normal() -> None:
     assert float(t.min()) > 0 and float(t.max()) < 1
     logits = torch.logit(t.double())
     assert float(logits.mean()) == pytest.approx(1, abs=0.03) and float(logits.std()) == pytest.approx(1, abs=0.03)
+
+
+def test_a_share_of_the_times_are_those_of_few_steps() -> None:
+    few, draws = torch.tensor([1.0, 0.75, 0.5]), torch.Generator().manual_seed(0)
+    t = draw_times(20_000, few, 0.6, draws)
+    for time in few:
+        assert float((t == time).float().mean()) == pytest.approx(0.2, abs=0.01)
+    rest = torch.logit(t[~torch.isin(t, few)].double())
+    assert float(rest.mean()) == pytest.approx(1, abs=0.05) and float(rest.std()) == pytest.approx(1, abs=0.05)
+    assert not torch.isin(draw_times(20_000, few, 0.0, draws), few).any()
+
+
+@pytest.mark.parametrize("sampler", [STRUCTURES, LATENTS, replace(LATENTS, steps=25), replace(LATENTS, guesses=1)])
+def test_times_of_few_steps_are_those_that_a_sampling_visits(sampler: SamplerConfig) -> None:
+    """The flow below tells at which times it was asked."""
+    asked: list[float] = []
+
+    class Flow(nn.Module):
+        config = SimpleNamespace(resolution=2, in_channels=3)
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+            asked.extend(t.tolist())
+            return x
+
+    sample_structure(Flow(), torch.ones(1, 1, 1), sampler=sampler, seed=0)
+    assert sorted({t / TIME_SCALE for t in asked}) == pytest.approx(sorted(visited(sampler)))
 
 
 def test_weighted_mean_broadcasts_its_weights() -> None:

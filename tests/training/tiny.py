@@ -42,8 +42,6 @@ def tiny_config(stage: str, *, steps: int = 4, **changes: Any) -> TrainConfig:
     if stage == "latent_vae":
         values["options"]["mesh_objects"] = 1
     values.update(init={}, export_seconds=0)
-    if "flow" in stage:
-        values["options"].update(sampling_steps=2)
     if stage == "flows":
         values["options"].update(latent_objects=2)
     for role, model in values["models"].items():

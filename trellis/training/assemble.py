@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from trellis.errors import CheckpointError
-from trellis.models import PipelineConfig, SamplerConfig, create_model, load_model, save_model
+from trellis.models import PipelineConfig, create_model, load_model, save_model
 from trellis.training.config import STAGES, config_values, parse_config, read_config
 from trellis.training.data import training_families
+from trellis.training.few_steps import LATENTS, STRUCTURES
 from trellis.training.program import program
 from trellis.training.stages.flows import read_normalization
 from trellis.training.start import (
@@ -37,10 +38,6 @@ DECODERS = {
 }
 ENCODERS = {"sparse_structure_encoder": "structure_vae", "slat_encoder": "latent_vae"}
 IMAGE_ENCODER = "image_encoder"
-# Guidance, steps and guesses of the samplers: more of any brings nothing nearer to the truth (docs/journal/nano.md).
-STRUCTURE_STRENGTH, LATENT_STRENGTH = 1.0, 0.0
-STRUCTURE_STEPS, LATENT_STEPS = 4, 2
-STRUCTURE_GUESSES, LATENT_GUESSES = 4, 2
 FILE_LIMIT = 16 * 10**6
 TOTAL_LIMIT = 48 * 10**6
 
@@ -88,25 +85,11 @@ def _convert(source: Path, target: Path) -> None:
 
 def _pipeline(runs: Path, image_size: int) -> PipelineConfig:
     learned = parse_config(_settings(runs)["flows"]).options.get("learned_strength", 0.0)
-    latents = SamplerConfig(
-        steps=LATENT_STEPS,
-        cfg_strength=LATENT_STRENGTH,
-        cfg_interval=(0.0, 1.0),
-        rescale_t=3.0,
-        guesses=LATENT_GUESSES,
-    )
-    structures = replace(
-        latents,
-        steps=STRUCTURE_STEPS,
-        cfg_strength=STRUCTURE_STRENGTH,
-        learned_strength=learned,
-        guesses=STRUCTURE_GUESSES,
-    )
     mean, std = read_normalization(finished(runs, "latent_vae", NORMALIZATION_FILE).parent)
     return PipelineConfig(
         models={role: f"ckpts/{role}" for role in DECODERS},
-        structure_sampler=structures,
-        latent_sampler=latents,
+        structure_sampler=replace(STRUCTURES, learned_strength=learned),
+        latent_sampler=LATENTS,
         latent_statistics=(tuple(mean.tolist()), tuple(std.tolist())),
         image_cond_model={"path": IMAGE_ENCODER, "image_size": image_size},
         texture_source="mesh",

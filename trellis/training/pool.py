@@ -27,6 +27,7 @@ from trellis.training.randomness import step_generator
 
 _READERS = 4  # threads
 Chunk = dict[str, Tensor]
+BITS = ("dense",)  # tensors of a chunk that its file holds as bits
 ALONE = Processes()
 logger = logging.getLogger(__name__)
 
@@ -218,12 +219,23 @@ def cached(
         path = chunk_path(folder, config, number)
         if path.is_file():
             stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            return {key: value.to(device) for key, value in stored.items() if keys is None or key in keys}
+            wanted = {key: value.to(device) for key, value in stored.items() if keys is None or key in keys}
+            return {key: unpacked(value) if key in BITS else value for key, value in wanted.items()}
         chunk = make(number)
         folder.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(f".{os.getpid()}.part")
-        torch.save({key: value.cpu() for key, value in chunk.items()}, aside)
+        torch.save({key: (packed(value) if key in BITS else value).cpu() for key, value in chunk.items()}, aside)
         aside.replace(path)
         return chunk
 
     return load
+
+
+def packed(values: Tensor) -> Tensor:
+    """bool [..., 8 n] as bits, uint8 [..., n]."""
+    return (values.unflatten(-1, (-1, 8)) << torch.arange(8, dtype=torch.uint8, device=values.device)).sum(-1, dtype=torch.uint8)
+
+
+def unpacked(bits: Tensor) -> Tensor:
+    """What `packed` was given."""
+    return (bits[..., None] >> torch.arange(8, dtype=torch.uint8, device=bits.device) & 1).bool().flatten(-2)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -10,12 +11,12 @@ from torch import Tensor
 
 from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError
-from trellis.models import SamplerConfig
 from trellis.ops.eager import compile_each
 from trellis.sparse import SparseTensor, VoxelLayout, coarser
 from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import condition_pictures, held_out_batch, soften
+from trellis.training.few_steps import LATENTS, STRUCTURES, draw_times, visited
 from trellis.training.generate import sample_structure
 from trellis.training.metrics import voxel_iou
 from trellis.training.networks import (
@@ -37,14 +38,14 @@ _PIECE = 256  # objects whose occupancy is encoded at once
 class StructureFlow(PoolStage):
     """Image encoder and structure flow on the structure VAE's latents; needs no latent VAE.
 
-    Loss weights: structure. Options: drop (probability of no condition), soften (share of pictures that are blurred a
-    little), learned_strength (of guidance that the flow learns to have by itself), cfg_strength and sampling_steps (of
-    the metrics), supersampling (of the pictures), photographs (share of
-    them that have the cameras, the light and the faults of photographs).
+    Loss weights: structure. Options: drop (probability of no condition), few_steps (share of objects at the times that
+    the assembled model's few steps visit), learned_strength (of guidance that the flow learns to have by itself),
+    soften (share of pictures that are blurred a little), supersampling (of the pictures), photographs (share of them
+    that have the cameras, the light and the faults of photographs).
     """
 
     roles: tuple[str, ...] = (IMAGE_ENCODER, STRUCTURE)
-    options = frozenset({"drop", "learned_strength", "cfg_strength", "sampling_steps", "soften", *PICTURE_OPTIONS})
+    options = frozenset({"drop", "few_steps", "learned_strength", "soften", *PICTURE_OPTIONS})
     sources: tuple[str, ...] = ("dense", "pictures")
 
     def __init__(self, config: TrainConfig, around: Around) -> None:
@@ -61,6 +62,8 @@ class StructureFlow(PoolStage):
         self._source = source_chunks(config, around.cache, device=device, keys=self.sources)
         self.pool = Pool(config.data, self._chunk, device=device, processes=around.processes)
         self.learned = float(config.options.get("learned_strength", 0.0))
+        self.few_steps = float(config.options.get("few_steps", 0.0))
+        self.structure_times = torch.tensor(visited(STRUCTURES), device=device)
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
 
@@ -91,7 +94,7 @@ class StructureFlow(PoolStage):
         pictures = soften(pictures, blurred)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             cond = self.image_encoder(pictures) * keep
-            t = losses.logit_normal(count, generator, device)
+            t = draw_times(count, self.structure_times, self.few_steps, generator)
             noise = torch.randn(x0.shape, generator=generator, device=device)
             x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
             found = self.structure_flow(x_t, 1000 * t, cond).float()
@@ -124,13 +127,7 @@ class StructureFlow(PoolStage):
             dense = occupancy(objects, resolution=data.resolution)
             self._held_out = dense, condition_pictures(objects, dense, views=1, size=data.picture_size)[:, 0]
         dense, pictures = self._held_out
-        settings = SamplerConfig(
-            steps=int(self.config.options.get("sampling_steps", 12)),
-            cfg_strength=float(self.config.options.get("cfg_strength", 3.0)),
-            cfg_interval=(0.0, 1.0),
-            rescale_t=3.0,
-            learned_strength=self.learned,
-        )
+        settings = replace(STRUCTURES, learned_strength=self.learned)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             cond = self.image_encoder(pictures.float() / 255)
             latents = sample_structure(self.structure_flow, cond.float(), sampler=settings, seed=0)
@@ -160,6 +157,7 @@ class Flows(StructureFlow):
         self.latent_encoder = load_network(latent, "slat_encoder", self.device)
         self.mean, self.std = (value.to(self.device) for value in read_normalization(latent))
         self.latent_flow = self.modules[LATENT]
+        self.latent_times = torch.tensor(visited(LATENTS), device=self.device)
 
     @torch.no_grad()
     def _chunk(self, number: int) -> Chunk:
@@ -198,7 +196,7 @@ class Flows(StructureFlow):
         rows, batch, counts = self.pool.voxel_rows(numbers[:some])
         coords = torch.cat([batch[:, None].int(), self.pool.voxels("voxel_coords", rows).int()], 1)
         x0 = self.pool.voxels("voxel_latent", rows).float()
-        t = losses.logit_normal(some, generator, self.device)
+        t = draw_times(some, self.latent_times, self.few_steps, generator)
         noise = torch.randn(x0.shape, generator=generator, device=self.device)
         x_t, target = losses.noised(x0, noise, t[batch][:, None])
         layout = VoxelLayout(coords, tuple(counts.tolist()), config.data.resolution)
