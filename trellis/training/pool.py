@@ -233,7 +233,9 @@ def cached(
 
 def packed(values: Tensor) -> Tensor:
     """bool [..., 8 n] as bits, uint8 [..., n]."""
-    return (values.unflatten(-1, (-1, 8)) << torch.arange(8, dtype=torch.uint8, device=values.device)).sum(-1, dtype=torch.uint8)
+    return (values.unflatten(-1, (-1, 8)) << torch.arange(8, dtype=torch.uint8, device=values.device)).sum(
+        -1, dtype=torch.uint8
+    )
 
 
 def unpacked(bits: Tensor) -> Tensor:

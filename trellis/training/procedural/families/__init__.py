@@ -3,7 +3,17 @@
 from collections.abc import Callable
 
 from trellis.training.procedural.builder import Builder
-from trellis.training.procedural.families import buildings, creatures, furniture, household, nature, tools, vehicles
+from trellis.training.procedural.families import (
+    buildings,
+    creatures,
+    furniture,
+    household,
+    interior,
+    nature,
+    things,
+    tools,
+    vehicles,
+)
 
 Family = Callable[[Builder], None]
 _MEMBERS: tuple[Family, ...] = (
@@ -14,5 +24,9 @@ _MEMBERS: tuple[Family, ...] = (
     nature.tree, nature.conifer, nature.mushroom, nature.cactus, nature.flower, nature.fruit,
     creatures.robot, creatures.snowman, creatures.fish, creatures.bird, creatures.quadruped, creatures.bear,
     buildings.house, buildings.castle, buildings.lighthouse, buildings.windmill,
+    interior.wardrobe, interior.shelf, interior.bathtub, interior.toilet, interior.washbasin, interior.stairs,
+    interior.plant, interior.television, interior.appliance,
+    things.person, things.turtle, things.creature, things.bus, things.tractor, things.helicopter, things.church,
+    things.chest, things.shield,
 )  # fmt: skip
 FAMILIES: dict[str, Family] = {family.__name__: family for family in _MEMBERS}
