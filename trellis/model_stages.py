@@ -38,6 +38,7 @@ from trellis.sampling import (
     combine_images,
     euler_sample,
     extrapolate,
+    first_step,
     guess,
     guide,
     initial_noise,
@@ -392,7 +393,7 @@ def sample_flow(
     )
     steps, rescale_t, noise = sampler.steps, sampler.rescale_t, noises[0]
     if len(noises) > 1:
-        total = len(noises) + steps - Start(noise, GUESSED).first_step(steps, rescale_t)
+        total = len(noises) + steps - first_step(GUESSED, steps, rescale_t)
         start = guess(guided(), noises, progress=progress.part(0, total), stage=stage)
         progress = progress.part(len(noises), total)
     velocity = extrapolate(guided(every=guidance_every), steps=steps, rescale_t=rescale_t, every=velocity_every)

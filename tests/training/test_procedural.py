@@ -43,7 +43,6 @@ def surface_points(batch: ObjectBatch, dense: torch.Tensor, count: int, *, seed:
 
 def test_seed_ranges_are_apart() -> None:
     assert TRAINING_SEEDS.stop == HELD_OUT_SEEDS.start == 1 << 31
-    assert len(FAMILIES) >= 20
 
 
 def test_an_objects_seed_defines_it_in_any_batch() -> None:
@@ -122,6 +121,8 @@ def test_support_of_a_capsule() -> None:
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_family_fills_the_cube_with_a_sane_shell(family: str) -> None:
     batch = sample_objects(SEEDS, [family])
+    many = sample_objects(range(64), [family]).groups[0].slots
+    assert many.params.isfinite().all() and many.materials.isfinite().all() and many.scale.isfinite().all()
     dense = occupancy(batch)
     counts = dense.flatten(1).sum(1)
     assert int(counts.min()) > 300 and int(counts.max()) < 9000
@@ -133,7 +134,9 @@ def test_family_fills_the_cube_with_a_sane_shell(family: str) -> None:
     assert len({int(count) for count in counts}) > 1, "objects of a family differ"
 
 
-@pytest.mark.parametrize(("family", "axis"), [("mug", 2), ("table", 1), ("car", 1), ("robot", 1)])
+@pytest.mark.parametrize(
+    ("family", "axis"), [("mug", 2), ("table", 1), ("car", 1), ("robot", 1), ("bus", 1), ("toilet", 1)]
+)
 def test_families_face_one_way(family: str, axis: int) -> None:
     """Left and right of most families mirror each other; a mug's handle lies at the right, so its front and back do."""
     grid = occupancy(sample_objects(range(32), [family]), resolution=32)

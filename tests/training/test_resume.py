@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.tiny import CONFIGS, CPU, Interrupt, tiny_trainer, weights
+from tests.training.tiny import CONFIGS, CPU, Interrupt, tiny_config, tiny_trainer, weights
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.training.config import STAGES, TrainConfig, parse_config, read_config
 from trellis.training.ema import ema_decay
@@ -15,6 +15,7 @@ from trellis.training.nano import read_plan
 from trellis.training.schedule import learning_rate
 from trellis.training.settings import stage_settings
 from trellis.training.stages import create_stage
+from trellis.training.stages.flow_data import source_chunks, source_folder
 
 
 def tiny(state: str = "float32", steps: int = 6) -> TrainConfig:
@@ -76,6 +77,19 @@ def test_cached_data_equals_made_data(tmp_path: Path) -> None:
     assert not torch.equal(kept.pool.objects("occupancy", numbers), made.pool.objects("occupancy", numbers))
 
 
+def test_occupancy_is_kept_as_bits(tmp_path: Path) -> None:
+    config = tiny_config("structure_flow")
+    made = source_chunks(config, None, device=CPU)(0)
+    for _ in range(2):  # written, then read
+        kept = source_chunks(config, tmp_path, device=CPU)(0)
+        assert kept.keys() == made.keys()
+        assert all(torch.equal(kept[key], value) for key, value in made.items())
+    [path] = tmp_path.rglob("*.pt")
+    stored = torch.load(path, weights_only=True)
+    assert stored["dense.bits"].shape[-1] == 1 and made["dense"].shape[-1] == 8 and made["dense"].any()
+    assert source_chunks(config, tmp_path, device=CPU, keys=("dense",))(0).keys() == {"dense"}
+
+
 def test_resume_refuses_other_settings(tmp_path: Path) -> None:
     config = tiny(steps=1)
     run = tiny_trainer(config, tmp_path)
@@ -93,6 +107,9 @@ def test_configurations_are_strict() -> None:
     for path in set(CONFIGS.rglob("*.json")) - plans:
         assert read_config(path).stage == ("latent_vae" if path.stem in ("decoders", "discs") else path.stem)
     assert len(plans) == 3
+    for folder in (CONFIGS, CONFIGS / "smoke"):
+        flows = [read_config(folder / f"{stage}.json") for stage in ("structure_flow", "flows")]
+        assert len({source_folder(config, Path()) for config in flows}) == 1, "they share their data"
     for path in plans:
         assert set(read_plan(path).stages) == set(STAGES)
     values = json.loads((CONFIGS / "flows.json").read_text())

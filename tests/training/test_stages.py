@@ -114,6 +114,20 @@ def test_latents_reach_the_flows_normalised(runs: Path) -> None:
     assert 0.5 < float(latents.std()) < 2.0
 
 
+def test_flows_are_asked_at_the_times_of_few_steps(runs: Path) -> None:
+    values = config_values(tiny_config("flows"))
+    options = values["options"] | {"few_steps": 1.0, "latent_every": 1, "latent_objects": 2}
+    stage = tiny_trainer(parse_config(values | {"options": options}), runs).stage
+    asked: dict[str, set[float]] = {role: set() for role in ("sparse_structure_flow_model", "slat_flow_model")}
+    for role, times in asked.items():
+        stage.modules[role].register_forward_pre_hook(lambda _, given, times=times: times.update(given[1].tolist()))
+    for step in range(12):
+        stage.at_step(step)
+        for _ in stage.losses(step):
+            pass
+    assert asked == {"sparse_structure_flow_model": {1000.0, 750.0, 500.0}, "slat_flow_model": {1000.0, 750.0}}
+
+
 def test_flows_need_the_earlier_stages(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="sparse_structure_encoder is missing"):
         tiny_trainer(tiny_config("flows"), tmp_path)

@@ -1,6 +1,6 @@
 """Sampling of rectified flows: schedule, guidance, Euler integration, several images (velocity functions)."""
 
-from trellis.sampling.euler import GUESSED, Start, euler_sample, guess, initial_noise
+from trellis.sampling.euler import GUESSED, Start, euler_sample, first_step, guess, initial_noise
 from trellis.sampling.guidance import (
     MULTI_IMAGE_MODES,
     SPEEDS,
@@ -29,6 +29,7 @@ __all__ = [
     "combine_images",
     "euler_sample",
     "extrapolate",
+    "first_step",
     "guess",
     "guide",
     "initial_noise",

@@ -26,6 +26,12 @@ def initial_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float32)
 
 
+def first_step(latest: float, steps: int, rescale_t: float) -> int:
+    """The first step of the schedule at a time of at most `latest`; the last one where there is none."""
+    times = timesteps(steps, rescale_t)[:-1]
+    return next((index for index, t in enumerate(times) if t <= latest), steps - 1)
+
+
 @dataclass(frozen=True)
 class Start:
     """A sampling that starts on the way: at `strength` (1: noise alone; towards 0: next to nothing changes) of the way
@@ -34,14 +40,9 @@ class Start:
     values: Tensor
     strength: float
 
-    def first_step(self, steps: int, rescale_t: float) -> int:
-        """The first step of the schedule at a time of at most `strength`; the last one where there is none."""
-        times = timesteps(steps, rescale_t)[:-1]
-        return next((index for index, t in enumerate(times) if t <= self.strength), steps - 1)
-
     def state(self, noise: Tensor, *, steps: int, rescale_t: float, sigma: float) -> Tensor:
         """The state at the time of the first step."""
-        t = timesteps(steps, rescale_t)[self.first_step(steps, rescale_t)]
+        t = timesteps(steps, rescale_t)[first_step(self.strength, steps, rescale_t)]
         return (1 - t) * self.values.to(noise) + (sigma + (1 - sigma) * t) * noise
 
 
@@ -85,7 +86,7 @@ def euler_sample(
     x, first = noise, 0
     if start is not None:
         x = start.state(noise, steps=steps, rescale_t=rescale_t, sigma=sigma)
-        first = start.first_step(steps, rescale_t)
+        first = first_step(start.strength, steps, rescale_t)
     for index in progress.steps(stage, steps - first):
         t, t_next = times[first + index], times[first + index + 1]
         x = x + (t_next - t) * velocity(x, TIME_SCALE * t).to(x.dtype)

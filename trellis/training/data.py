@@ -58,7 +58,7 @@ def chunk_seeds(config: DataConfig, number: int) -> Tensor:
 def sample_chunk(config: DataConfig, number: int, device: torch.device) -> ObjectBatch:
     """The training objects of chunk `number`, all of one family; the families take turns.
 
-    Every family is a program of its own: a chunk of one costs an accelerator a thirtieth of the kernel launches of a
+    Every family is a program of its own: a chunk of one costs an accelerator a small part of the kernel launches of a
     mixed chunk, and a pool of many chunks is as mixed. Raises InvalidInputError for a chunk of meshes.
     """
     kind, _ = chunk_place(config, number)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from trellis.models import SamplerConfig
-from trellis.sampling import GUESSED, Start
+from trellis.sampling import GUESSED, first_step
 from trellis.sampling.schedule import timesteps
 from trellis.training.losses import logit_normal
 
@@ -18,7 +18,7 @@ def visited(sampler: SamplerConfig) -> list[float]:
     times = timesteps(sampler.steps, sampler.rescale_t)[:-1]
     if sampler.noises == 1:
         return times
-    return [1.0, *times[Start(torch.empty(0), GUESSED).first_step(sampler.steps, sampler.rescale_t) :]]
+    return [1.0, *times[first_step(GUESSED, sampler.steps, sampler.rescale_t) :]]
 
 
 def draw_times(count: int, few: Tensor, share: float, generator: torch.Generator) -> Tensor:

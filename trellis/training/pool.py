@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ from trellis.training.randomness import step_generator
 
 _READERS = 4  # threads
 Chunk = dict[str, Tensor]
-BITS = ("dense",)  # tensors of a chunk that its file holds as bits
+_BITS = ".bits"  # ends the names of tensors that a file holds as bits
 ALONE = Processes()
 logger = logging.getLogger(__name__)
 
@@ -71,12 +72,15 @@ class Pool:
         old = dict(zip(self._numbers, self._chunks))
         made = self._made([number for number in wanted if number not in old])
         chunks = [old[number] if number in old else next(made) for number in wanted]
-        self._chunks, self._numbers = chunks, wanted
-        self._data = {key: torch.cat([chunk[key] for chunk in chunks]) for key in chunks[0]}
-        # The concatenation is the storage; the chunks become views of it, so that nothing is held twice.
-        sizes = [{key: value.shape[0] for key, value in chunk.items()} for chunk in chunks]
-        split = {key: value.split([size[key] for size in sizes]) for key, value in self._data.items()}
-        self._chunks = [{key: parts[i] for key, parts in split.items()} for i in range(len(chunks))]
+        self._chunks, self._numbers, self._data = chunks, wanted, {}
+        old.clear()
+        # The concatenation is the storage; the chunks become views of it, one tensor after the other, so that little is
+        # held twice.
+        for key in list(chunks[0]):
+            sizes = [len(chunk[key]) for chunk in chunks]
+            self._data[key] = torch.cat([chunk.pop(key) for chunk in chunks])
+            for chunk, part in zip(chunks, self._data[key].split(sizes)):
+                chunk[key] = part
         if "counts" in self._data:
             self._counts = self._data["counts"].cpu().long()
             self._starts = self._counts.cumsum(0) - self._counts
@@ -219,25 +223,29 @@ def cached(
         path = chunk_path(folder, config, number)
         if path.is_file():
             stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            wanted = {key: value.to(device) for key, value in stored.items() if keys is None or key in keys}
-            return {key: unpacked(value) if key in BITS else value for key, value in wanted.items()}
+            wanted = {key: value for key, value in stored.items() if keys is None or key.removesuffix(_BITS) in keys}
+            return dict(_unpacked(key, value.to(device)) for key, value in wanted.items())
         chunk = make(number)
         folder.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(f".{os.getpid()}.part")
-        torch.save({key: (packed(value) if key in BITS else value).cpu() for key, value in chunk.items()}, aside)
+        torch.save({key: value.cpu() for key, value in starmap(_packed, chunk.items())}, aside)
         aside.replace(path)
         return chunk
 
     return load
 
 
-def packed(values: Tensor) -> Tensor:
-    """bool [..., 8 n] as bits, uint8 [..., n]."""
-    return (values.unflatten(-1, (-1, 8)) << torch.arange(8, dtype=torch.uint8, device=values.device)).sum(
-        -1, dtype=torch.uint8
-    )
+def _packed(key: str, value: Tensor) -> tuple[str, Tensor]:
+    """Name and tensor in a chunk's file: bool [..., 8 n] as bits, uint8 [..., n]."""
+    if value.dtype != torch.bool or value.shape[-1] % 8:
+        return key, value
+    places = torch.arange(8, dtype=torch.uint8, device=value.device)
+    return key + _BITS, (value.unflatten(-1, (-1, 8)) << places).sum(-1, dtype=torch.uint8)
 
 
-def unpacked(bits: Tensor) -> Tensor:
-    """What `packed` was given."""
-    return (bits[..., None] >> torch.arange(8, dtype=torch.uint8, device=bits.device) & 1).bool().flatten(-2)
+def _unpacked(key: str, value: Tensor) -> tuple[str, Tensor]:
+    """What `_packed` was given."""
+    if not key.endswith(_BITS):
+        return key, value
+    places = torch.arange(8, dtype=torch.uint8, device=value.device)
+    return key.removesuffix(_BITS), (value[..., None] >> places & 1).bool().flatten(-2)

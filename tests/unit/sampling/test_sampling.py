@@ -17,6 +17,7 @@ from trellis.sampling import (
     combine_images,
     euler_sample,
     extrapolate,
+    first_step,
     guess,
     guide,
     initial_noise,
@@ -265,7 +266,7 @@ def test_guesses_are_averaged_and_the_sampling_goes_on_from_their_mean() -> None
     assert (
         float((start.values - data).abs().max()) < 0.1 < float((guess(velocity, noises[:1]).values - data).abs().max())
     )
-    assert [start.first_step(steps, 3.0) for steps in (2, 4, 12)] == [1, 2, 6]
+    assert [first_step(start.strength, steps, 3.0) for steps in (2, 4, 12)] == [1, 2, 6]
     assert (heard[0], heard[-1]) == (StepInfo(Stage.STRUCTURE, 1, 400), StepInfo(Stage.STRUCTURE, 400, 400))
 
     token = CancelToken()

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from trellis.training.procedural.builder import Builder
 from trellis.training.procedural.families import (
+    aircraft,
     buildings,
     creatures,
+    figures,
     furniture,
     household,
     interior,
     nature,
-    things,
     tools,
     vehicles,
 )
@@ -20,13 +21,13 @@ _MEMBERS: tuple[Family, ...] = (
     furniture.chair, furniture.table, furniture.sofa, furniture.bed,
     household.mug, household.lamp, household.bottle, household.teapot, household.cake, household.ice_cream,
     tools.sword, tools.hammer, tools.guitar, tools.key,
-    vehicles.car, vehicles.truck, vehicles.aeroplane, vehicles.boat, vehicles.rocket, vehicles.train,
+    vehicles.car, vehicles.truck, aircraft.aeroplane, vehicles.boat, aircraft.rocket, vehicles.train,
     nature.tree, nature.conifer, nature.mushroom, nature.cactus, nature.flower, nature.fruit,
     creatures.robot, creatures.snowman, creatures.fish, creatures.bird, creatures.quadruped, creatures.bear,
     buildings.house, buildings.castle, buildings.lighthouse, buildings.windmill,
-    interior.wardrobe, interior.shelf, interior.bathtub, interior.toilet, interior.washbasin, interior.stairs,
+    furniture.wardrobe, furniture.shelf, interior.bathtub, interior.toilet, interior.washbasin, interior.stairs,
     interior.plant, interior.television, interior.appliance,
-    things.person, things.turtle, things.creature, things.bus, things.tractor, things.helicopter, things.church,
-    things.chest, things.shield,
+    figures.person, figures.turtle, figures.creature, vehicles.bus, vehicles.tractor, aircraft.helicopter,
+    buildings.church, household.chest, tools.shield,
 )  # fmt: skip
 FAMILIES: dict[str, Family] = {family.__name__: family for family in _MEMBERS}

@@ -1,5 +1,6 @@
-"""Buildings: house, castle tower, lighthouse, windmill."""
+"""Buildings: house, castle tower, lighthouse, windmill, church."""
 
+import torch
 from torch import Tensor
 
 from trellis.training.procedural.builder import Builder
@@ -182,3 +183,69 @@ def windmill(b: Builder) -> None:
     b.box((0.11, 0.1, 0.18), b.plain(b.pick(p.wood, p.accent)), at=(0, -r * 0.95, 0.18))
     b.sphere(0.09, b.plain(p.glass, 0.8), at=(0, -r * 0.85, h * 1.05), operation="paint")
     b.cylinder(r * 1.3, 0.06, b.plain(b.pick(p.wood, p.leaf)), at=(0, 0, b.uniform(0.0, 0.3)), present=b.chance(0.5))
+
+
+def church(b: Builder) -> None:
+    """Nave with a roof, front door and rows of windows; tower before it, beside it or on it, or twin towers."""
+    p = b.palette
+    wall = b.pattern(
+        b.pick(p.light, p.metal, p.wood, p.main), p.light, axis=2, chance=0.3, kinds=(1, 2), period=(0.15, 0.3)
+    )
+    roof = b.pattern(
+        b.pick(p.accent, p.dark, p.second, p.wood), p.dark, axis=2, chance=0.3, kinds=(1,), period=(0.15, 0.25)
+    )
+    w, d, h = b.uniform(0.28, 0.44), b.uniform(0.45, 0.85), b.uniform(0.22, 0.42)
+    b.box((w, d, h), wall, at=(0, 0, h))
+    pitch = b.uniform(0.16, 0.36)
+    b.box(((w + 0.07) * 0.52, d + 0.05, pitch), roof, rounding=0.02, grow=(-0.94, 0), at=(0, 0, 2 * h + pitch - 0.03))
+    wing = b.chance(0.3)
+    b.box((w + b.uniform(0.15, 0.3), d * 0.28, h * 0.85), wall, at=(0, d * 0.35, h * 0.85), present=wing)
+    b.box(
+        (w + b.uniform(0.15, 0.3), d * 0.17, 0.14), roof, grow=(0, -0.9), at=(0, d * 0.35, h * 1.7 + 0.12), present=wing
+    )
+    b.cylinder(w * 0.75, h * 0.85, wall, at=(0, d, h * 0.85), present=b.chance(0.4))
+    glass = b.plain(b.pick(p.glass, p.accent, p.dark), 0.9)
+    n = b.integer(2, 4)
+    b.box((w * 3, 0.055, h * 0.34), glass, at=(0, 0, h * 1.05), array=(1, d * 1.7 / n, n), operation="paint")
+    b.cylinder(
+        0.055, w * 3, glass, rotate=(0, 90, 0), at=(0, 0, h * 1.38), array=(1, d * 1.7 / n, n), operation="paint"
+    )
+    front = _church_tower(b, wall, roof, glass, size=(w, d, h), ridge=2 * h + 2 * pitch)
+    door, dw, dh = b.plain(b.pick(p.wood, p.dark, p.accent)), b.uniform(0.09, 0.14), b.uniform(0.13, 0.2)
+    b.box((dw, 0.06, dh), door, at=(0, front, dh))
+    b.cylinder(dw, 0.06, door, rotate=(90, 0, 0), at=(0, front, 2 * dh), present=b.chance(0.7))
+    b.cylinder(b.uniform(0.09, 0.14), 0.1, glass, rotate=(90, 0, 0), at=(0, front, 2 * h), operation="paint")
+    b.box((w + 0.2, d + 0.3, 0.05), b.plain(b.pick(p.leaf, p.metal)), at=(0, 0, 0), present=b.chance(0.35))
+
+
+def _church_tower(
+    b: Builder, wall: Tensor, roof: Tensor, glass: Tensor, *, size: tuple[Tensor, Tensor, Tensor], ridge: Tensor
+) -> Tensor:
+    """The tower or towers of a nave of half sizes `size`, with spires or domes; the y of the wall with the door."""
+    w, d, _ = size
+    place = b.integer(0, 3)  # before the front, beside it, on the ridge, twins
+    t = torch.where(place == 3, b.uniform(0.14, 0.18), b.uniform(0.17, 0.25))
+    side = torch.where(b.chance(0.5), 1.0, -1.0) * (w + t * 0.6)
+    x = torch.where(place == 1, side, 0.0)
+    y = torch.where(place == 0, -d - t * 0.6, torch.where(place == 2, -d * 0.4, -d + t * b.uniform(0.6, 1.0)))
+    top = torch.where(place == 2, ridge + b.uniform(0.05, 0.25), ridge + b.uniform(0.0, 0.5))
+    twins = (0, 2 * w, torch.where(place == 3, 2.0, 1.0))
+    round_tower, style = b.chance(0.25), b.integer(0, 2)
+    b.box((t, t, top / 2), wall, at=(x, y, top / 2), array=twins, present=~round_tower)
+    b.cylinder(t, top / 2, wall, at=(x, y, top / 2), array=twins, present=round_tower)
+    b.box((0.06, t * 2, 0.1), glass, at=(x, y, top - 0.2), array=twins, operation="paint")
+    b.box((t * 2, 0.06, 0.1), glass, at=(x, y, top - 0.2), operation="paint", present=place != 3)
+    spire = b.uniform(0.16, 0.42)
+    b.box((t * 0.6, t * 0.6, spire), roof, rounding=0.02, grow=(-0.9, -0.9), at=(x, y, top + spire - 0.03),
+          array=twins, present=(style == 0) & ~round_tower)  # fmt: skip
+    b.cylinder(t * 1.1, spire, roof, top=0.04, at=(x, y, top + spire - 0.03), array=twins,
+               present=(style == 0) & round_tower)  # fmt: skip
+    b.ellipsoid((t * 1.1, t * 1.1, t * b.uniform(0.9, 1.4)), roof, at=(x, y, top + 0.05), array=twins,
+                present=style == 1)  # fmt: skip
+    b.box((t * 1.12, t * 0.6, 0.13), roof, grow=(0, -0.9), at=(x, y, top + 0.1), array=twins, present=style == 2)
+    peak = top + torch.where(style == 0, 2 * spire, torch.where(style == 1, t * 1.1, 0.2))
+    cross = b.plain(b.pick(b.palette.metal, b.palette.dark), 0.8)
+    bare = b.chance(0.25)
+    b.box((0.055, 0.055, 0.17), cross, rounding=0.01, at=(x, y, peak + 0.05), array=twins, present=~bare)
+    b.box((0.13, 0.055, 0.05), cross, rounding=0.01, at=(x, y, peak + 0.09), array=twins, present=~bare & (place != 3))
+    return torch.where(place == 0, y - t, -d)

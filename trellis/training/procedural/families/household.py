@@ -1,6 +1,7 @@
-"""Household things: mug, lamp, bottle, teapot and the like."""
+"""Household things: mug, lamp, bottle, teapot, chest and the like."""
 
 import torch
+from torch import Tensor
 
 from trellis.training.procedural.builder import Builder
 
@@ -217,3 +218,61 @@ def ice_cream(b: Builder) -> None:
         present=b.chance(0.5),
     )
     b.limb((tip + 0.1, 0.1, top - 0.2), (tip + 0.32, 0.2, top + 0.3), 0.065, wafer, flat=True, present=b.chance(0.4))
+
+
+def chest(b: Builder) -> None:
+    """Treasure chest: rounded or flat lid, shut or open, with bands, lock, feet and sometimes a heap of treasure."""
+    p = b.palette
+    wood = b.pattern(
+        b.pick(p.wood, p.wood, p.main, p.dark), p.wood * 0.7, axis=2, chance=0.6, kinds=(1,), period=(0.15, 0.3)
+    )
+    metal = b.plain(b.pick(p.metal, p.accent, p.dark), 0.9)
+    w, d, h = b.uniform(0.62, 0.95), b.uniform(0.28, 0.38), b.uniform(0.17, 0.29)
+    is_open, flat = b.chance(0.45), b.chance(0.35)
+    angle = torch.where(is_open, b.uniform(35, 105), 0.0)
+    c, s = angle.deg2rad().cos(), angle.deg2rad().sin()
+    top, tall = 2 * h, b.uniform(0.07, 0.18)
+    ly, lz = d - d * c, top + d * s
+
+    def lid(up: float | Tensor) -> tuple[float, Tensor, Tensor]:
+        return 0.0, ly + up * s, lz + up * c
+
+    turn, x = (-angle, 0, 0), w * b.uniform(0.45, 0.8)
+    # The lid goes first, so that what hollows it does not cut the chest.
+    b.cylinder(d, w, wood, rotate=(0, 90, 0), rounding=0.03, at=lid(0), present=~flat)
+    b.cylinder(d + 0.04, 0.075, metal, rotate=(0, 90, 0), at=(x, ly, lz), mirror="x", present=~flat)
+    b.box((w * 2, d * 2, d), wood, rotate=turn, at=lid(-d), operation="subtract", present=~flat)
+    b.cylinder(d * 0.72, w * 0.85, wood, rotate=(0, 90, 0), at=lid(0), operation="subtract", present=~flat & is_open)
+    b.box(
+        (w, d, tall),
+        wood,
+        rotate=turn,
+        rounding=0.03,
+        grow=(b.uniform(-0.12, 0), -0.08),
+        at=lid(tall),
+        present=flat,
+    )
+    b.box((0.075, d + 0.03, tall + 0.03), metal, rotate=turn, at=(x, ly + tall * s, lz + tall * c), mirror="x",
+          present=flat)  # fmt: skip
+    b.box((w, d, h), wood, rounding=0.02, grow=(b.uniform(0, 0.1), 0), at=(0, 0, h))
+    b.box((0.075, d + 0.04, h + 0.02), metal, rounding=0.01, at=(x, 0, h), mirror="x")
+    b.box((w * 0.86, d * 0.78, h), b.plain(p.dark), at=(0, 0, top + h * 0.35), operation="subtract", present=is_open)
+    gold = b.plain(b.pick(torch.tensor([0.95, 0.76, 0.2]).expand(b.count, 3), p.accent, p.glass), 1.0)
+    full = is_open & b.chance(0.7)
+    heap = b.uniform(0.08, 0.22)
+    b.ellipsoid((w * 0.84, d * 0.76, heap + h * 0.5), gold, at=(0, 0, top - h * 0.5), present=full)
+    b.sphere(
+        0.1, gold, at=(0, -d * 0.2, top - h * 0.5 + heap + h * 0.4), array=(0, w * 0.4, b.integer(1, 3)), present=full
+    )
+    _chest_fittings(b, metal, size=(w, d, h), shut=~is_open)
+
+
+def _chest_fittings(b: Builder, metal: Tensor, *, size: tuple[Tensor, Tensor, Tensor], shut: Tensor) -> None:
+    """Lock with a keyhole, a band round the edge, feet and rings at the sides of a chest of half sizes `size`."""
+    p, (w, d, h), top = b.palette, size, 2 * size[2]
+    lock = b.plain(b.pick(p.metal, p.accent, p.dark), 1.0)
+    b.box((b.uniform(0.09, 0.15), 0.07, b.uniform(0.1, 0.15)), lock, rounding=0.03, at=(0, -d - 0.02, top - 0.07))
+    b.sphere(0.05, b.plain(p.dark * 0.4), at=(0, -d - 0.09, top - 0.07), operation="paint")
+    b.box((w + 0.03, d + 0.03, 0.06), metal, rounding=0.02, at=(0, 0, top - 0.07), present=shut & b.chance(0.4))
+    b.sphere(0.12, metal, at=(w * 0.85, d * 0.8, 0.02), mirror="xy", present=b.chance(0.4))
+    b.torus(0.12, 0.05, lock, rotate=(0, 90, 0), at=(w + 0.03, 0, h * 1.1), mirror="x", present=b.chance(0.4))

@@ -1,85 +1,11 @@
-"""Things of a room: wardrobe, shelf, bathtub, toilet, washbasin, stairs, plant, television, appliance."""
+"""Fixtures of a room: bathtub, toilet, washbasin, stairs, plant, television, appliance."""
 
 import torch
 from torch import Tensor
 
 from trellis.training.procedural.builder import Builder
 
-
-def wardrobe(b: Builder) -> None:
-    """Wardrobe, dresser or cupboard: doors and drawers with handles, feet or a plinth, glass or mirror panes."""
-    p = b.palette
-    body = b.plain(b.pick(p.wood, p.wood, p.light, p.dark, p.main))
-    front = b.pattern(b.pick(p.wood, p.light, p.main, p.second, p.wood * 0.8), p.light, axis=0, chance=0.2, kinds=(1,))
-    metal = b.plain(b.pick(p.metal, p.dark, p.accent), 0.8)
-    w, h, d = b.uniform(0.42, 1.0), b.uniform(0.36, 1.0), b.uniform(0.24, 0.36)
-    feet, foot = b.chance(0.6), b.uniform(0.06, 0.2)
-    b.box((w, d, h), body, at=(0, 0, foot + h))
-    b.box((w * 0.94, d * 0.9, foot * 0.6), b.plain(p.dark), at=(0, 0, foot * 0.6), present=~feet)
-    b.cylinder(0.06, foot * 0.6, metal, top=b.uniform(0.06, 0.1), at=(w - 0.1, d - 0.1, foot * 0.6), mirror="xy",
-               present=feet)  # fmt: skip
-    brim = b.uniform(0.02, 0.1)
-    b.box((w + brim, d + brim, 0.055), body, grow=(b.uniform(-0.04, 0.04), 0), at=(0, 0, foot + 2 * h),
-          present=b.chance(0.6))  # fmt: skip
-    share = torch.where(b.chance(0.3), 1.0, b.uniform(0.25, 0.65))  # how much of the front the drawers take
-    share = torch.where(b.chance(0.35), 0.0, share)
-    drawers, doors = share > 0.1, share < 0.9
-    rows = (share * h / b.uniform(0.13, 0.2)).round().clamp(1, 5)
-    above = b.chance(0.2)
-    tall, low = h * share / rows, torch.where(above, foot + 2 * h * (1 - share), foot)
-    columns = torch.where((w > 0.6) & b.chance(0.6), 2.0, 1.0)
-    x, z = (columns - 1) * w / 2, low + share * h
-    b.box((w / columns - 0.035, 0.055, tall - 0.03), front, at=(x, -d - 0.01, z), mirror="x",
-          array=(2, tall * 2, rows), present=drawers)  # fmt: skip
-    knob, bar = b.uniform(0.05, 0.07), b.chance(0.5)
-    b.sphere(knob, metal, at=(x, -d - 0.1, z), mirror="x", array=(2, tall * 2, rows), present=drawers & ~bar)
-    b.box((w / columns * 0.4, 0.05, 0.05), metal, at=(x, -d - 0.09, z), mirror="x", array=(2, tall * 2, rows),
-          present=drawers & bar)  # fmt: skip
-    leaves = (w / b.uniform(0.2, 0.34)).round().clamp(2, 4)
-    each, half = w / leaves, h * (1 - share)
-    z = torch.where(above, foot, foot + 2 * h * share) + half
-    b.box((each - 0.025, 0.055, half - 0.03), front, at=(0, -d - 0.01, z), array=(0, each * 2, leaves), present=doors)
-    pane = b.plain(b.pick(p.glass, p.glass, p.light, p.second), 0.9)
-    b.box((each * 0.66, 0.2, half * b.uniform(0.5, 0.8)), pane, at=(0, -d - 0.12, z), array=(0, each * 2, leaves),
-          operation="paint", present=doors & b.chance(0.45))  # fmt: skip
-    odd = leaves == 3
-    b.box((0.05, 0.05, (half * b.uniform(0.12, 0.35)).clamp_min(0.05)), metal, rounding=0.04,
-          at=(torch.where(leaves == 4, w / 2, 0.0), -d - 0.09, z), mirror="x",
-          array=(0, torch.where(odd, each * 2, b.uniform(0.15, 0.2)), torch.where(odd, 3.0, 2.0)),
-          present=doors)  # fmt: skip
-
-
-def shelf(b: Builder) -> None:
-    """Open shelves (bookcase, cubes, ladder) with rows of books, boxes, balls and vases."""
-    p = b.palette
-    wood = b.plain(b.pick(p.wood, p.wood, p.light, p.dark, p.main, p.metal))
-    w, d, n = b.uniform(0.36, 1.0), b.uniform(0.18, 0.28), b.integer(2, 5)
-    gap, t, foot = torch.minimum(b.uniform(0.34, 0.62), 2.2 / n), b.uniform(0.05, 0.065), b.uniform(0.05, 0.3)
-    h = n * gap / 2
-    closed, posts = b.chance(0.55), b.chance(0.35)
-    top = foot + 2 * h
-    b.box((t, d, h + foot / 2 + t), wood, at=(w, 0, h + foot / 2), mirror="x", present=~posts)
-    b.box((0.055, 0.055, h + foot / 2 + t), wood, at=(w, d - 0.05, h + foot / 2), mirror="xy", present=posts)
-    b.box((w, d, t), wood, at=(0, 0, foot + h), array=(2, gap, n + 1))
-    b.box((w, 0.05, h), b.plain(b.pick(p.wood * 0.8, p.light, p.second)), at=(0, d - 0.05, foot + h), present=closed)
-    cubes = (2 * w / gap).round().clamp(1, 4)
-    between = (cubes - 1).clamp_min(1)
-    b.box((0.05, d * 0.96, h), wood, at=(0, 0, foot + h), array=(0, 2 * w / (between + 1), between),
-          present=(cubes > 1) & b.chance(0.5))  # fmt: skip
-    for level in range(5):
-        there, books = n > level, b.chance(0.7)
-        z, long, side = foot + level * gap, b.uniform(0.25, 0.9) * (w - 0.05), torch.where(b.chance(0.5), 1.0, -1.0)
-        tall = (gap / 2 - t) * b.uniform(0.55, 0.9)
-        first, second = b.pick(p.main, p.second, p.accent, p.dark), b.pick(p.light, p.accent, p.wood, p.main)
-        rows = b.pattern(first, second, axis=0, chance=0.85, kinds=(1, 1, 4), period=(0.14, 0.3))
-        b.box((long, d * b.uniform(0.6, 0.85), tall), rows, at=(side * (w - 0.05 - long), 0.02, z + t + tall - 0.01),
-              present=there & books)  # fmt: skip
-        r = torch.minimum(d * 0.8, tall)
-        b.cylinder(r * b.uniform(0.5, 1.0), tall, rows, top=r * b.uniform(0.4, 1.0), rounding=0.05,
-                   at=(side * -w * b.uniform(0.0, 0.5), 0, z + t + tall - 0.01),
-                   present=there & ~books & b.chance(0.8))  # fmt: skip
-    b.ellipsoid((0.16, 0.16, b.uniform(0.12, 0.26)), b.plain(b.pick(p.accent, p.leaf, p.light), 0.6),
-                at=(b.uniform(-0.6, 0.6) * w, 0, top + t + 0.1), present=b.chance(0.4))  # fmt: skip
+_FOOT = 0.07  # of appliances
 
 
 def bathtub(b: Builder) -> None:
@@ -340,25 +266,36 @@ def appliance(b: Builder) -> None:
     d = b.uniform(0.36, 0.52)
     w = torch.where(micro, b.uniform(0.8, 1.0), torch.where(fridge, b.uniform(0.4, 0.64), b.uniform(0.48, 0.64)))
     h = torch.where(micro, b.uniform(0.36, 0.5), torch.where(fridge, b.uniform(0.8, 1.05), b.uniform(0.6, 0.78)))
-    foot = 0.07
-    z = foot + h
+    z = _FOOT + h
     b.box((w, d, h), case, rounding=b.uniform(0.02, 0.1), at=(0, 0, z))
     b.cylinder(0.08, 0.06, b.plain(p.dark), at=(w - 0.1, d - 0.1, 0.05), mirror="xy")
     panel = b.plain(b.pick(p.dark, p.metal, p.light, p.second))
-    b.box((w * 0.95, 0.06, h * 0.12), panel, at=(0, -d, foot + h * 1.84), present=washer | stove)
+    b.box((w * 0.95, 0.06, h * 0.12), panel, at=(0, -d, _FOOT + h * 1.84), present=washer | stove)
     b.cylinder(b.uniform(0.06, 0.085), 0.07, trim, rotate=(90, 0, 0),
-               at=(w * b.uniform(-0.1, 0.3), -d - 0.07, foot + h * 1.84), array=(0, w * 0.3, b.integer(1, 4)),
+               at=(w * b.uniform(-0.1, 0.3), -d - 0.07, _FOOT + h * 1.84), array=(0, w * 0.3, b.integer(1, 4)),
                present=washer | stove)  # fmt: skip
     r = torch.minimum(w, h) * b.uniform(0.5, 0.68)
-    b.torus(r, b.uniform(0.06, 0.1), trim, rotate=(90, 0, 0), at=(0, -d, foot + h * 0.9), present=washer)
-    b.ellipsoid((r, b.uniform(0.05, 0.14), r), glass, at=(0, -d, foot + h * 0.9), present=washer)
+    b.torus(r, b.uniform(0.06, 0.1), trim, rotate=(90, 0, 0), at=(0, -d, _FOOT + h * 0.9), present=washer)
+    b.ellipsoid((r, b.uniform(0.05, 0.14), r), glass, at=(0, -d, _FOOT + h * 0.9), present=washer)
     split = torch.where(fridge, b.uniform(0.28, 0.72), 0.0)  # where the two doors of a fridge meet
     _oven_and_fridge_doors(b, (w, d, h), (stove, fridge, micro), split=split, case=case, trim=trim, glass=glass)
     ring = torch.minimum(w, d) * b.uniform(0.26, 0.38)
-    b.cylinder(ring, 0.055, b.plain(p.dark), at=(w * 0.48, d * 0.46, 2 * h + foot + 0.03), mirror="xy", present=stove)
-    b.box((w, 0.07, b.uniform(0.1, 0.24)), panel, at=(0, d - 0.07, 2 * h + foot + 0.05), present=stove & b.chance(0.5))
+    b.cylinder(
+        ring,
+        0.055,
+        b.plain(p.dark),
+        at=(w * 0.48, d * 0.46, 2 * h + _FOOT + 0.03),
+        mirror="xy",
+        present=stove,
+    )
+    b.box(
+        (w, 0.07, b.uniform(0.1, 0.24)),
+        panel,
+        at=(0, d - 0.07, 2 * h + _FOOT + 0.05),
+        present=stove & b.chance(0.5),
+    )
     b.cylinder(0.24, b.uniform(0.1, 0.2), b.plain(b.pick(p.accent, p.metal, p.second), 0.7),
-               at=(-w * 0.48, -d * 0.4, 2 * h + foot + 0.2), present=stove & b.chance(0.4))  # fmt: skip
+               at=(-w * 0.48, -d * 0.4, 2 * h + _FOOT + 0.2), present=stove & b.chance(0.4))  # fmt: skip
 
 
 def _oven_and_fridge_doors(
@@ -367,26 +304,50 @@ def _oven_and_fridge_doors(
 ) -> None:  # fmt: skip
     """The doors of a stove, a fridge (halves meeting at `split` of its height, or two leaves) and a microwave."""
     (w, d, h), (stove, fridge, micro) = size, kinds
-    foot, p = 0.07, b.palette
+    p = b.palette
     door = b.plain(b.pick(p.light, p.metal, p.dark, p.second), 0.5)
-    low = foot + h * 0.85
+    low = _FOOT + h * 0.85
     b.box((w * 0.93, 0.06, h * 0.76), door, at=(0, -d, low), present=stove)
     b.box((w * 0.65, 0.2, h * b.uniform(0.3, 0.45)), glass, at=(0, -d - 0.15, low - h * 0.1), operation="paint",
           present=stove)  # fmt: skip
     b.box((w * 0.75, 0.06, 0.055), trim, rounding=0.04, at=(0, -d - 0.11, low + h * 0.58), present=stove)
     leaves = fridge & b.chance(0.3)
     halves, gap = fridge & ~leaves, 0.025
-    b.box((w - 0.01, 0.07, h * split - gap), case, rounding=0.04, at=(0, -d - 0.02, foot + h * split), present=halves)
-    b.box((w - 0.01, 0.07, h * (1 - split) - gap), case, rounding=0.04, at=(0, -d - 0.02, foot + h * (1 + split)),
+    b.box(
+        (w - 0.01, 0.07, h * split - gap),
+        case,
+        rounding=0.04,
+        at=(0, -d - 0.02, _FOOT + h * split),
+        present=halves,
+    )
+    b.box((w - 0.01, 0.07, h * (1 - split) - gap), case, rounding=0.04, at=(0, -d - 0.02, _FOOT + h * (1 + split)),
           present=halves)  # fmt: skip
     b.box(
-        (w / 2 - 0.02, 0.07, h - gap), case, rounding=0.04, at=(0, -d - 0.02, foot + h), array=(0, w, 2), present=leaves
+        (w / 2 - 0.02, 0.07, h - gap),
+        case,
+        rounding=0.04,
+        at=(0, -d - 0.02, _FOOT + h),
+        array=(0, w, 2),
+        present=leaves,
     )
     long = b.uniform(0.12, 0.26)
-    b.box((0.055, 0.06, long), trim, rounding=0.04, at=(-w + 0.16, -d - 0.13, foot + 2 * h * split),
+    b.box((0.055, 0.06, long), trim, rounding=0.04, at=(-w + 0.16, -d - 0.13, _FOOT + 2 * h * split),
           array=(2, long * 2 + 0.2, 2), present=halves)  # fmt: skip
-    b.box((0.055, 0.06, h * 0.4), trim, rounding=0.04, at=(0.1, -d - 0.13, foot + h), mirror="x", present=leaves)
-    b.box((w * 0.62, 0.2, h * 0.7), glass, at=(-w * 0.27, -d - 0.15, foot + h), operation="paint", present=micro)
-    b.box((0.055, 0.06, h * 0.65), trim, rounding=0.04, at=(w * 0.42, -d - 0.06, foot + h), present=micro)
-    b.cylinder(0.09, 0.06, trim, rotate=(90, 0, 0), at=(w * 0.75, -d - 0.04, foot + h),
+    b.box(
+        (0.055, 0.06, h * 0.4),
+        trim,
+        rounding=0.04,
+        at=(0.1, -d - 0.13, _FOOT + h),
+        mirror="x",
+        present=leaves,
+    )
+    b.box(
+        (w * 0.62, 0.2, h * 0.7),
+        glass,
+        at=(-w * 0.27, -d - 0.15, _FOOT + h),
+        operation="paint",
+        present=micro,
+    )
+    b.box((0.055, 0.06, h * 0.65), trim, rounding=0.04, at=(w * 0.42, -d - 0.06, _FOOT + h), present=micro)
+    b.cylinder(0.09, 0.06, trim, rotate=(90, 0, 0), at=(w * 0.75, -d - 0.04, _FOOT + h),
                array=(1, h * 0.6, b.integer(1, 3)), present=micro)  # fmt: skip

@@ -1,6 +1,7 @@
-"""Long things held in the hand: sword, hammer, axe, guitar."""
+"""Long things held in the hand: sword, hammer, axe, guitar, shield."""
 
 import torch
+from torch import Tensor
 
 from trellis.training.procedural.builder import Builder
 
@@ -141,3 +142,58 @@ def key(b: Builder) -> None:
     b.box((w, 0.06, 0.06), metal, at=(w, 0, -h * 0.72), array=(2, 0.2, n), rounding=0.02)
     b.box((0.07, 0.06, 0.2), metal, at=(w * 1.7, 0, -h * 0.72), present=b.chance(0.4), rounding=0.02)
     b.sphere(tube * 1.2, metal, at=(0, 0, -h), present=torch.ones(b.count, dtype=torch.bool))
+
+
+def shield(b: Builder) -> None:
+    """Round, kite, heater or tower shield that stands upright: rim, field with a painted device, boss, studs."""
+    p = b.palette
+    rim = b.plain(b.pick(p.metal, p.dark, p.accent, p.wood), 0.8)
+    field = b.pattern(b.pick(p.main, p.wood, p.second, p.metal), p.light, axis=None, chance=0.35, kinds=(1, 2, 3),
+                      period=(0.25, 0.7), gloss=0.5)  # fmt: skip
+    kind = b.integer(0, 3)  # round, kite, heater, tower
+    w, upper, point = b.uniform(0.6, 0.8), b.uniform(0.25, 0.5), b.uniform(0.45, 0.75)
+    tower = kind == 3
+    high = torch.where(tower, b.uniform(0.85, 1.05), upper)
+    tail = torch.where(kind == 1, b.uniform(1.0, 1.5), point + 0.25)
+    belly, thick, border = b.uniform(0.62, 0.85), b.uniform(0.06, 0.1), b.uniform(0.84, 0.92)
+    pointed = (kind == 1) | (kind == 2)
+    wide = torch.where(kind == 0, w, torch.where(tower, w * 0.8, w * 0.85))
+    for material, k, y in ((rim, torch.ones_like(w), 0.0), (field, border, -0.06)):
+        b.cylinder(wide * k, thick, material, rotate=(90, 0, 0), at=(0, y, 0), present=kind <= 1)
+        b.box((wide * k, thick, high - wide * (1 - k)), material, rounding=0.03, at=(0, y, 0), present=kind >= 2)
+        start = torch.where(kind == 1, 0.05, -high + 0.08)
+        middle, end = tail * 0.45 / 2, tail * 0.6 / 2 * k
+        bottom = wide * belly * k
+        mean = (wide * k + bottom) / 2
+        b.box((mean, thick, middle), material, rounding=0.01, grow=((wide * k - bottom) / (2 * mean), 0),
+              at=(0, y, start - middle), present=pointed)  # fmt: skip
+        b.box((bottom * 0.53, thick, end), material, rounding=0.01, grow=(0.88, 0),
+              at=(0, y, start - 2 * middle - end + 0.02), present=pointed)  # fmt: skip
+    b.cylinder(wide * 0.42, 0.5, rim, rotate=(90, 0, 0), at=(wide * 0.55, 0, high + wide * 0.24), mirror="x",
+               operation="subtract", present=(kind == 2) & b.chance(0.4))  # fmt: skip
+    _shield_device(b, rim, wide=wide, thick=thick, round_shield=kind == 0)
+    b.torus(0.17, 0.06, b.plain(b.pick(p.wood, p.dark)), rotate=(0, 90, 0), at=(0, thick, 0))
+
+
+def _shield_device(b: Builder, rim: Tensor, *, wide: Tensor, thick: Tensor, round_shield: Tensor) -> None:
+    """What is on the front: a painted cross, stripe, halves or chevron, a boss or spike, a raised disc, studs."""
+    p = b.palette
+    ink = b.plain(b.pick(p.accent, p.light, p.dark, p.second), 0.5)
+    style, bar = b.integer(0, 5), wide * b.uniform(0.12, 0.22)
+    front = -thick - 0.3
+    upright, across = (style == 0) | (style == 1), (style == 0) | (style == 2)
+    b.box((bar, 0.3, 3), ink, at=(0, front, 0), operation="paint", present=upright)
+    b.box((wide * 2, 0.3, bar), ink, at=(0, front, 0.05), operation="paint", present=across)
+    b.box((3, 0.3, 3), ink, at=(3, front, 0), operation="paint", present=style == 3)
+    b.box((bar, 0.3, wide), ink, rotate=(0, -45, 0), at=(wide * 0.5, front, -wide * 0.35), mirror="x",
+          operation="paint", present=style == 4)  # fmt: skip
+    y = -thick - 0.05
+    boss, spike = b.chance(0.55), b.chance(0.35)
+    b.ellipsoid((bar * 1.6, b.uniform(0.14, 0.24), bar * 1.6), rim, at=(0, y, 0.05), present=boss)
+    b.limb((0, y, 0.05), (0, y - b.uniform(0.25, 0.4), 0.05), 0.1, rim, end_radius=0.05, present=boss & spike)
+    star = ~boss & b.chance(0.6)
+    b.box((wide * 0.32, 0.08, wide * 0.32), ink, rounding=0.02, rotate=(0, 45, 0), at=(0, y, 0.05), present=star)
+    studs = b.chance(0.5)
+    b.sphere(0.075, rim, rotate=(90, 0, 0), at=(0, y - 0.02, 0), radial=(b.integer(5, 10), wide * 0.72),
+             present=studs & round_shield)  # fmt: skip
+    b.sphere(0.075, rim, at=(wide * 0.7, y - 0.02, 0.15), mirror="x", present=studs & ~round_shield)

@@ -1,4 +1,4 @@
-"""Vehicles: car, truck, aeroplane, boat, rocket, train engine."""
+"""Vehicles on land and water: car, truck, boat, train engine, bus, tractor."""
 
 import torch
 from torch import Tensor
@@ -87,89 +87,6 @@ def truck(b: Builder) -> None:
     )
 
 
-def aeroplane(b: Builder) -> None:
-    """Fuselage, swept wings (low or high), tail, engines or a propeller."""
-    p = b.palette
-    body = b.pattern(b.pick(p.light, p.main, p.second), p.accent, axis=0, chance=0.4, gloss=0.8)
-    wing = b.pattern(b.pick(p.main, p.light, p.accent), p.second, axis=0, chance=0.35, gloss=0.5)
-    r, half = b.uniform(0.13, 0.2), b.uniform(0.75, 1.05)
-    b.capsule(half * 0.5, r * b.uniform(0.85, 1.0), body, top=r, rotate=(90, 0, 0), at=(0, -half * 0.4, 0))
-    b.capsule(half * 0.5, r * 0.4, body, top=r, rotate=(90, 0, 0), at=(0, half * 0.5, r * 0.25), blend=0.1)
-    span, chord, sweep = b.uniform(0.75, 1.15), b.uniform(0.17, 0.3), b.uniform(-0.05, 0.5)
-    height, rise = r * b.uniform(-0.6, 0.8), b.uniform(-4, 9)
-    b.box(
-        (0.05, chord, span / 2),
-        wing,
-        rounding=0.03,
-        grow=(0, b.uniform(-0.6, -0.1)),
-        shear=(0, sweep / 2),
-        rotate=(0, 90 - rise, 0),
-        at=(span / 2, -half * 0.15 + sweep / 2, height),
-        mirror="x",
-    )
-    _aeroplane_tail(b, wing, half=half, r=r)
-    prop = _aeroplane_engines(b, half=half, r=r, wing_at=(span, height))
-    glass = b.plain(p.dark * 0.5 + p.glass * 0.5, 1.0)
-    b.ellipsoid((r * 0.8, r * 1.5, r * 0.8), glass, at=(0, -half * 0.75, r * 0.75), present=prop | b.chance(0.3))
-    b.sphere(r * 0.8, glass, at=(0, -half * 0.95, r * 0.8), operation="paint")
-    b.sphere(
-        0.045,
-        glass,
-        array=(1, 0.15, b.integer(4, 7)),
-        at=(r, 0, r * 0.35),
-        mirror="x",
-        operation="paint",
-        present=~prop,
-    )
-
-
-def _aeroplane_tail(b: Builder, wing: Tensor, *, half: Tensor, r: Tensor) -> None:
-    """Fin and tail plane at the end of a fuselage of half length `half` and radius `r`."""
-    tail_y = half * 0.95
-    fin = b.uniform(0.15, 0.24)
-    b.box((0.045, 0.13, fin), wing, rounding=0.03, grow=(0, -0.35), shear=(0, 0.1), at=(0, tail_y, r * 0.3 + fin))
-    tail_span = b.uniform(0.26, 0.42)
-    tail_z = torch.where(b.chance(0.3), r * 0.3 + fin * 1.8, r * 0.3)
-    b.box(
-        (0.04, 0.11, tail_span / 2),
-        wing,
-        rounding=0.02,
-        grow=(0, -0.35),
-        shear=(0, 0.06),
-        rotate=(0, 90, 0),
-        at=(tail_span / 2, tail_y + 0.1, tail_z),
-        mirror="x",
-    )
-
-
-def _aeroplane_engines(b: Builder, *, half: Tensor, r: Tensor, wing_at: tuple[Tensor, Tensor]) -> Tensor:
-    """A propeller at the nose or jets below the wings of span and height `wing_at`; where it is a propeller."""
-    p, (span, height) = b.palette, wing_at
-    prop = b.chance(0.45)
-    nose = -half * 0.9 - r * 0.9
-    b.cylinder(0.07, 0.08, b.plain(p.dark), rotate=(90, 0, 0), at=(0, nose, 0), present=prop)
-    b.box(
-        (b.uniform(0.28, 0.4), 0.03, 0.05),
-        b.plain(p.dark),
-        rounding=0.02,
-        rotate=(0, b.uniform(0, 90), 0),
-        at=(0, nose - 0.03, 0),
-        present=prop,
-    )
-    jet = b.plain(b.pick(p.metal, p.accent, p.dark), 0.8)
-    b.cylinder(
-        b.uniform(0.08, 0.12),
-        b.uniform(0.14, 0.22),
-        jet,
-        rotate=(90, 0, 0),
-        rounding=0.04,
-        at=(span * b.uniform(0.35, 0.5), -half * 0.15, height - 0.12),
-        mirror="x",
-        present=~prop,
-    )
-    return prop
-
-
 def boat(b: Builder) -> None:
     """Hull with a cut-out deck; sailing rig, or a cabin with a funnel."""
     p = b.palette
@@ -224,38 +141,6 @@ def boat(b: Builder) -> None:
     b.box((w * 0.85, cab_l * 1.2, 0.045), b.plain(p.accent), at=(0, cy, z + cab_h), present=~sail & b.chance(0.5))
 
 
-def rocket(b: Builder) -> None:
-    """Body, nose cone, three to five fins, portholes, nozzle and optional boosters."""
-    p = b.palette
-    body = b.pattern(b.pick(p.light, p.metal, p.main), p.accent, axis=2, chance=0.5, gloss=0.7)
-    trim = b.plain(b.pick(p.accent, p.main, p.second), 0.6)
-    r, h = b.uniform(0.24, 0.38), b.uniform(0.5, 0.85)
-    plump = b.chance(0.5)
-    b.cylinder(r * 0.85, h, body, top=r * 0.95, rounding=0.04, at=(0, 0, 0), present=~plump)
-    b.ellipsoid((r * 1.15, r * 1.15, h * 1.5), body, at=(0, 0, 0.1), present=plump)
-    nose = b.uniform(0.2, 0.4)
-    b.cylinder(r * 0.95, nose, trim, top=0.03, rounding=0.02, at=(0, 0, h + nose), present=~plump)
-    b.box((2, 2, 0.5), trim, at=(0, 0, h * 0.95 + 0.5), operation="paint", present=plump)
-    n = b.integer(3, 5)
-    fin, low = b.uniform(0.2, 0.34), -h * 0.7
-    b.box(
-        (fin / 2 + 0.12, 0.045, b.uniform(0.18, 0.3)),
-        trim,
-        rounding=0.03,
-        grow=(-0.5, 0),
-        shear=(-fin * 0.35, 0),
-        at=(0, 0, low),
-        radial=(n, r * 0.7 + fin / 2),
-    )
-    b.cylinder(r * 0.7, 0.12, b.plain(p.dark), top=r * 0.45, at=(0, 0, -h - 0.08 - torch.where(plump, 0.2, 0.0)))
-    window = b.plain(p.glass, 1.0)
-    b.sphere(r * 0.5, b.plain(p.metal, 0.8), at=(0, -r, h * 0.5), operation="paint")
-    b.sphere(r * 0.34, window, at=(0, -r, h * 0.5), operation="paint")
-    b.sphere(r * 0.3, window, at=(0, -r, -h * 0.1), operation="paint", present=b.chance(0.5))
-    b.capsule(h * 0.45, r * 0.42, trim, top=r * 0.3, at=(r * 1.25, 0, -h * 0.45), mirror="x", present=b.chance(0.25))
-    b.torus(r * 0.92, 0.05, trim, at=(0, 0, -h * 0.35), present=~plump & b.chance(0.4))
-
-
 def train(b: Builder) -> None:
     """Steam engine: boiler, cab, chimney, domes, three pairs of wheels and a cow catcher."""
     p = b.palette
@@ -295,3 +180,116 @@ def train(b: Builder) -> None:
         present=b.chance(0.7),
     )
     b.sphere(0.07, b.plain(p.light, 0.9), at=(0, -half + 0.05, z + r * 0.2), present=b.chance(0.6))
+
+
+def bus(b: Builder) -> None:
+    """Long bus, double-decker, school bus with a bonnet or a short van: rows of windows, doors, wheels, roof gear."""
+    p = b.palette
+    paint = b.pattern(b.pick(p.main, p.accent, p.second, p.light), p.light, axis=2, chance=0.3, kinds=(1, 3), gloss=0.8)
+    van, double = b.chance(0.35), b.chance(0.3)
+    bonnet = b.chance(0.4) & (van | ~double)
+    w, wheel = b.uniform(0.34, 0.44), b.uniform(0.15, 0.2)
+    half = torch.where(van, b.uniform(0.62, 0.8), b.uniform(0.9, 1.25))
+    h = torch.where(double & ~van, b.uniform(0.5, 0.62), b.uniform(0.28, 0.38))
+    floor = wheel * b.uniform(0.7, 1.1)
+    z = floor + h
+    slope = torch.where(van, b.uniform(-0.25, -0.05), b.uniform(-0.05, 0.0))
+    b.box((w, half, h), paint, rounding=b.uniform(0.04, 0.14), grow=(b.uniform(-0.1, 0), slope), at=(0, 0, z))
+    nose = b.uniform(0.15, 0.26)
+    b.box((w * 0.85, nose + 0.05, h * 0.42), paint, rounding=0.06, at=(0, -half - nose * 0.8, floor + h * 0.42),
+          present=bonnet)  # fmt: skip
+    glass = b.plain(p.dark * 0.6 + p.glass * 0.4, 1.0)
+    n = torch.where(van, b.integer(2, 3), b.integer(3, 6))
+    pitch = half * 1.75 / n
+    rise = torch.where(double & ~van, 0.55, 0.35) * h
+    tall = torch.where(double & ~van, 0.17, 0.3) * h
+    b.box((w * 2, pitch * 0.4, tall), glass, at=(0, 0, z + rise), array=(1, pitch, n), operation="paint")
+    b.box((w * 2, pitch * 0.4, tall), glass, at=(0, 0, z - h * 0.2), array=(1, pitch, n), operation="paint",
+          present=double & ~van)  # fmt: skip
+    b.box((w * 0.82, half * 0.5, tall * 1.15), glass, at=(0, -half, z + rise), operation="paint")
+    b.box((w * 0.7, half * 0.3, tall), glass, at=(0, half, z + rise), operation="paint")
+    stripe = b.plain(b.pick(p.accent, p.light, p.dark), 0.6)
+    b.box((w * 2, half * 2, h * b.uniform(0.08, 0.16)), stripe, at=(0, 0, z - h * 0.5), operation="paint",
+          present=b.chance(0.6))  # fmt: skip
+    door = b.plain(b.pick(p.dark, p.glass, p.metal), 0.8)
+    b.box((w * 0.5, 0.13, h * 0.72), door, at=(w, -half * 0.68, z - h * 0.1), operation="paint")
+    tyre, hub = b.plain(p.dark * 0.8), b.plain(b.pick(p.metal, p.light), 0.7)
+    axle, third = half * b.uniform(0.55, 0.66), b.chance(0.25)
+    b.cylinder(wheel, 0.09, tyre, rotate=(0, 90, 0), at=(w * 0.95, axle, wheel), mirror="xy")
+    b.cylinder(wheel, 0.09, tyre, rotate=(0, 90, 0), at=(w * 0.95, axle - wheel * 2.1, wheel), mirror="x",
+               present=third & ~van)  # fmt: skip
+    b.cylinder(wheel * 0.5, 0.2, hub, rotate=(0, 90, 0), at=(w, axle, wheel), mirror="xy", operation="paint")
+    _bus_gear(b, size=(w, half, h), floor=floor, front=-half - torch.where(bonnet, nose * 1.8, 0.0))
+
+
+def _bus_gear(b: Builder, *, size: tuple[Tensor, Tensor, Tensor], floor: Tensor, front: Tensor) -> None:
+    """Lamps, bumpers and something on the roof: a box, a rack with luggage or a siren."""
+    p, (w, half, h) = b.palette, size
+    lamp = b.plain(torch.tensor([1.0, 0.95, 0.7]).expand(b.count, 3), 0.8)
+    b.sphere(b.uniform(0.08, 0.11), lamp, at=(w * 0.62, front, floor + h * 0.35), mirror="x", operation="paint")
+    b.box((w * 0.95, 0.06, 0.06), b.plain(b.pick(p.metal, p.dark), 0.8), rounding=0.03, at=(0, front, floor + 0.05))
+    luggage = b.plain(b.pick(p.light, p.wood, p.accent))
+    b.box((w * b.uniform(0.3, 0.8), half * b.uniform(0.15, 0.5), b.uniform(0.06, 0.12)), luggage,
+          at=(0, half * b.uniform(-0.2, 0.3), floor + 2 * h + 0.04), present=b.chance(0.4))  # fmt: skip
+    b.box((w * 0.6, 0.09, 0.075), b.plain(p.accent, 0.9), rounding=0.04, at=(0, -half * 0.6, floor + 2 * h + 0.04),
+          present=b.chance(0.25))  # fmt: skip
+
+
+def tractor(b: Builder) -> None:
+    """Big rear wheels and small front ones, bonnet, cab or open seat under a canopy, exhaust, perhaps a loader."""
+    p = b.palette
+    paint = b.plain(b.pick(p.main, p.accent, p.second), 0.7)
+    dark, rim = b.plain(p.dark * 0.8), b.plain(b.pick(p.accent, p.light, p.metal, p.main), 0.6)
+    big, small = b.uniform(0.36, 0.52), b.uniform(0.18, 0.3)
+    w, half = b.uniform(0.17, 0.26), b.uniform(0.75, 0.95)
+    rear, ahead = half * 0.5, -half * b.uniform(0.55, 0.8)
+    axle = big * b.uniform(0.9, 1.1)
+    hood = b.uniform(0.15, 0.22)
+    b.box((w * 0.7, half * 0.85, 0.12), dark, at=(0, 0, small + 0.1))
+    b.box((w, half * 0.55, hood), paint, rounding=b.uniform(0.03, 0.1), grow=(b.uniform(-0.15, 0), 0),
+          at=(0, -half * 0.5, small + hood + 0.12))  # fmt: skip
+    b.box((w * 0.75, 0.15, hood * 0.6), dark, at=(0, -half * 1.05, small + hood + 0.12), operation="paint")
+    thick = b.uniform(0.1, 0.16)
+    x = w + thick * 0.9
+    b.box((w * 1.1, half * 0.35, 0.2), paint, rounding=0.05, at=(0, rear, axle))
+    b.cylinder(big, thick, dark, rounding=0.05, rotate=(0, 90, 0), at=(x, rear, big), mirror="x")
+    b.cylinder(big * 0.55, thick * 3, rim, rotate=(0, 90, 0), at=(x, rear, big), mirror="x", operation="paint")
+    narrow = b.uniform(0.4, 1.0)
+    b.cylinder(small, thick * 0.75, dark, rounding=0.04, rotate=(0, 90, 0), at=(x * narrow, ahead, small), mirror="x")
+    b.cylinder(small * 0.5, thick * 2, rim, rotate=(0, 90, 0), at=(x * narrow, ahead, small), mirror="x",
+               operation="paint")  # fmt: skip
+    b.torus(big + 0.02, 0.075, paint, half_angle=b.uniform(0.9, 1.4), rotate=(90, 0, 90), at=(x, rear, big),
+            mirror="x", present=b.chance(0.65))  # fmt: skip
+    _tractor_cab(b, paint, at=(rear - 0.02, axle + 0.1), width=w * 1.15)
+    pipe_y, pipe = -half * b.uniform(0.4, 0.75), small + 2 * hood + b.uniform(0.25, 0.5)
+    b.limb(
+        (w * b.uniform(-0.6, 0.6), pipe_y, small + hood),
+        (w * 0.3, pipe_y, pipe),
+        0.06,
+        b.plain(p.metal, 0.8),
+        flat=True,
+    )
+    loader = b.chance(0.3)
+    low = b.uniform(0.1, 0.6)
+    b.limb((w + 0.03, -0.1, axle + 0.1), (w + 0.03, -half * 1.25, low + 0.1), 0.065, rim, mirror="x", present=loader)
+    b.box((w + 0.22, 0.16, 0.16), rim, grow=(0, -0.5), shear=(0, 0.06), at=(0, -half * 1.3, low), present=loader)
+
+
+def _tractor_cab(b: Builder, paint: Tensor, *, at: tuple[Tensor, Tensor], width: Tensor) -> None:
+    """A glazed cab, or a seat and steering wheel with or without a canopy, standing at (y, z)."""
+    p, (y, z) = b.palette, at
+    cab, canopy = b.chance(0.5), b.chance(0.5)
+    h, d = b.uniform(0.28, 0.38), b.uniform(0.22, 0.3)
+    b.box((width, d, h), paint, rounding=0.04, grow=(b.uniform(-0.15, 0.1), b.uniform(-0.2, 0)), at=(0, y, z + h),
+          present=cab)  # fmt: skip
+    glass = b.plain(p.dark * 0.4 + p.glass * 0.6, 1.0)
+    b.box((width * 2, d * 0.68, h * 0.5), glass, at=(0, y, z + h * 1.2), operation="paint", present=cab)
+    b.box((width * 0.75, d * 2, h * 0.5), glass, at=(0, y, z + h * 1.2), operation="paint", present=cab)
+    b.box((width * 1.15, d * 1.2, 0.06), b.plain(b.pick(p.light, p.accent, p.dark)), rounding=0.03,
+          at=(0, y, z + 2 * h + 0.02), present=cab | canopy)  # fmt: skip
+    seat = b.plain(b.pick(p.dark, p.wood, p.accent))
+    b.box((width * 0.6, 0.16, 0.08), seat, rounding=0.04, at=(0, y + 0.02, z + 0.1), present=~cab)
+    b.box((width * 0.6, 0.06, 0.18), seat, rounding=0.04, at=(0, y + 0.2, z + 0.22), present=~cab)
+    b.limb((0, y - d - 0.1, z - 0.05), (0, y - d + 0.06, z + 0.24), 0.065, seat, end_radius=0.09, present=~cab)
+    b.box((0.055, 0.055, h), paint, rounding=0.01, at=(width * 0.95, y + d * 0.9, z + h), mirror="x",
+          present=~cab & canopy)  # fmt: skip
