@@ -30,7 +30,6 @@ from trellis.representations import GaussianCloud, GaussianConfig, Mesh, Radianc
 from trellis.representations.flexicubes import extract_mesh
 from trellis.runtime import Runtime, is_out_of_memory, release_cached_memory
 from trellis.sampling import (
-    GUESSED,
     SPEEDS,
     TIME_SCALE,
     Known,
@@ -38,8 +37,6 @@ from trellis.sampling import (
     combine_images,
     euler_sample,
     extrapolate,
-    first_step,
-    guess,
     guide,
     initial_noise,
     repaint_sample,
@@ -109,9 +106,7 @@ class ModelStages:
         start: Start | None, known: Known | None
     ) -> Tensor:  # fmt: skip
         """What the flow of a stage makes of noise of `shape`, on the voxels of `layout` if it has any."""
-        # Of several pictures one would make all guesses.
-        free = start is None and known is None and len(condition.tokens) == 1
-        noises = initial_noise((sampler.noises if free else 1, *shape), generator)
+        noise = initial_noise(shape, generator)
         drawn = generator.get_state()
 
         def work(flow: StructureFlow | LatentFlow, effort: Effort) -> Tensor:
@@ -119,7 +114,7 @@ class ModelStages:
             here = None if layout is None else layout.to(effort.device)
             with open_session(flow, condition, sampler, effort, layout=here) as session:
                 return sample_flow(
-                    session, noises.to(effort.device), sampler, multi_image, stage, progress,
+                    session, noise.to(effort.device), sampler, multi_image, stage, progress,
                     together=effort.together, speed=speed, start=start, known=known, generator=generator,
                 )  # fmt: skip
 
@@ -353,7 +348,7 @@ def open_session(
 
 def sample_flow(
     session: FlowSession,
-    noises: Tensor,
+    noise: Tensor,
     sampler: SamplerConfig,
     multi_image: str,
     stage: Stage,
@@ -365,10 +360,8 @@ def sample_flow(
     known: Known | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Integrate a flow under guidance, from noise alone or from `start`, for the conditions of the session.
+    """Integrate a flow under guidance, from `noise` alone or from `start`, for the conditions of the session.
 
-    noises [n, ...], each of the state's shape: the first is what the sampling uses; with several it begins at the mean
-    of where their first steps point.
     together: a single condition and the null condition are evaluated at once, which is faster and needs more memory.
     known: the part that is known, and `generator` what its resampling draws from, with which speed does not count.
     Raises InvalidInputError for a speed that is not one of `trellis.sampling.SPEEDS`.
@@ -382,21 +375,17 @@ def sample_flow(
         steps=sampler.steps,
         rescale_t=sampler.rescale_t,
     )
-    guided = partial(
-        guide,
+    velocity = guide(
         conditional,
         session.null_velocity(),
         strength=sampler.cfg_strength,
         interval=sampler.cfg_interval,
         learned=sampler.learned_strength,
         both=session.pair(0) if together and len(session) == 1 else None,
+        every=guidance_every,
     )
-    steps, rescale_t, noise = sampler.steps, sampler.rescale_t, noises[0]
-    if len(noises) > 1:
-        total = len(noises) + steps - first_step(GUESSED, steps, rescale_t)
-        start = guess(guided(), noises, progress=progress.part(0, total), stage=stage)
-        progress = progress.part(len(noises), total)
-    velocity = extrapolate(guided(every=guidance_every), steps=steps, rescale_t=rescale_t, every=velocity_every)
+    steps, rescale_t = sampler.steps, sampler.rescale_t
+    velocity = extrapolate(velocity, steps=steps, rescale_t=rescale_t, every=velocity_every)
     integrate = partial(euler_sample, start=start)
     if known is not None:
         assert generator is not None

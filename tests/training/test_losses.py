@@ -91,7 +91,7 @@ def test_a_share_of_the_times_are_those_of_few_steps() -> None:
     assert not torch.isin(draw_times(20_000, few, 0.0, draws), few).any()
 
 
-@pytest.mark.parametrize("sampler", [STRUCTURES, LATENTS, replace(LATENTS, steps=25), replace(LATENTS, guesses=1)])
+@pytest.mark.parametrize("sampler", [STRUCTURES, LATENTS, replace(LATENTS, steps=25), replace(STRUCTURES, steps=1)])
 def test_times_of_few_steps_are_those_that_a_sampling_visits(sampler: SamplerConfig) -> None:
     """The flow below tells at which times it was asked."""
     asked: list[float] = []

@@ -148,7 +148,7 @@ def test_the_speed_of_a_call_reaches_both_flows(model: Path, kind: str, monkeypa
 
     def sample(*arguments: Any, speed: str, **options: object) -> torch.Tensor:
         asked.append((arguments[4], speed))
-        return arguments[1][0]
+        return arguments[1]
 
     pipeline.decode_structure = lambda latent: torch.zeros(1, 4, dtype=torch.int32)
     pipeline.decode = lambda *arguments: None

@@ -23,7 +23,7 @@ from trellis.export.chain import ExportChain
 from trellis.export.options import FileOptions
 from trellis.families.family import PICTURES
 from trellis.kept import FileSurface, Kept
-from trellis.model_stages import ModelStages
+from trellis.model_stages import MANY_STEPS, ModelStages
 from trellis.models import SamplerConfig
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField
@@ -190,8 +190,9 @@ def _sampled_occupancy(
 ) -> Tensor:
     """The voxels [R, R, R] that the model makes where the cells outside of the region are known.
 
-    Where the picture's camera is known, several noises are tried: the one whose first step points at the outline that
-    agrees best with the picture's is followed to its end, and what comes of it moved towards the picture.
+    Where the picture's camera is known, several noises are tried: the one that soon points at the outline that agrees
+    best with the picture's is followed to its end, and what comes of it moved towards the picture. Of many steps the
+    first tells; of few, whose first points at the same from every noise, the second.
     """
     assert given.condition is not None
     values = stages.encode_structure(torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0)))
@@ -208,14 +209,16 @@ def _sampled_occupancy(
     outline = given.outline(part)
     if outline is None:
         return stages.decode_occupancy(draw(progress=progress, known=known))[0].cpu()
-    total = NOISES + options.structure_sampler.steps
+    steps = options.structure_sampler.steps
+    tried = min(steps, 1 if steps >= MANY_STEPS else 2)
+    total = NOISES * tried + steps
     states, guesses = list[Tensor](), list[Tensor]()
     for number in range(NOISES):
         states.append(generator.get_state())
-        guesses.append(draw(progress=progress.part(number, total), known=replace(known, until=1)))
+        guesses.append(draw(progress=progress.part(number * tried, total), known=replace(known, until=tried)))
     agreements = [outline.agreement(stages.decode_numbers(guess)[0] > 0) for guess in guesses]
     generator.set_state(states[agreements.index(max(agreements))])
-    latent = draw(progress=progress.part(NOISES, total), known=known)
+    latent = draw(progress=progress.part(NOISES * tried, total), known=known)
     shift, agreement = outline.place(stages.decode_numbers(latent)[0])
     logger.info("The outline agrees to %.3f with the picture's, moved by %s voxels.", agreement, shift)
 

@@ -19,7 +19,6 @@ OPTIONAL_ROLES = (*DECODERS.values(), "sparse_structure_encoder", "slat_encoder"
 PIPELINE_FILE = "pipeline.json"
 LARGEST_JSON = 1 << 24  # bytes; the published ones have a few thousand
 MOST_STEPS = 1000
-MOST_GUESSES = 64
 MOST_CHANNELS = 1024  # of a structured latent; the published ones have 8
 LARGEST_PICTURE = 4096  # that an image encoder takes
 
@@ -28,8 +27,8 @@ LARGEST_PICTURE = 4096  # that an image encoder takes
 class SamplerConfig:
     """Euler sampling of a flow with guidance of `cfg_strength` for times in `cfg_interval` (0..1, inclusive).
 
-    Not in the published form, and written only if there is any: learned_strength, what of the guidance the flow gives
-    by itself; guesses, the noises whose first steps' mean the sampling begins with (see `trellis.sampling.guess`).
+    learned_strength: what of the guidance the flow gives by itself; not in the published form, and written only if
+    there is any.
     """
 
     steps: int
@@ -38,21 +37,14 @@ class SamplerConfig:
     rescale_t: float
     sigma_min: float = 1e-5
     learned_strength: float = 0.0
-    guesses: int = 1
 
     def __post_init__(self) -> None:
         low, high = self.cfg_interval
         numbers = (self.cfg_strength, self.rescale_t, self.sigma_min, self.learned_strength)
         fits = isinstance(self.steps, int) and 1 <= self.steps <= MOST_STEPS
-        fits &= isinstance(self.guesses, int) and 1 <= self.guesses <= MOST_GUESSES
         fits &= self.rescale_t > 0 and self.learned_strength >= 0
         if not fits or not all(map(math.isfinite, numbers)) or not 0 <= low <= high <= 1:
             raise CheckpointError(f"Sampler values out of range: {self}.")
-
-    @property
-    def noises(self) -> int:
-        """How many a sampling begins with: a single step has nothing after it that could go on from guesses."""
-        return self.guesses if self.steps > 1 else 1
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SamplerConfig":
@@ -76,8 +68,6 @@ class SamplerConfig:
         }
         if self.learned_strength:
             params["learned_strength"] = self.learned_strength
-        if self.guesses > 1:
-            params["guesses"] = self.guesses
         return {"name": SAMPLER, "args": {"sigma_min": self.sigma_min}, "params": params}
 
 

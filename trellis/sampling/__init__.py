@@ -1,6 +1,6 @@
 """Sampling of rectified flows: schedule, guidance, Euler integration, several images (velocity functions)."""
 
-from trellis.sampling.euler import GUESSED, Start, euler_sample, first_step, guess, initial_noise
+from trellis.sampling.euler import Start, euler_sample, initial_noise
 from trellis.sampling.guidance import (
     MULTI_IMAGE_MODES,
     SPEEDS,
@@ -16,7 +16,6 @@ from trellis.sampling.repaint import Known, repaint_sample
 from trellis.sampling.schedule import TIME_SCALE, timesteps
 
 __all__ = [
-    "GUESSED",
     "MULTI_IMAGE_MODES",
     "SPEEDS",
     "TIME_SCALE",
@@ -29,8 +28,6 @@ __all__ = [
     "combine_images",
     "euler_sample",
     "extrapolate",
-    "first_step",
-    "guess",
     "guide",
     "initial_noise",
     "repaint_sample",

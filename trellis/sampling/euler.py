@@ -12,8 +12,6 @@ from trellis.sampling.guidance import Velocity
 from trellis.sampling.schedule import TIME_SCALE, timesteps
 from trellis.stages import Stage
 
-GUESSED = 0.75  # the time from which a sampling goes on after the mean of its guesses (docs/journal/nano.md)
-
 
 def initial_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Standard normal float32 noise of `shape`, drawn on the CPU so that one seed gives one asset on any device.
@@ -26,12 +24,6 @@ def initial_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float32)
 
 
-def first_step(latest: float, steps: int, rescale_t: float) -> int:
-    """The first step of the schedule at a time of at most `latest`; the last one where there is none."""
-    times = timesteps(steps, rescale_t)[:-1]
-    return next((index for index, t in enumerate(times) if t <= latest), steps - 1)
-
-
 @dataclass(frozen=True)
 class Start:
     """A sampling that starts on the way: at `strength` (1: noise alone; towards 0: next to nothing changes) of the way
@@ -40,27 +32,15 @@ class Start:
     values: Tensor
     strength: float
 
+    def first_step(self, steps: int, rescale_t: float) -> int:
+        """The first step of the schedule at a time of at most `strength`; the last one where there is none."""
+        times = timesteps(steps, rescale_t)[:-1]
+        return next((index for index, t in enumerate(times) if t <= self.strength), steps - 1)
+
     def state(self, noise: Tensor, *, steps: int, rescale_t: float, sigma: float) -> Tensor:
         """The state at the time of the first step."""
-        t = timesteps(steps, rescale_t)[first_step(self.strength, steps, rescale_t)]
+        t = timesteps(steps, rescale_t)[self.first_step(steps, rescale_t)]
         return (1 - t) * self.values.to(noise) + (sigma + (1 - sigma) * t) * noise
-
-
-@torch.no_grad()
-def guess(
-    velocity: Velocity, noises: Tensor, *, progress: Progress | None = None, stage: Stage = Stage.LATENT
-) -> Start:
-    """Where the first step of a sampling points, as the mean over noises [n, ...], and where to go on from it.
-
-    The start has the shape of one noise, its device, and the units of the flow's data.
-    At t = 1 the state says nothing of the data, so what of a guess depends on it is the flow's error: a mean has less.
-    Reports a step of `stage` for each noise; raises `Cancelled` within one of them.
-    """
-    progress = progress or Progress()
-    total = torch.zeros_like(noises[0])
-    for index in progress.steps(stage, len(noises)):
-        total += noises[index] - velocity(noises[index], TIME_SCALE).to(total.dtype)
-    return Start(total / len(noises), GUESSED)
 
 
 @torch.no_grad()
@@ -86,7 +66,7 @@ def euler_sample(
     x, first = noise, 0
     if start is not None:
         x = start.state(noise, steps=steps, rescale_t=rescale_t, sigma=sigma)
-        first = first_step(start.strength, steps, rescale_t)
+        first = start.first_step(steps, rescale_t)
     for index in progress.steps(stage, steps - first):
         t, t_next = times[first + index], times[first + index + 1]
         x = x + (t_next - t) * velocity(x, TIME_SCALE * t).to(x.dtype)

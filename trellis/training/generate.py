@@ -15,7 +15,7 @@ from trellis.representations import GaussianCloud, Mesh
 from trellis.representations.flexicubes import extract_mesh
 from trellis.representations.gaussians import GaussianConfig
 from trellis.runtime import Runtime
-from trellis.sampling import euler_sample, guess, guide, initial_noise
+from trellis.sampling import euler_sample, guide, initial_noise
 from trellis.sparse import SparseTensor
 
 _MESH_PIECE = 8  # objects whose fine voxels are decoded at once
@@ -23,7 +23,7 @@ _MESH_PIECE = 8  # objects whose fine voxels are decoded at once
 
 def _sample(
     velocity: Callable[[Tensor, Tensor, Tensor], Tensor],
-    noises: Tensor,
+    noise: Tensor,
     cond: Tensor,
     null: Tensor | None,
     sampler: SamplerConfig,
@@ -41,13 +41,7 @@ def _sample(
         interval=sampler.cfg_interval,
         learned=sampler.learned_strength,
     )
-    start = guess(guided, noises) if len(noises) > 1 else None
-    steps, rescale_t, sigma = sampler.steps, sampler.rescale_t, sampler.sigma_min
-    return euler_sample(guided, noises[0], steps=steps, rescale_t=rescale_t, start=start, sigma=sigma)
-
-
-def _noises(shape: tuple[int, ...], sampler: SamplerConfig, seed: int) -> Tensor:
-    return initial_noise((sampler.noises, *shape), torch.Generator().manual_seed(seed))
+    return euler_sample(guided, noise, steps=sampler.steps, rescale_t=sampler.rescale_t)
 
 
 @torch.no_grad()
@@ -61,8 +55,8 @@ def sample_structure(
     config = flow.config
     side = int(config.resolution)  # type: ignore[union-attr, arg-type]
     shape = (cond.shape[0], int(config.in_channels), side, side, side)  # type: ignore[union-attr, arg-type]
-    noises = _noises(shape, sampler, seed).to(cond.device)
-    return _sample(lambda x, t, c: flow(x, t, c), noises, cond, null, sampler)
+    noise = initial_noise(shape, torch.Generator().manual_seed(seed)).to(cond.device)
+    return _sample(lambda x, t, c: flow(x, t, c), noise, cond, null, sampler)
 
 
 @torch.no_grad()
@@ -78,9 +72,9 @@ def sample_latents(
 ) -> SparseTensor:
     """Normalised latents on voxels `coords` [N, 4] of B objects with condition tokens [B, L, Cc]; see above."""
     channels = int(flow.config.in_channels)  # type: ignore[union-attr, arg-type]
-    noises = _noises((len(coords), channels), sampler, seed).to(cond.device)
-    start = SparseTensor.create(noises[0], coords, resolution=resolution, batch_size=cond.shape[0])
-    feats = _sample(lambda x, t, c: flow(start.replace(x), t, c).feats, noises, cond, null, sampler)
+    noise = initial_noise((len(coords), channels), torch.Generator().manual_seed(seed)).to(cond.device)
+    start = SparseTensor.create(noise, coords, resolution=resolution, batch_size=cond.shape[0])
+    feats = _sample(lambda x, t, c: flow(start.replace(x), t, c).feats, noise, cond, null, sampler)
     return start.replace(feats)
 
 

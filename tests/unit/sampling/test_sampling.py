@@ -17,8 +17,6 @@ from trellis.sampling import (
     combine_images,
     euler_sample,
     extrapolate,
-    first_step,
-    guess,
     guide,
     initial_noise,
     timesteps,
@@ -249,31 +247,3 @@ def test_speeds_leave_out_more_and_more() -> None:
         return conditional.calls, null.calls
 
     assert [evaluations(speed) for speed in SPEEDS] == [(24, 24), (14, 14), (14, 7)]
-
-
-def test_guesses_are_averaged_and_the_sampling_goes_on_from_their_mean() -> None:
-    """A flow whose first step errs by a part of the noise: the mean of many noises has little of the error."""
-    data = torch.tensor([1.0, -2.0, 0.5])
-    noises = initial_noise([400, 3], torch.Generator().manual_seed(0))
-
-    def velocity(x: Tensor, t1000: float) -> Tensor:
-        assert t1000 == 1000.0
-        return 0.5 * x - data  # the right one is x - data
-
-    heard: list[StepInfo] = []
-    start = guess(velocity, noises, progress=Progress(heard.append), stage=Stage.STRUCTURE)
-    torch.testing.assert_close(start.values, data + 0.5 * noises.mean(0))
-    assert (
-        float((start.values - data).abs().max()) < 0.1 < float((guess(velocity, noises[:1]).values - data).abs().max())
-    )
-    assert [first_step(start.strength, steps, 3.0) for steps in (2, 4, 12)] == [1, 2, 6]
-    assert (heard[0], heard[-1]) == (StepInfo(Stage.STRUCTURE, 1, 400), StepInfo(Stage.STRUCTURE, 400, 400))
-
-    token = CancelToken()
-
-    def stopping(x: Tensor, t1000: float) -> Tensor:
-        token.cancel()
-        return x
-
-    with pytest.raises(Cancelled):
-        guess(stopping, noises, progress=Progress(cancel=token))
