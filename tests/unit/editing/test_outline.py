@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor
@@ -101,7 +102,7 @@ class Stages:
         number = self.noises.index(noise)
         if known.until is None:
             self.followed.append(number)
-        steps = known.until or STEPS
+        steps = known.until or sampler.steps
         options["progress"].report(Stage.STRUCTURE, steps, steps)
         return torch.full((1, 8, 8, 8, 8), float(number))
 
@@ -117,20 +118,24 @@ class Stages:
         return latent
 
 
-def sampled(stages: Any, *, camera: bool, progress: Progress) -> Tensor:
+def sampled(stages: Any, *, camera: bool, progress: Progress, steps: int = STEPS) -> Tensor:
     part = _Part(EVERYWHERE, ball(0.2), ())
     view = PictureView((128, 128), WINDOW, CAMERA if camera else None)
-    sampler = SamplerConfig(steps=STEPS, cfg_strength=0.0, cfg_interval=(0.0, 1.0), rescale_t=1.0)
+    sampler = SamplerConfig(steps=steps, cfg_strength=0.0, cfg_interval=(0.0, 1.0), rescale_t=1.0)
     given = _Given((picture(0.3),), view, (), condition=object())  # type: ignore[arg-type]
     return _sampled_occupancy(stages, part, given, EditOptions(sampler, sampler), torch.Generator(), progress)
 
 
-def test_the_noise_that_points_at_the_best_outline_is_followed() -> None:
-    told, total = list[StepInfo](), NOISES + STEPS
+@pytest.mark.parametrize(("steps", "tried"), [(STEPS, 1), (STEPS - 1, 2), (3, 2), (1, 1)])
+def test_the_noise_that_points_at_the_best_outline_is_followed(steps: int, tried: int) -> None:
+    """Many steps tell by their first, few by their second."""
+    told, total = list[StepInfo](), NOISES * tried + steps
     good, none = (Stages([*places, *[0.3] * (NOISES - 4)]) for places in ([0.2, 0.0, 0.2, 0.3], [0.3, 0.2, 0.25, 0.4]))
-    assert torch.equal(sampled(good, camera=True, progress=Progress(told.append)), ball(0.3))
+    assert torch.equal(sampled(good, camera=True, progress=Progress(told.append), steps=steps), ball(0.3))
     assert (len(good.noises), good.followed, good.fitted) == (NOISES, [1], [1])
-    assert [(step.step, step.total) for step in told] == [(n + 1, total) for n in range(NOISES)] + [(total, total)]
+    assert [(step.step, step.total) for step in told] == [
+        *((tried * (n + 1), total) for n in range(NOISES)), (total, total)
+    ]  # fmt: skip
     middle = (sampled(none, camera=True, progress=Progress()).nonzero() + 0.5).mean(0) / SIDE - 0.5
     assert 0.2 - 2.2 / SIDE < float(middle[0]) < 0.2 - 0.5 / SIDE, "the nearest, and nearer still"
     assert (none.followed, none.fitted) == ([1], [1])
