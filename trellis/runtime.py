@@ -406,6 +406,11 @@ def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
         return tensor
 
 
+def sent(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A few numbers of the CPU on the device, without waiting for what a GPU has still to do."""
+    return pinned(numbers, device).to(device, non_blocking=is_gpu(device))
+
+
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or the device's type."""
     import torch

@@ -12,7 +12,7 @@ from trellis.conditioning.dinov2 import CONFIG_FILE, WEIGHTS_FILE, Dinov2, Dinov
 from trellis.conditioning.framing import PreparedImage
 from trellis.errors import CheckpointError
 from trellis.nn.weight_files import check_names, names_in, read_tensors
-from trellis.runtime import Runtime
+from trellis.runtime import Runtime, sent
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -67,7 +67,8 @@ class ImageEncoder(nn.Module):
 
 def normalized(pictures: Tensor) -> Tensor:
     """Pictures [B, 3, S, S] with values 0..1 as the network takes them."""
-    mean, std = (pictures.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    numbers = torch.tensor((IMAGENET_MEAN, IMAGENET_STD), dtype=pictures.dtype)
+    mean, std = sent(numbers, pictures.device)[:, None, :, None, None]
     return (pictures - mean) / std
 
 

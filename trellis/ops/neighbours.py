@@ -31,7 +31,7 @@ class NeighbourGrid:
         self._grid = torch.full((count * side**3,), none, dtype=torch.int32, device=coords.device)
         rows = torch.arange(offset, offset + len(coords), dtype=torch.int32, device=coords.device)
         self._grid[self._cell.long()] = rows
-        reach = torch.tensor([-1, 0, 1], dtype=torch.int32, device=coords.device)
+        reach = torch.arange(-1, 2, dtype=torch.int32, device=coords.device)
         self._steps = ((reach[:, None, None] * side + reach[:, None]) * side + reach).flatten()
 
     def rows(self, rows: slice) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trellis.ops.eager import eager
+from trellis.runtime import sent
 
 T = TypeVar("T")
 
@@ -48,11 +49,11 @@ class Segments:
 
     def boundaries(self) -> Tensor:
         """`starts` as int32 [segments + 1] on the device."""
-        return self.cached("boundaries", lambda: torch.tensor(self.starts, dtype=torch.int32, device=self.device))
+        return self.cached("boundaries", lambda: sent(torch.tensor(self.starts, dtype=torch.int32), self.device))
 
     def sizes(self) -> Tensor:
         """`lengths` as float32 [segments] on the device."""
-        return self.cached("sizes", lambda: torch.tensor(self.lengths, dtype=torch.float32, device=self.device))
+        return self.cached("sizes", lambda: sent(torch.tensor(self.lengths, dtype=torch.float32), self.device))
 
     def index(self) -> Tensor:
         """Segment of each token, int64 [total]."""

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.runtime import is_gpu
+from trellis.runtime import is_gpu, sent
 from trellis.training.config import DataConfig, TrainConfig
 from trellis.training.data import MESHES, chunk_place
 from trellis.training.processes import Processes
@@ -119,13 +119,7 @@ class Pool:
         batch = torch.repeat_interleave(torch.arange(len(numbers)), counts)
         within = torch.arange(len(batch)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
         rows = self._starts[numbers][batch] + within
-        return self._sent(rows), self._sent(batch), counts
-
-    def _sent(self, index: Tensor) -> Tensor:
-        """`index` on the device, without waiting for what the device is doing."""
-        if not is_gpu(self._device):
-            return index.to(self._device)
-        return index.pin_memory().to(self._device, non_blocking=True)
+        return sent(rows, self._device), sent(batch, self._device), counts
 
     def voxels(self, key: str, rows: Tensor) -> Tensor:
         """Rows [N, ...] of a per-voxel tensor."""

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trellis.runtime import is_gpu, total_bytes
+from trellis.runtime import is_gpu, sent, total_bytes
 from trellis.sparse import SparseTensor
 
 _BYTES = 20  # a parameter in training: weight, gradient, two moments, average
@@ -59,9 +59,8 @@ class Exchange:
 
     def tell(self, *numbers: float) -> list[float] | None:
         """The means of what was told before, None the first time; every process must tell as many numbers."""
-        before = self._told
-        means = self._processes.mean(torch.tensor(numbers, device=self._device))
-        gpu = is_gpu(self._device)
+        before, gpu = self._told, is_gpu(self._device)
+        means = self._processes.mean(sent(torch.tensor(numbers), self._device))
         kept = torch.empty(means.shape, pin_memory=gpu).copy_(means, non_blocking=gpu)
         self._told = kept, torch.accelerator.current_stream().record_event() if gpu else None
         if before is None:

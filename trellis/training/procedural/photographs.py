@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trellis.geometry.cameras import Cameras
+from trellis.runtime import sent
 from trellis.training.procedural.draws import Draws, hash_integers
 from trellis.training.procedural.viewpoints import Lights, place_cameras
 
@@ -58,7 +59,7 @@ def loosened(windows: Cameras, draws: Draws, chosen: Tensor) -> Cameras:
 
 def soft(pictures: Tensor) -> Tensor:
     """Pictures [n, C, H, W] blurred by a 3 x 3 binomial."""
-    line = pictures.new_tensor([0.25, 0.5, 0.25])
+    line = sent(torch.tensor([0.25, 0.5, 0.25], dtype=pictures.dtype), pictures.device)
     kernel = (line[:, None] * line).expand(pictures.shape[1], 1, 3, 3)
     return F.conv2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), kernel, groups=pictures.shape[1])
 

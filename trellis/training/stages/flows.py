@@ -12,6 +12,7 @@ from torch import Tensor
 from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError
 from trellis.ops.eager import compile_each
+from trellis.runtime import sent
 from trellis.sparse import SparseTensor, VoxelLayout, coarser
 from trellis.training import losses
 from trellis.training.config import TrainConfig
@@ -90,7 +91,7 @@ class StructureFlow(PoolStage):
         later = self._prepared(numbers, generator)
         views = torch.randint(config.data.pictures, (count,), generator=generator, device=device)
         keep = torch.rand(count, 1, 1, generator=generator, device=device) >= config.options.get("drop", 0.1)
-        placed = numbers.to(device, non_blocking=True)
+        placed = sent(numbers, device)
         x0 = self.pool.objects("structure", placed).float()
         pictures = self.pool.objects("pictures", placed)[torch.arange(count, device=device), views].float() / 255
         blurred = torch.rand(count, generator=generator, device=device) < config.options.get("soften", 0.0)
