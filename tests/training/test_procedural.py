@@ -118,6 +118,30 @@ def test_support_of_a_capsule() -> None:
     assert float(support(2, torch.tensor([[1.0, 0.0, 0.0]]), dims, torch.zeros(1))) == pytest.approx(0.2)
 
 
+def test_kinds_that_share_slots_are_what_they_are_alone() -> None:
+    """Parts of two kinds whose specs agree take one slot, in any order, and every object keeps its own."""
+
+    def ball(b: Builder, here: torch.Tensor) -> None:
+        b.box((0.5, 0.4, 0.3), b.plain(b.palette.main), at=(0, 0, -0.4), present=here)
+        b.sphere(0.6, b.plain(b.palette.accent), at=(0, 0, 0.3), present=here)
+
+    def tower(b: Builder, here: torch.Tensor) -> None:
+        b.cylinder(0.3, 0.9, b.plain(b.palette.dark), present=here)
+        b.box((0.6, 0.6, 0.1), b.plain(b.palette.light), at=(0, 0, -0.9), present=here)
+        b.sphere(0.35, b.plain(b.palette.second), at=(0, 0, 0.9), present=here)
+
+    style = torch.tensor([0, 1, 1, 0])
+    shared, apart = (Builder(Draws(torch.arange(4), 1)) for _ in range(2))
+    shared.one_of(style, ball, tower)
+    for number, kind in enumerate((ball, tower)):
+        kind(apart, style == number)
+    points = torch.rand(4, 500, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    slots = [one.slots() for one in (shared, apart)]
+    assert [len(one.specs) for one in slots] == [3, 5]
+    found = [distances(one, points) for one in slots]
+    assert torch.allclose(*found, atol=1e-6) and float(found[0].std()) > 0.05
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_family_fills_the_cube_with_a_sane_shell(family: str) -> None:
     batch = sample_objects(SEEDS, [family])

@@ -5,7 +5,7 @@ only its parameters differ from object to object. Design space: z up, front towa
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,6 +204,25 @@ class Builder:
         else:
             self.capsule(length / 2, radius, material, top=end_radius, **placement)
 
+    def one_of(self, style: Tensor, *kinds: Callable[["Builder", Tensor], None]) -> None:
+        """Kind 0, 1, ... of an object by `style` [B]; parts of different kinds share slots where their specs agree.
+
+        A kind is called with the mask of its objects and must have all its parts `present` only there.
+        """
+        lists: tuple[list[Any], ...] = (self._specs, self._params, self._materials)
+        start = len(self._specs)
+        merged: list[Any] = []
+        for index, kind in enumerate(kinds):
+            here = style == index
+            kind(self, here)
+            parts = list(zip(*(values[start:] for values in lists)))
+            for values in lists:
+                del values[start:]
+            merged = _share(merged, parts, here[:, None])
+        for part in merged:
+            for values, value in zip(lists, part):
+                values.append(value)
+
     # Packing ---------------------------------------------------------------------------------------------------------
     def slots(self, *, fill: float = 0.95) -> Slots:
         """All parts, with the map that centres each object and scales its longest side to `fill`."""
@@ -303,3 +322,26 @@ def _euler(degrees: Tensor) -> Tensor:
         -sy, sx * cy, cx * cy,
     ]  # fmt: skip
     return torch.stack(rows, -1).reshape(-1, 3, 3)
+
+
+def _share(first: list[Any], second: list[Any], mask: Tensor) -> list[Any]:
+    """Both lists of parts (spec, *rows) in their orders, those of one spec shared: rows of `second` where `mask`."""
+    n, m = len(first), len(second)
+    best = [[0] * (m + 1) for _ in range(n + 1)]  # longest common subsequence of the rests
+    for i in reversed(range(n)):
+        for j in reversed(range(m)):
+            same = first[i][0] == second[j][0]
+            best[i][j] = best[i + 1][j + 1] + 1 if same else max(best[i + 1][j], best[i][j + 1])
+    merged, i, j = [], 0, 0
+    while i < n and j < m:
+        if first[i][0] == second[j][0]:
+            rows = (torch.where(mask, b, a) for a, b in zip(first[i][1:], second[j][1:]))
+            merged.append((first[i][0], *rows))
+            i, j = i + 1, j + 1
+        elif best[i + 1][j] >= best[i][j + 1]:
+            merged.append(first[i])
+            i += 1
+        else:
+            merged.append(second[j])
+            j += 1
+    return [*merged, *first[i:], *second[j:]]

@@ -12,6 +12,8 @@ from trellis.training.procedural.families import (
     household,
     interior,
     nature,
+    outdoors,
+    structures,
     tools,
     vehicles,
 )
@@ -29,5 +31,6 @@ _MEMBERS: tuple[Family, ...] = (
     interior.plant, interior.television, interior.appliance,
     figures.person, figures.turtle, figures.creature, vehicles.bus, vehicles.tractor, aircraft.helicopter,
     buildings.church, household.chest, tools.shield,
+    structures.tower, structures.temple, outdoors.tent, outdoors.well, outdoors.barrel,
 )  # fmt: skip
 FAMILIES: dict[str, Family] = {family.__name__: family for family in _MEMBERS}
