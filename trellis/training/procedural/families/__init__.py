@@ -5,6 +5,7 @@ from collections.abc import Callable
 from trellis.training.procedural.builder import Builder
 from trellis.training.procedural.families import (
     aircraft,
+    animals,
     buildings,
     creatures,
     figures,
@@ -13,6 +14,7 @@ from trellis.training.procedural.families import (
     interior,
     nature,
     outdoors,
+    reptiles,
     structures,
     tools,
     vehicles,
@@ -31,6 +33,7 @@ _MEMBERS: tuple[Family, ...] = (
     interior.plant, interior.television, interior.appliance,
     figures.person, figures.turtle, figures.creature, vehicles.bus, vehicles.tractor, aircraft.helicopter,
     buildings.church, household.chest, tools.shield,
+    animals.insect, animals.crab, animals.octopus, reptiles.dinosaur, reptiles.dragon,
     structures.tower, structures.temple, outdoors.tent, outdoors.well, outdoors.barrel,
 )  # fmt: skip
 FAMILIES: dict[str, Family] = {family.__name__: family for family in _MEMBERS}
