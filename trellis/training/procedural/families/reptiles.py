@@ -74,8 +74,9 @@ def dinosaur(b: Builder) -> None:
         each_kind(kind, 0.1, b.uniform(0.15, 0.3), 0.1, 0.1),
     )
     nape = (chest[0] - reach, chest[1] + rise)
-    head = (nape[0] - each_kind(kind, 0.1, b.uniform(0.05, 0.25), 0.14, b.uniform(0.08, 0.18)),
-            nape[1] + each_kind(kind, b.uniform(0.1, 0.2), b.uniform(0.3, 0.7), 0.0, b.uniform(-0.1, 0.04)))  # fmt: skip
+    ahead = each_kind(kind, 0.1, b.uniform(0.05, 0.25), 0.14, b.uniform(0.08, 0.18))
+    above = each_kind(kind, b.uniform(0.1, 0.2), b.uniform(0.3, 0.7), 0.0, b.uniform(-0.1, 0.04))
+    head = (nape[0] - ahead, nape[1] + above)
     size = each_kind(kind, b.uniform(0.2, 0.29), b.uniform(0.13, 0.18), b.uniform(0.2, 0.27), b.uniform(0.13, 0.17))
     neck = each_kind(kind, h * 0.62, h * 0.45, h * 0.7, h * 0.5)
     b.limb((0, *chest), (0, *nape), neck * 1.15, skin, end_radius=neck * 0.75, blend=0.12)
