@@ -3,12 +3,10 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from tests.training.forked import launched
 from tests.training.tiny import CPU, Interrupt, tiny_config, tiny_trainer, weights
@@ -130,41 +128,6 @@ def test_flows_are_asked_at_the_times_of_few_steps(runs: Path) -> None:
             pass
     for times, sampler in zip(asked.values(), (STRUCTURES, LATENTS)):
         assert sorted(times) == pytest.approx(sorted(1000 * t for t in visited(sampler)))
-
-
-def test_of_some_objects_a_box_is_made_and_the_rest_is_known(runs: Path) -> None:
-    """Known cells are the same from any noise, and what the flow says there counts for nothing."""
-    values = config_values(tiny_config("flows"))
-    options = values["options"] | {"parts": 0.5}
-    stage = tiny_trainer(parse_config(values | {"options": options}), runs).stage
-    assert isinstance(stage, Flows)
-    stage.at_step(1)
-    x0 = stage.pool.objects("structure", torch.arange(4)).float()
-    half = stage.parts = 2
-    partly_known = stage._partly_known
-    (first, made), (second, _) = (
-        partly_known(torch.full_like(x0, value), x0, torch.Generator().manual_seed(3)) for value in (5.0, 6.0)
-    )
-    assert torch.equal(first[:half], torch.full_like(x0[:half], 5.0)) and bool((made[:half] == 1).all())
-    assert torch.equal(first == second, (made == 0).expand_as(x0)) and 0 < float(made[half:].mean()) < 1
-
-    stage.parts = values["batch_size"] // 2
-    masks = list[Tensor]()
-
-    def heard(*given: Any) -> tuple[Tensor, Tensor]:
-        x_t, mask = partly_known(*given)
-        masks.append(mask)
-        return x_t, mask
-
-    stage._partly_known = heard  # type: ignore[method-assign]
-    losses = []
-    for wrong in (0.0, 100.0):
-        hook = stage.structure_flow.register_forward_hook(
-            lambda _, given, found, wrong=wrong: found + wrong * (1 - masks[-1])
-        )
-        losses.append(stage.loss(step_generator(0, 0, torch.device("cpu")))[1]["structure"].item())
-        hook.remove()
-    assert losses[0] == losses[1] > 0 and float(masks[0].mean()) < 1
 
 
 def test_flows_need_the_earlier_stages(tmp_path: Path) -> None:

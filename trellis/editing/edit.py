@@ -195,13 +195,9 @@ def _sampled_occupancy(
     first tells; of few, whose first points at the same from every noise, the second.
     """
     assert given.condition is not None
-    clean, voxels = options.structure_sampler.knows_parts, part.occupied
-    cells = edited_cells(part.mask, stages.host.config("sparse_structure_flow_model").resolution)
-    if clean:  # as such a flow was trained: known cells do not tell of what was beside them
-        voxels = voxels & ~torch.nn.functional.interpolate(cells[None, None].float(), size=voxels.shape)[0, 0].bool()
-    values = stages.encode_structure(torch.nn.functional.pad(voxels.nonzero().int(), (1, 0)))
-    free = cells[None, None].to(values.device)
-    known = Known(values, ~free, options.resample, clean=clean)
+    values = stages.encode_structure(torch.nn.functional.pad(part.occupied.nonzero().int(), (1, 0)))
+    free = edited_cells(part.mask, values.shape[-1])[None, None].to(values.device)
+    known = Known(values, ~free, options.resample)
     draw = partial(
         stages.sample_structure,
         given.condition,

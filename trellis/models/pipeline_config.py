@@ -27,8 +27,8 @@ LARGEST_PICTURE = 4096  # that an image encoder takes
 class SamplerConfig:
     """Euler sampling of a flow with guidance of `cfg_strength` for times in `cfg_interval` (0..1, inclusive).
 
-    learned_strength: what of the guidance the flow gives by itself; knows_parts: it was trained with objects whose
-    known part has no noise. Neither is in the published form, and each is written only if there is any.
+    learned_strength: what of the guidance the flow gives by itself; not in the published form, and written only if
+    there is any.
     """
 
     steps: int
@@ -37,13 +37,12 @@ class SamplerConfig:
     rescale_t: float
     sigma_min: float = 1e-5
     learned_strength: float = 0.0
-    knows_parts: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.cfg_interval
         numbers = (self.cfg_strength, self.rescale_t, self.sigma_min, self.learned_strength)
         fits = isinstance(self.steps, int) and 1 <= self.steps <= MOST_STEPS
-        fits &= self.rescale_t > 0 and self.learned_strength >= 0 and isinstance(self.knows_parts, bool)
+        fits &= self.rescale_t > 0 and self.learned_strength >= 0
         if not fits or not all(map(math.isfinite, numbers)) or not 0 <= low <= high <= 1:
             raise CheckpointError(f"Sampler values out of range: {self}.")
 
@@ -69,8 +68,6 @@ class SamplerConfig:
         }
         if self.learned_strength:
             params["learned_strength"] = self.learned_strength
-        if self.knows_parts:
-            params["knows_parts"] = True
         return {"name": SAMPLER, "args": {"sigma_min": self.sigma_min}, "params": params}
 
 

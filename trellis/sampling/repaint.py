@@ -17,15 +17,13 @@ class Known:
     """`values` of the shape of the sampled state where `mask` (bool, broadcast to it) holds; elsewhere anything.
 
     resample: how often each step is done, with new noise between (RePaint's resampling; 1: once). until: the steps that
-    are done, where the end that the last of them points at is enough (None: all). clean: it is put in without noise,
-    for a flow that was trained so.
+    are done, where the end that the last of them points at is enough (None: all).
     """
 
     values: Tensor
     mask: Tensor
     resample: int = 1
     until: int | None = None
-    clean: bool = False
 
     def to(self, device: torch.device) -> "Known":
         """The same on another device."""
@@ -33,8 +31,6 @@ class Known:
 
     def put_into(self, x: Tensor, noise: Tensor, *, t: float, sigma: float) -> Tensor:
         """`x` with the known values as they are at time t of the way from the starting `noise`."""
-        if self.clean:
-            return torch.where(self.mask, self.values, x)
         return torch.where(self.mask, (1 - t) * self.values + (sigma + (1 - sigma) * t) * noise, x)
 
 
@@ -54,9 +50,9 @@ def repaint_sample(
     """`euler_sample` from `noise` with the known part put in before each step; in the end that is `known.values`, bytes
     and all.
 
-    The known part goes the straight way from its share of the starting noise, as the flow would lead it, or stands
-    there `clean`. Between two turns of a step from t to t' the state goes back by `a x + sqrt(t^2 - a^2 t'^2) eps`,
-    a = (1 - t) / (1 - t'), eps drawn from `generator`. Raises `Cancelled` within one evaluation of a wish to stop.
+    The known part goes the straight way from its share of the starting noise, as the flow would lead it. Between two
+    turns of a step from t to t' the state goes back by `a x + sqrt(t^2 - a^2 t'^2) eps`, a = (1 - t) / (1 - t'), eps
+    drawn from `generator`. Raises `Cancelled` within one evaluation of a wish to stop.
     Source: Lugmayr et al., "RePaint" (2022), for straight paths.
     """
     times = timesteps(steps, rescale_t)

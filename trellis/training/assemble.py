@@ -84,12 +84,11 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def _pipeline(runs: Path, image_size: int) -> PipelineConfig:
-    options = parse_config(_settings(runs)["flows"]).options
-    learned, parts = options.get("learned_strength", 0.0), options.get("parts", 0.0) > 0
+    learned = parse_config(_settings(runs)["flows"]).options.get("learned_strength", 0.0)
     mean, std = read_normalization(finished(runs, "latent_vae", NORMALIZATION_FILE).parent)
     return PipelineConfig(
         models={role: f"ckpts/{role}" for role in DECODERS},
-        structure_sampler=replace(STRUCTURES, learned_strength=learned, knows_parts=parts),
+        structure_sampler=replace(STRUCTURES, learned_strength=learned),
         latent_sampler=LATENTS,
         latent_statistics=(tuple(mean.tolist()), tuple(std.tolist())),
         image_cond_model={"path": IMAGE_ENCODER, "image_size": image_size},

@@ -73,21 +73,6 @@ def test_before_each_step_the_known_part_lies_on_the_way_from_its_noise() -> Non
         assert torch.allclose(x[mask], ((1 - t) * known.values + (SIGMA + (1 - SIGMA) * t) * noise())[mask])
 
 
-def test_a_clean_known_part_stands_there_without_noise_at_each_step() -> None:
-    known, states = replace(some_known(), clean=True), list[Tensor]()
-
-    def velocity(x: Tensor, t1000: float) -> Tensor:
-        states.append(x.clone())
-        return torch.ones_like(x)
-
-    found = sample(known, velocity)
-    mask = known.mask.expand(2, 6)
-    assert len(states) == STEPS
-    for x in (*states, found):
-        assert torch.equal(x[mask], known.values[mask])
-    assert torch.equal(states[0][~mask], noise()[~mask])
-
-
 def test_resampling_takes_its_turns_draws_from_the_generator_and_keeps_the_spread() -> None:
     times = list[float]()
 

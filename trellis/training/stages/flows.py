@@ -27,7 +27,6 @@ from trellis.training.networks import (
     load_network,
     save_network,
 )
-from trellis.training.parts import known_values, random_boxes
 from trellis.training.pool import Around, Chunk, Pool, PoolStage
 from trellis.training.procedural import occupancy, occupied_coords
 from trellis.training.stages.flow_data import PICTURE_OPTIONS, PIECE, source_chunks
@@ -41,14 +40,13 @@ class StructureFlow(PoolStage):
     """Image encoder and structure flow on the structure VAE's latents; needs no latent VAE.
 
     Loss weights: structure. Options: drop (probability of no condition), few_steps (share of objects at the times that
-    the assembled model's few steps visit), learned_strength (of guidance that the flow learns to have by itself), parts
-    (share of objects of which a box is made and the rest known, without noise), soften (share of pictures that are
-    blurred a little), supersampling (of the pictures), photographs (share of them that have the cameras, the light and
-    the faults of photographs).
+    the assembled model's few steps visit), learned_strength (of guidance that the flow learns to have by itself),
+    soften (share of pictures that are blurred a little), supersampling (of the pictures), photographs (share of them
+    that have the cameras, the light and the faults of photographs).
     """
 
     roles: tuple[str, ...] = (IMAGE_ENCODER, STRUCTURE)
-    options = frozenset({"drop", "few_steps", "learned_strength", "parts", "soften", *PICTURE_OPTIONS})
+    options = frozenset({"drop", "few_steps", "learned_strength", "soften", *PICTURE_OPTIONS})
     sources: tuple[str, ...] = ("dense", "pictures")
 
     def __init__(self, config: TrainConfig, around: Around) -> None:
@@ -66,7 +64,6 @@ class StructureFlow(PoolStage):
         self.pool = Pool(config.data, self._chunk, device=device, processes=around.processes)
         self.learned = float(config.options.get("learned_strength", 0.0))
         self.few_steps = float(config.options.get("few_steps", 0.0))
-        self.parts = round(config.options.get("parts", 0.0) * config.batch_size)
         self.structure_times = torch.tensor(visited(STRUCTURES), device=device)
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
@@ -96,35 +93,22 @@ class StructureFlow(PoolStage):
         pictures = self.pool.objects("pictures", placed)[torch.arange(count, device=device), views].float() / 255
         blurred = torch.rand(count, generator=generator, device=device) < config.options.get("soften", 0.0)
         pictures = soften(pictures, blurred)
-        t = draw_times(count, self.structure_times, self.few_steps, generator)
-        noise = torch.randn(x0.shape, generator=generator, device=device)
-        x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
-        x_t, made = self._partly_known(x_t, x0, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             cond = self.image_encoder(pictures) * keep
+            t = draw_times(count, self.structure_times, self.few_steps, generator)
+            noise = torch.randn(x0.shape, generator=generator, device=device)
+            x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
             found = self.structure_flow(x_t, 1000 * t, cond).float()
             if self.learned:
                 with torch.no_grad():
                     null = self.structure_flow(x_t, 1000 * t, torch.zeros_like(cond)).float()
                 target = losses.guided_target(target, found, null, self.learned)
-            structure = losses.weighted_mean((found - target).square(), made)
+            structure = (found - target).square().mean()
             total, parts = config.loss["structure"] * structure, {"structure": structure.detach()}
             if later is not None:
                 latent = later(cond)
                 total, parts = total + config.loss["latent"] * latent, parts | {"latent": latent.detach()}
         return total, parts
-
-    def _partly_known(self, x_t: Tensor, x0: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The state with what is known of the last objects put in, and 1 for each cell [B, 1, r, r, r] that is made."""
-        made = torch.ones_like(x0[:, :1])
-        if self.parts:
-            some = slice(len(x0) - self.parts, None)
-            boxes = random_boxes(self.parts, x0.shape[-1], generator)[:, None]
-            known = known_values(
-                x0[some], boxes, decode=self.structure_decoder, encode=lambda dense: self.structure_encoder(dense)[0]
-            )
-            x_t[some], made[some] = torch.where(boxes, x_t[some], known), boxes.to(made)
-        return x_t, made
 
     def _numbers(self) -> Tensor:
         """Objects of the step's batch, drawn on the CPU: where their voxels lie is looked up there, without waiting."""
