@@ -19,7 +19,6 @@ from trellis.editing.region import CLIPPED, NOTHING_LEFT, WHOLE, Region
 from trellis.editing.view import front_picture
 from trellis.editing.voxels import edited_cells, edited_occupancy, occupancy
 from trellis.errors import InvalidInputError
-from trellis.export.chain import ExportChain
 from trellis.export.options import FileOptions
 from trellis.families.family import PICTURES
 from trellis.kept import FileSurface, Kept
@@ -355,6 +354,8 @@ def _kept(
     """What the files of the edited asset keep; the source's files are made as far as they are not at hand."""
     surface = source.surface
     if surface is None:
+        from trellis.export.chain import ExportChain
+
         sources = replace(source.file_sources, mesh=decoding.source_mesh())
         textured = ExportChain(sources, FileOptions(), progress=progress).textured
         surface = FileSurface.of_textured(textured, sources.mesh.vertices.device)  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ import torch
 
 from trellis.errors import InvalidInputError, MissingDependencyError
 from trellis.ops import attention, reference
-from trellis.ops.attention import flash_adapter, packed_attention, sdpa, xformers_adapter
+from trellis.ops.attention import flash_adapter, packed_attention, sdpa, varlen, xformers_adapter
 from trellis.ops.segments import Segments
 from trellis.runtime import ATTENTION_BACKENDS, Runtime
 
@@ -125,6 +125,42 @@ def test_flash_attn_is_called_as_it_wants(release, q_lengths, k_lengths, monkeyp
     segments = {"q_segments": Segments(q_lengths, CPU), "k_segments": Segments(k_lengths, CPU)}
     out = flash_adapter.attend(q, k, v=v, **segments)
     torch.testing.assert_close(out, reference.packed_attention(q, k, v=v, q_lengths=q_lengths, k_lengths=k_lengths))
+
+
+def by_starts(q, k, v, q_starts, k_starts, longest_q, longest_k, dropout, causal, mask):
+    """What torch's kernel promises, on the CPU."""
+    assert q_starts.dtype == k_starts.dtype == torch.int32 and (dropout, causal, mask) == (0.0, False, False)
+    assert (longest_q, longest_k) == (int(q_starts.diff().max()), int(k_starts.diff().max()))
+    return attend_by_loop(q, k, v, q_starts, k_starts), None, None, None, None
+
+
+def as_one(q, k, v, q_starts, k_starts, *_):
+    return by_starts(q, k, v, q_starts[[0, -1]], k_starts[[0, -1]], len(q), len(k), 0.0, False, False)
+
+
+def missing(*_):
+    raise TypeError("_flash_attention_forward() takes other arguments")
+
+
+@pytest.mark.parametrize(("kernel", "agrees"), [(by_starts, True), (as_one, False), (missing, False)])
+def test_torchs_kernel_is_called_without_its_wrapper_where_it_agrees(kernel, agrees, monkeypatch):
+    """The wrapper imports torch's compiler, so it is for what the kernel alone does not do here."""
+    wrapper = pytest.importorskip("torch.nn.attention.varlen")
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", kernel, raising=False)
+    monkeypatch.setattr(wrapper, "varlen_attn", lambda q, *_: torch.full_like(q, 7))
+    varlen._kernel_agrees.cache_clear()
+    try:
+        assert varlen._kernel_agrees(CPU) == agrees
+        segments = Segments((3, 5), CPU), Segments((4, 2), CPU)
+        q, k, v = (torch.randn(rows, 2, 8, dtype=torch.float16) for rows in (8, 6, 6))
+        with torch.no_grad():
+            out = varlen.attend(q, k, v=v, q_segments=segments[0], k_segments=segments[1])
+        expected = reference.packed_attention(q, k, v=v, q_lengths=(3, 5), k_lengths=(4, 2))
+        torch.testing.assert_close(out, expected if agrees else torch.full_like(q, 7))
+        learning = varlen.attend(q, k, v=v, q_segments=segments[0], k_segments=segments[1])
+        torch.testing.assert_close(learning, torch.full_like(q, 7))
+    finally:
+        varlen._kernel_agrees.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Packed attention by torch's variable-length flash attention: one kernel for any number of ragged segments."""
 
+import logging
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -8,6 +10,11 @@ from torch import Tensor
 from trellis.ops.eager import eager
 from trellis.ops.segments import Segments
 from trellis.runtime import has_flash_attention
+
+HALF = (torch.float16, torch.bfloat16)
+_AGREEMENT = 1e-2  # of values about 1 in float16
+
+logger = logging.getLogger(__name__)
 
 
 @eager
@@ -22,12 +29,14 @@ def is_half_on_gpu(q: Tensor) -> bool:
         return False
     autocast = torch.is_autocast_enabled(q.device.type)
     dtype = torch.get_autocast_dtype(q.device.type) if autocast else q.dtype
-    return dtype in (torch.float16, torch.bfloat16) and has_flash_attention(q.device)
+    return dtype in HALF and has_flash_attention(q.device)
 
 
 @eager
 def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
     """See `trellis.ops.attention.packed_attention`."""
+    if not torch.is_grad_enabled() and q.dtype in HALF and _kernel_agrees(q.device):
+        return _by_kernel(q, k, v, q_segments, k_segments)
     from torch.nn.attention.varlen import varlen_attn  # torch >= 2.10
 
     # Tokens may lie apart in memory, as parts of one product do: the kernel takes strides. Its gradient was only ever
@@ -37,3 +46,33 @@ def attend(q: Tensor, k: Tensor, *, v: Tensor, q_segments: Segments, k_segments:
     out = varlen_attn(q, k, v, q_segments.boundaries(), k_segments.boundaries(), q_segments.longest, k_segments.longest)
     assert isinstance(out, Tensor)  # a pair only when asked for more than the output
     return out
+
+
+def _by_kernel(q: Tensor, k: Tensor, v: Tensor, q_segments: Segments, k_segments: Segments) -> Tensor:
+    """The kernel that `varlen_attn` calls, without its wrapper: that imports torch's compiler, which takes seconds."""
+    boundaries = q_segments.boundaries(), k_segments.boundaries()
+    longest = q_segments.longest, k_segments.longest
+    out: Tensor = torch.ops.aten._flash_attention_forward(q, k, v, *boundaries, *longest, 0.0, False, False)[0]
+    return out
+
+
+@cache
+def _kernel_agrees(device: torch.device) -> bool:
+    """Whether the kernel can be called so here and gives what torch's attention of each segment gives."""
+    generator = torch.Generator().manual_seed(0)
+    q_segments, k_segments = Segments((3, 1, 7), device), Segments((2, 5, 4), device)
+    q, k, v = (
+        torch.randn(rows, 2, 32, generator=generator).to(device, torch.float16)
+        for rows in (q_segments.total, k_segments.total, k_segments.total)
+    )
+    parts = zip(q.split(q_segments.lengths), k.split(k_segments.lengths), v.split(k_segments.lengths))
+    attention = torch.nn.functional.scaled_dot_product_attention
+    expected = torch.cat(
+        [attention(*(tokens.transpose(0, 1)[None] for tokens in part))[0].transpose(0, 1) for part in parts]
+    )
+    try:
+        found = _by_kernel(q, k, v, q_segments, k_segments)
+        return bool((found - expected).abs().max() < _AGREEMENT)
+    except (RuntimeError, TypeError, ValueError) as error:  # another signature, or no such kernel
+        logger.info("attention goes through torch's varlen_attn: %s", error)
+        return False
