@@ -1,6 +1,6 @@
 """What one generation made: its way into files, and into one file that keeps all of it.
 
-What makes files is imported where they are made: a process that makes assets alone starts a second or two sooner.
+What makes files is imported where they are made: a process that makes assets alone starts sooner.
 """
 
 import json

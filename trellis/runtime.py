@@ -402,12 +402,19 @@ def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     try:
         return tensor.pin_memory()
     except RuntimeError as error:  # the system allows no more locked memory
-        logger.info("weights are not pinned: %s", error)
+        logger.info("memory is not pinned: %s", error)
         return tensor
 
 
 def sent(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A few numbers of the CPU on the device, without waiting for what a GPU has still to do."""
+    """A few numbers of the CPU on the device, without waiting for what a GPU has still to do.
+
+    Raises RuntimeError while a GPU's work is recorded: replays would read memory that is others' by then.
+    """
+    import torch
+
+    if is_gpu(device) and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("Numbers cannot be sent to the GPU while its work is recorded.")
     return pinned(numbers, device).to(device, non_blocking=is_gpu(device))
 
 

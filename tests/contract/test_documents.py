@@ -61,7 +61,7 @@ def test_python_example_uses_what_is_there(monkeypatch: pytest.MonkeyPatch, caps
     pipeline.return_value = asset()
     monkeypatch.setattr(ImageTo3D, "from_pretrained", create_autospec(ImageTo3D.from_pretrained, return_value=pipeline))
     named = lambda *_, options, **__: dict.fromkeys(options.formats, "written")  # noqa: E731
-    monkeypatch.setattr("trellis.asset.write_files", named)
+    monkeypatch.setattr("trellis.export.files.write_files", named)
     exec(text)
     assert capsys.readouterr().out.splitlines()[1:] == ["glb written", "ply written", "mp4 written"]
     [text] = blocks(ROOT / "docs" / "guide" / "editing.md", "python")

@@ -139,18 +139,26 @@ def as_one(q, k, v, q_starts, k_starts, *_):
 
 
 def missing(*_):
+    raise AttributeError("'_OpNamespace' 'aten' object has no attribute '_flash_attention_forward'")
+
+
+def differing(*_):
     raise TypeError("_flash_attention_forward() takes other arguments")
 
 
-@pytest.mark.parametrize(("kernel", "agrees"), [(by_starts, True), (as_one, False), (missing, False)])
-def test_torchs_kernel_is_called_without_its_wrapper_where_it_agrees(kernel, agrees, monkeypatch):
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "agrees"), [(by_starts, True), (as_one, False), (missing, False), (differing, False)]
+)
+def test_torchs_kernel_is_called_without_its_wrapper_where_it_agrees(kernel, agrees, autocast, monkeypatch):
     """The wrapper imports torch's compiler, so it is for what the kernel alone does not do here."""
     wrapper = pytest.importorskip("torch.nn.attention.varlen")
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", kernel, raising=False)
     monkeypatch.setattr(wrapper, "varlen_attn", lambda q, *_: torch.full_like(q, 7))
     varlen._kernel_agrees.cache_clear()
     try:
-        assert varlen._kernel_agrees(CPU) == agrees
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            assert varlen._kernel_agrees(CPU) == agrees
         segments = Segments((3, 5), CPU), Segments((4, 2), CPU)
         q, k, v = (torch.randn(rows, 2, 8, dtype=torch.float16) for rows in (8, 6, 6))
         with torch.no_grad():
