@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
 from trellis.ops.captures import GRAPH_MODES
-from trellis.runtime import free_bytes, is_out_of_memory, pinned, release_cached_memory
+from trellis.ops.transfers import pinned
+from trellis.runtime import free_bytes, is_out_of_memory, release_cached_memory
 
 logger = logging.getLogger(__name__)
 

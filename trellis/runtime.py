@@ -394,30 +394,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(part in text for part in OUT_OF_MEMORY_WORDS)
 
 
-def pinned(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The tensor on the CPU, in memory from which a CUDA device copies fast and on its own, if that can be had."""
-    tensor = tensor.to("cpu")
-    if not is_gpu(device):
-        return tensor
-    try:
-        return tensor.pin_memory()
-    except RuntimeError as error:  # the system allows no more locked memory
-        logger.info("memory is not pinned: %s", error)
-        return tensor
-
-
-def sent(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A few numbers of the CPU on the device, without waiting for what a GPU has still to do.
-
-    Raises RuntimeError while a GPU's work is recorded: replays would read memory that is others' by then.
-    """
-    import torch
-
-    if is_gpu(device) and torch.cuda.is_current_stream_capturing():
-        raise RuntimeError("Numbers cannot be sent to the GPU while its work is recorded.")
-    return pinned(numbers, device).to(device, non_blocking=is_gpu(device))
-
-
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or the device's type."""
     import torch

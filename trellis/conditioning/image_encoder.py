@@ -12,7 +12,8 @@ from trellis.conditioning.dinov2 import CONFIG_FILE, WEIGHTS_FILE, Dinov2, Dinov
 from trellis.conditioning.framing import PreparedImage
 from trellis.errors import CheckpointError
 from trellis.nn.weight_files import check_names, names_in, read_tensors
-from trellis.runtime import Runtime, sent
+from trellis.ops.transfers import sent
+from trellis.runtime import Runtime
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

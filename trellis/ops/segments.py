@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trellis.ops.eager import eager
-from trellis.runtime import sent
+from trellis.ops.transfers import sent
 
 T = TypeVar("T")
 

@@ -20,7 +20,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trellis.errors import InvalidInputError
-from trellis.runtime import is_gpu, sent
+from trellis.ops.transfers import sent
+from trellis.runtime import is_gpu
 from trellis.training.config import DataConfig, TrainConfig
 from trellis.training.data import MESHES, chunk_place
 from trellis.training.processes import Processes

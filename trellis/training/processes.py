@@ -14,7 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trellis.runtime import is_gpu, sent, total_bytes
+from trellis.ops.transfers import sent
+from trellis.runtime import is_gpu, total_bytes
 from trellis.sparse import SparseTensor
 
 _BYTES = 20  # a parameter in training: weight, gradient, two moments, average

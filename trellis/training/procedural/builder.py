@@ -324,6 +324,12 @@ def _euler(degrees: Tensor) -> Tensor:
     return torch.stack(rows, -1).reshape(-1, 3, 3)
 
 
+def each_kind(kind: Tensor, *values: Number) -> Tensor:
+    """The value of each object's kind: [B] from one number or [B] a kind."""
+    rows = torch.stack([torch.as_tensor(value, dtype=torch.float32).expand_as(kind) for value in values])
+    return rows.gather(0, kind.long()[None])[0]
+
+
 def _share(first: list[Any], second: list[Any], mask: Tensor) -> list[Any]:
     """Both lists of parts (spec, *rows) in their orders, those of one spec shared: rows of `second` where `mask`."""
     n, m = len(first), len(second)

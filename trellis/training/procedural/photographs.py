@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trellis.geometry.cameras import Cameras
-from trellis.runtime import sent
+from trellis.ops.transfers import sent
 from trellis.training.procedural.draws import Draws, hash_integers
 from trellis.training.procedural.viewpoints import Lights, place_cameras
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError
 from trellis.ops.eager import compile_each
-from trellis.runtime import sent
+from trellis.ops.transfers import sent
 from trellis.sparse import SparseTensor, VoxelLayout, coarser
 from trellis.training import losses
 from trellis.training.config import TrainConfig

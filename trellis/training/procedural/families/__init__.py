@@ -7,6 +7,7 @@ from trellis.training.procedural.families import (
     aircraft,
     animals,
     buildings,
+    containers,
     creatures,
     figures,
     furniture,
@@ -34,6 +35,6 @@ _MEMBERS: tuple[Family, ...] = (
     figures.person, figures.turtle, figures.creature, vehicles.bus, vehicles.tractor, aircraft.helicopter,
     buildings.church, household.chest, tools.shield,
     animals.insect, animals.crab, animals.octopus, reptiles.dinosaur, reptiles.dragon,
-    structures.tower, structures.temple, outdoors.tent, outdoors.well, outdoors.barrel,
+    structures.tower, structures.temple, outdoors.tent, outdoors.well, containers.barrel,
 )  # fmt: skip
 FAMILIES: dict[str, Family] = {family.__name__: family for family in _MEMBERS}

@@ -3,15 +3,9 @@
 import torch
 from torch import Tensor
 
-from trellis.training.procedural.builder import Builder, Number
+from trellis.training.procedural.builder import Builder, Number, each_kind
 
 Point = tuple[Number, Number, Number]
-
-
-def each_kind(kind: Tensor, *values: Number) -> Tensor:
-    """The value of each object's kind: [B] from one number or [B] a kind."""
-    rows = torch.stack([torch.as_tensor(value, dtype=torch.float32).expand_as(kind) for value in values])
-    return rows.gather(0, kind.long()[None])[0]
 
 
 def insect(b: Builder) -> None:

@@ -5,8 +5,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from trellis.training.procedural.builder import Builder, Vector
-from trellis.training.procedural.families.animals import Point, each_kind
+from trellis.training.procedural.builder import Builder, Number, Vector, each_kind
+
+Point = tuple[Number, Number, Number]
 
 
 def _row(b: Builder, point: Vector) -> Tensor:
