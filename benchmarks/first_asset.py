@@ -2,9 +2,9 @@
 
 Networks of the released shapes with random weights are written to DIR/model once. Every run is a process of its own
 that imports the program, opens that model and makes Gaussians and mesh of a picture; printed are the seconds since its
-start at which each stage had its first step done. The first run also compiles what is kept compiled. In a cold run
-the pages of the model's and the packages' files are first taken out of the system's memory (Linux). Everything goes to
-first_asset.json.
+start at which each stage had its first step done. The first run also compiles what is kept compiled, Python's byte
+code too, which every installation keeps even if this machine is told not to. In a cold run the pages of the model's and
+the packages' files are first taken out of the system's memory (Linux). Everything goes to first_asset.json.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 SCENE, PICTURE, MODEL, ENCODER = "scene.pt", "picture.png", "model", "image_encoder"
+BYTE_CODE = "bytecode"  # kept here, of the packages too
 
 
 def write_model(folder: Path, *, device: str, precision: str, scale: str) -> None:
@@ -120,12 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_model(chosen.output, device=chosen.device, precision=chosen.precision, scale=chosen.scale)
     command = [sys.executable, "-m", "benchmarks.first_asset", "--run", "--output", str(chosen.output)]
     command += ["--device", chosen.device, "--precision", chosen.precision]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str((chosen.output / BYTE_CODE).resolve())
     runs: list[dict[str, Any]] = []
     packages = [Path(entry) for entry in sys.path if entry.endswith("site-packages")]
     for kind in ["first", *["warm"] * chosen.warm, *["cold"] * chosen.cold]:
         if kind == "cold":
-            forget([chosen.output / MODEL, *packages])
-        answer = subprocess.run(command, capture_output=True, text=True)
+            forget([chosen.output / MODEL, chosen.output / BYTE_CODE, *packages])
+        answer = subprocess.run(command, capture_output=True, text=True, env=environment)
         if answer.returncode:
             raise SystemExit(f"The measured process failed: {answer.stderr[-2000:]}")
         runs.append({"kind": kind, "seconds": json.loads(answer.stdout.splitlines()[-1])})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,10 +13,12 @@ from trellis.encoding.colors import surface_colors
 from trellis.encoding.load import load_mesh
 from trellis.encoding.source_mesh import Material, SourceMesh, Texture
 from trellis.export.glb import read_picture_camera
-from trellis.export.kept import KeptPart
 from trellis.geometry.cameras import Cameras
 from trellis.geometry.similarity import Similarity
 from trellis.representations import Mesh, TexturedMesh
+
+if TYPE_CHECKING:
+    from trellis.export.kept import KeptPart
 
 PREFIX = "kept."  # of the tensors' names
 
@@ -34,8 +36,10 @@ class Kept:
     pictured: bool = True
     voxels_changed: int = 0
 
-    def for_files(self) -> KeptPart:
+    def for_files(self) -> "KeptPart":
         """What the files need of it."""
+        from trellis.export.kept import KeptPart
+
         mesh = Mesh(self.surface.vertices, self.surface.faces.int())
         return KeptPart(
             mesh, partial(surface_colors, self.surface), self.region, self.camera if self.pictured else None

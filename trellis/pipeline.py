@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,6 @@ from trellis.asset import Asset, framed_picture
 from trellis.conditioning.pictures import PictureSource
 from trellis.conditioning.view import PictureView
 from trellis.conditions import ENCODER_ROLE, ConditionReader, PictureReader, TextReader
-from trellis.editing.boxes import Box
-from trellis.editing.edit import ONE_OF, EditOptions, edit_asset
-from trellis.editing.from_mesh import asset_of_mesh
-from trellis.editing.region import Region
-from trellis.editing.variant import latent_at, source_voxels
 from trellis.encoding.load import load_mesh
 from trellis.encoding.source_mesh import SourceMesh
 from trellis.errors import CheckpointError, InvalidInputError
@@ -35,11 +30,15 @@ from trellis.models import PipelineConfig, SamplerConfig, load_model
 from trellis.models.pipeline_config import DECODERS
 from trellis.opening import open_model
 from trellis.progress import Progress
-from trellis.retexturing.placement import PlacedMesh
-from trellis.retexturing.retexture import Retextured, retextured
 from trellis.runtime import Runtime
 from trellis.sampling import Start
 from trellis.sparse import SparseTensor
+
+# What one operation alone needs (Warp, scipy: a second of a start) is imported by that operation.
+if TYPE_CHECKING:
+    from trellis.editing.boxes import Box
+    from trellis.editing.region import Region
+    from trellis.retexturing.retexture import Retextured
 
 _Wish = tuple[int | None, float | None]  # steps and guidance of a stage, None: the model's own
 
@@ -153,6 +152,8 @@ class TrellisPipeline(OpenedModel, ModelStages):
         """
         progress = progress or Progress()
         self.obtain_encoder("slat_encoder", progress)
+        from trellis.editing.from_mesh import asset_of_mesh
+
         return asset_of_mesh(self, source, up=up, front=front, picture=picture, progress=progress)
 
     @torch.inference_mode()
@@ -164,6 +165,8 @@ class TrellisPipeline(OpenedModel, ModelStages):
         missing = [name for name in representations if getattr(asset, name) is None]
         if not missing:
             return asset
+        from trellis.editing.variant import source_voxels
+
         voxels = source_voxels(self, asset)
         latent = SparseTensor.create(asset.latent, voxels, resolution=asset.resolution, batch_size=1)
         made = self.decode(latent, missing, (), progress or Progress())
@@ -196,6 +199,8 @@ class TrellisPipeline(OpenedModel, ModelStages):
         those of a generation. Raises InvalidInputError for an unusable source or option, CheckpointError where an
         encoder is needed that the model has not, Cancelled within one step of a wish to stop.
         """
+        from trellis.editing.variant import latent_at, source_voxels
+
         progress = progress or Progress()
         self.check_makes(representations)
         structure_sampler, latent_sampler = self._samplers(
@@ -233,7 +238,7 @@ class TrellisPipeline(OpenedModel, ModelStages):
         source: Asset,
         prompt_or_pictures: PictureSource | Sequence[PictureSource] | None = None,
         *,
-        region: Region | Box | Sequence[Box] | Tensor | Path,
+        region: "Region | Box | Sequence[Box] | Tensor | Path",
         glb: Path | None = None,
         remove: bool = False,
         drop_loose: bool = True,
@@ -258,6 +263,9 @@ class TrellisPipeline(OpenedModel, ModelStages):
         go; resample: turns of each step. Outside of the region nothing changes. Raises InvalidInputError for a region,
         picture or option that cannot be used, Cancelled within one step of a wish to stop.
         """
+        from trellis.editing.edit import ONE_OF, EditOptions, edit_asset
+        from trellis.editing.region import Region
+
         if (prompt_or_pictures is None) != remove:
             raise InvalidInputError(ONE_OF)
         progress = progress or Progress()
@@ -305,13 +313,16 @@ class TrellisPipeline(OpenedModel, ModelStages):
         background: str = "auto",
         speed: str = "exact",
         progress: Progress | None = None,
-    ) -> Retextured:
+    ) -> "Retextured":
         """A mesh file with the colours of pictures of the same object, or of a prompt; nothing else in it changes.
 
         up, front: as in `trellis.encoding.options.MeshOptions`; uvs, texture_size: as in `retextured`; blend_picture:
         lay the picture itself on. The other options are those of a generation. Raises InvalidInputError for an unusable
         file, source or option, Cancelled within one step of a wish to stop.
         """
+        from trellis.retexturing.placement import PlacedMesh
+        from trellis.retexturing.retexture import retextured
+
         progress = progress or Progress()
         least = least_steps(prompt_or_pictures)
         sampler = override(self.config.latent_sampler, "latent", latent_steps, latent_guidance, least=least)
