@@ -180,3 +180,11 @@ def test_corners_that_disagree_cost() -> None:
     shared = int((index == index[5, 2]).sum())
     assert shared > 1
     assert float(spread) == pytest.approx((shared - 1) / shared / (2 * 64 * 8), rel=1e-3)
+
+
+def test_the_clean_sample_is_where_the_path_began() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x0, noise = torch.randn(2, 4, 3, generator=generator, dtype=torch.float64).unbind(0)
+    t = torch.tensor([[1.0], [0.7], [0.01], [0.4]], dtype=torch.float64)
+    x_t, velocity = losses.noised(x0, noise, t)
+    assert torch.allclose(losses.clean(x_t, velocity, t), x0, atol=1e-9)

@@ -130,6 +130,21 @@ def test_flows_are_asked_at_the_times_of_few_steps(runs: Path) -> None:
         assert sorted(times) == pytest.approx(sorted(1000 * t for t in visited(sampler)))
 
 
+def test_voxels_that_the_few_steps_lead_to_are_learned(runs: Path) -> None:
+    values = config_values(tiny_config("structure_flow"))
+    values["loss"] = {"structure": 0.0, "sampled": 1.0}
+    values["options"]["sampled_objects"] = 1  # of two
+    stage = tiny_trainer(parse_config(values), runs).stage
+    before, after = overfit(stage, 40)
+    assert after["sampled"] < 0.97 * before["sampled"]
+    states, times = stage._visited_states(  # type: ignore[attr-defined]
+        noise := torch.randn(64, 8, 2, 2, 2), torch.zeros(64, 4, 32), step_generator(0, 0, CPU)
+    )
+    at_first = times == 1
+    assert sorted(set(times.tolist())) == pytest.approx(sorted(visited(STRUCTURES)))
+    assert torch.equal(states[at_first], noise[at_first]) and not torch.equal(states[~at_first], noise[~at_first])
+
+
 def test_flows_need_the_earlier_stages(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="sparse_structure_encoder is missing"):
         tiny_trainer(tiny_config("flows"), tmp_path)

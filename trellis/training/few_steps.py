@@ -8,7 +8,7 @@ from trellis.sampling.schedule import timesteps
 from trellis.training.losses import logit_normal
 
 # Guidance and steps: more of either brings nothing nearer to the truth (docs/journal/nano.md).
-STRUCTURES = SamplerConfig(steps=3, cfg_strength=1.0, cfg_interval=(0.0, 1.0), rescale_t=1.5)
+STRUCTURES = SamplerConfig(steps=2, cfg_strength=1.0, cfg_interval=(0.0, 1.0), rescale_t=1.5)
 LATENTS = SamplerConfig(steps=2, cfg_strength=0.0, cfg_interval=(0.0, 1.0), rescale_t=3.0)
 
 

@@ -65,6 +65,11 @@ def noised(x0: Tensor, noise: Tensor, t: Tensor, *, sigma: float = SIGMA) -> tup
     return x_t, (1 - sigma) * noise - x0
 
 
+def clean(x_t: Tensor, velocity: Tensor, t: Tensor, *, sigma: float = SIGMA) -> Tensor:
+    """The clean sample that `velocity` at `x_t` points at; the inverse of `noised`."""
+    return (1 - sigma) * x_t - (sigma + (1 - sigma) * t) * velocity
+
+
 def guided_target(target: Tensor, predicted: Tensor, null: Tensor, strength: float) -> Tensor:
     """The velocity target of a flow that shall have guidance of `strength` by itself; all [B, ...] or [N, C].
 

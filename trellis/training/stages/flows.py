@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trellis.conditioning import ImageEncoder
-from trellis.errors import CheckpointError
+from trellis.errors import CheckpointError, InvalidInputError
 from trellis.ops.eager import compile_each
 from trellis.ops.transfers import sent
 from trellis.sparse import SparseTensor, VoxelLayout, coarser
@@ -39,14 +39,16 @@ _PIECE = 256  # objects whose occupancy is encoded at once
 class StructureFlow(PoolStage):
     """Image encoder and structure flow on the structure VAE's latents; needs no latent VAE.
 
-    Loss weights: structure. Options: drop (probability of no condition), few_steps (share of objects at the times that
-    the assembled model's few steps visit), learned_strength (of guidance that the flow learns to have by itself),
-    soften (share of pictures that are blurred a little), supersampling (of the pictures), photographs (share of them
-    that have the cameras, the light and the faults of photographs).
+    Loss weights: structure, and, where it is given, sampled: dice of the voxels that the few steps lead to. Options:
+    drop (probability of no condition), few_steps (share of objects at the times that the assembled model's few steps
+    visit), sampled_objects (of a batch, which have the loss `sampled` in place of `structure`), learned_strength (of
+    guidance that the flow learns to have by itself), soften (share of pictures that are blurred a little),
+    supersampling (of the pictures), photographs (share of them that have the cameras, the light and the faults of
+    photographs).
     """
 
     roles: tuple[str, ...] = (IMAGE_ENCODER, STRUCTURE)
-    options = frozenset({"drop", "few_steps", "learned_strength", "soften", *PICTURE_OPTIONS})
+    options = frozenset({"drop", "few_steps", "learned_strength", "sampled_objects", "soften", *PICTURE_OPTIONS})
     sources: tuple[str, ...] = ("dense", "pictures")
 
     def __init__(self, config: TrainConfig, around: Around) -> None:
@@ -65,6 +67,9 @@ class StructureFlow(PoolStage):
         self.learned = float(config.options.get("learned_strength", 0.0))
         self.few_steps = float(config.options.get("few_steps", 0.0))
         self.structure_times = torch.tensor(visited(STRUCTURES), device=device)
+        self.sampled = int(config.options.get("sampled_objects", 0)) if config.loss.get("sampled") else 0
+        if self.sampled >= config.batch_size:
+            raise InvalidInputError("options.sampled_objects must be fewer than batch_size.")
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
 
@@ -88,6 +93,7 @@ class StructureFlow(PoolStage):
         later = self._prepared(numbers, generator)
         views = torch.randint(config.data.pictures, (count,), generator=generator, device=device)
         keep = torch.rand(count, 1, 1, generator=generator, device=device) >= config.options.get("drop", 0.1)
+        keep[: self.sampled] = True
         placed = sent(numbers, device)
         x0 = self.pool.objects("structure", placed).float()
         pictures = self.pool.objects("pictures", placed)[torch.arange(count, device=device), views].float() / 255
@@ -98,17 +104,38 @@ class StructureFlow(PoolStage):
             t = draw_times(count, self.structure_times, self.few_steps, generator)
             noise = torch.randn(x0.shape, generator=generator, device=device)
             x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
+            some = self.sampled
+            if some:
+                x_t[:some], t[:some] = self._visited_states(noise[:some], cond[:some], generator)
             found = self.structure_flow(x_t, 1000 * t, cond).float()
             if self.learned:
                 with torch.no_grad():
                     null = self.structure_flow(x_t, 1000 * t, torch.zeros_like(cond)).float()
                 target = losses.guided_target(target, found, null, self.learned)
-            structure = (found - target).square().mean()
+            structure = (found[some:] - target[some:]).square().mean()
             total, parts = config.loss["structure"] * structure, {"structure": structure.detach()}
+            if some:
+                ends = losses.clean(x_t[:some], found[:some], t[:some].view(-1, 1, 1, 1, 1))
+                with torch.no_grad():
+                    truth = self.structure_decoder(x0[:some]) > 0
+                sampled = losses.dice(self.structure_decoder(ends), truth)
+                total, parts = total + config.loss["sampled"] * sampled, parts | {"sampled": sampled.detach()}
             if later is not None:
                 latent = later(cond)
                 total, parts = total + config.loss["latent"] * latent, parts | {"latent": latent.detach()}
         return total, parts
+
+    @torch.no_grad()
+    def _visited_states(self, noise: Tensor, cond: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """States [n, C, r, r, r] that the few steps reach from `noise`, after a drawn number of them, and times [n]."""
+        times = self.structure_times
+        steps = torch.randint(len(times), (len(noise),), generator=generator, device=self.device)
+        x, states = noise, noise
+        for step in range(1, len(times)):
+            before, after = times[step - 1], times[step]
+            x = x - (before - after) * self.structure_flow(x, (1000 * before).expand(len(x)), cond).float()
+            states = torch.where((steps >= step).view(-1, 1, 1, 1, 1), x, states)
+        return states, times[steps]
 
     def _numbers(self) -> Tensor:
         """Objects of the step's batch, drawn on the CPU: where their voxels lie is looked up there, without waiting."""
