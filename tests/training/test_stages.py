@@ -3,22 +3,27 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tests.training.forked import launched
 from tests.training.tiny import CPU, Interrupt, tiny_config, tiny_trainer, weights
 from trellis.app.train_command import main
 from trellis.errors import CheckpointError, InvalidInputError
+from trellis.sampling import initial_noise
+from trellis.training import losses
 from trellis.training.config import config_values, parse_config
 from trellis.training.few_steps import LATENTS, STRUCTURES, visited
+from trellis.training.generate import sample_structure
 from trellis.training.processes import Processes
 from trellis.training.randomness import step_generator
 from trellis.training.settings import stage_settings
 from trellis.training.stages import create_stage
-from trellis.training.stages.flows import Flows
+from trellis.training.stages.flows import Flows, StructureFlow
 from trellis.training.trainer import Stage, Trainer
 
 
@@ -81,8 +86,9 @@ def test_the_structure_flow_learns_guidance_where_there_is_a_condition(drop: flo
     found = []
     for strength in (0.0, 3.0):
         config = tiny_config("flows")
-        options = {**config.options, "drop": drop, "learned_strength": strength}
-        run = tiny_trainer(replace(config, options=options), tmp_path, inputs=runs)
+        options = {**config.options, "drop": drop, "learned_strength": strength, "sampled_objects": 0}
+        losses_but_one = {name: weight for name, weight in config.loss.items() if name != "sampled"}
+        run = tiny_trainer(replace(config, options=options, loss=losses_but_one), tmp_path, inputs=runs)
         off_zero(run)
         stage = run.stage
         stage.at_step(0)
@@ -91,9 +97,10 @@ def test_the_structure_flow_learns_guidance_where_there_is_a_condition(drop: flo
     assert (found[0] == found[1]) == (drop == 1.0)
 
 
-def test_every_trained_parameter_gets_a_gradient(runs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_trained_parameter_gets_a_gradient(precision: str, runs: Path, tmp_path: Path) -> None:
     for name in ("structure_vae", "latent_vae", "flows"):
-        run = tiny_trainer(tiny_config(name), tmp_path, inputs=runs)
+        run = tiny_trainer(replace(tiny_config(name), precision=precision), tmp_path, inputs=runs)
         run.stage.at_step(0)
         off_zero(run)
         run.stage.loss(step_generator(0, 0, torch.device("cpu")))[0].backward()
@@ -130,19 +137,77 @@ def test_flows_are_asked_at_the_times_of_few_steps(runs: Path) -> None:
         assert sorted(times) == pytest.approx(sorted(1000 * t for t in visited(sampler)))
 
 
-def test_voxels_that_the_few_steps_lead_to_are_learned(runs: Path) -> None:
+def sampling_stage(runs: Path, **changes: Any) -> StructureFlow:
+    """A structure flow of which one object of two has the loss of sampled voxels, and nothing else is asked for."""
     values = config_values(tiny_config("structure_flow"))
     values["loss"] = {"structure": 0.0, "sampled": 1.0}
-    values["options"]["sampled_objects"] = 1  # of two
+    values["options"] |= {"sampled_objects": 1, "learned_strength": 1.0} | changes
     stage = tiny_trainer(parse_config(values), runs).stage
-    before, after = overfit(stage, 40)
-    assert after["sampled"] < 0.97 * before["sampled"]
-    states, times = stage._visited_states(  # type: ignore[attr-defined]
-        noise := torch.randn(64, 8, 2, 2, 2), torch.zeros(64, 4, 32), step_generator(0, 0, CPU)
-    )
-    at_first = times == 1
+    assert isinstance(stage, StructureFlow)
+    return stage
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_voxels_that_the_few_steps_lead_to_are_learned(precision: str, runs: Path) -> None:
+    stage = sampling_stage(runs)
+    stage.config = replace(stage.config, precision=precision)
+    before, after = overfit(stage, 80)
+    assert after["sampled"] < 0.98 * before["sampled"]
+
+
+def test_sampled_states_are_those_of_the_few_steps(runs: Path) -> None:
+    stage = sampling_stage(runs)
+    overfit(stage, 10)  # a flow of fresh weights says nothing
+    flow, sampler = stage.structure_flow, replace(STRUCTURES, learned_strength=1.0)
+    cond = torch.randn(32, 5, 32, generator=step_generator(0, 1, CPU))
+    noise = initial_noise((32, 8, 2, 2, 2), torch.Generator().manual_seed(4))
+    states, times = stage._visited_states(noise, cond, step_generator(0, 0, CPU))
     assert sorted(set(times.tolist())) == pytest.approx(sorted(visited(STRUCTURES)))
-    assert torch.equal(states[at_first], noise[at_first]) and not torch.equal(states[~at_first], noise[~at_first])
+    assert torch.equal(states[times == 1], noise[times == 1])
+    last = times == times.min()
+    with torch.no_grad():
+        ends = losses.clean(states[last], flow(states, 1000 * times, cond)[last], times[last].view(-1, 1, 1, 1, 1))
+    assert torch.allclose(ends, sample_structure(flow, cond, sampler=sampler, seed=4)[last], atol=1e-3)
+    assert (ends - noise[last]).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sampled_objects": 0}, "together"),
+        ({"sampled_objects": 2}, "fewer than batch_size"),
+        ({"sampled_objects": -1}, "not negative"),
+        ({"learned_strength": 0.0}, "learned_strength 1.0"),
+    ],
+)
+def test_half_a_setting_of_sampled_voxels_is_refused(changes: dict[str, float], said: str, runs: Path) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        sampling_stage(runs, **changes)
+
+
+def test_sampled_objects_are_others_than_those_with_latents(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = config_values(tiny_config("flows"))
+    values["options"] |= {"latent_objects": 1, "sampled_objects": 1, "drop": 1.0}
+    stage = tiny_trainer(parse_config(values), runs).stage
+    assert isinstance(stage, Flows)
+    asked: list[Tensor] = []
+    states, latents = stage._visited_states, stage._prepared
+
+    def visited_states(noise: Tensor, cond: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        asked.append(cond)
+        return states(noise, cond, generator)
+
+    def prepared(numbers: Tensor, generator: torch.Generator) -> Any:
+        later = latents(numbers, generator)
+        return lambda cond: asked.append(cond) or later(cond)
+
+    monkeypatch.setattr(stage, "_visited_states", visited_states)
+    monkeypatch.setattr(stage, "_prepared", prepared)
+    stage.at_step(0)
+    stage.loss(step_generator(0, 0, CPU))
+    sampled, whole = asked
+    assert torch.equal(sampled, whole[1:]) and sampled.any()  # the last, whose condition is never dropped
+    assert not whole[0].any()
 
 
 def test_flows_need_the_earlier_stages(tmp_path: Path) -> None:

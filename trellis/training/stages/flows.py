@@ -67,9 +67,7 @@ class StructureFlow(PoolStage):
         self.learned = float(config.options.get("learned_strength", 0.0))
         self.few_steps = float(config.options.get("few_steps", 0.0))
         self.structure_times = torch.tensor(visited(STRUCTURES), device=device)
-        self.sampled = int(config.options.get("sampled_objects", 0)) if config.loss.get("sampled") else 0
-        if self.sampled >= config.batch_size:
-            raise InvalidInputError("options.sampled_objects must be fewer than batch_size.")
+        self.sampled = _sampled_objects(config, self.learned)
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
 
@@ -92,38 +90,44 @@ class StructureFlow(PoolStage):
         numbers = self._numbers()
         later = self._prepared(numbers, generator)
         views = torch.randint(config.data.pictures, (count,), generator=generator, device=device)
+        plain = count - self.sampled  # from here on objects are sampled: the first are those with latents
         keep = torch.rand(count, 1, 1, generator=generator, device=device) >= config.options.get("drop", 0.1)
-        keep[: self.sampled] = True
+        keep[plain:] = True
         placed = sent(numbers, device)
         x0 = self.pool.objects("structure", placed).float()
         pictures = self.pool.objects("pictures", placed)[torch.arange(count, device=device), views].float() / 255
         blurred = torch.rand(count, generator=generator, device=device) < config.options.get("soften", 0.0)
         pictures = soften(pictures, blurred)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with self._autocast():
             cond = self.image_encoder(pictures) * keep
-            t = draw_times(count, self.structure_times, self.few_steps, generator)
-            noise = torch.randn(x0.shape, generator=generator, device=device)
-            x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
-            some = self.sampled
-            if some:
-                x_t[:some], t[:some] = self._visited_states(noise[:some], cond[:some], generator)
+        t = draw_times(count, self.structure_times, self.few_steps, generator)
+        noise = torch.randn(x0.shape, generator=generator, device=device)
+        x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
+        if self.sampled:
+            # In an autocast of its own: weights that it has cast without gradients must not serve the pass with them.
+            with self._autocast():
+                x_t[plain:], t[plain:] = self._visited_states(noise[plain:], cond[plain:], generator)
+        with self._autocast():
             found = self.structure_flow(x_t, 1000 * t, cond).float()
             if self.learned:
                 with torch.no_grad():
-                    null = self.structure_flow(x_t, 1000 * t, torch.zeros_like(cond)).float()
-                target = losses.guided_target(target, found, null, self.learned)
-            structure = (found[some:] - target[some:]).square().mean()
+                    null = self.structure_flow(x_t[:plain], 1000 * t[:plain], torch.zeros_like(cond[:plain])).float()
+                target[:plain] = losses.guided_target(target[:plain], found[:plain], null, self.learned)
+            structure = (found[:plain] - target[:plain]).square().mean()
             total, parts = config.loss["structure"] * structure, {"structure": structure.detach()}
-            if some:
-                ends = losses.clean(x_t[:some], found[:some], t[:some].view(-1, 1, 1, 1, 1))
+            if self.sampled:
+                ends = losses.clean(x_t[plain:], found[plain:], t[plain:].view(-1, 1, 1, 1, 1))
                 with torch.no_grad():
-                    truth = self.structure_decoder(x0[:some]) > 0
+                    truth = self.structure_decoder(x0[plain:]) > 0
                 sampled = losses.dice(self.structure_decoder(ends), truth)
                 total, parts = total + config.loss["sampled"] * sampled, parts | {"sampled": sampled.detach()}
             if later is not None:
                 latent = later(cond)
                 total, parts = total + config.loss["latent"] * latent, parts | {"latent": latent.detach()}
         return total, parts
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     @torch.no_grad()
     def _visited_states(self, noise: Tensor, cond: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -156,7 +160,7 @@ class StructureFlow(PoolStage):
             self._held_out = dense, condition_pictures(objects, dense, views=1, size=data.picture_size)[:, 0]
         dense, pictures = self._held_out
         settings = replace(STRUCTURES, learned_strength=self.learned)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        with self._autocast():
             cond = self.image_encoder(pictures.float() / 255)
             latents = sample_structure(self.structure_flow, cond.float(), sampler=settings, seed=0)
         found = torch.cat([self.structure_decoder(z)[:, 0] > 0 for z in latents.float().split(PIECE)])
@@ -166,6 +170,19 @@ class StructureFlow(PoolStage):
         """Write the networks."""
         for role in self.roles:
             save_network(detached_copy(self.modules[role]), folder, role)
+
+
+def _sampled_objects(config: TrainConfig, learned: float) -> int:
+    """How many objects of a batch have the loss `sampled`. Raises InvalidInputError for half of the setting."""
+    count = int(config.options.get("sampled_objects", 0))
+    if bool(count) != bool(config.loss.get("sampled")):
+        raise InvalidInputError("The loss `sampled` and options.sampled_objects are given together or not at all.")
+    if not 0 <= count < config.batch_size:
+        raise InvalidInputError("options.sampled_objects must be fewer than batch_size, and not negative.")
+    if count and learned != STRUCTURES.cfg_strength:
+        wanted = STRUCTURES.cfg_strength
+        raise InvalidInputError(f"The loss `sampled` needs options.learned_strength {wanted}, the few steps' guidance.")
+    return count
 
 
 class Flows(StructureFlow):
