@@ -28,7 +28,7 @@ def test_folder_holds_every_network_in_float16(runs: Path, tmp_path: Path) -> No
     assert set(config.models) == set(DECODERS)
     shipped = PipelineConfig.read(NANO_FOLDER / "pipeline.json")
     assert (config.structure_sampler, config.latent_sampler) == (shipped.structure_sampler, shipped.latent_sampler)
-    assert (config.structure_sampler.steps, config.latent_sampler.cfg_strength) == (3, 0.0)
+    assert (config.structure_sampler.steps, config.latent_sampler.cfg_strength) == (2, 0.0)
     statistics = json.loads((runs / "latent_vae" / "slat_normalization.json").read_text())
     assert config.latent_statistics == (tuple(statistics["mean"]), tuple(statistics["std"]))
     for folder, roles in (("ckpts", DECODERS), ("encoders", ENCODERS)):
