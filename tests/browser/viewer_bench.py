@@ -97,8 +97,9 @@ def video_frame(page: Page, address: str) -> np.ndarray:
           const video = Object.assign(document.createElement("video"), { src: address, muted: true });
           document.body.append(video);
           await new Promise((resolve, reject) => Object.assign(video, { onloadeddata: resolve, onerror: reject }));
-          video.currentTime = 0.05; // a frame that is sought is decoded by then
-          await new Promise((resolve) => { video.onseeked = resolve; });
+          const presented = new Promise((resolve) => video.requestVideoFrameCallback(resolve)); // until then: black
+          video.currentTime = 0.05;
+          await Promise.all([presented, new Promise((resolve) => { video.onseeked = resolve; })]);
           const canvas = document.createElement("canvas");
           [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
           canvas.getContext("2d").drawImage(video, 0, 0);
