@@ -150,10 +150,10 @@ class TrellisPipeline(OpenedModel, ModelStages):
         without one). Raises InvalidInputError for a file that cannot be used, CheckpointError for a model without an
         encoder, Cancelled.
         """
-        progress = progress or Progress()
-        self.obtain_encoder("slat_encoder", progress)
         from trellis.editing.from_mesh import asset_of_mesh
 
+        progress = progress or Progress()
+        self.obtain_encoder("slat_encoder", progress)
         return asset_of_mesh(self, source, up=up, front=front, picture=picture, progress=progress)
 
     @torch.inference_mode()
@@ -162,11 +162,11 @@ class TrellisPipeline(OpenedModel, ModelStages):
     ) -> Asset:
         """An asset with these representations, decoded where it has them not yet; the others stay."""
         self.check_makes(representations)
+        from trellis.editing.variant import source_voxels
+
         missing = [name for name in representations if getattr(asset, name) is None]
         if not missing:
             return asset
-        from trellis.editing.variant import source_voxels
-
         voxels = source_voxels(self, asset)
         latent = SparseTensor.create(asset.latent, voxels, resolution=asset.resolution, batch_size=1)
         made = self.decode(latent, missing, (), progress or Progress())

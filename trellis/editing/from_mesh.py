@@ -18,6 +18,7 @@ from trellis.encoding.options import FRONT_CHOICES
 from trellis.encoding.source_mesh import SourceMesh, normalize_mesh
 from trellis.encoding.views import VIEWS, view_features
 from trellis.errors import CheckpointError, InvalidInputError
+from trellis.export.picture_camera import turns_to_front
 from trellis.families.family import PICTURES
 from trellis.geometry.similarity import Similarity
 from trellis.kept import FileSurface
@@ -52,8 +53,6 @@ def asset_of_mesh(
     if front == "auto" and picture is not None:
         framed = framed_picture(prepare_image(picture, runtime=stages.runtime))
     surface = normalize_mesh(mesh).mesh
-    from trellis.export.picture_camera import turns_to_front  # Warp and a third of a second, for meshes alone
-
     turns, remarks = turns_to_front(front, Mesh(surface.vertices, surface.faces.int()), framed, progress=progress)
     mesh = turned(mesh, turns)
     encoder = stages.host.config("slat_encoder")

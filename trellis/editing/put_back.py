@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from trellis.representations import GaussianCloud, RadianceField
@@ -107,8 +108,6 @@ def _keys(coords: Tensor, side: int) -> Tensor:
 
 def _nearest(points: Tensor, others: Tensor) -> Tensor:
     """Row of the nearest of `others` [m, 3] for each of `points` [n, 3]."""
-    from scipy.spatial import cKDTree
-
     tree = cKDTree(others.cpu().numpy(), balanced_tree=False, compact_nodes=False)  # made in a quarter of the time
     _, nearest = tree.query(points.cpu().numpy(), workers=-1)
     return torch.from_numpy(nearest).long().to(points.device)

@@ -13,6 +13,7 @@ from trellis.encoding.solid import SolidField
 from trellis.encoding.source_mesh import DEFAULT_SIDE, SourceMesh, normalize_mesh
 from trellis.encoding.voxelize import voxelize
 from trellis.errors import InvalidInputError
+from trellis.export.picture_camera import turns_to_front
 from trellis.geometry.similarity import Similarity
 from trellis.progress import Progress
 from trellis.representations import Mesh
@@ -50,8 +51,6 @@ class PlacedMesh:
             raise InvalidInputError(f"front must be one of {', '.join(FRONT_CHOICES)}, not {front!r}.", field="front")
         placed = normalize_mesh(mesh, side=DEFAULT_SIDE if local else 1.0)
         surface = outward_mesh(placed.mesh)
-        from trellis.export.picture_camera import turns_to_front  # and with it Warp
-
         turns, notes = turns_to_front(front, surface, picture, progress=progress)
         turn = Similarity(turns=turns)
         vertices = turn.apply(placed.mesh.vertices)
