@@ -6,19 +6,23 @@ from trellis.training.procedural.builder import Builder
 from trellis.training.procedural.families import (
     aircraft,
     animals,
+    belongings,
     buildings,
     containers,
     creatures,
     figures,
+    food,
     furniture,
     household,
     interior,
+    machines,
     nature,
     outdoors,
     reptiles,
     structures,
     tools,
     vehicles,
+    weapons,
 )
 
 Family = Callable[[Builder], None]
@@ -36,5 +40,7 @@ _MEMBERS: tuple[Family, ...] = (
     buildings.church, household.chest, tools.shield,
     animals.insect, animals.crab, animals.octopus, reptiles.dinosaur, reptiles.dragon,
     structures.tower, structures.temple, outdoors.tent, outdoors.well, containers.barrel,
+    weapons.tank, machines.motorcycle, weapons.cannon, machines.spaceship, machines.fan,
+    belongings.lantern, belongings.helmet, belongings.shoe, food.burger, weapons.blaster,
 )  # fmt: skip
 FAMILIES: dict[str, Family] = {family.__name__: family for family in _MEMBERS}
