@@ -15,6 +15,7 @@ from tests.training.tiny import CPU, Interrupt, tiny_config, tiny_trainer, weigh
 from trellis.app.train_command import main
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.sampling import initial_noise
+from trellis.sparse import SparseTensor
 from trellis.training import losses
 from trellis.training.config import config_values, parse_config
 from trellis.training.few_steps import LATENTS, STRUCTURES, visited
@@ -161,7 +162,7 @@ def test_sampled_states_are_those_of_the_few_steps(runs: Path) -> None:
     flow, sampler = stage.structure_flow, replace(STRUCTURES, learned_strength=1.0)
     cond = torch.randn(32, 5, 32, generator=step_generator(0, 1, CPU))
     noise = initial_noise((32, 8, 2, 2, 2), torch.Generator().manual_seed(4))
-    states, times = stage._visited_states(noise, cond, step_generator(0, 0, CPU))
+    states, times = stage._visited(noise, cond, step_generator(0, 0, CPU))
     assert sorted(set(times.tolist())) == pytest.approx(sorted(visited(STRUCTURES)))
     assert torch.equal(states[times == 1], noise[times == 1])
     last = times == times.min()
@@ -175,7 +176,7 @@ def test_sampled_states_are_those_of_the_few_steps(runs: Path) -> None:
     ("changes", "said"),
     [
         ({"sampled_objects": 0}, "together"),
-        ({"sampled_objects": 2}, "fewer than batch_size"),
+        ({"sampled_objects": 2}, "fewer than 2"),
         ({"sampled_objects": -1}, "not negative"),
         ({"learned_strength": 0.0}, "learned_strength 1.0"),
     ],
@@ -185,13 +186,64 @@ def test_half_a_setting_of_sampled_voxels_is_refused(changes: dict[str, float], 
         sampling_stage(runs, **changes)
 
 
+def coloring_stage(runs: Path, **changes: Any) -> Flows:
+    """Flows of which one object of two has the loss of colours, in every step, and nothing else is asked for."""
+    values = config_values(tiny_config("flows"))
+    values["loss"] = {"structure": 0.0, "latent": 0.0, "colors": 1.0}
+    values["options"] |= {"sampled_objects": 0, "colored_objects": 1, "latent_every": 1} | changes
+    stage = tiny_trainer(parse_config(values), runs).stage
+    assert isinstance(stage, Flows)
+    return stage
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_colors_that_the_few_steps_lead_to_are_learned(precision: str, runs: Path) -> None:
+    stage = coloring_stage(runs)
+    stage.config = replace(stage.config, precision=precision)
+    before, after = overfit(stage, 60)
+    assert after["colors"] < 0.9 * before["colors"]
+
+
+def test_colors_are_compared_with_the_truths(runs: Path) -> None:
+    """A flow that points at the truth from wherever it is asked has no loss of colours; one that points by has."""
+    stage = coloring_stage(runs)
+    stage.at_step(0)
+    one, cond = torch.tensor([1]), torch.zeros(1, 5, 32)
+    truth, _ = stage._sparse_latents(one)
+    values = []
+    for off in (0.0, 1.0):
+        stage.latent_flow = Pointing(truth.feats + off)
+        values.append(stage._prepared_colors(one, step_generator(0, 0, CPU))(cond).item())
+    assert values[0] < 0.1 * values[1]
+
+
+class Pointing(torch.nn.Module):
+    """A flow whose velocity leads to one clean sample."""
+
+    def __init__(self, clean: Tensor) -> None:
+        super().__init__()
+        self.clean = clean
+
+    def forward(self, x: SparseTensor, t: Tensor, cond: Tensor) -> SparseTensor:
+        return x.replace((x.feats - self.clean) / (t[0] / 1000))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"colored_objects": 0}, "together"), ({"colored_objects": 2}, "fewer than 2")]
+)
+def test_half_a_setting_of_colors_is_refused(changes: dict[str, float], said: str, runs: Path) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        coloring_stage(runs, **changes)
+
+
 def test_sampled_objects_are_others_than_those_with_latents(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = config_values(tiny_config("flows"))
-    values["options"] |= {"latent_objects": 1, "sampled_objects": 1, "drop": 1.0}
+    values["options"] |= {"latent_objects": 1, "sampled_objects": 1, "colored_objects": 0, "drop": 1.0}
+    values["loss"].pop("colors")
     stage = tiny_trainer(parse_config(values), runs).stage
     assert isinstance(stage, Flows)
     asked: list[Tensor] = []
-    states, latents = stage._visited_states, stage._prepared
+    states, latents = stage._visited, stage._prepared
 
     def visited_states(noise: Tensor, cond: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         asked.append(cond)
@@ -201,7 +253,7 @@ def test_sampled_objects_are_others_than_those_with_latents(runs: Path, monkeypa
         later = latents(numbers, generator)
         return lambda cond: asked.append(cond) or later(cond)
 
-    monkeypatch.setattr(stage, "_visited_states", visited_states)
+    monkeypatch.setattr(stage, "_visited", visited_states)
     monkeypatch.setattr(stage, "_prepared", prepared)
     stage.at_step(0)
     stage.loss(step_generator(0, 0, CPU))

@@ -43,7 +43,7 @@ def tiny_config(stage: str, *, steps: int = 4, **changes: Any) -> TrainConfig:
         values["options"]["mesh_objects"] = 1
     values.update(init={}, export_seconds=0)
     if stage == "flows":
-        values["options"].update(latent_objects=2, sampled_objects=1)
+        values["options"].update(latent_objects=2, sampled_objects=1, colored_objects=1)
     for role, model in values["models"].items():
         model["args"].update(_ARGS[role])
     return parse_config(values)

@@ -1,5 +1,8 @@
 """The few steps that an assembled model samples its flows with, and training at the times that they visit."""
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -25,3 +28,16 @@ def draw_times(count: int, few: Tensor, share: float, generator: torch.Generator
         return spread
     chosen = few[torch.randint(len(few), (count,), generator=generator, device=device)]
     return torch.where(torch.rand(count, generator=generator, device=device) < share, chosen, spread)
+
+
+@torch.no_grad()
+def visited_states(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, times: Tensor, steps: Tensor) -> Tensor:
+    """States like `noise` that Euler steps along `times` [S] reach from it, each after its own number of `steps`.
+
+    velocity: of a state at a time []; steps: 0 to S - 1, broadcast against `noise`.
+    """
+    x, states = noise, noise
+    for step, (before, after) in enumerate(pairwise(times), 1):
+        x = x - (before - after) * velocity(x, before)
+        states = torch.where(steps >= step, x, states)
+    return states

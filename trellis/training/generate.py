@@ -80,15 +80,21 @@ def sample_latents(
 
 def decode_gaussians(network: nn.Module, slat: SparseTensor) -> list[GaussianCloud]:
     """The Gaussians that a decoder makes of each object's latents."""
+    return [_activated(network, feats, coords, slat.resolution) for coords, feats in network(slat).samples()]
+
+
+def decode_together(network: nn.Module, slat: SparseTensor) -> GaussianCloud:
+    """The same of all objects in one cloud; differentiable."""
+    return _activated(network, network(slat).feats, slat.coords[:, 1:], slat.resolution)
+
+
+def _activated(network: nn.Module, feats: Tensor, coords: Tensor, resolution: int) -> GaussianCloud:
     args: Any = network.config.representation_config  # type: ignore[union-attr]
     config = args if isinstance(args, GaussianConfig) else GaussianConfig.from_dict(args)
     perturbation = network.get_buffer("offset_perturbation")
-    return [
-        GaussianCloud.from_features(
-            feats, coords, resolution=slat.resolution, config=config, offset_perturbation=perturbation
-        )
-        for coords, feats in network(slat).samples()
-    ]
+    return GaussianCloud.from_features(
+        feats, coords, resolution=resolution, config=config, offset_perturbation=perturbation
+    )
 
 
 @dataclass(frozen=True)

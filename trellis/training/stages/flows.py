@@ -13,12 +13,13 @@ from trellis.conditioning import ImageEncoder
 from trellis.errors import CheckpointError, InvalidInputError
 from trellis.ops.eager import compile_each
 from trellis.ops.transfers import sent
+from trellis.representations.gaussians import GaussianCloud
 from trellis.sparse import SparseTensor, VoxelLayout, coarser
 from trellis.training import losses
 from trellis.training.config import TrainConfig
 from trellis.training.data import condition_pictures, held_out_batch, soften
-from trellis.training.few_steps import LATENTS, STRUCTURES, draw_times, visited
-from trellis.training.generate import sample_structure
+from trellis.training.few_steps import LATENTS, STRUCTURES, draw_times, visited, visited_states
+from trellis.training.generate import decode_together, sample_structure
 from trellis.training.metrics import voxel_iou
 from trellis.training.networks import (
     IMAGE_ENCODER,
@@ -61,13 +62,19 @@ class StructureFlow(PoolStage):
         self.image_encoder, self.structure_flow = self.modules[IMAGE_ENCODER], self.modules[STRUCTURE]
         if config.compile:
             blocks = self.structure_flow.get_submodule("blocks").children()
-            compile_each([*cast(ImageEncoder, self.image_encoder).backbone.layers, *blocks])
+            # Each pass of a step has its own number of objects, always the same.
+            compile_each([*cast(ImageEncoder, self.image_encoder).backbone.layers, *blocks], dynamic=False)
         self._source = source_chunks(config, around.cache, device=device, keys=self.sources)
         self.pool = Pool(config.data, self._chunk, device=device, processes=around.processes)
         self.learned = float(config.options.get("learned_strength", 0.0))
         self.few_steps = float(config.options.get("few_steps", 0.0))
         self.structure_times = torch.tensor(visited(STRUCTURES), device=device)
-        self.sampled = _sampled_objects(config, self.learned)
+        self.sampled = _part_of(config, "sampled", "sampled_objects", whole=config.batch_size)
+        if self.sampled and self.learned != STRUCTURES.cfg_strength:
+            wanted = STRUCTURES.cfg_strength
+            raise InvalidInputError(
+                f"The loss `sampled` needs options.learned_strength {wanted}, as the few steps have."
+            )
         self._held_out: tuple[Tensor, Tensor] | None = None
         self._step = 0
 
@@ -104,9 +111,7 @@ class StructureFlow(PoolStage):
         noise = torch.randn(x0.shape, generator=generator, device=device)
         x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
         if self.sampled:
-            # In an autocast of its own: weights that it has cast without gradients must not serve the pass with them.
-            with self._autocast():
-                x_t[plain:], t[plain:] = self._visited_states(noise[plain:], cond[plain:], generator)
+            x_t[plain:], t[plain:] = self._visited(noise[plain:], cond[plain:], generator)
         with self._autocast():
             found = self.structure_flow(x_t, 1000 * t, cond).float()
             if self.learned:
@@ -122,32 +127,33 @@ class StructureFlow(PoolStage):
                 sampled = losses.dice(self.structure_decoder(ends), truth)
                 total, parts = total + config.loss["sampled"] * sampled, parts | {"sampled": sampled.detach()}
             if later is not None:
-                latent = later(cond)
-                total, parts = total + config.loss["latent"] * latent, parts | {"latent": latent.detach()}
+                for name, value in later(cond).items():
+                    total, parts = total + config.loss[name] * value, parts | {name: value.detach()}
         return total, parts
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+    def _autocast(self, *, cached: bool = True) -> torch.autocast:
+        """cached: weights are cast once for all passes; those without gradients must not cast for those with them."""
+        wanted = self.config.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted, cache_enabled=cached)
 
-    @torch.no_grad()
-    def _visited_states(self, noise: Tensor, cond: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _visited(self, noise: Tensor, cond: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """States [n, C, r, r, r] that the few steps reach from `noise`, after a drawn number of them, and times [n]."""
-        times = self.structure_times
-        steps = torch.randint(len(times), (len(noise),), generator=generator, device=self.device)
-        x, states = noise, noise
-        for step in range(1, len(times)):
-            before, after = times[step - 1], times[step]
-            x = x - (before - after) * self.structure_flow(x, (1000 * before).expand(len(x)), cond).float()
-            states = torch.where((steps >= step).view(-1, 1, 1, 1, 1), x, states)
-        return states, times[steps]
+        times, count = self.structure_times, len(noise)
+        steps = torch.randint(len(times), (count,), generator=generator, device=self.device)
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            return self.structure_flow(x, (1000 * t).expand(count), cond).float()
+
+        with self._autocast(cached=False):
+            return visited_states(velocity, noise, times, steps.view(-1, 1, 1, 1, 1)), times[steps]
 
     def _numbers(self) -> Tensor:
         """Objects of the step's batch, drawn on the CPU: where their voxels lie is looked up there, without waiting."""
         generator = self.generator(self._step, torch.device("cpu"))
         return torch.randint(len(self.pool), (self.config.batch_size,), generator=generator)
 
-    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:
-        """The loss of another flow as a function of the condition, if this step has one; may change `numbers`."""
+    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], dict[str, Tensor]] | None:
+        """Losses of another flow as a function of the condition, if this step has any; may change `numbers`."""
         return None
 
     @torch.no_grad()
@@ -172,28 +178,27 @@ class StructureFlow(PoolStage):
             save_network(detached_copy(self.modules[role]), folder, role)
 
 
-def _sampled_objects(config: TrainConfig, learned: float) -> int:
-    """How many objects of a batch have the loss `sampled`. Raises InvalidInputError for half of the setting."""
-    count = int(config.options.get("sampled_objects", 0))
-    if bool(count) != bool(config.loss.get("sampled")):
-        raise InvalidInputError("The loss `sampled` and options.sampled_objects are given together or not at all.")
-    if not 0 <= count < config.batch_size:
-        raise InvalidInputError("options.sampled_objects must be fewer than batch_size, and not negative.")
-    if count and learned != STRUCTURES.cfg_strength:
-        wanted = STRUCTURES.cfg_strength
-        raise InvalidInputError(f"The loss `sampled` needs options.learned_strength {wanted}, the few steps' guidance.")
+def _part_of(config: TrainConfig, loss: str, option: str, *, whole: int) -> int:
+    """How many of `whole` objects have a loss of their own. Raises InvalidInputError for half of the setting."""
+    count = int(config.options.get(option, 0))
+    if bool(count) != bool(config.loss.get(loss)):
+        raise InvalidInputError(f"The loss `{loss}` and options.{option} are given together or not at all.")
+    if not 0 <= count < whole:
+        raise InvalidInputError(f"options.{option} must be fewer than {whole}, and not negative.")
     return count
 
 
 class Flows(StructureFlow):
     """Both flows and the image encoder, trained together on the latents of both VAEs.
 
-    Loss weights: structure, latent. Options: those of `StructureFlow`, latent_objects (of a batch) and latent_every
-    (steps between two losses of the latent flow, which is several times slower than the structure flow).
+    Loss weights: those of `StructureFlow`, latent, and, where it is given, colors: distance of the colours that the few
+    steps lead to. Options: those of `StructureFlow`, latent_objects (of a batch), colored_objects (of these, which have
+    the loss `colors` in place of `latent`) and latent_every (steps between two losses of the latent flow, which is
+    several times slower than the structure flow).
     """
 
     roles = (IMAGE_ENCODER, STRUCTURE, LATENT)
-    options = StructureFlow.options | {"latent_objects", "latent_every"}
+    options = StructureFlow.options | {"latent_objects", "latent_every", "colored_objects"}
     sources = ("dense", "pictures", "voxel_features")
 
     def __init__(self, config: TrainConfig, around: Around) -> None:
@@ -203,6 +208,10 @@ class Flows(StructureFlow):
         self.mean, self.std = (value.to(self.device) for value in read_normalization(latent))
         self.latent_flow = self.modules[LATENT]
         self.latent_times = torch.tensor(visited(LATENTS), device=self.device)
+        self.with_latents = min(config.batch_size, int(config.options.get("latent_objects", config.batch_size)))
+        self.colored = _part_of(config, "colors", "colored_objects", whole=self.with_latents)
+        if self.colored:
+            self.gaussian_decoder = load_network(latent, "slat_decoder_gs", self.device)
 
     @torch.no_grad()
     def _chunk(self, number: int) -> Chunk:
@@ -231,24 +240,59 @@ class Flows(StructureFlow):
         data = self.config.data
         return numbers // data.chunk * data.chunk + numbers % data.chunk % (data.detailed or data.chunk)
 
-    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor] | None:
+    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], dict[str, Tensor]] | None:
         """Noisy latents and their layout, made before the structure flow's step is queued: they wait for the device."""
-        config = self.config
-        some = min(len(numbers), int(config.options.get("latent_objects", len(numbers))))
-        numbers[:some] = self._with_latents(numbers[:some])
-        if self._step % int(config.options.get("latent_every", 1)):
+        some, plain = self.with_latents, self.with_latents - self.colored
+        if self._step % int(self.config.options.get("latent_every", 1)):
             return None
-        rows, batch, counts = self.pool.voxel_rows(numbers[:some])
+        numbers[:some] = self._with_latents(numbers[:some])
+        x0, batch = self._sparse_latents(numbers[:plain])
+        t = draw_times(plain, self.latent_times, self.few_steps, generator)
+        noise = torch.randn(x0.feats.shape, generator=generator, device=self.device)
+        x_t, target = losses.noised(x0.feats, noise, t[batch][:, None])
+        colors = self._prepared_colors(numbers[plain:some], generator) if self.colored else None
+
+        def values(cond: Tensor) -> dict[str, Tensor]:
+            found = self.latent_flow(x0.replace(x_t), 1000 * t, cond[:plain]).feats.float()
+            latent = {"latent": (found - target).square().mean()}
+            return latent if colors is None else latent | {"colors": colors(cond[plain:some])}
+
+        return values
+
+    def _sparse_latents(self, numbers: Tensor) -> tuple[SparseTensor, Tensor]:
+        """Normalised latents of objects, and each voxel's object [N]."""
+        rows, batch, counts = self.pool.voxel_rows(numbers)
         coords = torch.cat([batch[:, None].int(), self.pool.voxels("voxel_coords", rows).int()], 1)
-        x0 = self.pool.voxels("voxel_latent", rows).float()
-        t = draw_times(some, self.latent_times, self.few_steps, generator)
-        noise = torch.randn(x0.shape, generator=generator, device=self.device)
-        x_t, target = losses.noised(x0, noise, t[batch][:, None])
-        layout = VoxelLayout(coords, tuple(counts.tolist()), config.data.resolution)
+        layout = VoxelLayout(coords, tuple(counts.tolist()), self.config.data.resolution)
         for level in (layout, coarser(layout).layout):
             _ = level.neighbours  # computed now, and kept
-        x = SparseTensor(x_t, layout)
-        return lambda cond: (self.latent_flow(x, 1000 * t, cond[:some]).feats.float() - target).square().mean()
+        return SparseTensor(self.pool.voxels("voxel_latent", rows).float(), layout), batch
+
+    def _prepared_colors(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+        """The loss `colors` of objects as a function of their condition."""
+        x0, batch = self._sparse_latents(numbers)
+        noise = torch.randn(x0.feats.shape, generator=generator, device=self.device)
+        times = self.latent_times
+        steps = torch.randint(len(times), (len(numbers),), generator=generator, device=self.device)
+        t = times[steps]
+
+        def value(cond: Tensor) -> Tensor:
+            def velocity(x: Tensor, time: Tensor) -> Tensor:
+                return self.latent_flow(x0.replace(x), (1000 * time).expand(len(cond)), cond).feats.float()
+
+            with self._autocast(cached=False):
+                state = visited_states(velocity, noise, times, steps[batch][:, None])
+            found = self.latent_flow(x0.replace(state), 1000 * t, cond).feats.float()
+            with torch.no_grad():
+                truth = self._gaussians(x0)
+            made = self._gaussians(x0.replace(losses.clean(state, found, t[batch][:, None])))
+            return losses.weighted_mean((made.colors - truth.colors).abs(), truth.opacities)
+
+        return value
+
+    def _gaussians(self, latents: SparseTensor) -> GaussianCloud:
+        """What the decoder makes of normalised latents."""
+        return decode_together(self.gaussian_decoder, latents.replace(latents.feats * self.std + self.mean))
 
 
 def read_normalization(folder: Path) -> tuple[Tensor, Tensor]:
