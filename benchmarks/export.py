@@ -28,7 +28,7 @@ from benchmarks.measures import timed, tree_bytes
 from trellis.atomic import write_bytes
 from trellis.export.bake import dilated, mesh_colors, surface_texels, unwrapped_mesh
 from trellis.export.chain import ExportChain, FileSources
-from trellis.export.clean import CleanOptions, clean
+from trellis.export.clean import clean
 from trellis.export.glb import glb_bytes
 from trellis.export.options import FileOptions
 from trellis.export.projection import ViewOptions, gaussian_colors
@@ -139,7 +139,7 @@ class Bench:
             if name == "decimate":
                 self._light = self.measure(name, self.decimate, faces_of)
             elif name == "clean":
-                self.measure(name, lambda: clean(mesh, options=CleanOptions()), faces_of)
+                self.measure(name, lambda: clean(mesh), faces_of)
             elif name == "unwrap":
                 self._unwrapped = self.unwrap(name, self.light())
             elif name == "unwrap all faces":

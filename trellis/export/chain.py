@@ -19,7 +19,7 @@ from trellis.export.projection import ViewOptions
 from trellis.export.simplify import simplify
 from trellis.export.surface import Surface
 from trellis.export.textured import check_sources, textured_mesh
-from trellis.export.unwrap import UnwrapOptions, Unwrapped, unwrap
+from trellis.export.unwrap import Unwrapped, unwrap
 from trellis.geometry.similarity import IDENTITY, Similarity
 from trellis.progress import Progress
 from trellis.representations import GaussianCloud, Mesh, RadianceField, TexturedMesh
@@ -101,8 +101,8 @@ class ExportChain:
     @cached_property
     def unwrapped(self) -> Unwrapped:
         """The light mesh with texture coordinates."""
-        method = UnwrapOptions(method=self.options.unwrap)
-        made = unwrap(Surface.from_mesh(self.light), self.options.texture_size, options=method, progress=self.progress)
+        surface, method = Surface.from_mesh(self.light), self.options.unwrap
+        made = unwrap(surface, self.options.texture_size, method=method, progress=self.progress)
         used = 100 * made.utilisation
         logger.info("%d faces in %d charts, %.0f%% of the texture used", len(made.faces), made.charts, used)
         self.progress.report(Stage.EXPORT, 3, STEPS)

@@ -11,16 +11,15 @@ import numpy as np
 
 def charts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Charts and packing of our own; keys as in `xatlas_charts`."""
-    from trellis.ops.atlas import AtlasOptions, build_atlas
+    from trellis.ops.atlas import build_atlas
 
-    options = AtlasOptions(
+    atlas = build_atlas(
+        arrays["vertices"],
+        arrays["faces"],
         size=int(arrays["resolution"]),
         padding=float(arrays["padding"]),
         chart_area=float(arrays["chart_area"]),
-        max_stretch=float(arrays["max_stretch"]),
-        iterations=int(arrays["iterations"]),
     )
-    atlas = build_atlas(arrays["vertices"], arrays["faces"], options=options)
     return {
         "vertex_map": atlas.source,
         "faces": atlas.faces.astype(np.int32),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trellis.errors import InvalidInputError
 from trellis.export.surface import Floats, Ints, Surface
 from trellis.ops.half_edges import EdgeTable, corner_fans, face_vectors
 
@@ -23,24 +22,16 @@ class CornerNormals:
     groups: Ints
 
 
-def check_crease(degrees: float) -> None:
-    """Raise InvalidInputError unless `degrees` is an angle between two faces, 0 to 180."""
-    if not 0 <= degrees <= 180:
-        raise InvalidInputError(f"The crease angle must be 0..180 degrees, not {degrees}.")
-
-
-def corner_normals(surface: Surface, *, crease_degrees: float = CREASE_DEGREES) -> CornerNormals:
-    """Normals of the corners of `surface`, shared across edges whose faces differ by no more than `crease_degrees`.
+def corner_normals(surface: Surface) -> CornerNormals:
+    """Normals of the corners of `surface`, shared across edges whose faces differ by no more than CREASE_DEGREES.
 
     Within a group faces count by their angle at the vertex times their area, so that the large faces beside a narrow
-    bevel stay flat. 180 smooths everything but open and doubly used edges, 0 leaves coplanar neighbours joined.
-    Groups without a usable face get +z, so that every normal has length 1.
+    bevel stay flat. Groups without a usable face get +z, so that every normal has length 1.
     """
-    check_crease(crease_degrees)
     vectors = face_vectors(surface.corners())
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = np.where(length > 0, vectors / np.maximum(length, 1e-300), 0.0)
-    groups = _corner_groups(surface, unit, crease_degrees)
+    groups = _corner_groups(surface, unit)
     weighted = vectors[:, None] * _corner_angles(surface)[..., None]
     count = int(groups.max(initial=-1)) + 1
     flat = groups.reshape(-1)
@@ -53,7 +44,7 @@ def corner_normals(surface: Surface, *, crease_degrees: float = CREASE_DEGREES) 
     return CornerNormals(np.where(usable, normals / np.where(usable, length, 1.0), [0.0, 0.0, 1.0]), groups)
 
 
-def _corner_groups(surface: Surface, unit: Floats, crease_degrees: float) -> Ints:
+def _corner_groups(surface: Surface, unit: Floats) -> Ints:
     """Group numbers [F, 3]: corners at one vertex are joined across smooth edges between two faces."""
     edges = EdgeTable.build(surface.faces, len(surface.vertices))
     a, b = edges.pairs()
@@ -61,7 +52,7 @@ def _corner_groups(surface: Surface, unit: Floats, crease_degrees: float) -> Int
     na, nb = unit[a // 3], unit[b // 3]
     no_area = ~(na.any(axis=1) & nb.any(axis=1))
     # Rounding must not tell the equal angles of a regular shape apart.
-    smooth = opposite & (no_area | ((na * nb).sum(axis=1) >= math.cos(math.radians(crease_degrees)) - 1e-6))
+    smooth = opposite & (no_area | ((na * nb).sum(axis=1) >= math.cos(math.radians(CREASE_DEGREES)) - 1e-6))
     _, group = corner_fans(surface.faces, a[smooth], b[smooth])
     return group.reshape(-1, 3)
 

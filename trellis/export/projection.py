@@ -30,6 +30,7 @@ VIEWS_AT_ONCE = 4  # on a card: share what does not depend on the camera; a wish
 DISTANCE = 2.0  # of the cameras, as the published renderer has it
 FRAME_MARGIN = 1.02
 OVERHANG = 0.006  # of the picture's side
+SHARPNESS = 2.0  # more leans on the views that look straight at a point: less blur, more noise
 # Count and side of the views, by mode, on a CPU (seconds, not minutes) and elsewhere.
 VIEWS = {
     "fast": {"cpu": (24, 512), "other": (100, 1024)},
@@ -39,15 +40,12 @@ VIEWS = {
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """Views of the Gaussians: count and side in pixels, None for what suits mode and device; sharpness: power of the
-    cosine; rasterizer: one of `runtime.RASTERIZERS`.
-
-    A higher `sharpness` leans on the views that look straight at a point: less blur, more noise.
+    """Views of the Gaussians: count and side in pixels, None for what suits mode and device; rasterizer: one
+    of `runtime.RASTERIZERS`.
     """
 
     count: int | None = None
     size: int | None = None
-    sharpness: float = 2.0
     rasterizer: str = "builtin"
 
     def __post_init__(self) -> None:
@@ -55,8 +53,6 @@ class ViewOptions:
             raise InvalidInputError(f"The number of views must be 4..1000, not {self.count}.")
         if self.size is not None and not 64 <= self.size <= 4096:
             raise InvalidInputError(f"The size of a view must be 64..4096 pixels, not {self.size}.")
-        if not 0 <= self.sharpness <= 16:
-            raise InvalidInputError(f"The sharpness must be 0..16, not {self.sharpness}.")
         check_backend(self.rasterizer)
 
     def resolved(self, device: torch.device, *, mode: str = "fast") -> tuple[int, int]:
@@ -161,7 +157,7 @@ def gaussian_colors(
     """Colours [n, 3] in [0, 1] of `texels` on the surface of `mesh`, seen in views all around.
 
     A view counts where it sees the point: the depth of `mesh` agrees with the point's own in the whole neighbourhood of
-    the pixel, so that silhouettes do not bleed; weight = alpha * cosine^sharpness. fallback: colours [m, 3] of
+    the pixel, so that silhouettes do not bleed; weight = alpha * cosine^SHARPNESS. fallback: colours [m, 3] of
     those texels that no view sees; without it they take the colour of the nearest seen point. equations: collect the
     same views' pixels for a refinement. Reports each view as a step and can be cancelled there.
     """
@@ -174,7 +170,7 @@ def gaussian_colors(
             gaussians, mesh, cameras=cameras, size=size, progress=progress, rasterizer=options.rasterizer
         ):
             seen = seen_texels(texels, sight)
-            weight = torch.where(seen.alpha > MIN_ALPHA, seen.cosine.pow(options.sharpness) * seen.alpha, 0)
+            weight = torch.where(seen.alpha > MIN_ALPHA, seen.cosine.pow(SHARPNESS) * seen.alpha, 0)
             weight = torch.where(seen.clear, weight, UNCLEAR_WEIGHT * weight)
             total[seen.index] += seen.colors * weight[:, None]
             weights[seen.index] += weight

@@ -5,12 +5,9 @@ alone. They are gathered as images while the views pass by, and solved by conjug
 random number is drawn, and a step costs a few image operations whatever the number of views.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from trellis.errors import InvalidInputError
 from trellis.ops.rasterize import TriangleSamples, interpolate_attributes
 from trellis.progress import Progress
 from trellis.stages import Stage
@@ -20,25 +17,10 @@ FIXED_POINT = 1 << 16
 # Offsets (rows, columns) of the neighbours that come later in the image, and the pairs of corners of a footprint
 # that lie so; corners are numbered (0, 0), (0, 1), (1, 0), (1, 1).
 NEIGHBOURS = (((0, 1), ((0, 1), (2, 3))), ((1, 0), ((0, 2), (1, 3))), ((1, 1), ((0, 3),)), ((1, -1), ((1, 2),)))
-
-
-@dataclass(frozen=True)
-class RefineOptions:
-    """steps of conjugate gradients; smoothness: cost of a correction's slope between texels; prior: of its size.
-
-    Both costs are relative to one pixel that sees a texel straight on. Where texels are finer than the pixels, the
-    slope spreads what the pixels say.
-    """
-
-    steps: int = 40
-    smoothness: float = 0.1
-    prior: float = 0.02
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.steps <= 1000:
-            raise InvalidInputError(f"The steps of the refinement must be 1..1000, not {self.steps}.")
-        if self.smoothness < 0 or self.prior <= 0:
-            raise InvalidInputError("smoothness must not be negative and prior must be positive.")
+STEPS = 40  # of conjugate gradients
+# The cost of a correction's slope between texels and of its size, relative to one pixel that sees a texel straight on.
+# Where texels are finer than the pixels, the slope spreads what the pixels say.
+SMOOTHNESS, PRIOR = 0.1, 0.02
 
 
 class TextureEquations:
@@ -89,13 +71,11 @@ def _fixed(values: Tensor) -> Tensor:
     return (values * FIXED_POINT).round().int()
 
 
-def refine_texture(
-    start: Tensor, surface: Tensor, *, equations: TextureEquations, options: RefineOptions, progress: Progress
-) -> Tensor:
+def refine_texture(start: Tensor, surface: Tensor, *, equations: TextureEquations, progress: Progress) -> Tensor:
     """The texture [S, S, 3] in [0, 1] that fits the pixels best, near `start` [S, S, 3].
 
     surface [S, S] bool: texels on the surface; those around them that filtering reaches are fitted too. Minimises
-    sum weight (bilinear texture - pixel)^2 + smoothness sum (slope of the correction)^2 + prior sum correction^2.
+    sum weight (bilinear texture - pixel)^2 + SMOOTHNESS sum (slope of the correction)^2 + PRIOR sum correction^2.
     Reports each step of conjugate gradients (Hestenes and Stiefel 1952, Jacobi preconditioner) and can be cancelled
     there.
     """
@@ -104,15 +84,15 @@ def refine_texture(
     residual = target - _apply(diagonal, couplings, start)
     active = surface | (diagonal > 0)
     for number, ((rows, columns), _) in enumerate(NEIGHBOURS[:2]):
-        tied = options.smoothness * (active & _shifted(active, rows, columns)).float()
+        tied = SMOOTHNESS * (active & _shifted(active, rows, columns)).float()
         couplings[number] -= tied
         diagonal += tied + _shifted(tied, -rows, -columns)
-    diagonal = diagonal + options.prior
+    diagonal = diagonal + PRIOR
     scale = active / diagonal
     correction = torch.zeros_like(start)
     direction = scaled = residual * scale
     norm = (residual * scaled).sum((1, 2), keepdim=True)
-    for _ in progress.steps(Stage.REFINE, options.steps):
+    for _ in progress.steps(Stage.REFINE, STEPS):
         image = _apply(diagonal, couplings, direction) * active
         length = norm / (direction * image).sum((1, 2), keepdim=True).clamp_min(1e-20)
         correction = correction + length * direction

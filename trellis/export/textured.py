@@ -22,7 +22,7 @@ from trellis.export.normal_map import normal_map
 from trellis.export.options import FileOptions
 from trellis.export.picture_blend import blended_texture, check_picture
 from trellis.export.projection import ViewOptions, gaussian_colors
-from trellis.export.refine import RefineOptions, TextureEquations, refine_texture
+from trellis.export.refine import TextureEquations, refine_texture
 from trellis.export.unwrap import Unwrapped
 from trellis.geometry.cameras import Cameras
 from trellis.progress import Progress
@@ -116,6 +116,4 @@ def _texture(
     texture = dilated(texels, colors)
     if equations is None:
         return texture
-    return refine_texture(
-        texture, surface_mask(texels), equations=equations, options=RefineOptions(), progress=progress
-    )
+    return refine_texture(texture, surface_mask(texels), equations=equations, progress=progress)

@@ -8,45 +8,15 @@ from numpy.typing import NDArray
 
 from trellis.errors import InvalidInputError
 from trellis.export.native import NativeCrashError, run_native
-from trellis.export.normals import CREASE_DEGREES, check_crease, corner_normals
-from trellis.export.options import UNWRAP_METHODS
+from trellis.export.normals import corner_normals
 from trellis.export.surface import Floats, Ints, Surface, vertex_normals
 from trellis.progress import Progress
 
 logger = logging.getLogger(__name__)
 
+PADDING = 4  # texels between charts
+CHART_AREA = 1 / 24  # the largest chart as a fraction of the surface
 JITTER = 1e-4  # of the diagonal of the surface
-
-
-@dataclass(frozen=True)
-class UnwrapOptions:
-    """How the surface is cut and laid flat.
-
-    padding: texels between charts; method: `builtin` (seconds even for a million faces) or `xatlas` (minutes
-    from 100,000 faces on); chart_area: the largest chart as a fraction of the surface; crease_degrees: edges between
-    faces that differ by more are sharp. Of `builtin` alone: max_stretch, the L2 stretch above which a chart is taken
-    apart (1 is none), and iterations of flattening.
-    """
-
-    padding: int = 4
-    method: str = "builtin"
-    chart_area: float = 1 / 24
-    crease_degrees: float = CREASE_DEGREES
-    max_stretch: float = 1.3
-    iterations: int = 6
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.padding <= 64 or not 1 <= self.iterations <= 100:
-            raise InvalidInputError("padding must be 0..64 texels and iterations 1..100.")
-        if self.method not in UNWRAP_METHODS:
-            raise InvalidInputError(
-                f"Unknown way to unwrap {self.method!r}; choose one of {', '.join(UNWRAP_METHODS)}."
-            )
-        if not 0 < self.chart_area <= 1:
-            raise InvalidInputError(f"chart_area must be in (0, 1], not {self.chart_area}.")
-        if not 1.05 <= self.max_stretch <= 10:
-            raise InvalidInputError(f"max_stretch must be 1.05..10, not {self.max_stretch}.")
-        check_crease(self.crease_degrees)
 
 
 @dataclass(frozen=True)
@@ -68,16 +38,14 @@ class Unwrapped:
     utilisation: float
 
 
-def unwrap(
-    surface: Surface, size: int, *, options: UnwrapOptions | None = None, progress: Progress | None = None
-) -> Unwrapped:
+def unwrap(surface: Surface, size: int, *, method: str = "builtin", progress: Progress | None = None) -> Unwrapped:
     """Give `surface` texture coordinates for a square texture of `size` texels; the same input gives the same charts.
 
+    method: `builtin` (seconds even for a million faces) or `xatlas` (minutes from 100,000 faces on).
     Charts do not overlap. xatlas grows its atlas until they fit; its result is scaled back to the square, so that the
     padding may end a little below the asked one. Raises InvalidInputError for an empty surface, Cancelled within a
     second of the wish.
     """
-    options = options or UnwrapOptions()
     if not len(surface.faces):
         raise InvalidInputError("The mesh is empty, so there is nothing to unwrap; try another seed or picture.")
     centre, scale = surface.vertices.mean(axis=0), max(surface.diagonal(), 1e-12)
@@ -85,16 +53,14 @@ def unwrap(
         "vertices": (surface.vertices - centre) / scale,
         "faces": surface.faces.astype(np.int32),
         "resolution": np.array(size),
-        "padding": np.array(options.padding),
-        "chart_area": np.array(options.chart_area),
-        "max_stretch": np.array(options.max_stretch),
-        "iterations": np.array(options.iterations),
+        "padding": np.array(PADDING),
+        "chart_area": np.array(CHART_AREA),
     }
-    if options.method == "xatlas":
+    if method == "xatlas":
         arrays["normals"] = vertex_normals(surface).astype(np.float32)
-    result = _run(options.method, arrays, progress or Progress())
+    result = _run(method, arrays, progress or Progress())
     uvs = result["uvs"] / result["size"].max()
-    corners = corner_normals(surface, crease_degrees=options.crease_degrees)
+    corners = corner_normals(surface)
     cut, group, faces = _split_vertices(result["faces"].astype(np.int64), corners.groups)
     source, uvs = result["vertex_map"][cut], uvs[cut]
     return Unwrapped(

@@ -91,11 +91,10 @@ def test_quality_sees_overlap_and_seams() -> None:
 def test_atlas_of_the_scene_is_packed_better_than_by_xatlas() -> None:
     pytest.importorskip("xatlas")
     from trellis.export.simplify import simplify
-    from trellis.export.unwrap import UnwrapOptions
 
     surface = Surface.from_mesh(simplify(build_scene(8).mesh, faces=1500))
     ours = measure_atlas(unwrap(surface, 1024))
-    plain = measure_atlas(unwrap(surface, 1024, options=UnwrapOptions(method="xatlas")))
+    plain = measure_atlas(unwrap(surface, 1024, method="xatlas"))
     assert ours.overlap == 0 and ours.utilisation > plain.utilisation + 0.05
     assert ours.charts < 1.2 * plain.charts and ours.seams < 1.2 * plain.seams and ours.stretch < plain.stretch + 0.02
 

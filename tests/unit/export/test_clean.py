@@ -6,8 +6,9 @@ import torch
 import trimesh
 
 from tests.unit.export.shapes import as_mesh, flipped, joined, painted, reader, sphere, without_faces
-from trellis.errors import Cancelled, InvalidInputError
-from trellis.export.clean import CleanOptions, clean
+from trellis.errors import Cancelled
+from trellis.export import clean as cleaning
+from trellis.export.clean import clean
 from trellis.export.holes import boundary_loops, triangulate_loop
 from trellis.export.manifold import split_touching
 from trellis.export.surface import Surface, vertex_normals
@@ -43,14 +44,15 @@ def test_floaters_go_and_parts_stay():
     assert torch.allclose(cleaned.attributes[: len(sphere().vertices)], painted(sphere(radius=0.3).vertices))
 
 
-def test_inner_shell_goes_and_neighbour_stays():
+def test_inner_shell_goes_and_neighbour_stays(monkeypatch):
     hollow = joined(sphere(radius=0.3), flipped(sphere(radius=0.2)))
     assert parts(clean(hollow)) == 1
     assert reader(clean(hollow)).volume == pytest.approx(reader(sphere(radius=0.3)).volume, rel=1e-6)
-    assert parts(clean(hollow, options=CleanOptions(drop_hidden=False))) == 2
     # In the box of an open hemisphere or a ring, but not enclosed.
     ring = as_mesh(trimesh.creation.torus(major_radius=0.4, minor_radius=0.05))
     assert parts(clean(joined(ring, sphere(radius=0.04)))) == 2
+    monkeypatch.setattr(cleaning, "remove_hidden", lambda mesh, *, limits: mesh)
+    assert parts(clean(hollow)) == 2
 
 
 @pytest.mark.parametrize("which", ["all", "some"])
@@ -64,7 +66,7 @@ def test_winding_is_made_outward(which):
     assert cleaned.volume == pytest.approx(reader(mesh).volume, rel=1e-6)
 
 
-def test_hole_is_closed():
+def test_hole_is_closed(monkeypatch):
     mesh = sphere()
     hole = mesh.vertices[mesh.faces.long()].mean(1)[:, 2] > 0.37
     assert hole.sum() > 10
@@ -72,8 +74,10 @@ def test_hole_is_closed():
     cleaned = clean(opened)
     assert reader(cleaned).is_watertight and reader(cleaned).is_winding_consistent
     assert reader(cleaned).volume == pytest.approx(reader(mesh).volume, rel=0.05)
-    assert reader(clean(opened, options=CleanOptions(max_hole_edges=0))).is_watertight is False
-    assert reader(clean(opened, options=CleanOptions(max_hole_perimeter=0.1))).is_watertight is False
+    for name, value in (("MOST_HOLE_EDGES", 0), ("MOST_HOLE_PERIMETER", 0.1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(cleaning, name, value)
+            assert reader(clean(opened)).is_watertight is False
 
 
 def test_holes_that_touch_in_a_vertex_are_closed():
@@ -118,10 +122,11 @@ def test_thin_sheet_survives():
     assert reader(cleaned).is_watertight and len(cleaned.faces) == len(sheet.faces)
 
 
-def test_large_opening_stays_open_and_keeps_outward_faces():
+def test_large_opening_stays_open_and_keeps_outward_faces(monkeypatch):
     dome = as_mesh(trimesh.creation.icosphere(subdivisions=3, radius=0.4))
     dome = without_faces(dome, dome.vertices[dome.faces.long()].mean(1)[:, 2] < 0)
-    cleaned = clean(dome, options=CleanOptions(max_hole_perimeter=0.5))
+    monkeypatch.setattr(cleaning, "MOST_HOLE_PERIMETER", 0.5)
+    cleaned = clean(dome)
     assert (edges_of(cleaned).counts == 1).any()
     centers = cleaned.vertices[cleaned.faces.long()].mean(1)
     a, b, c = cleaned.vertices[cleaned.faces.long()].unbind(1)
@@ -170,7 +175,7 @@ def test_parting_leaves_sound_meshes_alone():
         assert split_touching(mesh) is mesh
 
 
-def test_wall_in_a_closed_body_goes_with_its_edges_of_three_faces():
+def test_wall_in_a_closed_body_goes_with_its_edges_of_three_faces(monkeypatch):
     drum = trimesh.creation.revolve([[0, -0.4], [0.4, -0.4], [0.4, 0], [0.4, 0.4], [0, 0.4]], sections=16)
     drum.merge_vertices()
     middle = [i for i, p in enumerate(drum.vertices) if abs(p[2]) < 1e-9]
@@ -185,7 +190,9 @@ def test_wall_in_a_closed_body_goes_with_its_edges_of_three_faces():
     assert reader(cleaned).is_watertight and reader(cleaned).is_winding_consistent
     assert reader(cleaned).volume == pytest.approx(abs(drum.volume), rel=1e-5)
     # Left in place, the wall parts the drum in two closed ones.
-    kept = clean(walled, options=CleanOptions(drop_hidden=False, max_hole_perimeter=9))
+    monkeypatch.setattr(cleaning, "remove_hidden", lambda mesh, *, limits: mesh)
+    monkeypatch.setattr(cleaning, "MOST_HOLE_PERIMETER", 9)
+    kept = clean(walled)
     assert reader(kept).is_watertight and reader(kept).body_count == 2
     assert reader(kept).volume == pytest.approx(abs(drum.volume), rel=0.05)
 
@@ -197,20 +204,14 @@ def test_empty_mesh_stays_empty(attributes):
     assert len(cleaned.faces) == 0 and len(cleaned.vertices) == 0
 
 
-def test_options_are_checked():
-    with pytest.raises(InvalidInputError, match="floater_area"):
-        CleanOptions(floater_area=1.5)
-    with pytest.raises(InvalidInputError, match="Hole"):
-        CleanOptions(max_hole_edges=-1)
-
-
-def test_long_loop_is_filled_like_a_short_one():
+def test_long_loop_is_filled_like_a_short_one(monkeypatch):
     """A wavy rim of 500 edges: as flat as its plane allows, closed, and wound like the rest."""
     mesh = as_mesh(trimesh.creation.cylinder(radius=0.2, height=0.4, sections=500))
     lid = mesh.vertices[mesh.faces.long()].mean(1)[:, 2] > 0.19
     opened = without_faces(mesh, lid)
     assert [len(loop) for loop in boundary_loops(opened)] == [500]
-    cleaned = reader(clean(opened, options=CleanOptions(max_hole_perimeter=3.0)))
+    monkeypatch.setattr(cleaning, "MOST_HOLE_PERIMETER", 3.0)
+    cleaned = reader(clean(opened))
     assert cleaned.is_watertight and cleaned.is_winding_consistent
     assert cleaned.volume == pytest.approx(reader(mesh).volume, rel=1e-3)
     assert cleaned.area == pytest.approx(reader(mesh).area, rel=1e-3)

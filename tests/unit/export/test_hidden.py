@@ -8,7 +8,8 @@ import torch
 import trimesh
 
 from tests.unit.export.shapes import as_mesh, flipped, joined, painted, reader, sphere, without_faces
-from trellis.export.clean import CleanOptions, clean
+from trellis.export import clean as cleaning
+from trellis.export.clean import clean
 from trellis.export.topology import face_parts
 from trellis.geometry.cameras import orbit_cameras
 from trellis.rendering.mesh import rasterize_mesh
@@ -76,18 +77,21 @@ def test_pots_and_mugs_keep_their_inside():
     assert reader(cleaned).volume == pytest.approx(reader(mug).volume, rel=1e-6)
 
 
-def test_shells_in_shells_leave_the_outermost():
+def test_shells_in_shells_leave_the_outermost(monkeypatch):
+    for name in ("FLOATER_AREA", "FLOATER_EXTENT"):
+        monkeypatch.setattr(cleaning, name, 0)
     nested = joined(sphere(radius=0.4), flipped(sphere(radius=0.3)), sphere(radius=0.2), flipped(sphere(radius=0.1)))
-    cleaned = clean(nested, options=CleanOptions(floater_area=0, floater_extent=0))
+    cleaned = clean(nested)
     assert reader(cleaned).body_count == 1
     assert reader(cleaned).volume == pytest.approx(reader(sphere(radius=0.4)).volume, rel=1e-6)
 
 
-def test_content_of_a_sphere_with_a_wide_hole_is_seen_and_stays():
+def test_content_of_a_sphere_with_a_wide_hole_is_seen_and_stays(monkeypatch):
+    monkeypatch.setattr(cleaning, "MOST_HOLE_EDGES", 0)
     outer = sphere(4, radius=0.4)
     hole = outer.vertices[outer.faces.long()].mean(1)[:, 2] > 0.3
     bowl = without_faces(outer, hole)
-    cleaned = clean(joined(bowl, sphere(3, radius=0.15)), options=CleanOptions(max_hole_edges=0))
+    cleaned = clean(joined(bowl, sphere(3, radius=0.15)))
     assert face_parts(cleaned.faces, len(cleaned.vertices))[0] == 2
 
 

@@ -8,11 +8,11 @@ import torch
 import trimesh
 
 from tests.unit.export.shapes import as_mesh, sphere, textured_mesh
-from trellis.errors import InvalidInputError
+from trellis.export import normals
 from trellis.export.glb import glb_bytes
 from trellis.export.normals import corner_normals
 from trellis.export.surface import Surface
-from trellis.export.unwrap import UnwrapOptions, unwrap
+from trellis.export.unwrap import unwrap
 from trellis.ops.half_edges import face_vectors
 from trellis.representations import Mesh
 
@@ -76,9 +76,10 @@ def test_a_narrow_bevel_leaves_the_large_faces_flat():
 
 
 @pytest.mark.parametrize(("degrees", "count"), [(89.0, 24), (91.0, 8), (180.0, 8), (0.0, 24)])
-def test_the_angle_decides(degrees, count):
-    assert len(corner_normals(box(), crease_degrees=degrees).normals) == count
-    assert len(unwrap(box(), 256, options=UnwrapOptions(crease_degrees=degrees)).vertices) == 24
+def test_the_angle_decides(degrees, count, monkeypatch):
+    monkeypatch.setattr(normals, "CREASE_DEGREES", degrees)
+    assert len(corner_normals(box()).normals) == count
+    assert len(unwrap(box(), 256).vertices) == 24
 
 
 def test_the_same_input_gives_the_same_vertices():
@@ -94,8 +95,3 @@ def test_faces_without_area_or_partner_have_a_normal():
     corners = corner_normals(surface)
     assert np.allclose(corners.normals, [0, 0, 1])
     assert corner_normals(Surface(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))).groups.shape == (0, 3)
-
-
-def test_angles_are_checked():
-    with pytest.raises(InvalidInputError, match=r"0\.\.180"):
-        UnwrapOptions(crease_degrees=200)

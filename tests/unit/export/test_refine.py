@@ -8,8 +8,9 @@ import torch
 
 from tests.unit.export.shapes import painted, sphere, textured_mesh
 from tests.unit.export.test_texture import RADIUS, on_sphere, shell_of_gaussians
-from trellis.errors import Cancelled, InvalidInputError
-from trellis.export.refine import RefineOptions, TextureEquations, refine_texture
+from trellis.errors import Cancelled
+from trellis.export import refine
+from trellis.export.refine import TextureEquations, refine_texture
 from trellis.ops.rasterize import TriangleSamples, rasterize_triangles
 from trellis.progress import CancelToken, Progress, StepInfo
 
@@ -43,14 +44,15 @@ def equations_of(texture: torch.Tensor, views: list[tuple[int, float]]) -> Textu
     return equations
 
 
-def test_the_texture_behind_the_pixels_is_found():
+def test_the_texture_behind_the_pixels_is_found(monkeypatch):
     wanted = torch.rand(SIZE, SIZE, 3, generator=torch.Generator().manual_seed(0))
     equations = equations_of(wanted, [(40, 0.0), (37, 0.4), (23, -0.3)])
     surface = torch.ones(SIZE, SIZE, dtype=torch.bool)
     start = torch.full((SIZE, SIZE, 3), 0.5)
     steps: list[StepInfo] = []
-    options = RefineOptions(steps=200, smoothness=0.0, prior=1e-4)
-    found = refine_texture(start, surface, equations=equations, options=options, progress=Progress(steps.append))
+    for name, value in (("STEPS", 200), ("SMOOTHNESS", 0.0), ("PRIOR", 1e-4)):
+        monkeypatch.setattr(refine, name, value)
+    found = refine_texture(start, surface, equations=equations, progress=Progress(steps.append))
     assert (found - wanted).abs().max() < 2 / 255
     assert [step.step for step in steps] == list(range(1, 201)) and {step.stage for step in steps} == {"refine"}
 
@@ -71,7 +73,7 @@ def test_the_matrix_is_that_of_the_pixels():
     assert torch.allclose(couplings[3].reshape(-1)[: -SIZE + 1], dense.diagonal(SIZE - 1), atol=1e-3)
 
 
-def test_texels_that_no_pixel_sees_stay():
+def test_texels_that_no_pixel_sees_stay(monkeypatch):
     wanted = torch.zeros(SIZE, SIZE, 3)
     uvs, faces = square()
     equations = TextureEquations(uvs, faces, SIZE)
@@ -81,8 +83,8 @@ def test_texels_that_no_pixel_sees_stay():
     equations.add(samples, seen, left)
     surface = torch.ones(SIZE, SIZE, dtype=torch.bool)
     start = torch.full((SIZE, SIZE, 3), 0.5)
-    options = RefineOptions(smoothness=0.0)
-    found = refine_texture(start, surface, equations=equations, options=options, progress=Progress())
+    monkeypatch.setattr(refine, "SMOOTHNESS", 0.0)
+    found = refine_texture(start, surface, equations=equations, progress=Progress())
     assert (found[:, :5] < 0.02).all() and torch.equal(found[:, 8:], start[:, 8:])
 
 
@@ -132,13 +134,6 @@ def test_every_step_can_be_cancelled():
             torch.zeros(SIZE, SIZE, 3),
             surface,
             equations=equations,
-            options=RefineOptions(),
             progress=Progress(listen, token),
         )
     assert reached == [1, 2, 3]
-
-
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"prior": 0.0}, {"smoothness": -1.0}])
-def test_options_are_checked(wrong):
-    with pytest.raises(InvalidInputError):
-        RefineOptions(**wrong)

@@ -15,7 +15,7 @@ from trellis.export.options import FileOptions
 from trellis.export.projection import ViewOptions, gaussian_colors
 from trellis.export.simplify import simplify
 from trellis.export.surface import Surface
-from trellis.export.unwrap import UnwrapOptions, unwrap
+from trellis.export.unwrap import unwrap
 from trellis.ops.rasterize.scenes import SH_C0
 from trellis.progress import CancelToken, Progress, StepInfo
 from trellis.representations import GaussianCloud, Mesh, TexturedMesh
@@ -82,7 +82,7 @@ def test_unwrap_is_killed_on_cancel(by_child, monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", Cancelling)
     with pytest.raises(Cancelled):
-        unwrap(surface, 2048, options=UnwrapOptions(iterations=16, chart_area=1.0), progress=progress)
+        unwrap(surface, 2048, progress=progress)
     [child] = children
     assert child.returncode is not None and child.returncode != 0  # it did not come to its end
 

@@ -24,9 +24,8 @@ from trellis.export import files, projection
 from trellis.export import unwrap as unwrapping
 from trellis.export.chain import FileSources
 from trellis.export.files import write_files
-from trellis.export.options import FORMATS, FileOptions
+from trellis.export.options import FORMATS, UNWRAP_METHODS, FileOptions
 from trellis.export.projection import VIEWS
-from trellis.export.unwrap import UNWRAP_METHODS
 from trellis.progress import CancelToken, Progress
 from trellis.rendering import turntable as rendering
 from trellis.representations import Mesh, RadianceField

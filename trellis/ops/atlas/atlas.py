@@ -16,21 +16,8 @@ CHART_CELLS, CROWDED_CHART_CELLS = 64, 24
 LEAST_GRID, CROWDED_GRID, LARGEST_GRID = 128, 704, 1024
 MIN_CHART_FACES, MAX_CHART_FACES = 64, 6000
 MIN_CHART_AREA = 1 / 300
-
-
-@dataclass(frozen=True)
-class AtlasOptions:
-    """How fine and how true.
-
-    size: texels of the texture's side; padding: texels between charts; chart_area: the largest chart as a fraction of
-    the surface; max_stretch: the L2 stretch of a chart above which it is taken apart; iterations: of flattening.
-    """
-
-    size: int
-    padding: float = 4
-    chart_area: float = 1 / 24
-    max_stretch: float = 1.3
-    iterations: int = 6
+MAX_STRETCH = 1.3  # L2; a chart above it is taken apart (1 is none)
+ITERATIONS = 6  # of flattening
 
 
 @dataclass(frozen=True)
@@ -49,21 +36,19 @@ class Atlas:
     seams: float
 
 
-def build_atlas(vertices: Floats, faces: Ints, *, options: AtlasOptions) -> Atlas:
+def build_atlas(vertices: Floats, faces: Ints, *, size: int, padding: float = 4, chart_area: float = 1 / 24) -> Atlas:
     """Texture coordinates of a surface of at least one face; vertices [V, 3] finite, faces [F, 3].
 
+    size: texels of the texture's side; padding: texels between charts; chart_area: the largest chart as a fraction of
+    the surface.
     Every chart is connected, scaled alike and free of overlap; faces seen from their front run counter-clockwise in
     (u, v). The same input gives the same result.
     """
     vertices, faces = vertices.astype(np.float64), faces.astype(np.int64)
     # Few large faces may join beyond the limit; of many small ones, charts must stay quick to lay flat.
-    limit = max(
-        MIN_CHART_FACES / len(faces), min(options.chart_area, max(MAX_CHART_FACES / len(faces), MIN_CHART_AREA))
-    )
+    limit = max(MIN_CHART_FACES / len(faces), min(chart_area, max(MAX_CHART_FACES / len(faces), MIN_CHART_AREA)))
     merge = MergeOptions(scale=0.008, max_area=limit, roundness=0.05)
-    layout_options = LayoutOptions(
-        merge=merge, max_stretch=options.max_stretch, iterations=options.iterations, small=1 / 2000, joins=5
-    )
+    layout_options = LayoutOptions(merge=merge, max_stretch=MAX_STRETCH, iterations=ITERATIONS, small=1 / 2000, joins=5)
     layout = lay_out(vertices, faces, options=layout_options)
     joined = find_neighbours(faces, len(vertices)).within(layout.chart)
     source, cut = cut_vertices(faces, joined)
@@ -75,7 +60,7 @@ def build_atlas(vertices: Floats, faces: Ints, *, options: AtlasOptions) -> Atla
     found = distortion(vertices[source], flat, cut, layout.chart)
     cells = _grid(found.areas)
     borders = Borders(start, end, point_chart)
-    uvs = pack(flat, borders, size=options.size, padding=options.padding, cells=cells)
+    uvs = pack(flat, borders, size=size, padding=padding, cells=cells)
     stretch = np.sqrt((found.stretch**2 * found.areas).sum() / max(float(found.areas.sum()), 1e-300))
     seams = np.linalg.norm(vertices[source[start]] - vertices[source[end]], axis=1).sum()
     return Atlas(source, cut, np.clip(uvs, 0, 1), layout.chart, float(stretch), float(seams))
