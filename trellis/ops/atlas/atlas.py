@@ -25,15 +25,13 @@ class Atlas:
     """The surface cut along the borders of charts.
 
     source [n]: the vertex that each cut vertex copies; faces [F, 3] on the cut vertices, in the order of the source;
-    uvs [n, 2] in [0, 1]; chart [F]; stretch: L2 over all (1 is none); seams: length of all borders, each side counted.
+    uvs [n, 2] in [0, 1]; chart [F].
     """
 
     source: Ints
     faces: Ints
     uvs: Floats
     chart: Ints
-    stretch: float
-    seams: float
 
 
 def build_atlas(vertices: Floats, faces: Ints, *, size: int, padding: float = 4, chart_area: float = 1 / 24) -> Atlas:
@@ -57,13 +55,10 @@ def build_atlas(vertices: Floats, faces: Ints, *, size: int, padding: float = 4,
     point_chart = np.zeros(len(source), dtype=np.int64)
     point_chart[cut] = layout.chart[:, None]
     start, end = side_ends(cut, border_half_edges(joined))
-    found = distortion(vertices[source], flat, cut, layout.chart)
-    cells = _grid(found.areas)
+    cells = _grid(distortion(vertices[source], flat, cut, layout.chart).areas)
     borders = Borders(start, end, point_chart)
     uvs = pack(flat, borders, size=size, padding=padding, cells=cells)
-    stretch = np.sqrt((found.stretch**2 * found.areas).sum() / max(float(found.areas.sum()), 1e-300))
-    seams = np.linalg.norm(vertices[source[start]] - vertices[source[end]], axis=1).sum()
-    return Atlas(source, cut, np.clip(uvs, 0, 1), layout.chart, float(stretch), float(seams))
+    return Atlas(source, cut, np.clip(uvs, 0, 1), layout.chart)
 
 
 def _grid(areas: Floats) -> int:
