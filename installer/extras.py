@@ -46,22 +46,20 @@ class _Source:
     requirement: str | None = None
     compiled: bool = False
     isolated: bool = True
-    use: str = ""
 
 
 SOURCES = {
-    CLUSTER: _Source("Apache-2.0 (Ray)", RAY, use="many machines"),
-    "xformers": _Source("BSD-3-Clause", use="attention"),
-    "spconv": _Source("Apache-2.0", use="sparse convolution"),
-    "flash-attn": _Source("BSD-3-Clause", "flash-attn", compiled=True, isolated=False, use="attention"),
-    "gsplat": _Source("Apache-2.0", "gsplat", compiled=True, use="rendering of Gaussians"),
-    "kaolin": _Source("Apache-2.0", None, use="mesh operations"),
+    CLUSTER: _Source("Apache-2.0 (Ray)", RAY),
+    "xformers": _Source("BSD-3-Clause"),
+    "spconv": _Source("Apache-2.0"),
+    "flash-attn": _Source("BSD-3-Clause", "flash-attn", compiled=True, isolated=False),
+    "gsplat": _Source("Apache-2.0", "gsplat", compiled=True),
+    "kaolin": _Source("Apache-2.0", None),
     "nvdiffrast": _Source(
         "NVIDIA Source Code License: non-commercial use only",
         "nvdiffrast @ https://github.com/NVlabs/nvdiffrast/archive/refs/tags/v0.3.3.zip",
         compiled=True,
         isolated=False,
-        use="rendering of meshes",
     ),
 }
 EXTRAS = tuple(sorted(SOURCES))

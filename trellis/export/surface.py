@@ -14,19 +14,16 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Surface:
-    """vertices [V, 3] float64 in the world; faces [F, 3] int64, counter-clockwise; attributes [V, k] or None."""
+    """vertices [V, 3] float64 in the world; faces [F, 3] int64, counter-clockwise."""
 
     vertices: Floats
     faces: Ints
-    attributes: Floats | None = None
 
     @classmethod
     def from_mesh(cls, mesh: Mesh) -> "Surface":
-        attributes = None if mesh.attributes is None else mesh.attributes.detach().float().cpu().numpy()
         return cls(
             mesh.vertices.detach().double().cpu().numpy().reshape(-1, 3),
             mesh.faces.detach().long().cpu().numpy().reshape(-1, 3),
-            attributes,
         )
 
     def corners(self) -> Floats:

@@ -25,7 +25,6 @@ MEGABYTE = 10**6
 # Background removal, from where rembg itself gets it, with the size and hash of its only version.
 U2NET = "u2net"
 U2NET_FILE = RemoteFile(
-    "u2net.onnx",
     "https://github.com/danielgatis/rembg/releases/download/v0.0.0/u2net.onnx",
     175_997_641,
     ("md5", "60024c5c889badc19c04ad937298a77b"),

@@ -27,7 +27,6 @@ class RemoteFile:
     The algorithm is one of hashlib's, or "git" for the identity that git gives a small file.
     """
 
-    path: str
     url: str
     size: int
     digest: tuple[str, str]
@@ -58,7 +57,7 @@ def list_repository(repository: str) -> dict[str, RemoteFile]:
     for file in found.siblings or ():
         digest = ("sha256", file.lfs.sha256) if file.lfs else ("git", file.blob_id or "")
         url = f"{hub.endpoint}/{repository}/resolve/{found.sha}/{file.rfilename}"
-        files[file.rfilename] = RemoteFile(file.rfilename, url, file.size or 0, digest, build_hf_headers())
+        files[file.rfilename] = RemoteFile(url, file.size or 0, digest, build_hf_headers())
     return files
 
 

@@ -111,7 +111,6 @@ class ModelFamily:
     accepted first; is_listed: whether a folder with the description file is told of as a model.
     """
 
-    name: str
     description_file: str
     describe: Callable[[Path], ModelDescription]
     opener: str

@@ -75,7 +75,6 @@ def is_listed(folder: Path) -> bool:
 
 
 HUNYUAN = ModelFamily(
-    name="hunyuan",
     description_file=CONFIG_FILE,
     describe=describe,
     opener="trellis.shape_pipeline:open_shape_pipeline",

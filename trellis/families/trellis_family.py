@@ -98,7 +98,6 @@ def _steps(config: PipelineConfig) -> int:
 
 
 TRELLIS = ModelFamily(
-    name="trellis",
     description_file=PIPELINE_FILE,
     describe=describe,
     opener="trellis.pipeline:open_trellis",

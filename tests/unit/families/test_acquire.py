@@ -216,7 +216,7 @@ def test_u2net_goes_to_where_rembg_looks(
     content = hub.repositories[ENCODER]["model.safetensors"]
     url = f"{hub.address}/{ENCODER}/resolve/abc/model.safetensors"
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    get_model(U2NET, runtime=runtime, u2net=RemoteFile("u2net.onnx", url, len(content), ("md5", digest)))
+    get_model(U2NET, runtime=runtime, u2net=RemoteFile(url, len(content), ("md5", digest)))
     assert (tmp_path / "matting" / "u2net.onnx").read_bytes() == content
 
 

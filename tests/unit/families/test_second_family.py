@@ -95,7 +95,6 @@ def open_cube(location: ModelLocation, *, runtime: Runtime, plan: MemoryPlan | N
 
 
 TINY = ModelFamily(
-    name="tiny",
     description_file="tiny.json",
     describe=describe,
     opener=f"{__name__}:open_cube",
