@@ -72,7 +72,7 @@ def test_example_pictures_become_a_textured_glb(
     address: str, open_page: Callable[..., Page], screenshot: Callable[[Page, str], bytes]
 ) -> None:
     page = open_page(address, webgl=True)
-    assert page.inner_text("#model-chip") == "Demo model: 77 kinds of simple objects"
+    assert page.inner_text("#model-chip") == "Demo model: 87 kinds of simple objects"
     wait_for_model(page, "glb", share=detail_share, least=0.001)  # an example to turn before there is a result
     assert "An example" in page.inner_text("#caption")
     choose_pictures(page, *PICTURES[:2])
