@@ -54,7 +54,7 @@ SOURCES = {
     "spconv": _Source("Apache-2.0"),
     "flash-attn": _Source("BSD-3-Clause", "flash-attn", compiled=True, isolated=False),
     "gsplat": _Source("Apache-2.0", "gsplat", compiled=True),
-    "kaolin": _Source("Apache-2.0", None),
+    "kaolin": _Source("Apache-2.0"),
     "nvdiffrast": _Source(
         "NVIDIA Source Code License: non-commercial use only",
         "nvdiffrast @ https://github.com/NVlabs/nvdiffrast/archive/refs/tags/v0.3.3.zip",

@@ -204,28 +204,50 @@ def test_colors_that_the_few_steps_lead_to_are_learned(precision: str, runs: Pat
     assert after["colors"] < 0.9 * before["colors"]
 
 
+def test_colors_pass_gradients_where_weights_are_cast(runs: Path) -> None:
+    """What was cast without gradients, on the way to a state, must not serve the pass that learns."""
+    stage = coloring_stage(runs)
+    stage.config = replace(stage.config, precision="bfloat16")
+    stage.at_step(0)
+    for parameter in stage.latent_flow.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with stage._autocast():
+        value = stage._prepared_colors(torch.tensor([1]), step_generator(0, 0, CPU))(torch.ones(1, 5, 32))
+    value.backward()
+    parameters = dict(stage.latent_flow.named_parameters())
+    assert [key for key, p in parameters.items() if p.ndim == 2 and (p.grad is None or not p.grad.any())] == []
+
+
+class Pointing(torch.nn.Module):
+    """A flow whose velocity leads to one clean sample; it writes down at what times it is asked."""
+
+    def __init__(self, clean: Tensor) -> None:
+        super().__init__()
+        self.clean = clean
+        self.asked: list[float] = []
+
+    def forward(self, x: SparseTensor, t: Tensor, cond: Tensor) -> SparseTensor:
+        self.asked += t.tolist()
+        return x.replace((x.feats - self.clean) / (t[0] / 1000))
+
+
 def test_colors_are_compared_with_the_truths(runs: Path) -> None:
     """A flow that points at the truth from wherever it is asked has no loss of colours; one that points by has."""
     stage = coloring_stage(runs)
     stage.at_step(0)
     one, cond = torch.tensor([1]), torch.zeros(1, 5, 32)
     truth, _ = stage._sparse_latents(one)
-    values = []
-    for off in (0.0, 1.0):
-        stage.latent_flow = Pointing(truth.feats + off)
-        values.append(stage._prepared_colors(one, step_generator(0, 0, CPU))(cond).item())
-    assert values[0] < 0.1 * values[1]
-
-
-class Pointing(torch.nn.Module):
-    """A flow whose velocity leads to one clean sample."""
-
-    def __init__(self, clean: Tensor) -> None:
-        super().__init__()
-        self.clean = clean
-
-    def forward(self, x: SparseTensor, t: Tensor, cond: Tensor) -> SparseTensor:
-        return x.replace((x.feats - self.clean) / (t[0] / 1000))
+    ends = set()
+    for draw in range(8):
+        values = []
+        for off in (0.0, 1.0):
+            flow = Pointing(truth.feats + off)
+            stage.latent_flow = flow
+            values.append(stage._prepared_colors(one, step_generator(0, draw, CPU))(cond).item())
+        assert values[0] < 0.1 * values[1]
+        assert flow.asked[0] == 1000  # on the way to a state; then at that state's time
+        ends.add(flow.asked[-1])
+    assert sorted(ends) == pytest.approx(sorted(1000 * t for t in visited(LATENTS)))
 
 
 @pytest.mark.parametrize(
@@ -236,30 +258,37 @@ def test_half_a_setting_of_colors_is_refused(changes: dict[str, float], said: st
         coloring_stage(runs, **changes)
 
 
-def test_sampled_objects_are_others_than_those_with_latents(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = config_values(tiny_config("flows"))
-    values["options"] |= {"latent_objects": 1, "sampled_objects": 1, "colored_objects": 0, "drop": 1.0}
-    values["loss"].pop("colors")
+def test_sampled_and_colored_objects_keep_their_condition(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four objects the first three have latents, the third colours and the last sampled voxels."""
+    values = config_values(tiny_config("flows")) | {"batch_size": 4}
+    values["options"] |= {"latent_objects": 3, "sampled_objects": 1, "colored_objects": 1, "drop": 1.0}
     stage = tiny_trainer(parse_config(values), runs).stage
     assert isinstance(stage, Flows)
-    asked: list[Tensor] = []
+    given: dict[str, Tensor] = {}
     states, latents = stage._visited, stage._prepared
 
     def visited_states(noise: Tensor, cond: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        asked.append(cond)
+        given["sampled"] = cond
         return states(noise, cond, generator)
+
+    def colors(numbers: Tensor, generator: torch.Generator) -> Any:
+        given["numbers"] = numbers
+        return lambda cond: given.update(colored=cond) or torch.zeros(())
 
     def prepared(numbers: Tensor, generator: torch.Generator) -> Any:
         later = latents(numbers, generator)
-        return lambda cond: asked.append(cond) or later(cond)
+        given["all"] = numbers
+        return lambda cond, seen: given.update(cond=cond, seen=seen) or later(cond, seen)
 
-    monkeypatch.setattr(stage, "_visited", visited_states)
-    monkeypatch.setattr(stage, "_prepared", prepared)
+    for name, function in (("_visited", visited_states), ("_prepared", prepared), ("_prepared_colors", colors)):
+        monkeypatch.setattr(stage, name, function)
     stage.at_step(0)
     stage.loss(step_generator(0, 0, CPU))
-    sampled, whole = asked
-    assert torch.equal(sampled, whole[1:]) and sampled.any()  # the last, whose condition is never dropped
-    assert not whole[0].any()
+    assert torch.equal(given["sampled"], given["cond"][3:]) and given["sampled"].any()
+    assert not given["cond"][:3].any()
+    assert torch.equal(given["colored"], given["seen"][2:3]) and given["colored"].any()
+    assert torch.equal(given["numbers"], given["all"][2:3])
+    assert torch.equal(given["all"][:3], stage._with_latents(given["all"][:3]))
 
 
 def test_flows_need_the_earlier_stages(tmp_path: Path) -> None:

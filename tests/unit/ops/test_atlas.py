@@ -7,6 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from trellis.export.unwrap import CHART_AREA, PADDING
 from trellis.ops.atlas import Atlas, build_atlas
 from trellis.ops.atlas.charts import MergeOptions, merge_faces
 from trellis.ops.atlas.flatten import flatten
@@ -84,7 +85,7 @@ def shape(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray]:
 
 def test_atlas_covers_the_surface_once(shape) -> None:
     vertices, faces = shape
-    atlas = build_atlas(vertices, faces, size=512)
+    atlas = build_atlas(vertices, faces, size=512, padding=PADDING, chart_area=CHART_AREA)
     assert np.array_equal(atlas.source[atlas.faces], faces)
     assert atlas.uvs.min() >= 0 and atlas.uvs.max() <= 1
     twice, once = covered_twice(atlas, 512)
@@ -102,7 +103,7 @@ def test_atlas_covers_the_surface_once(shape) -> None:
 def test_charts_are_connected_and_apart(shape) -> None:
     vertices, faces = shape
     size, padding = 512, 6
-    atlas = build_atlas(vertices, faces, size=size, padding=padding)
+    atlas = build_atlas(vertices, faces, size=size, padding=padding, chart_area=CHART_AREA)
     links = atlas.faces[:, [0, 1, 1, 2]].reshape(-1, 2)
     graph = coo_matrix((np.ones(len(links)), links.T), shape=(len(atlas.source),) * 2)
     parts, label = connected_components(graph, directed=False)
@@ -116,13 +117,13 @@ def test_charts_are_connected_and_apart(shape) -> None:
 
 def test_same_input_same_atlas() -> None:
     vertices, faces = bumpy_sphere()
-    first, second = (build_atlas(vertices, faces, size=512) for _ in range(2))
+    first, second = (build_atlas(vertices, faces, size=512, padding=PADDING, chart_area=CHART_AREA) for _ in range(2))
     assert first.uvs.tobytes() == second.uvs.tobytes() and np.array_equal(first.faces, second.faces)
 
 
 def test_flat_sides_are_single_charts() -> None:
     vertices, faces = arrays(trimesh.creation.box().subdivide().subdivide())
-    atlas = build_atlas(vertices, faces, size=512)
+    atlas = build_atlas(vertices, faces, size=512, padding=PADDING, chart_area=CHART_AREA)
     assert atlas.chart.max() + 1 == 6 and stretch_of(atlas, vertices) == pytest.approx(1, abs=1e-6)
 
 

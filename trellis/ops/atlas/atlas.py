@@ -34,7 +34,7 @@ class Atlas:
     chart: Ints
 
 
-def build_atlas(vertices: Floats, faces: Ints, *, size: int, padding: float = 4, chart_area: float = 1 / 24) -> Atlas:
+def build_atlas(vertices: Floats, faces: Ints, *, size: int, padding: float, chart_area: float) -> Atlas:
     """Texture coordinates of a surface of at least one face; vertices [V, 3] finite, faces [F, 3].
 
     size: texels of the texture's side; padding: texels between charts; chart_area: the largest chart as a fraction of

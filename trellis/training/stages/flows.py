@@ -35,6 +35,7 @@ from trellis.training.start import NORMALIZATION_FILE
 
 STRUCTURE, LATENT = "sparse_structure_flow_model", "slat_flow_model"
 _PIECE = 256  # objects whose occupancy is encoded at once
+Later = Callable[[Tensor, Tensor], dict[str, Tensor]]  # of the conditions of a batch, with some dropped, and with none
 
 
 class StructureFlow(PoolStage):
@@ -106,7 +107,8 @@ class StructureFlow(PoolStage):
         blurred = torch.rand(count, generator=generator, device=device) < config.options.get("soften", 0.0)
         pictures = soften(pictures, blurred)
         with self._autocast():
-            cond = self.image_encoder(pictures) * keep
+            seen = self.image_encoder(pictures)
+            cond = seen * keep
         t = draw_times(count, self.structure_times, self.few_steps, generator)
         noise = torch.randn(x0.shape, generator=generator, device=device)
         x_t, target = losses.noised(x0, noise, t.view(-1, 1, 1, 1, 1))
@@ -127,12 +129,12 @@ class StructureFlow(PoolStage):
                 sampled = losses.dice(self.structure_decoder(ends), truth)
                 total, parts = total + config.loss["sampled"] * sampled, parts | {"sampled": sampled.detach()}
             if later is not None:
-                for name, value in later(cond).items():
+                for name, value in later(cond, seen).items():
                     total, parts = total + config.loss[name] * value, parts | {name: value.detach()}
         return total, parts
 
     def _autocast(self, *, cached: bool = True) -> torch.autocast:
-        """cached: weights are cast once for all passes; those without gradients must not cast for those with them."""
+        """cached: weights are cast once for all passes. Passes without gradients must not cast for those with them."""
         wanted = self.config.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted, cache_enabled=cached)
 
@@ -152,13 +154,13 @@ class StructureFlow(PoolStage):
         generator = self.generator(self._step, torch.device("cpu"))
         return torch.randint(len(self.pool), (self.config.batch_size,), generator=generator)
 
-    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], dict[str, Tensor]] | None:
-        """Losses of another flow as a function of the condition, if this step has any; may change `numbers`."""
+    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Later | None:
+        """Losses of another flow by name, if this step has any; may change `numbers`."""
         return None
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """IoU of structures sampled from held-out pictures, and the same of the encoded and decoded truth."""
+        """IoU of structures sampled from held-out pictures."""
         data = self.config.data
         if self._held_out is None:
             objects = held_out_batch(data, self.device)
@@ -191,10 +193,10 @@ def _part_of(config: TrainConfig, loss: str, option: str, *, whole: int) -> int:
 class Flows(StructureFlow):
     """Both flows and the image encoder, trained together on the latents of both VAEs.
 
-    Loss weights: those of `StructureFlow`, latent, and, where it is given, colors: distance of the colours that the few
-    steps lead to. Options: those of `StructureFlow`, latent_objects (of a batch), colored_objects (of these, which have
-    the loss `colors` in place of `latent`) and latent_every (steps between two losses of the latent flow, which is
-    several times slower than the structure flow).
+    Loss weights: those of `StructureFlow`, latent, and, where it is given, colors: distance of the Gaussians' colours
+    that a flow points at after a drawn number of the few steps. Options: those of `StructureFlow`, latent_objects (of a
+    batch), colored_objects (of these, which have the loss `colors` in place of `latent`) and latent_every (steps
+    between two losses of the latent flow, which is several times slower than the structure flow).
     """
 
     roles = (IMAGE_ENCODER, STRUCTURE, LATENT)
@@ -240,7 +242,7 @@ class Flows(StructureFlow):
         data = self.config.data
         return numbers // data.chunk * data.chunk + numbers % data.chunk % (data.detailed or data.chunk)
 
-    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Callable[[Tensor], dict[str, Tensor]] | None:
+    def _prepared(self, numbers: Tensor, generator: torch.Generator) -> Later | None:
         """Noisy latents and their layout, made before the structure flow's step is queued: they wait for the device."""
         some, plain = self.with_latents, self.with_latents - self.colored
         if self._step % int(self.config.options.get("latent_every", 1)):
@@ -252,10 +254,10 @@ class Flows(StructureFlow):
         x_t, target = losses.noised(x0.feats, noise, t[batch][:, None])
         colors = self._prepared_colors(numbers[plain:some], generator) if self.colored else None
 
-        def values(cond: Tensor) -> dict[str, Tensor]:
+        def values(cond: Tensor, seen: Tensor) -> dict[str, Tensor]:
             found = self.latent_flow(x0.replace(x_t), 1000 * t, cond[:plain]).feats.float()
             latent = {"latent": (found - target).square().mean()}
-            return latent if colors is None else latent | {"colors": colors(cond[plain:some])}
+            return latent if colors is None else latent | {"colors": colors(seen[plain:some])}
 
         return values
 

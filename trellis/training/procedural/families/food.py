@@ -20,7 +20,7 @@ def burger(b: Builder) -> None:
 
 
 def _layers(b: Builder, here: Tensor, bread: Tensor) -> None:
-    """Bun, lettuce, one or two patties, cheese, tomato, bun with seeds; sometimes a flag on a stick."""
+    """Bun, lettuce, one to three patties, cheese, tomato, bun with seeds; sometimes a flag on a stick."""
     p = b.palette
     meat, cheese = b.plain(b.tone(0.36, 0.2, 0.12)), b.plain(b.tone(0.98, 0.76, 0.2), 0.4)
     salad, tomato = b.plain(b.pick(b.tone(0.42, 0.68, 0.2), p.leaf), 0.3), b.plain(b.tone(0.85, 0.18, 0.12), 0.5)
