@@ -134,7 +134,9 @@ class StructureFlow(PoolStage):
         return total, parts
 
     def _autocast(self, *, cached: bool = True) -> torch.autocast:
-        """cached: weights are cast once for all passes. Passes without gradients must not cast for those with them."""
+        """cached: weights are cast once for all passes. Passes without gradients do not cast for those with them: torch
+        2.13 sees to that itself, former ones did not (pytorch issue 158232).
+        """
         wanted = self.config.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted, cache_enabled=cached)
 
