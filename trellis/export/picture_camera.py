@@ -27,6 +27,7 @@ COARSE, MIDDLE, FINE = 48, 96, 160  # pixels a side
 EVALUATIONS = {COARSE: 60, MIDDLE: 50, FINE: 90}  # of a local search; with 80 and 90 the costs are 0.3 % lower
 MARGIN = 1.2  # side of the framed picture over the object's longer side (see `frame_object`)
 COLOR_WEIGHT = 1.0  # of the root mean square colour error against one minus the overlap
+BEHIND = 0.02  # cost of a camera behind the asset: many things look alike from there, and pictures mostly show fronts
 HOPELESS = 0.7  # overlap of the coarse search below which the local one is spared
 MIN_OVERLAP = 0.93  # for the picture's own pixels; with less their details would miss the surface's
 MIN_OVERLAP_FOR_COLORS = 0.75
@@ -121,8 +122,9 @@ def estimate_camera(asset: Drawable, picture: NDArray[np.uint8], *, progress: Pr
     """Find the camera of `picture` [S, S, 4] uint8 (straight RGBA, framed with a margin of 1.2).
 
     The camera may look from any side, 30 degrees from below to 65 from above, with any field of view; it looks about
-    at the middle of the object. A coarse search over yaw and pitch, then Nelder-Mead from the best places, over roll,
-    scale and shift too; nothing is drawn at random. Cancelled between two rendered pictures.
+    at the middle of the object, from in front (-y) where both sides fit. A coarse search over yaw and pitch, then
+    Nelder-Mead from the best places, over roll, scale and shift too; nothing is drawn at random. Cancelled between two
+    rendered pictures.
     """
     progress = progress or Progress()
     small = asset
@@ -251,7 +253,7 @@ def _cost(asset: Drawable, place: NDArray[np.float64], target: Tensor, progress:
     if abs(place[1]) > 1.5 or not -3 < place[2] < 0.2 or abs(place[3]) > 0.35 or abs(place[4]) > 0.5:
         return 10.0
     overlap, error = _agreement(asset.draw(_camera(asset.points, place), target.shape[-1]), target)
-    return 1 - overlap + COLOR_WEIGHT * error
+    return 1 - overlap + COLOR_WEIGHT * error + (BEHIND if math.cos(place[0]) > 0 else 0)  # at pi it is in front
 
 
 def _camera(points: Tensor, place: NDArray[np.float64]) -> Cameras:

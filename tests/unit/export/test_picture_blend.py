@@ -100,6 +100,24 @@ def test_the_camera_of_a_picture_is_found(scene):
     assert torch.equal(again.camera.extrinsics, found.camera.extrinsics)
 
 
+def taken(mesh: Mesh, yaw: float) -> np.ndarray:
+    orbit = orbit_cameras([yaw], [PITCH], radius=0.8 / math.sin(math.radians(FOV / 2)), fov_degrees=FOV)
+    return photograph(mesh, framed(orbit, mesh))
+
+
+def test_what_looks_alike_from_both_sides_is_seen_from_in_front():
+    """And what does not, from where its picture was taken."""
+    arms = [sphere(3, radius=0.15, center=(x, 0.0, 0.15)) for x in (-0.25, 0.25)]
+    alike = joined(sphere(3, radius=0.25, center=(0.0, 0.0, 0.0)), *arms)
+    mark = 0.05 * (alike.vertices[:, 1:] < 0).float()[:, :1]  # so that the picture from behind is a little nearer
+    alike = Mesh(alike.vertices, alike.faces, (0.5 + mark).expand(-1, 3).contiguous())
+    for mesh, yaw, in_front in ((alike, YAW - math.pi, True), (figure(), YAW - math.pi, False), (figure(), YAW, True)):
+        found = estimate_camera(ColoredMesh(mesh), taken(mesh, yaw))
+        eye = torch.linalg.inv(found.camera.extrinsics[0])[:3, 3]
+        assert (eye[1] < 0) == in_front
+        assert found.overlap > 0.97
+
+
 def test_another_objects_picture_is_not_trusted_and_said_so(scene):
     _, unwrapped, texels, camera = scene
     bar = Mesh(sphere(3).vertices * torch.tensor([1.0, 0.3, 0.15]), sphere(3).faces, sphere(3).attributes)
