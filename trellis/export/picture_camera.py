@@ -199,10 +199,10 @@ def front_turn(mesh: Mesh, picture: NDArray[np.uint8], *, progress: Progress | N
     white[..., :3] = 255
     wanted = target(white, COARSE).to(asset.points.device)
     costs: dict[int, float] = {}
-    for place in _look_around(asset, wanted, YAWS, progress):
+    for place in _look_around(asset, wanted, YAWS, progress, behind=0.0):
         quarter = round((float(place[0]) / math.pi - 1) * 2) % 4
         if quarter not in costs:  # the best places come first
-            costs[quarter] = _cost(asset, place, wanted, progress)
+            costs[quarter] = _cost(asset, place, wanted, progress, behind=0.0)
     best = min(costs, key=lambda quarter: costs[quarter])
     if 1 - costs[best] < HOPELESS:
         return None
@@ -210,15 +210,15 @@ def front_turn(mesh: Mesh, picture: NDArray[np.uint8], *, progress: Progress | N
 
 
 def _look_around(
-    asset: Drawable, target: Tensor, yaws: int, progress: Progress, *, more: int = 0
+    asset: Drawable, target: Tensor, yaws: int, progress: Progress, *, more: int = 0, behind: float = BEHIND
 ) -> list[NDArray[np.float64]]:
-    """Places all around, the best first; so many `more` steps follow."""
+    """Places all around, the best first; so many `more` steps follow; behind: see `_cost`."""
     middle_fov = math.log(math.tan(math.radians(35) / 2))
 
     def at_yaw(number: int) -> list[tuple[float, NDArray[np.float64]]]:
         yaw = 2 * math.pi * number / yaws
         places = [np.array([yaw, math.radians(pitch), middle_fov, 0, 0, 0, 0]) for pitch in PITCHES_DEGREES]
-        return [(_cost(asset, place, target, progress), place) for place in places]
+        return [(_cost(asset, place, target, progress, behind=behind), place) for place in places]
 
     found: list[tuple[float, NDArray[np.float64]]] = []
     for number, some in enumerate(side_by_side(at_yaw, range(yaws), device=asset.points.device), 1):
@@ -248,12 +248,15 @@ def _search(
     return float(found.fun), found.x
 
 
-def _cost(asset: Drawable, place: NDArray[np.float64], target: Tensor, progress: Progress) -> float:
+def _cost(
+    asset: Drawable, place: NDArray[np.float64], target: Tensor, progress: Progress, *, behind: float = BEHIND
+) -> float:
+    """How badly the picture fits from a place; `behind` is what a place behind the asset costs more."""
     progress.cancel.raise_if_cancelled()
     if abs(place[1]) > 1.5 or not -3 < place[2] < 0.2 or abs(place[3]) > 0.35 or abs(place[4]) > 0.5:
         return 10.0
     overlap, error = _agreement(asset.draw(_camera(asset.points, place), target.shape[-1]), target)
-    return 1 - overlap + COLOR_WEIGHT * error + (BEHIND if math.cos(place[0]) > 0 else 0)  # at pi it is in front
+    return 1 - overlap + COLOR_WEIGHT * error + (behind if math.cos(place[0]) > 1e-6 else 0.0)  # yaw pi is in front
 
 
 def _camera(points: Tensor, place: NDArray[np.float64]) -> Cameras:
